@@ -1,0 +1,50 @@
+# `make demo` and `make test` need Python >= 3.11 and make, nothing else: each prepares .venv by itself.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# The interpreter of the virtual environment, once its packages match these files.
+RUNTIME := $(VENV)/.runtime
+DEV := $(VENV)/.dev
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench format clean
+
+help:
+	@echo "make demo    draw outlines, colour them with the shipped model, name the pictures (no torch)"
+	@echo "make test    the test suite"
+	@echo "make check   formatting, lint, types"
+	@echo "make bench   time the shipped model on this machine"
+
+$(RUNTIME): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "polyexport needs Python 3.11 or newer: make PYTHON=python3.11 ..." >&2; exit 1; }
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e .
+	@touch $@
+
+$(DEV): $(RUNTIME)
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: $(RUNTIME)
+	$(BIN)/polyexport dataset demo/drawings --count 12 --seed 7 --overwrite
+	$(BIN)/polyexport infer demo/drawings/inputs --color tomato --color "#1e90ff" -o demo/colored --overwrite
+	@echo "open the pictures: $$(ls demo/colored/*/*.png | head -n 3 | tr '\n' ' ')..."
+
+test: $(DEV)
+	$(BIN)/python -m pytest
+
+check: $(DEV)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: $(RUNTIME)
+	$(BIN)/polyexport bench
+
+format: $(DEV)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf $(VENV) demo build dist

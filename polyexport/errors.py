@@ -1,0 +1,113 @@
+"""Exceptions a user can cause, and the exit code each one ends a command with.
+
+    PolyexportError            1  fatal
+    ├── UsageError             2  the command line, or the folders it names
+    │   └── ColorError         2  a colour nobody can read
+    ├── DatasetError           1  a data set that does not keep to its layout
+    ├── ImageError             3  one input image; never stops the others
+    ├── ModelError             4  a model or checkpoint that is refused
+    │   ├── CheckpointError    4  not a checkpoint of ``trainer``, or damaged
+    │   ├── ContractError      4  not a model file of this toolkit, or damaged
+    │   └── ParityError        4  an export that does not equal its PyTorch model
+    ├── OutputError            5  an output that cannot be written
+    └── ProviderError          6  a required execution provider that is not there
+
+Each message says what was got and what was expected; ``remedy`` says what to do next. Anything outside this tree that
+escapes a command is a bug.
+"""
+
+from enum import IntEnum
+
+__all__ = [
+    "CheckpointError",
+    "ColorError",
+    "ContractError",
+    "DatasetError",
+    "ExitCode",
+    "ImageError",
+    "ModelError",
+    "OutputError",
+    "ParityError",
+    "PolyexportError",
+    "ProviderError",
+    "UsageError",
+]
+
+
+class ExitCode(IntEnum):
+    """What the process says to its caller."""
+
+    OK = 0
+    FATAL = 1
+    USAGE = 2
+    SOME_FAILED = 3
+    MODEL_REFUSED = 4
+    OUTPUT_UNUSABLE = 5
+    PROVIDER_UNAVAILABLE = 6
+    TARGET_MISSED = 7
+    INTERRUPTED = 130
+    TERMINATED = 143
+
+
+class PolyexportError(Exception):
+    """Base of every error a user can cause."""
+
+    exit_code: ExitCode = ExitCode.FATAL
+
+    def __init__(self, message: str, *, remedy: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.message}; {self.remedy}"
+
+
+class UsageError(PolyexportError):
+    """The command line asks for something that cannot be done."""
+
+    exit_code = ExitCode.USAGE
+
+
+class ColorError(UsageError):
+    """A colour that is neither a CSS name nor a hex, rgb() or hsl() value."""
+
+
+class DatasetError(PolyexportError):
+    """A data set whose files and data.json do not agree."""
+
+
+class ImageError(PolyexportError):
+    """One image that cannot be read or processed."""
+
+    exit_code = ExitCode.SOME_FAILED
+
+
+class ModelError(PolyexportError):
+    """A model or checkpoint that is refused."""
+
+    exit_code = ExitCode.MODEL_REFUSED
+
+
+class CheckpointError(ModelError):
+    """A file that is not a whole checkpoint of ``trainer``."""
+
+
+class ContractError(ModelError):
+    """A file that is not a whole model file of this toolkit."""
+
+
+class ParityError(ModelError):
+    """An export whose outputs differ from those of its PyTorch model."""
+
+
+class OutputError(PolyexportError):
+    """An output path that cannot be written."""
+
+    exit_code = ExitCode.OUTPUT_UNUSABLE
+
+
+class ProviderError(PolyexportError):
+    """A required execution provider that is missing, or that did not take the whole graph."""
+
+    exit_code = ExitCode.PROVIDER_UNAVAILABLE
