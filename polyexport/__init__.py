@@ -1,1 +1,73 @@
-"""polyexport: a conditional image-to-image network from a PyTorch checkpoint to a folder of finished images."""
+"""polyexport: a conditional image-to-image network from a PyTorch checkpoint to finished images.
+
+    import polyexport
+
+    model = polyexport.load_model()
+    [[red, blue]] = model.colorize(["outline.png"], ["red", "blue"])  # uint8 [H, W, 3] each
+
+Importing it, and running a model, needs neither torch nor onnx.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from polyexport.color import Color, parse_color
+    from polyexport.contract import Contract
+    from polyexport.errors import (
+        CheckpointError,
+        ColorError,
+        ContractError,
+        DatasetError,
+        ExitCode,
+        ImageError,
+        ModelError,
+        OutputError,
+        ParityError,
+        PolyexportError,
+        ProviderError,
+        UsageError,
+    )
+    from polyexport.model import Model, load_model
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "CheckpointError",
+    "Color",
+    "ColorError",
+    "Contract",
+    "ContractError",
+    "DatasetError",
+    "ExitCode",
+    "ImageError",
+    "Model",
+    "ModelError",
+    "OutputError",
+    "ParityError",
+    "PolyexportError",
+    "ProviderError",
+    "UsageError",
+    "__version__",
+    "load_model",
+    "parse_color",
+]
+
+_HOMES = {
+    "Color": "polyexport.color",
+    "parse_color": "polyexport.color",
+    "Contract": "polyexport.contract",
+    "Model": "polyexport.model",
+    "load_model": "polyexport.model",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # On first use: `polyexport --help` should not wait for ONNX Runtime.
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES.get(name, "polyexport.errors")), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

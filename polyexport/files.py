@@ -7,7 +7,7 @@ from pathlib import Path
 
 from polyexport.errors import OutputError
 
-__all__ = ["TEMPORARY_SUFFIX", "write_atomic"]
+__all__ = ["TEMPORARY_SUFFIX", "check_writable", "write_atomic"]
 
 TEMPORARY_SUFFIX = ".polyexport-tmp"
 """Ends the name of every unfinished file; a random part before it keeps two writers apart."""
@@ -41,3 +41,14 @@ def write_atomic(path: Path, data: bytes) -> None:
         raise OutputError(
             f"cannot write {path} ({error.strerror or error})", remedy="free space there or choose another output"
         ) from error
+
+
+def check_writable(folder: Path) -> None:
+    """Make ``folder`` and prove that a file can be written there.
+
+    Raises:
+        OutputError: it is a file, read-only or full.
+    """
+    probe = folder / f".{secrets.token_hex(8)}{TEMPORARY_SUFFIX}"
+    write_atomic(probe, b"")
+    probe.unlink()

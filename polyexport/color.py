@@ -1,0 +1,84 @@
+"""What a person types for a colour -> sRGB."""
+
+import contextlib
+import difflib
+import re
+from dataclasses import dataclass
+
+from PIL import ImageColor
+
+from polyexport.errors import ColorError
+
+__all__ = ["Color", "color_of", "parse_color"]
+
+_FORMS = "a CSS name, '#ff8800', 'rgb(255, 136, 0)' or 'hsl(32, 100%, 50%)'"
+_HEX = re.compile(r"#?([0-9a-f]{3}|[0-9a-f]{6})")
+# CSS Color 4 also separates the values of rgb() and hsl() by spaces; pillow reads the comma form alone.
+_FUNCTION = re.compile(r"(rgb|hsl)\(\s*([\d.]+%?)(?:deg)?(?:\s*,\s*|\s+)([\d.]+%?)(?:\s*,\s*|\s+)([\d.]+%?)\s*\)")
+_MAX_LENGTH = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Color:
+    """One opaque sRGB colour."""
+
+    name: str
+    """A CSS name, or six hex digits: safe as the name of a folder."""
+
+    rgb: tuple[int, int, int]
+    """sRGB, 0 to 255."""
+
+    def __post_init__(self) -> None:
+        if len(self.rgb) != 3 or any(not 0 <= channel <= 255 for channel in self.rgb):
+            raise ValueError(f"rgb must be three values from 0 to 255, got {self.rgb}")
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def parse_color(text: str) -> Color:
+    """Read a CSS colour name, ``#rgb``, ``#rrggbb``, ``rgb(r, g, b)`` or ``hsl(h, s%, l%)``, in any case.
+
+    Raises:
+        ColorError: anything else, a channel out of range, or a colour with transparency.
+    """
+    cleaned = text.strip().lower()
+    if len(cleaned) <= _MAX_LENGTH:
+        if cleaned in ImageColor.colormap:
+            return Color(cleaned, _three(ImageColor.getrgb(cleaned)))
+        if match := _HEX.fullmatch(cleaned):
+            return _unnamed(ImageColor.getrgb("#" + match[1]))
+        if match := _FUNCTION.fullmatch(cleaned):
+            with contextlib.suppress(ValueError):  # out of range, or not numbers after all
+                return _unnamed(ImageColor.getrgb("{}({},{},{})".format(*match.groups())))
+    near = difflib.get_close_matches(cleaned[:_MAX_LENGTH], ImageColor.colormap, n=3, cutoff=0.6)
+    raise ColorError(
+        f"unknown color {text[:_MAX_LENGTH]!r}",
+        remedy=f"did you mean {', '.join(near)}? A color is {_FORMS}" if near else f"give {_FORMS}",
+    )
+
+
+def color_of(value: "Color | str | tuple[int, int, int]") -> Color:
+    """A colour given as text, as three integers or as a ``Color``.
+
+    Raises:
+        ColorError: text that names no colour, or values that are not three integers from 0 to 255.
+    """
+    if isinstance(value, Color):
+        return value
+    if isinstance(value, str):
+        return parse_color(value)
+    try:
+        red, green, blue = (int(channel) for channel in value)
+        return _unnamed((red, green, blue))
+    except (TypeError, ValueError) as error:
+        raise ColorError(f"unknown color {value!r}", remedy="give text or three integers from 0 to 255") from error
+
+
+def _three(rgb: tuple[int, ...]) -> tuple[int, int, int]:
+    red, green, blue = rgb
+    return red, green, blue
+
+
+def _unnamed(rgb: tuple[int, ...]) -> Color:
+    return Color("".join(f"{channel:02x}" for channel in rgb), _three(rgb))

@@ -1,0 +1,136 @@
+"""Paired data sets on disk: an outline drawing, a colour, and the drawing filled with it.
+
+    inputs/   outputs/   data.json
+
+``data.json`` is a list of ``{"input_polygon": name, "colour": color, "output_image": name}``; the names are relative to
+``inputs/`` and ``outputs/``. A colour is anything that ``polyexport.color`` reads.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from polyexport.color import Color, parse_color
+from polyexport.errors import ColorError, DatasetError, ImageError
+from polyexport.files import write_atomic
+from polyexport.image import Pixels, encode_png, read_image
+
+__all__ = ["Pair", "PairPixels", "read_pair", "read_pairs", "write_pairs"]
+
+INDEX = "data.json"
+INPUTS = "inputs"
+OUTPUTS = "outputs"
+MAX_INDEX_BYTES = 64 * 1024 * 1024
+
+# The published set in this layout says green for full green, which CSS calls lime. Write hex to mean another green.
+_LAYOUT_NAMES = {"green": (0, 255, 0)}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pair:
+    """One entry of a data set: files that exist."""
+
+    input: Path
+    color: Color
+    output: Path
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PairPixels:
+    """A pair, decoded: uint8 [H, W, 3] both, of one size."""
+
+    image: Pixels
+    color: Color
+    colored: Pixels
+
+
+def read_pairs(folder: Path) -> list[Pair]:
+    """Read a data set's index, untrusted.
+
+    Raises:
+        DatasetError: no or too large an index, wrong JSON, an entry with missing keys, an unknown colour, a missing
+            file or a path out of the folder; the message names the first of them.
+    """
+    index = folder / INDEX
+    layout = f"expected {INPUTS}/, {OUTPUTS}/ and {INDEX}"
+    try:
+        size = index.stat().st_size
+        if size > MAX_INDEX_BYTES:
+            raise DatasetError(f"{index} has {size} bytes", remedy=f"keep it under {MAX_INDEX_BYTES}")
+        entries = json.loads(index.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DatasetError(f"{index} cannot be read ({error.strerror})", remedy=layout) from error
+    except (ValueError, RecursionError) as error:
+        raise DatasetError(f"{index} is not JSON", remedy=layout) from error
+    if not isinstance(entries, list) or not entries:
+        raise DatasetError(f"{index} is not a list of entries", remedy=layout)
+    return [_pair(folder, number, entry) for number, entry in enumerate(entries)]
+
+
+def _pair(folder: Path, number: int, entry: object) -> Pair:
+    where = f"{folder / INDEX}, entry {number}"
+    keys = ("input_polygon", "colour", "output_image")
+    if not isinstance(entry, dict) or any(not isinstance(entry.get(key), str) for key in keys):
+        raise DatasetError(f"{where} is not an object with {', '.join(keys)} as text", remedy="mend the entry")
+    input_name, color_name, output_name = (entry[key] for key in keys)
+    try:
+        known = _LAYOUT_NAMES.get(color_name.strip().lower())
+        color = Color(color_name.strip().lower(), known) if known else parse_color(color_name)
+    except ColorError as error:
+        raise DatasetError(f"{where}: {error.message}", remedy=error.remedy) from error
+    return Pair(
+        input=_inside(folder / INPUTS, input_name, where), color=color, output=_inside(folder / OUTPUTS, output_name, where)
+    )
+
+
+def _inside(root: Path, name: str, where: str) -> Path:
+    remedy = f"name a file inside {root}"
+    try:
+        path = (root / name).resolve()
+        inside = root.resolve() in path.parents and ".." not in Path(name).parts
+        exists = inside and path.is_file()
+    except (OSError, ValueError) as error:
+        raise DatasetError(f"{where}: {name!r} is no usable path", remedy=remedy) from error
+    if not inside:
+        raise DatasetError(f"{where}: {name!r} leaves the data set", remedy=remedy)
+    if not exists:
+        raise DatasetError(f"{where}: {name!r} is missing", remedy=remedy)
+    return path
+
+
+def read_pair(pair: Pair) -> PairPixels:
+    """Decode a pair.
+
+    Raises:
+        DatasetError: an image that cannot be read, or two images of different sizes.
+    """
+    try:
+        image, colored = read_image(pair.input).pixels, read_image(pair.output).pixels
+    except ImageError as error:
+        raise DatasetError(f"{pair.input} or {pair.output}: {error.message}", remedy=error.remedy) from error
+    if image.shape != colored.shape:
+        raise DatasetError(
+            f"{pair.input} is {image.shape[1]}x{image.shape[0]}, {pair.output} {colored.shape[1]}x{colored.shape[0]}",
+            remedy="give both images one size",
+        )
+    return PairPixels(image=image, color=pair.color, colored=colored)
+
+
+def write_pairs(folder: Path, named: Sequence[tuple[str, PairPixels]]) -> None:
+    """Write a data set; the index comes last, so a set with an index is whole.
+
+    Args:
+        named: a name without suffix for each pair, unique.
+
+    Raises:
+        OutputError: a file cannot be written.
+    """
+    entries = []
+    for name, pair in named:
+        input_name, output_name = f"{name}.png", f"{pair.color.name}_{name}.png"
+        write_atomic(folder / INPUTS / input_name, encode_png(pair.image))
+        write_atomic(folder / OUTPUTS / output_name, encode_png(pair.colored))
+        color = "#{:02x}{:02x}{:02x}".format(*pair.color.rgb)
+        entries.append({"input_polygon": input_name, "colour": color, "output_image": output_name})
+    write_atomic(folder / INDEX, (json.dumps(entries, indent=1) + "\n").encode())

@@ -1,0 +1,1 @@
+"""A folder in, a folder out: plan everything that can be refused, then run it."""

@@ -1,0 +1,172 @@
+"""What a run will read and write, decided before a pixel is decoded."""
+
+import os
+import stat
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+
+from polyexport.color import Color
+from polyexport.errors import OutputError, UsageError
+from polyexport.files import check_writable
+from polyexport.image import SUFFIXES
+
+__all__ = ["Item", "Plan", "make_plan"]
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One input image."""
+
+    source: Path
+    name: PurePath
+    """Of its outputs, relative to the folder of each colour; ends in ``.png``."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """Every input and every output of a run."""
+
+    items: tuple[Item, ...]
+    """Sorted by name: the order of a run does not depend on the file system."""
+
+    colors: tuple[Color, ...]
+    output: Path
+
+    def destination(self, item: Item, color: Color) -> Path:
+        """``<output>/<color>/<path relative to the input folder>.png``."""
+        return self.output / color.name / item.name
+
+
+def make_plan(
+    paths: Sequence[Path],
+    colors: Sequence[Color],
+    *,
+    output: Path | None = None,
+    recursive: bool = False,
+    overwrite: bool = False,
+) -> Plan:
+    """Find the inputs and name the outputs.
+
+    Folders give their image files by suffix, without hidden files; named files are taken whatever their suffix. Links
+    are followed only if what they point to lies inside the folder.
+
+    Args:
+        paths: files and folders.
+        colors: one output per colour; repeated colours count once.
+        output: the default is ``<folder>-colored`` beside a single folder, else ``colored`` in the working folder.
+        recursive: go into subfolders, whose tree the outputs keep.
+        overwrite: outputs may replace files.
+
+    Raises:
+        UsageError: a missing or empty path, an output inside an input folder, two inputs with one output, or existing
+            outputs without ``overwrite``.
+        OutputError: the output folder cannot be written.
+    """
+    folders = [path for path in paths if path.is_dir()]
+    target = output if output is not None else _default_output(paths, folders)
+    _refuse_overlap(folders, target)
+    found: list[tuple[Path, PurePath]] = []
+    for path in paths:
+        if path.is_dir():
+            # Two folders may hold the same names: each keeps its own name above its files.
+            prefix = PurePath(path.resolve().name) if len(paths) > 1 else PurePath()
+            files = _scan(path, recursive=recursive)
+            if not files:
+                deeper = not recursive and bool(_scan(path, recursive=True))
+                raise UsageError(
+                    f"no image in {path}",
+                    remedy="its subfolders hold some: add --recursive" if deeper else "give a folder with images",
+                )
+            found += [(file, prefix / file.relative_to(path)) for file in files]
+        elif path.exists():
+            found.append((path, PurePath(path.name)))
+        else:
+            raise UsageError(f"{path} does not exist", remedy="give image files or folders")
+    if not found:
+        raise UsageError("no input", remedy="give image files or folders")
+    plan = Plan(items=_named(found), colors=tuple(dict.fromkeys(colors)), output=target)
+    _refuse_existing(plan, overwrite=overwrite)
+    check_writable(target)
+    return plan
+
+
+def _default_output(paths: Sequence[Path], folders: Sequence[Path]) -> Path:
+    if len(paths) == 1 and folders:
+        folder = folders[0].resolve()
+        if not folder.name:
+            raise UsageError(f"{folder} has no sibling for the output", remedy="name a folder with -o")
+        return folder.with_name(f"{folder.name}-colored")
+    return Path("colored")
+
+
+def _refuse_overlap(folders: Sequence[Path], output: Path) -> None:
+    target = output.resolve()
+    for folder in folders:
+        root = folder.resolve()
+        if target == root or root in target.parents:
+            raise UsageError(
+                f"the output {output} lies in the input folder {folder}",
+                remedy="name a folder outside it with -o",
+            )
+
+
+def _scan(folder: Path, *, recursive: bool) -> list[Path]:
+    """Image files below a folder; every real folder is visited once, since links to folders are not followed."""
+    root = folder.resolve()
+
+    def refuse(error: OSError) -> None:
+        raise UsageError(f"{error.filename} cannot be listed ({error.strerror})", remedy="check its mode") from error
+
+    files: list[Path] = []
+    for current, subfolders, names in os.walk(folder, onerror=refuse):
+        subfolders[:] = sorted(name for name in subfolders if not name.startswith(".")) if recursive else []
+        for name in names:
+            path = Path(current, name)
+            if name.startswith(".") or path.suffix.lower() not in SUFFIXES:
+                continue
+            if path.is_symlink() and root not in path.resolve().parents:
+                continue
+            files.append(path)
+    return files
+
+
+def _named(found: Sequence[tuple[Path, PurePath]]) -> tuple[Item, ...]:
+    """Output names: the suffix becomes ``.png``; where that would merge two inputs, it is kept before ``.png``."""
+    plain = [name.with_suffix(".png") for _, name in found]
+    # File systems that ignore case would merge what differs in case alone.
+    merged = {name for name, count in Counter(str(name).lower() for name in plain).items() if count > 1}
+    items: list[Item] = []
+    taken: dict[str, Path] = {}
+    for (source, name), png in zip(found, plain, strict=True):
+        clash = str(png).lower() in merged and name.suffix.lower() != ".png"
+        final = name.with_name(name.name + ".png") if clash else png
+        other = taken.setdefault(str(final).lower(), source)
+        if other is not source:
+            raise UsageError(f"{other} and {source} have the same output {final}", remedy="rename one of them")
+        items.append(Item(source, final))
+    return tuple(sorted(items, key=lambda item: str(item.name)))
+
+
+def _refuse_existing(plan: Plan, *, overwrite: bool) -> None:
+    existing = 0
+    first: Path | None = None
+    for color in plan.colors:
+        for item in plan.items:
+            destination = plan.destination(item, color)
+            try:
+                mode = destination.lstat().st_mode
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            except OSError as error:
+                raise OutputError(f"cannot look at {destination} ({error.strerror})", remedy="choose another -o") from error
+            if stat.S_ISDIR(mode):
+                raise UsageError(f"the output {destination} is a folder", remedy="choose another -o")
+            existing += 1
+            first = first or destination
+    if existing and not overwrite:
+        raise UsageError(
+            f"{existing} of {len(plan.items) * len(plan.colors)} outputs exist already, such as {first}",
+            remedy="add --overwrite or choose another -o",
+        )

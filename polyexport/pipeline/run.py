@@ -1,0 +1,257 @@
+"""Decode, batch, infer, encode and write, overlapped, with a bounded number of images in memory.
+
+One thread runs the network; small pools decode before it and encode behind it. Pillow and ONNX Runtime release the
+interpreter's lock, so the stages really overlap.
+"""
+
+import errno
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Literal
+
+from polyexport.color import Color
+from polyexport.errors import ImageError, OutputError, PolyexportError
+from polyexport.files import write_atomic
+from polyexport.framing import Framed, Framing
+from polyexport.image import Pixels, encode_png, read_image
+from polyexport.model import Model
+from polyexport.pipeline.plan import Item, Plan
+
+__all__ = ["ItemResult", "RunOptions", "RunReport", "run_plan"]
+
+# Errors of one name; any other means that the output folder itself is unusable, and that ends the run.
+_ONE_FILE_ERRNOS = frozenset((errno.ENAMETOOLONG, errno.EISDIR, errno.EINVAL, errno.EILSEQ))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunOptions:
+    """How a run uses this machine. None of it changes the outputs."""
+
+    batch_size: int = 8
+    """Images per call of the network."""
+
+    jobs: int = 2
+    """Threads that decode, and as many that encode and write."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.batch_size <= 1024 or not 1 <= self.jobs <= 256:
+            raise ValueError(f"batch_size must be 1 to 1024 and jobs 1 to 256, got {self}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ItemResult:
+    """The one state that an input ends in."""
+
+    item: Item
+    status: Literal["ok", "failed"]
+    reason: str = ""
+    warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunReport:
+    """The end of a run."""
+
+    results: tuple[ItemResult, ...]
+    """In the order of the plan."""
+
+    written: int
+    """Output files."""
+
+    seconds: float
+    execution_provider: str
+
+    @property
+    def failed(self) -> int:
+        return sum(result.status == "failed" for result in self.results)
+
+    @property
+    def images_per_s(self) -> float:
+        """Outputs written per second, decoding to writing."""
+        return self.written / self.seconds if self.seconds > 0 else 0.0
+
+
+@dataclass(slots=True)
+class _Progressing:
+    """An input on its way; it is done when as many outputs as colours are settled."""
+
+    item: Item
+    warnings: tuple[str, ...]
+    waiting: int
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """One image in one colour, ready for the network."""
+
+    owner: _Progressing
+    framed: Framed
+    color: Color
+
+
+def run_plan(
+    plan: Plan,
+    model: Model,
+    framing: Framing,
+    options: RunOptions,
+    *,
+    on_result: Callable[[ItemResult], None] = lambda result: None,
+) -> RunReport:
+    """Colour every input of a plan. A bad input fails alone.
+
+    Args:
+        on_result: called once per input, from the calling thread, as it is settled.
+
+    Raises:
+        OutputError: the output folder became unusable; what was written before is whole.
+    """
+    run = _Run(plan, model, framing, options, on_result)
+    return run.execute()
+
+
+class _Run:
+    def __init__(
+        self,
+        plan: Plan,
+        model: Model,
+        framing: Framing,
+        options: RunOptions,
+        on_result: Callable[[ItemResult], None],
+    ) -> None:
+        self.plan = plan
+        self.model = model
+        self.framing = framing
+        self.options = options
+        self.on_result = on_result
+        self.results: dict[Item, ItemResult] = {}
+        self.written = 0
+        # Batches are of one canvas shape; the oldest shape goes first when too much waits.
+        self.buckets: OrderedDict[tuple[int, ...], list[_Work]] = OrderedDict()
+        self.writes: deque[tuple[_Progressing, Future[str]]] = deque()
+        self.window = 4 * max(options.batch_size, options.jobs)
+
+    def execute(self) -> RunReport:
+        started = time.perf_counter()
+        decoders = ThreadPoolExecutor(self.options.jobs, thread_name_prefix="decode")
+        writers = ThreadPoolExecutor(self.options.jobs, thread_name_prefix="write")
+        try:
+            for item, decoded in self._decoded(decoders):
+                self._accept(item, decoded)
+                while self._waiting() > self.window or self._full_bucket():
+                    self._infer_oldest(writers)
+                self._settle(down_to=self.window)
+            while self.buckets:
+                self._infer_oldest(writers)
+                self._settle(down_to=self.window)
+            self._settle(down_to=0)
+        finally:
+            # On an error or an interrupt: no new work; writes under way finish, so that no file is left half named.
+            decoders.shutdown(wait=True, cancel_futures=True)
+            writers.shutdown(wait=True, cancel_futures=True)
+        return RunReport(
+            results=tuple(self.results[item] for item in self.plan.items),
+            written=self.written,
+            seconds=time.perf_counter() - started,
+            execution_provider=self.model.session.execution_provider,
+        )
+
+    def _decode(self, item: Item) -> tuple[Framed, tuple[str, ...]]:
+        decoded = read_image(item.source)
+        return self.framing.frame(decoded.pixels), decoded.warnings
+
+    def _decoded(
+        self, decoders: ThreadPoolExecutor
+    ) -> Iterator[tuple[Item, Future[tuple[Framed, tuple[str, ...]]]]]:
+        """Inputs in the order of the plan, decoded a bounded distance ahead."""
+        ahead: deque[tuple[Item, Future[tuple[Framed, tuple[str, ...]]]]] = deque()
+        for item in self.plan.items:
+            ahead.append((item, decoders.submit(self._decode, item)))
+            if len(ahead) >= self.window:
+                yield ahead.popleft()
+        while ahead:
+            yield ahead.popleft()
+
+    def _accept(self, item: Item, decoded: Future[tuple[Framed, tuple[str, ...]]]) -> None:
+        owner = _Progressing(item, (), len(self.plan.colors))
+        try:
+            framed, owner.warnings = decoded.result()
+        except ImageError as error:
+            owner.waiting, owner.reason = 0, str(error)
+            self._finish(owner)
+            return
+        bucket = self.buckets.setdefault(framed.canvas.shape, [])
+        bucket.extend(_Work(owner, framed, color) for color in self.plan.colors)
+
+    def _waiting(self) -> int:
+        return sum(map(len, self.buckets.values()))
+
+    def _full_bucket(self) -> bool:
+        for shape, bucket in self.buckets.items():
+            if len(bucket) >= self.options.batch_size:
+                self.buckets.move_to_end(shape, last=False)
+                return True
+        return False
+
+    def _infer_oldest(self, writers: ThreadPoolExecutor) -> None:
+        shape, bucket = next(iter(self.buckets.items()))
+        batch, rest = bucket[: self.options.batch_size], bucket[self.options.batch_size :]
+        if rest:
+            self.buckets[shape] = rest
+        else:
+            del self.buckets[shape]
+        self._infer(batch, writers)
+
+    def _infer(self, batch: list[_Work], writers: ThreadPoolExecutor) -> None:
+        try:
+            colored = self.model.run_framed([work.framed for work in batch], [work.color for work in batch])
+        except PolyexportError:
+            raise
+        except Exception as error:  # noqa: BLE001 - ONNX Runtime raises unrelated types; memory is the usual cause
+            if len(batch) > 1:
+                half = len(batch) // 2
+                self._infer(batch[:half], writers)
+                self._infer(batch[half:], writers)
+            else:
+                reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+                self._settled(batch[0].owner, f"the network failed on it ({reason})")
+            return
+        for work, pixels in zip(batch, colored, strict=True):
+            self.writes.append((work.owner, writers.submit(self._write, work, pixels)))
+
+    def _write(self, work: _Work, pixels: Pixels) -> str:
+        """Encode and write one output; returns why this one alone cannot be written, or nothing."""
+        try:
+            write_atomic(self.plan.destination(work.owner.item, work.color), encode_png(pixels))
+        except OutputError as error:
+            cause = error.__cause__
+            if isinstance(cause, OSError) and cause.errno in _ONE_FILE_ERRNOS:
+                return str(error)
+            raise
+        return ""
+
+    def _settle(self, *, down_to: int) -> None:
+        while len(self.writes) > down_to or (self.writes and self.writes[0][1].done()):
+            owner, write = self.writes.popleft()
+            reason = write.result()
+            self.written += not reason
+            self._settled(owner, reason)
+
+    def _settled(self, owner: _Progressing, reason: str) -> None:
+        owner.waiting -= 1
+        owner.reason = owner.reason or reason
+        if not owner.waiting:
+            self._finish(owner)
+
+    def _finish(self, owner: _Progressing) -> None:
+        result = ItemResult(
+            item=owner.item,
+            status="failed" if owner.reason else "ok",
+            reason=owner.reason,
+            warnings=owner.warnings,
+        )
+        self.results[owner.item] = result
+        self.on_result(result)
