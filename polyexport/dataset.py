@@ -7,7 +7,7 @@
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,7 +80,9 @@ def _pair(folder: Path, number: int, entry: object) -> Pair:
     except ColorError as error:
         raise DatasetError(f"{where}: {error.message}", remedy=error.remedy) from error
     return Pair(
-        input=_inside(folder / INPUTS, input_name, where), color=color, output=_inside(folder / OUTPUTS, output_name, where)
+        input=_inside(folder / INPUTS, input_name, where),
+        color=color,
+        output=_inside(folder / OUTPUTS, output_name, where),
     )
 
 
@@ -117,7 +119,7 @@ def read_pair(pair: Pair) -> PairPixels:
     return PairPixels(image=image, color=pair.color, colored=colored)
 
 
-def write_pairs(folder: Path, named: Sequence[tuple[str, PairPixels]]) -> None:
+def write_pairs(folder: Path, named: Iterable[tuple[str, PairPixels]]) -> None:
     """Write a data set; the index comes last, so a set with an index is whole.
 
     Args:

@@ -103,6 +103,4 @@ class Framing:
         else:
             canvas = np.full((canvas_height, canvas_width, 3), _WHITE, dtype=np.uint8)
             canvas[:inner_height, :inner_width] = pixels
-        return Framed(
-            canvas=canvas, height=height, width=width, inner_height=inner_height, inner_width=inner_width
-        )
+        return Framed(canvas=canvas, height=height, width=width, inner_height=inner_height, inner_width=inner_width)

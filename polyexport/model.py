@@ -124,9 +124,7 @@ class Model:
             return np.array(values.index(parsed.rgb), dtype=np.int64)
         distance = np.abs(np.array(values) - np.array(parsed.rgb)).sum(axis=1)
         nearest = ", ".join(names[i] for i in np.argsort(distance, kind="stable")[:3])
-        raise ColorError(
-            f"color {parsed} is not one of this model's {len(names)}", remedy=f"the nearest are {nearest}"
-        )
+        raise ColorError(f"color {parsed} is not one of this model's {len(names)}", remedy=f"the nearest are {nearest}")
 
     def run(self, image: ArrayLike, color: ArrayLike) -> NDArray[np.uint8]:
         """Run the graph once, on inputs exactly as the contract has them.

@@ -35,7 +35,9 @@ _BY_SPEED: tuple[Literal["cuda"], ...] = ("cuda",)  # what `auto` tries before t
 # A graph whose heavy nodes run elsewhere than on the required provider is a silent fallback in parts.
 _HEAVY_NODES = frozenset(("Conv", "Resize", "MaxPool", "Concat", "Gemm", "MatMul"))
 
-_CUDA_REMEDY = "install the GPU libraries with `pip install 'polyexport[cuda]'` and an NVIDIA driver, or use --provider cpu"
+_CUDA_REMEDY = (
+    "install the GPU libraries with `pip install 'polyexport[cuda]'` and an NVIDIA driver, or use --provider cpu"
+)
 _MODEL_REMEDY = "give a model that `polyexport export` wrote"
 
 # A tensor with external data names its file under the key "location". Protobuf may pad tags and lengths with zero
@@ -193,9 +195,11 @@ def _create(model: bytes, name: str, options: SessionOptions) -> ort.InferenceSe
         providers.insert(0, (_EXECUTION_PROVIDERS["cuda"], cuda_options(options)))
     try:
         return ort.InferenceSession(model, settings, providers=providers, enable_fallback=False)
-    except Exception as error:  # noqa: BLE001 - the binding raises a dozen unrelated types for a bad model
+    except Exception as error:
         if name != "cpu":
-            raise ProviderError(f"{name} could not load the model: {_first_line(error)}", remedy=_CUDA_REMEDY) from error
+            raise ProviderError(
+                f"{name} could not load the model: {_first_line(error)}", remedy=_CUDA_REMEDY
+            ) from error
         raise ContractError(f"not a whole ONNX model: {_first_line(error)}", remedy=_MODEL_REMEDY) from error
 
 
@@ -241,7 +245,9 @@ def probe_provider(name: str) -> ProviderStatus:
     missing = re.findall(r"Failed to load (\S+?\.(?:so|dll)[\w.]*)", printed.getvalue())
     lacking = re.findall(r"(\S+\.(?:so|dll)[\w.]*): cannot open shared object", log.getvalue())
     names = sorted({os.path.basename(path) for path in missing + lacking})  # noqa: PTH119 - names inside a message
-    reason = f"missing {', '.join(names)}" if names else fault or _cuda_driver_fault() or "ONNX Runtime gave a CPU session"
+    reason = (
+        f"missing {', '.join(names)}" if names else fault or _cuda_driver_fault() or "ONNX Runtime gave a CPU session"
+    )
     return ProviderStatus(name=name, execution_provider=execution_provider, works=False, reason=reason)
 
 

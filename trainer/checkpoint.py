@@ -115,7 +115,9 @@ def load_checkpoint(path: Path) -> Checkpoint:
         named = ", ".join(wrong[:3]) + (f" and {len(wrong) - 3} more" if len(wrong) > 3 else "")
         raise CheckpointError(f"{path}: weights do not fit its architecture ({named})", remedy=_REMEDY)
     if not all(tensor.isfinite().all() for tensor in weights.values() if tensor.is_floating_point()):
-        raise CheckpointError(f"{path} holds NaN or infinite weights", remedy="train again with a lower --learning-rate")
+        raise CheckpointError(
+            f"{path} holds NaN or infinite weights", remedy="train again with a lower --learning-rate"
+        )
     model.load_state_dict(weights, assign=True)
     model.eval()
     return Checkpoint(

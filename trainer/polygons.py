@@ -18,7 +18,7 @@ Points = NDArray[np.float64]
 SUPERSAMPLING = 4
 """Anti-aliased drawings are rendered at this multiple of their size and box-filtered down."""
 
-_CSS_COLORS = tuple(ImageColor.getcolor(name, "RGB") for name in sorted(ImageColor.colormap))
+_CSS_COLORS = np.array([ImageColor.getrgb(name) for name in sorted(ImageColor.colormap)])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,11 +37,15 @@ class DrawingConfig:
     tinted: float = 0.2
     """Grey ink on slightly off-white paper in place of black on white."""
 
-    random_color: float = 0.7
-    """Any 24-bit colour; the others are CSS named colours."""
+    random_color: float = 0.5
+    """Any 24-bit colour; of the others, half are CSS named colours and half have channels of 0 or 255 alone, which a
+    Tanh output finds hardest."""
 
     max_stroke: float = 0.09
     """Widest stroke, as a fraction of the image size."""
+
+    palette: tuple[tuple[int, int, int], ...] = ()
+    """If not empty, the only fill colours."""
 
     def __post_init__(self) -> None:
         for name in ("antialiased", "gapped", "noisy", "tinted", "random_color", "max_stroke"):
@@ -66,8 +70,8 @@ class Drawing:
     """[H, W, 3] RGB, the outline and what it encloses in ``color``, on white."""
 
 
-def _polar(angles: NDArray[np.float64], radii: NDArray[np.float64] | float) -> Points:
-    return np.stack([np.cos(angles) * radii, np.sin(angles) * radii], axis=1)
+def _polar(angles: NDArray[np.floating], radii: NDArray[np.floating] | float) -> Points:
+    return np.stack([np.cos(angles) * radii, np.sin(angles) * radii], axis=1).astype(np.float64)
 
 
 def _regular(sides: int) -> Points:
@@ -87,7 +91,8 @@ def _diamond(rng: np.random.Generator) -> Points:
 
 
 def _rectangle(rng: np.random.Generator) -> Points:
-    return np.array([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]]) * [1.0, rng.choice([1.0, rng.uniform(0.3, 1)])]
+    height = 1.0 if rng.random() < 0.5 else rng.uniform(0.3, 1.0)
+    return np.array([[-1.0, -height], [1.0, -height], [1.0, height], [-1.0, height]])
 
 
 def _jittered_angles(rng: np.random.Generator, count: int) -> NDArray[np.float64]:
@@ -160,7 +165,8 @@ def _pose(points: Points, rng: np.random.Generator, size: int, margin: float) ->
     points = points / points.max()
     room = size - 1 - 2 * margin
     points = points * (room * rng.uniform(0.28, 1.0))
-    return points + margin + rng.uniform(0, 1, 2) * (room - points.max(axis=0))
+    corner: Points = margin + rng.uniform(0, 1, 2) * (room - points.max(axis=0))
+    return points + corner
 
 
 def _joined(points: Points) -> Points:
@@ -200,7 +206,9 @@ def _strokes(points: Points, rng: np.random.Generator, gapped: bool, stroke_widt
     return runs
 
 
-def _coverage(points: Points, strokes: list[Points], size: int, stroke_width: float, scale: int) -> tuple[Image.Image, Image.Image]:
+def _coverage(
+    points: Points, strokes: list[Points], size: int, stroke_width: float, scale: int
+) -> tuple[Image.Image, Image.Image]:
     """Ink and fill coverage, two "L" images of ``size``, rendered at ``scale`` times the size."""
     canvas = (size * scale, size * scale)
     width = max(1, round(stroke_width * scale))
@@ -224,10 +232,14 @@ def _coverage(points: Points, strokes: list[Points], size: int, stroke_width: fl
 
 
 def _random_color(rng: np.random.Generator, config: DrawingConfig) -> tuple[int, int, int]:
+    if config.palette:
+        return config.palette[rng.integers(len(config.palette))]
     if rng.random() < config.random_color:
         red, green, blue = rng.integers(0, 256, 3).tolist()
+    elif rng.random() < 0.5:
+        red, green, blue = _CSS_COLORS[rng.integers(len(_CSS_COLORS))].tolist()
     else:
-        red, green, blue = _CSS_COLORS[rng.integers(len(_CSS_COLORS))][:3]
+        red, green, blue = (rng.integers(0, 2, 3) * 255).tolist()
     return red, green, blue
 
 

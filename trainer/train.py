@@ -1,11 +1,12 @@
 """The training loop, on Lightning: optimiser, schedule, weight averaging, validation, checkpoints, progress."""
 
+import logging
 import math
 import sys
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -64,6 +65,10 @@ class TrainConfig:
 
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     seed: int = 0
+
+    initial: Checkpoint | None = None
+    """Start from these weights; their architecture must be ``model``."""
+
     validate_every: int = 500
     """Steps between validations."""
 
@@ -81,6 +86,8 @@ class TrainConfig:
                 raise ValueError(f"sizes must be multiples of {multiple} from 16, batches of 2 or more; got {kind}")
         if not 0 < self.learning_rate < 1 or not 0 <= self.ema_decay < 1:
             raise ValueError(f"learning rate and EMA decay must be in (0, 1), got {self}")
+        if self.initial is not None and self.initial.model.config != self.model:
+            raise ValueError(f"the initial checkpoint is of another architecture: {self.initial.model.config}")
         if self.validate_every < 1 or self.workers < 0:
             raise ValueError("validate_every must be positive and workers not negative")
 
@@ -190,10 +197,13 @@ class _Recorder(pl.Callback):
         return min(1.0, max(by_steps, by_clock))
 
     def save(self) -> None:
-        options = asdict(self.config)
+        plain = {field.name: getattr(self.config, field.name) for field in fields(self.config)}
+        initial = plain.pop("initial")
         for key in ("output", "model"):
-            del options[key]
+            del plain[key]
+        options = {key: _plain(value) for key, value in plain.items()}
         training = {
+            "initial": None if initial is None else {"sha256": initial.sha256, "training": initial.training},
             "options": options,
             "steps": self.steps,
             "images": self.images,
@@ -227,6 +237,13 @@ class _Recorder(pl.Callback):
         )
 
 
+def _plain(value: Any) -> Any:
+    """Nested option objects -> what JSON holds."""
+    if isinstance(value, tuple):
+        return [_plain(each) for each in value]
+    return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
+
+
 def _averaging(decay: float) -> WeightAveraging:
     """EMA whose decay grows from 0.1 towards ``decay``, so that a short training is not mostly its random start."""
 
@@ -253,6 +270,8 @@ def train(
     """
     pl.seed_everything(config.seed, verbose=False)
     model = ConditionalUNet(config.model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if config.initial is not None:
+        model.load_state_dict(config.initial.model.state_dict())
     recorder = _Recorder(config, model, report)
     module = _Coloring(model, config, recorder.progress)
     if pairs is not None:
@@ -260,21 +279,29 @@ def train(
     else:
         make = synthetic_batches(config.mix, config.drawings)
     batches = DataLoader(
-        BatchStream(make, seed=config.seed), batch_size=None, num_workers=config.workers, prefetch_factor=8 if config.workers else None
+        BatchStream(make, seed=config.seed),
+        batch_size=None,
+        num_workers=config.workers,
+        prefetch_factor=8 if config.workers else None,
     )
     size = max(kind.size for kind in config.mix)
 
     def held_out(rng: Any) -> Batch:
         return collate([draw(rng, size, config.drawings) for _ in range(16)])
 
-    validation = DataLoader(BatchStream(held_out, seed=VALIDATION_SEED, count=_VALIDATION_DRAWINGS // 16), batch_size=None)
+    validation = DataLoader(
+        BatchStream(held_out, seed=VALIDATION_SEED, count=_VALIDATION_DRAWINGS // 16), batch_size=None
+    )
     show_bar = sys.stderr.isatty()
     callbacks: list[pl.Callback] = [recorder, _averaging(config.ema_decay)]
     if show_bar:
         callbacks.append(_Progress())
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)  # no hardware inventory, no product tips
     with warnings.catch_warnings():
         # Advice for data loaders of another kind: drawing costs little, and a stream has no length.
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # Lightning's own use of torch
         trainer = pl.Trainer(
             accelerator="auto",
             devices=1,

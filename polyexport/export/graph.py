@@ -75,7 +75,7 @@ def export_graph(source: Source) -> ExportedGraph:
     try:
         traced = _trace(source)
         simplified, same = onnxsim.simplify(traced)
-    except Exception as error:  # noqa: BLE001 - the tracer and the simplifier raise whatever their inside raises
+    except Exception as error:
         lines = str(error).strip().splitlines()
         reason = lines[0][:200] if lines else type(error).__name__
         raise ModelError(f"the network cannot be exported: {reason}", remedy=_REMEDY) from error
@@ -125,7 +125,7 @@ def _trace(source: Source) -> onnx.ModelProto:
 
 
 def _strip(model: onnx.ModelProto) -> None:
-    """Drop what the tools left behind: source lines and paths of the exporting machine, statistics of the simplifier."""
+    """Drop what the tools left behind: source lines and paths of this machine, statistics of the simplifier."""
     del model.metadata_props[:]
     model.doc_string = ""
     graph = model.graph

@@ -110,7 +110,7 @@ def _packed(graph: ExportedGraph, contract: Contract) -> bytes:
     del model.metadata_props[:]
     entry = model.metadata_props.add()
     entry.key, entry.value = METADATA_KEY, contract.to_json()
-    return model.SerializeToString(deterministic=True)
+    return bytes(model.SerializeToString(deterministic=True))
 
 
 def _golden(source: Source, graph: ExportedGraph) -> GoldenSample:

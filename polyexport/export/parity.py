@@ -85,7 +85,9 @@ def check_parity(
         count = len(pixels)
         for batch in options.batches:
             for image, color in _batches(pixels, colors, batch):
-                levels, floats = session.run_all((COLORED, graph.float_output), {IMAGE_INPUT: image, COLOR_INPUT: color})
+                levels, floats = session.run_all(
+                    (COLORED, graph.float_output), {IMAGE_INPUT: image, COLOR_INPUT: color}
+                )
                 differences.add(_reference(source, image, color), floats.transpose(0, 2, 3, 1), levels)
     parity = Parity(
         reference=f"PyTorch {torch.__version__}, CPU, float32",
@@ -123,7 +125,7 @@ def _with_float_output(graph: ExportedGraph) -> bytes:
     tapped = onnx.ModelProto()
     tapped.CopyFrom(graph.model)
     tapped.graph.output.append(onnx.helper.make_tensor_value_info(graph.float_output, onnx.TensorProto.FLOAT, None))
-    return tapped.SerializeToString()
+    return bytes(tapped.SerializeToString())
 
 
 def _colors(source: Source) -> NDArray[np.uint8] | NDArray[np.int64]:
@@ -145,8 +147,8 @@ def _batches(
 ) -> Iterator[tuple[Pixels, NDArray[np.uint8] | NDArray[np.int64]]]:
     """Every image once, in batches of exactly ``batch``; neighbours have different colours."""
     for start in range(0, len(pixels), batch):
-        chosen = np.arange(start, start + batch)
-        yield np.stack([pixels[i % len(pixels)] for i in chosen]), colors[(chosen + batch) % len(colors)]
+        chosen = range(start, start + batch)
+        yield np.stack([pixels[i % len(pixels)] for i in chosen]), colors[[(i + batch) % len(colors) for i in chosen]]
 
 
 def _reference(source: Source, image: Pixels, color: NDArray[np.uint8] | NDArray[np.int64]) -> NDArray[np.float32]:

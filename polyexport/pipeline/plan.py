@@ -12,7 +12,7 @@ from polyexport.errors import OutputError, UsageError
 from polyexport.files import check_writable
 from polyexport.image import SUFFIXES
 
-__all__ = ["Item", "Plan", "make_plan"]
+__all__ = ["Item", "Plan", "find_images", "make_plan"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,13 +72,7 @@ def make_plan(
         if path.is_dir():
             # Two folders may hold the same names: each keeps its own name above its files.
             prefix = PurePath(path.resolve().name) if len(paths) > 1 else PurePath()
-            files = _scan(path, recursive=recursive)
-            if not files:
-                deeper = not recursive and bool(_scan(path, recursive=True))
-                raise UsageError(
-                    f"no image in {path}",
-                    remedy="its subfolders hold some: add --recursive" if deeper else "give a folder with images",
-                )
+            files = find_images(path, recursive=recursive)
             found += [(file, prefix / file.relative_to(path)) for file in files]
         elif path.exists():
             found.append((path, PurePath(path.name)))
@@ -90,6 +84,24 @@ def make_plan(
     _refuse_existing(plan, overwrite=overwrite)
     check_writable(target)
     return plan
+
+
+def find_images(folder: Path, *, recursive: bool = False) -> list[Path]:
+    """Image files of a folder, by suffix, sorted, without hidden ones.
+
+    Raises:
+        UsageError: no folder, or one without images.
+    """
+    if not folder.is_dir():
+        raise UsageError(f"{folder} is no folder", remedy="give a folder with images")
+    files = _scan(folder, recursive=recursive)
+    if not files:
+        deeper = not recursive and bool(_scan(folder, recursive=True))
+        raise UsageError(
+            f"no image in {folder}",
+            remedy="its subfolders hold some: add --recursive" if deeper else "give a folder with images",
+        )
+    return sorted(files)
 
 
 def _default_output(paths: Sequence[Path], folders: Sequence[Path]) -> Path:
@@ -160,7 +172,9 @@ def _refuse_existing(plan: Plan, *, overwrite: bool) -> None:
             except (FileNotFoundError, NotADirectoryError):
                 continue
             except OSError as error:
-                raise OutputError(f"cannot look at {destination} ({error.strerror})", remedy="choose another -o") from error
+                raise OutputError(
+                    f"cannot look at {destination} ({error.strerror})", remedy="choose another -o"
+                ) from error
             if stat.S_ISDIR(mode):
                 raise UsageError(f"the output {destination} is a folder", remedy="choose another -o")
             existing += 1

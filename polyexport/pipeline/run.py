@@ -163,9 +163,7 @@ class _Run:
         decoded = read_image(item.source)
         return self.framing.frame(decoded.pixels), decoded.warnings
 
-    def _decoded(
-        self, decoders: ThreadPoolExecutor
-    ) -> Iterator[tuple[Item, Future[tuple[Framed, tuple[str, ...]]]]]:
+    def _decoded(self, decoders: ThreadPoolExecutor) -> Iterator[tuple[Item, Future[tuple[Framed, tuple[str, ...]]]]]:
         """Inputs in the order of the plan, decoded a bounded distance ahead."""
         ahead: deque[tuple[Item, Future[tuple[Framed, tuple[str, ...]]]]] = deque()
         for item in self.plan.items:

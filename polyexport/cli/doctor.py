@@ -1,0 +1,58 @@
+"""polyexport doctor: what this machine can run, and what a missing execution provider lacks."""
+
+import importlib.metadata
+from dataclasses import asdict
+
+from polyexport.cli.console import console
+from polyexport.cli.options import JsonFlag, Quiet, Verbose
+from polyexport.errors import ModelError
+
+__all__ = ["doctor"]
+
+# What the extras bring: looked up by name, never imported.
+_OPTIONAL = {"export": ("torch", "onnx", "onnxscript", "onnxsim", "safetensors"), "train": ("lightning",)}
+
+
+def doctor(json_report: JsonFlag = False, verbose: Verbose = False, quiet: Quiet = False) -> None:
+    """Show versions, granted cores, execution providers and the shipped model."""
+    console.set(verbose=verbose, quiet=quiet)
+
+    from polyexport.bench.environment import environment
+    from polyexport.model import default_model_path, load_model
+    from polyexport.session import probe_provider
+
+    machine = environment()
+    providers = [probe_provider(name) for name in ("cpu", "cuda")]
+    extras = {extra: {name: _version(name) for name in names} for extra, names in _OPTIONAL.items()}
+    try:
+        shipped, fault = load_model(provider="cpu").sha256, ""
+    except ModelError as error:
+        shipped, fault = "", str(error)
+    if json_report:
+        document = {
+            "environment": asdict(machine),
+            "providers": [asdict(status) for status in providers],
+            "extras": extras,
+            "model": {"path": default_model_path(), "sha256": shipped, "fault": fault},
+        }
+        console.json(document)
+        return
+    console.data(f"polyexport {machine.polyexport}, Python {machine.python}, {machine.system}")
+    console.data(f"cpu: {machine.cpu}, {machine.cores_granted} cores granted of {machine.cores_visible} visible")
+    console.data(f"onnxruntime {machine.onnxruntime}, numpy {machine.numpy}, pillow {machine.pillow}")
+    for status in providers:
+        state = "works" if status.works else f"does not work: {status.reason}"
+        console.data(f"provider {status.name} ({status.execution_provider}): {state}")
+    if not all(status.works for status in providers):
+        console.data("to run on an NVIDIA GPU: pip install 'polyexport[cuda]', and a driver for CUDA 13")
+    for extra, versions in extras.items():
+        found = ", ".join(f"{name} {version or 'missing'}" for name, version in versions.items())
+        console.data(f"extra {extra}: {found}")
+    console.data(f"shipped model: {default_model_path()}, {f'SHA-256 {shipped}' if shipped else fault}")
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None

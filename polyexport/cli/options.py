@@ -1,0 +1,48 @@
+"""Options that several commands share, spelled the same everywhere."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+__all__ = [
+    "DeviceId",
+    "JsonFlag",
+    "ModelOption",
+    "Provider",
+    "ProviderOption",
+    "Quiet",
+    "SizeOption",
+    "Threads",
+    "Verbose",
+]
+
+
+class Provider(StrEnum):
+    """Values of --provider."""
+
+    AUTO = "auto"
+    CPU = "cpu"
+    CUDA = "cuda"
+
+
+ModelOption = Annotated[
+    Path | None, typer.Option("-m", "--model", help="Model file.", show_default="the shipped model", metavar="FILE")
+]
+ProviderOption = Annotated[
+    Provider, typer.Option(help="Execution provider; a named one is required, auto takes the best that works.")
+]
+DeviceId = Annotated[int, typer.Option(min=0, help="Which GPU.")]
+Threads = Annotated[int, typer.Option(min=0, help="Threads of the CPU provider; 0 takes every granted core.")]
+SizeOption = Annotated[
+    str,
+    typer.Option(
+        help="fit: scale down to the model's size, pad, and scale back; native: full resolution, padded; "
+        "or the size to fit, in pixels.",
+        metavar="fit|native|N",
+    ),
+]
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Say more; show tracebacks.")]
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Say nothing but errors.")]
