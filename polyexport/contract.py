@@ -144,7 +144,7 @@ class Contract:
             return _read(raw)
         except KeyError as error:
             raise ContractError(f"the model's contract has no {error}", remedy=_REMEDY) from error
-        except (TypeError, ValueError, AttributeError, OverflowError) as error:
+        except (TypeError, ValueError, AttributeError, IndexError, OverflowError) as error:
             raise ContractError(f"the model's contract is unusable: {error}", remedy=_REMEDY) from error
 
 

@@ -6,6 +6,8 @@ from pathlib import Path
 
 __all__ = ["granted_cores"]
 
+_MEMBERSHIP = Path("/proc/self/cgroup")
+
 
 def granted_cores(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
     """Whole cores granted by affinity and by the container's quota (cgroup v2 or v1), at least 1.
@@ -21,7 +23,7 @@ def granted_cores(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
 def _quota(cgroup: Path) -> float | None:
     """Cores of the tightest quota from this process's cgroup up to the root; None without one."""
     try:
-        lines = Path("/proc/self/cgroup").read_text().splitlines()
+        lines = _MEMBERSHIP.read_text().splitlines()
     except OSError:
         return None
     quotas: list[float] = []

@@ -49,7 +49,6 @@ _DECODE_ERRORS = (
     ZeroDivisionError,
     struct.error,
     ImageCms.PyCMSError,
-    Image.DecompressionBombError,
 )
 
 
@@ -112,6 +111,8 @@ def decode(data: bytes) -> DecodedImage:
                 pixels = _to_rgb(upright)
     except UnidentifiedImageError as error:
         raise ImageError("no image of a known format", remedy=f"known formats: {', '.join(FORMATS)}") from error
+    except Image.DecompressionBombError as error:  # pillow's own limit, for what claims to be far larger
+        raise ImageError(f"more pixels than the limit of {MAX_PIXELS}", remedy="shrink the image") from error
     except _DECODE_ERRORS as error:
         reason = str(error).splitlines()[0][:120] if str(error) else type(error).__name__
         raise ImageError(f"corrupt or truncated ({reason})", remedy="write the file again") from error

@@ -190,9 +190,7 @@ def _create(model: bytes, name: str, options: SessionOptions) -> ort.InferenceSe
     # Idle threads that spin take their core from the threads that decode and encode.
     settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
     settings.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
-    providers: list[Any] = [CPU]
-    if name == "cuda":
-        providers.insert(0, (_EXECUTION_PROVIDERS["cuda"], cuda_options(options)))
+    providers = _provider_list(name, options)
     try:
         return ort.InferenceSession(model, settings, providers=providers, enable_fallback=False)
     except Exception as error:
@@ -201,6 +199,13 @@ def _create(model: bytes, name: str, options: SessionOptions) -> ort.InferenceSe
                 f"{name} could not load the model: {_first_line(error)}", remedy=_CUDA_REMEDY
             ) from error
         raise ContractError(f"not a whole ONNX model: {_first_line(error)}", remedy=_MODEL_REMEDY) from error
+
+
+def _provider_list(name: str, options: SessionOptions) -> list[Any]:
+    """In ONNX Runtime's order of preference; the CPU takes what the first one leaves."""
+    if name == "cuda":
+        return [(_EXECUTION_PROVIDERS["cuda"], cuda_options(options)), CPU]
+    return [CPU]
 
 
 def cuda_options(options: SessionOptions) -> dict[str, str]:

@@ -1,0 +1,113 @@
+"""Real parts for every test: a tiny network, exported as users export, and the shipped model."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+from PIL import Image
+
+from polyexport.contract import METADATA_KEY
+from polyexport.model import Model, default_model_path, load_model
+from polyexport.session import probe_provider
+from trainer.polygons import draw
+
+
+def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
+    if not probe_provider("cuda").works:
+        for item in items:
+            if "gpu" in item.keywords:
+                item.add_marker(pytest.mark.skip(reason=f"no CUDA: {probe_provider('cuda').reason}"))
+
+
+@pytest.fixture(scope="session")
+def shipped() -> Model:
+    return load_model(provider="cpu")
+
+
+@pytest.fixture(scope="session")
+def shipped_path() -> Path:
+    return default_model_path()
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A three-level network with random weights; its batch normalisation has seen data."""
+    import torch
+
+    from trainer.checkpoint import Checkpoint, save_checkpoint
+    from trainer.model import ConditionalUNet, ModelConfig
+
+    torch.manual_seed(3)
+    model = ConditionalUNet(ModelConfig(channels=(4, 6, 8), embedding_dim=5))
+    for _ in range(3):
+        model(torch.rand(4, 3, 32, 32) * 2 - 1, torch.rand(4, 3) * 2 - 1)
+    path = tmp_path_factory.mktemp("checkpoint") / "tiny.safetensors"
+    save_checkpoint(Checkpoint(model=model.eval(), training_size=32, training={"steps": 0}), path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_model_path(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from polyexport.export.package import export_checkpoint
+
+    path = tmp_path_factory.mktemp("model") / "tiny.onnx"
+    export_checkpoint(tiny_checkpoint, path)
+    return path
+
+
+@pytest.fixture
+def tiny_model(tiny_model_path: Path) -> Model:
+    return load_model(tiny_model_path, provider="cpu")
+
+
+@pytest.fixture(scope="session")
+def vocabulary_model(tmp_path_factory: pytest.TempPathFactory) -> Model:
+    from polyexport.export.package import export_checkpoint
+    from trainer.checkpoint import Checkpoint, save_checkpoint
+    from trainer.model import ConditionalUNet, ModelConfig
+
+    palette = (("red", (255, 0, 0)), ("lime", (0, 255, 0)), ("blue", (0, 0, 255)))
+    model = ConditionalUNet(ModelConfig(channels=(4, 6), embedding_dim=3, conditioning="vocabulary", palette=palette))
+    folder = tmp_path_factory.mktemp("vocabulary")
+    save_checkpoint(Checkpoint(model=model.eval(), training_size=16), folder / "v.safetensors")
+    export_checkpoint(folder / "v.safetensors", folder / "v.onnx")
+    return load_model(folder / "v.onnx", provider="cpu")
+
+
+@pytest.fixture
+def drawings(tmp_path: Path) -> Path:
+    """A folder of six 64x64 drawings."""
+    folder = tmp_path / "drawings"
+    folder.mkdir()
+    for number in range(6):
+        Image.fromarray(draw(np.random.default_rng(number), 64).image).save(folder / f"{number}.png")
+    return folder
+
+
+@pytest.fixture
+def with_metadata(tiny_model_path: Path) -> Callable[[str | None], bytes]:
+    """The tiny model with another contract, or none."""
+
+    def build(contract: str | None) -> bytes:
+        model = onnx.load_model_from_string(tiny_model_path.read_bytes())
+        del model.metadata_props[:]
+        if contract is not None:
+            helper.set_model_props(model, {METADATA_KEY: contract})
+        return bytes(model.SerializeToString())
+
+    return build
+
+
+@pytest.fixture
+def relu_model() -> onnx.ModelProto:
+    """A valid ONNX model that is not ours."""
+    graph = helper.make_graph(
+        [helper.make_node("Relu", ["x"], ["y"])],
+        "relu",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n"])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n"])],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)

@@ -1,0 +1,95 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from polyexport.color import color_of, parse_color
+from polyexport.dataset import INDEX, PairPixels, read_pair, read_pairs, write_pairs
+from polyexport.errors import DatasetError
+from trainer.polygons import draw
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    drawings = [draw(np.random.default_rng(i), 32) for i in range(3)]
+    write_pairs(
+        tmp_path / "set",
+        [
+            (str(i), PairPixels(image=one.image, color=color_of(one.color), colored=one.colored))
+            for i, one in enumerate(drawings)
+        ],
+    )
+    return tmp_path / "set"
+
+
+def change(folder: Path, **entry: object) -> None:
+    entries = json.loads((folder / INDEX).read_text())
+    entries[1] |= entry
+    (folder / INDEX).write_text(json.dumps(entries))
+
+
+def test_what_is_written_is_read(folder: Path) -> None:
+    drawing = draw(np.random.default_rng(2), 32)
+    pixels = read_pair(read_pairs(folder)[2])
+
+    assert np.array_equal(pixels.image, drawing.image)
+    assert np.array_equal(pixels.colored, drawing.colored)
+    assert pixels.color.rgb == drawing.color
+
+
+def test_green_is_the_layouts_green_and_hex_is_exact(folder: Path) -> None:
+    change(folder, colour="green")
+    assert read_pairs(folder)[1].color.rgb == (0, 255, 0)
+    change(folder, colour="#008000")
+    assert read_pairs(folder)[1].color.rgb == parse_color("green").rgb
+
+
+@pytest.mark.parametrize(
+    ("entry", "said"),
+    [
+        ({"colour": "grene"}, "entry 1.*unknown color 'grene'.*green"),
+        ({"colour": 3}, "entry 1"),
+        ({"input_polygon": "missing.png"}, "'missing.png' is missing"),
+        ({"input_polygon": "../outputs/x.png"}, "leaves the data set"),
+        ({"output_image": "/etc/passwd"}, "leaves the data set"),
+        ({"input_polygon": "a\0b"}, "no usable path|is missing"),
+        ({"input_polygon": "."}, "leaves|missing"),
+    ],
+)
+def test_a_bad_entry_is_named(folder: Path, entry: dict[str, object], said: str) -> None:
+    change(folder, **entry)
+    with pytest.raises(DatasetError, match=said):
+        read_pairs(folder)
+
+
+def test_a_link_out_of_the_set_is_refused(folder: Path, tmp_path: Path) -> None:
+    outside = tmp_path / "outside.png"
+    Image.new("RGB", (8, 8)).save(outside)
+    (folder / "inputs" / "link.png").symlink_to(outside)
+    change(folder, input_polygon="link.png")
+    with pytest.raises(DatasetError, match="leaves the data set"):
+        read_pairs(folder)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", "[1]", "[" * 100_000, '"\\ud800"'])
+def test_an_index_that_is_none_is_refused(folder: Path, text: str) -> None:
+    (folder / INDEX).write_text(text)
+    with pytest.raises(DatasetError):
+        read_pairs(folder)
+
+
+def test_a_missing_index_says_what_is_expected(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="inputs/, outputs/ and data.json"):
+        read_pairs(tmp_path)
+
+
+def test_images_of_two_sizes_and_damaged_ones_are_refused(folder: Path) -> None:
+    pairs = read_pairs(folder)
+    Image.new("RGB", (8, 9)).save(pairs[0].output)
+    with pytest.raises(DatasetError, match="32x32.*8x9"):
+        read_pair(pairs[0])
+    pairs[0].output.write_bytes(b"text")
+    with pytest.raises(DatasetError, match="known format"):
+        read_pair(pairs[0])
