@@ -92,7 +92,7 @@ def _inside(root: Path, name: str, where: str) -> Path:
         path = (root / name).resolve()
         inside = root.resolve() in path.parents and ".." not in Path(name).parts
         exists = inside and path.is_file()
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: a link to itself
         raise DatasetError(f"{where}: {name!r} is no usable path", remedy=remedy) from error
     if not inside:
         raise DatasetError(f"{where}: {name!r} leaves the data set", remedy=remedy)

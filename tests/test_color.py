@@ -38,7 +38,9 @@ def test_names_the_nearest(text: str, near: str) -> None:
         parse_color(text)
 
 
-@pytest.mark.parametrize("text", ["", "rgb(256,0,0)", "rgb(1,2)", "#ff88", "#ff880080", "hsl(1,2,3)", "../x", "x" * 9999])
+@pytest.mark.parametrize(
+    "text", ["", "rgb(256,0,0)", "rgb(1,2)", "#ff88", "#ff880080", "hsl(1,2,3)", "../x", "x" * 9999]
+)
 def test_refuses_anything_else_in_one_short_line(text: str) -> None:
     with pytest.raises(ColorError) as caught:
         parse_color(text)

@@ -53,7 +53,9 @@ def test_native_refuses_what_would_not_fit_in_memory() -> None:
         NATIVE.frame(np.zeros((1, MAX_NATIVE_PIXELS, 3), np.uint8))
 
 
-@pytest.mark.parametrize(("size", "remedy"), [(100, "96 or 112"), (1, "16 or 32"), (65536, "2048 or less"), (0, "16 or 32")])
+@pytest.mark.parametrize(
+    ("size", "remedy"), [(100, "96 or 112"), (1, "16 or 32"), (65536, "2048 or less"), (0, "16 or 32")]
+)
 def test_a_size_that_the_network_cannot_take_names_one_that_it_can(size: int, remedy: str) -> None:
     with pytest.raises(UsageError, match=remedy):
         Framing(size=size, multiple=16)

@@ -61,7 +61,9 @@ def test_a_damaged_file_is_an_image_or_an_image_error(data: st.DataObject, kind:
     assert decoded.pixels.shape[2] == 3
 
 
-@pytest.mark.parametrize("data", [b"", b"\0" * 100, b"just text", b"\x89PNG\r\n\x1a\n", b"%!PS-Adobe-3.0 EPSF\n", b"<svg/>"])
+@pytest.mark.parametrize(
+    "data", [b"", b"\0" * 100, b"just text", b"\x89PNG\r\n\x1a\n", b"%!PS-Adobe-3.0 EPSF\n", b"<svg/>"]
+)
 def test_what_is_no_image_is_refused(data: bytes) -> None:
     with pytest.raises(ImageError):
         decode(data)
@@ -144,7 +146,9 @@ def test_a_bomb_is_refused_before_it_is_decoded() -> None:
         return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
 
     header = struct.pack(">IIBBBBB", 100_000, 100_000, 8, 2, 0, 0, 0)
-    bomb = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 99)) + chunk(b"IEND", b"")
+    bomb = (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 99)) + chunk(b"IEND", b"")
+    )
     with pytest.raises(ImageError, match=str(MAX_PIXELS)):
         decode(bomb)
 

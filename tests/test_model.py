@@ -23,9 +23,7 @@ CLEAN = DrawingConfig(antialiased=0, gapped=0, noisy=0, tinted=0)
 def test_the_shipped_model_fills_drawings_it_never_saw(shipped: Model) -> None:
     """Golden quality: the drawings and the model are fixed, and so is the score, but for rounding."""
     drawings = [draw(np.random.default_rng([99, i]), 128, CLEAN) for i in range(12)]
-    scores = [
-        psnr_db(shipped.colorize([one.image], [one.color])[0][0], one.colored) for one in drawings
-    ]
+    scores = [psnr_db(shipped.colorize([one.image], [one.color])[0][0], one.colored) for one in drawings]
     assert np.median(scores) > 40
     assert min(scores) > 20
 

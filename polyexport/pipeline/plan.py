@@ -67,20 +67,20 @@ def make_plan(
     folders = [path for path in paths if path.is_dir()]
     target = output if output is not None else _default_output(paths, folders)
     _refuse_overlap(folders, target)
-    found: list[tuple[Path, PurePath]] = []
+    found: dict[Path, PurePath] = {}
     for path in paths:
         if path.is_dir():
             # Two folders may hold the same names: each keeps its own name above its files.
             prefix = PurePath(path.resolve().name) if len(paths) > 1 else PurePath()
             files = find_images(path, recursive=recursive)
-            found += [(file, prefix / file.relative_to(path)) for file in files]
+            found |= {file: prefix / file.relative_to(path) for file in files}
         elif path.exists():
-            found.append((path, PurePath(path.name)))
+            found[path] = PurePath(path.name)
         else:
             raise UsageError(f"{path} does not exist", remedy="give image files or folders")
     if not found:
         raise UsageError("no input", remedy="give image files or folders")
-    plan = Plan(items=_named(found), colors=tuple(dict.fromkeys(colors)), output=target)
+    plan = Plan(items=_named(list(found.items())), colors=tuple(dict.fromkeys(colors)), output=target)
     _refuse_existing(plan, overwrite=overwrite)
     check_writable(target)
     return plan
@@ -138,7 +138,8 @@ def _scan(folder: Path, *, recursive: bool) -> list[Path]:
             path = Path(current, name)
             if name.startswith(".") or path.suffix.lower() not in SUFFIXES:
                 continue
-            if path.is_symlink() and root not in path.resolve().parents:
+            # realpath, because it does not raise on a link to itself; such a file fails when it is read.
+            if path.is_symlink() and root not in Path(os.path.realpath(path)).parents:
                 continue
             files.append(path)
     return files

@@ -1,0 +1,46 @@
+"""Commands run as users run them: a process of their own."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+Cli = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> Cli:
+    def run(*arguments: object, check: int | None = None) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [sys.executable, "-W", "error", "-m", "polyexport.cli.main", *map(str, arguments)],
+            cwd=tmp_path,
+            env=os.environ | {"NO_COLOR": "1"},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        if check is not None:
+            assert done.returncode == check, done.stderr
+        assert "Traceback" not in done.stderr
+        return done
+
+    return run
+
+
+@pytest.fixture
+def refused(cli: Cli) -> Callable[..., str]:
+    """Run a command that must fail; its error is one line, with a remedy, and nothing on stdout."""
+
+    def run(exit_code: int, *arguments: object) -> str:
+        done = cli(*arguments, check=exit_code)
+        errors = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+        assert len(errors) == 1
+        assert "; " in errors[0]
+        assert done.stdout == ""
+        return errors[0]
+
+    return run

@@ -1,0 +1,109 @@
+"""The other commands, and the path of an engineer from nothing to pictures."""
+
+import hashlib
+import json
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from polyexport.model import load_model
+
+Cli = Callable[..., subprocess.CompletedProcess[str]]
+Refused = Callable[..., str]
+
+
+def test_train_export_infer_evaluate(cli: Cli, drawings: Path, tmp_path: Path) -> None:
+    cli("train", "--steps", 2, "--validate-every", 2, "--batch-size", 2, "--workers", 0, "-o", "m.safetensors", check=0)
+    first = cli("export", "m.safetensors", check=0)
+    second = cli("export", "m.safetensors", "-o", "again.onnx", "--images", drawings, "--json", check=0)
+    cli("infer", drawings, "--color", "#ff8800", "-m", "m.onnx", check=0)
+    cli("dataset", "set", "--count", 3, check=0)
+    scores = json.loads(cli("evaluate", "m.onnx", "set", "--json", check=0).stdout)
+
+    assert hashlib.sha256((tmp_path / "m.onnx").read_bytes()).hexdigest() in first.stdout
+    assert "simplified: 64 -> 64 nodes" in first.stderr
+    assert "max abs diff" in first.stderr
+    assert json.loads(second.stdout)["parity"]["images"] == 6
+    assert len(list((tmp_path / "drawings-colored" / "ff8800").iterdir())) == 6
+    assert scores["set"]["model"]["images"] == scores["set"]["flood_fill"]["images"] == 3
+
+
+def test_a_data_set_of_ones_own_trains(cli: Cli, refused: Refused, tmp_path: Path) -> None:
+    cli("dataset", "set", "--count", 3, "--size", 32, check=0)
+    cli("train", "--data", "set", "--steps", 1, "--validate-every", 1, "--workers", 0, "-o", "m.safetensors", check=0)
+    (tmp_path / "set" / "data.json").write_text("[]")
+    assert "data.json" in refused(1, "train", "--data", "set", "--steps", 1)
+    cli("dataset", "odd", "--count", 1, "--size", 40, check=0)
+    assert "40x40" in refused(1, "train", "--data", "odd", "--steps", 1)
+
+
+def test_checkpoints_that_are_refused(refused: Refused, tiny_checkpoint: Path, tmp_path: Path) -> None:
+    (tmp_path / "cut.safetensors").write_bytes(tiny_checkpoint.read_bytes()[:-10])
+    (tmp_path / "foreign.pth").write_bytes(b"PK\x03\x04 a pickle in a zip")
+    for name, said in (("cut.safetensors", "damaged"), ("foreign.pth", "not a whole"), ("missing", "cannot be read")):
+        assert said in refused(4, "export", name)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cut.safetensors", "foreign.pth"]
+
+
+def test_a_data_set_is_the_same_for_one_seed_and_not_replaced(cli: Cli, refused: Refused, tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        cli("dataset", name, "--count", 4, "--size", 32, "--seed", 5, check=0)
+    files = [
+        sorted(path.relative_to(tmp_path / name) for path in (tmp_path / name).rglob("*.*")) for name in ("a", "b")
+    ]
+
+    assert files[0] == files[1]
+    assert all((tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes() for file in files[0])
+    assert "--overwrite" in refused(2, "dataset", "a", "--count", 4)
+
+
+def test_bench_passes_misses_and_tells(cli: Cli) -> None:
+    quick = ("bench", "--seconds", 0.05, "--size", 32)
+    passed = cli(*quick, "--target-ms", 100_000, check=0)
+    missed = cli(*quick, "--target-ms", 0.0001, check=7)
+    report = json.loads(cli(*quick, "--json", "-b", 2, "--target-ms", 100_000, check=0).stdout)
+
+    assert "CPUExecutionProvider" in passed.stdout
+    assert ": met" in passed.stdout
+    assert ": MISSED" in missed.stdout
+    assert [scenario["batch_size"] for scenario in report["scenarios"]] == [2]
+    assert report["target_met"] is True
+    assert report["environment"]["cores_granted"] >= 1
+
+
+def test_bench_refuses_a_size_and_a_provider(refused: Refused) -> None:
+    assert "multiple of 16" in refused(2, "bench", "--size", 50)
+
+
+def test_doctor_tells_what_is_there(cli: Cli) -> None:
+    text = cli("doctor", check=0).stdout
+    report = json.loads(cli("doctor", "--json", check=0).stdout)
+
+    assert "provider cpu (CPUExecutionProvider): works" in text
+    assert {status["name"] for status in report["providers"]} == {"cpu", "cuda"}
+    assert all(status["works"] or status["reason"] for status in report["providers"])
+    assert report["model"]["sha256"] == load_model(provider="cpu").sha256
+
+
+def test_version_help_and_no_command(cli: Cli) -> None:
+    assert cli("--version", check=0).stdout.startswith("polyexport 0.")
+    assert "infer" in cli("--help", check=0).stdout
+    assert cli().returncode == 2
+
+
+@pytest.mark.parametrize("command", ["train", "dataset", "export", "infer", "evaluate", "bench", "doctor"])
+def test_every_command_explains_itself(cli: Cli, command: str) -> None:
+    assert "Usage: " in cli(command, "--help", check=0).stdout
+
+
+def test_verbose_shows_the_traceback(tmp_path: Path, drawings: Path) -> None:
+    program = shutil.which("polyexport")
+    assert program is not None
+    done = subprocess.run(
+        [program, "infer", drawings, "--color", "x", "-v"], capture_output=True, text=True, cwd=tmp_path
+    )
+    assert done.returncode == 2
+    assert "Traceback" in done.stderr

@@ -1,0 +1,123 @@
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from polyexport.color import parse_color
+from polyexport.errors import OutputError, UsageError
+from polyexport.pipeline.plan import Plan, make_plan
+
+RED = parse_color("red")
+
+
+def picture(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(path, "PNG")
+    return path
+
+
+def names(plan: Plan) -> list[str]:
+    return [str(item.name) for item in plan.items]
+
+
+def test_the_default_output_is_a_sibling_and_keeps_the_tree(tmp_path: Path) -> None:
+    for name in ("b.png", "a.PNG", "deep/er/c.jpg", "notes.txt", ".hidden.png", ".git/d.png"):
+        picture(tmp_path / "in" / name)
+    flat = make_plan([tmp_path / "in"], [RED])
+    deep = make_plan([tmp_path / "in"], [RED], recursive=True)
+
+    assert names(flat) == ["a.png", "b.png"]
+    assert names(deep) == ["a.png", "b.png", "deep/er/c.png"]
+    assert deep.destination(deep.items[2], RED) == tmp_path / "in-colored" / "red" / "deep" / "er" / "c.png"
+
+
+def test_files_and_several_paths_go_to_colored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = picture(tmp_path / "elsewhere" / "x.dat")
+    one, two = picture(tmp_path / "one" / "a.png"), picture(tmp_path / "two" / "a.png")
+    plan = make_plan([file, one.parent, two.parent], [RED])
+
+    assert plan.output == Path("colored")
+    assert names(plan) == ["one/a.png", "two/a.png", "x.png"]
+
+
+def test_one_name_from_two_inputs_keeps_both(tmp_path: Path) -> None:
+    for name in ("a.png", "a.jpg", "A.gif", "b.jpg"):
+        picture(tmp_path / "in" / name)
+    assert names(make_plan([tmp_path / "in"], [RED])) == ["A.gif.png", "a.jpg.png", "a.png", "b.png"]
+
+
+def test_names_that_differ_only_in_case_are_a_usage_error(tmp_path: Path) -> None:
+    picture(tmp_path / "in" / "a.png")
+    picture(tmp_path / "in" / "A.png")
+    with pytest.raises(UsageError, match="same output"):
+        make_plan([tmp_path / "in"], [RED])
+
+
+@pytest.mark.parametrize("output", [".", "sub", "../in", "sub/../sub/x"])
+def test_an_output_in_the_input_is_refused(tmp_path: Path, output: str) -> None:
+    picture(tmp_path / "in" / "a.png")
+    with pytest.raises(UsageError, match="lies in the input folder"):
+        make_plan([tmp_path / "in"], [RED], output=tmp_path / "in" / output)
+    assert os.listdir(tmp_path / "in") == ["a.png"]
+
+
+def test_an_output_in_the_input_behind_a_link_is_refused(tmp_path: Path) -> None:
+    picture(tmp_path / "in" / "a.png")
+    (tmp_path / "link").symlink_to(tmp_path / "in")
+    with pytest.raises(UsageError, match="lies in the input folder"):
+        make_plan([tmp_path / "in"], [RED], output=tmp_path / "link" / "out")
+
+
+def test_empty_and_missing_inputs_are_usage_errors(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UsageError, match="no image in .*empty"):
+        make_plan([tmp_path / "empty"], [RED])
+    with pytest.raises(UsageError, match="does not exist"):
+        make_plan([tmp_path / "missing"], [RED])
+    picture(tmp_path / "empty" / "deep" / "a.png")
+    with pytest.raises(UsageError, match="--recursive"):
+        make_plan([tmp_path / "empty"], [RED])
+
+
+def test_links_out_of_the_folder_and_loops_of_folders_are_not_followed(tmp_path: Path) -> None:
+    inside = picture(tmp_path / "in" / "a.png")
+    outside = picture(tmp_path / "out.png")
+    (tmp_path / "in" / "in.png").symlink_to(inside)
+    (tmp_path / "in" / "out.png").symlink_to(outside)
+    (tmp_path / "in" / "loop").symlink_to(tmp_path / "in")
+    (tmp_path / "in" / "self.png").symlink_to(tmp_path / "in" / "self.png")
+    assert names(make_plan([tmp_path / "in"], [RED], recursive=True)) == ["a.png", "in.png", "self.png"]
+
+
+def test_existing_outputs_are_kept_unless_told_otherwise(tmp_path: Path) -> None:
+    picture(tmp_path / "in" / "a.png")
+    precious = picture(tmp_path / "in-colored" / "red" / "a.png")
+    before = precious.read_bytes()
+    with pytest.raises(UsageError, match="1 of 1 outputs exist.*--overwrite"):
+        make_plan([tmp_path / "in"], [RED])
+    assert precious.read_bytes() == before
+    make_plan([tmp_path / "in"], [RED], overwrite=True)
+
+
+def test_an_output_that_cannot_be_written_fails_in_the_plan(tmp_path: Path) -> None:
+    picture(tmp_path / "in" / "a.png")
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(OutputError):
+        make_plan([tmp_path / "in"], [RED], output=tmp_path / "file")
+
+
+def test_repeated_colors_and_repeated_files_count_once(tmp_path: Path) -> None:
+    file = picture(tmp_path / "a.png")
+    plan = make_plan([file, file], [RED, parse_color("RED")], output=tmp_path / "out")
+    assert names(plan) == ["a.png"]
+    assert plan.colors == (RED,)
+
+
+def test_odd_names_survive(tmp_path: Path) -> None:
+    odd = ["-rf.png", "new\nline.png", "\N{PILE OF POO}.png", os.fsdecode(b"\xff\xfe.png"), "x" * 251 + ".png"]
+    for name in odd:
+        picture(tmp_path / "in" / name)
+    assert sorted(names(make_plan([tmp_path / "in"], [RED]))) == sorted(odd)

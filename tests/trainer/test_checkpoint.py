@@ -1,0 +1,126 @@
+import json
+import os
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from polyexport.errors import CheckpointError, OutputError
+from trainer.checkpoint import load_checkpoint, save_checkpoint
+
+
+def rewritten(path: Path, out: Path, **changes: object) -> Path:
+    """The checkpoint with another header."""
+    data = path.read_bytes()
+    size = int.from_bytes(data[:8], "little")
+    header = json.loads(json.loads(data[8 : 8 + size])["__metadata__"]["polyexport.checkpoint"])
+    for key, value in changes.items():
+        target = header if key in header else header["model"]
+        target[key] = value
+    weights = safetensors.torch.load(data)
+    out.write_bytes(safetensors.torch.save(weights, metadata={"polyexport.checkpoint": json.dumps(header)}))
+    return out
+
+
+def test_what_is_saved_is_loaded(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    first = load_checkpoint(tiny_checkpoint)
+    save_checkpoint(first, tmp_path / "again.safetensors")
+    again = load_checkpoint(tmp_path / "again.safetensors")
+
+    assert (tmp_path / "again.safetensors").read_bytes() == tiny_checkpoint.read_bytes()
+    assert first.sha256 == again.sha256 != ""
+    assert not again.model.training
+    image, color = torch.rand(1, 3, 16, 16), torch.rand(1, 3)
+    with torch.inference_mode():
+        assert torch.equal(first.model(image, color), again.model(image, color))
+
+
+@pytest.mark.parametrize("kept", [0, 4, 8, 100, 0.5, 0.999])
+def test_a_truncated_checkpoint_is_refused(tiny_checkpoint: Path, tmp_path: Path, kept: float) -> None:
+    data = tiny_checkpoint.read_bytes()
+    path = tmp_path / "cut.safetensors"
+    path.write_bytes(data[: kept if isinstance(kept, int) else int(len(data) * kept)])
+    with pytest.raises(CheckpointError, match="cut.safetensors"):
+        load_checkpoint(path)
+
+
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_damage_in_the_header_is_a_checkpoint_error_or_nothing(
+    tiny_checkpoint: Path, tmp_path: Path, data: st.DataObject
+) -> None:
+    damaged = bytearray(tiny_checkpoint.read_bytes())
+    size = int.from_bytes(damaged[:8], "little")
+    for _ in range(2):
+        damaged[data.draw(st.integers(0, 8 + size - 1))] = data.draw(st.integers(0, 255))
+    path = tmp_path / "damaged.safetensors"
+    path.write_bytes(damaged)
+    try:
+        load_checkpoint(path)
+    except CheckpointError as error:
+        assert "damaged.safetensors" in str(error)
+
+
+def test_another_safetensors_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "other.safetensors"
+    safetensors.torch.save_file({"w": torch.zeros(2)}, path)
+    with pytest.raises(CheckpointError, match=r"no polyexport\.checkpoint"):
+        load_checkpoint(path)
+
+
+def test_a_pickle_is_refused_and_never_run(tmp_path: Path) -> None:
+    path = tmp_path / "model.pth"
+    torch.save({"w": torch.zeros(2)}, path)
+    with pytest.raises(CheckpointError, match="polyexport train"):
+        load_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"format_version": 9}, "format 9"),
+        ({"channels": [4, 6, 9]}, "do not fit"),
+        ({"channels": [4, 6]}, "do not fit"),
+        ({"channels": [4096] * 8}, "do not fit"),
+        ({"channels": [4, -6, 8]}, "no usable architecture"),
+        ({"channels": "x"}, "no usable architecture"),
+        ({"conditioning": "telepathy"}, "no usable architecture"),
+        ({"palette": [["red", [1]]]}, "no usable architecture"),
+        ({"training_size": None}, "no usable architecture"),
+        ({"model": 3}, "no usable architecture"),
+    ],
+)
+def test_a_lying_header_is_refused(
+    tiny_checkpoint: Path, tmp_path: Path, changes: dict[str, object], said: str
+) -> None:
+    with pytest.raises(CheckpointError, match=said):
+        load_checkpoint(rewritten(tiny_checkpoint, tmp_path / "lie.safetensors", **changes))
+
+
+def test_nan_weights_are_refused(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    checkpoint = load_checkpoint(tiny_checkpoint)
+    with torch.no_grad():
+        checkpoint.model.head.bias.fill_(float("nan"))
+    save_checkpoint(checkpoint, tmp_path / "nan.safetensors")
+    with pytest.raises(CheckpointError, match="NaN"):
+        load_checkpoint(tmp_path / "nan.safetensors")
+
+
+def test_a_full_disk_keeps_the_previous_checkpoint(
+    tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint = load_checkpoint(tiny_checkpoint)
+    path = tmp_path / "c.safetensors"
+    path.write_bytes(b"previous")
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OutputError):
+        save_checkpoint(checkpoint, path)
+    assert path.read_bytes() == b"previous"
+    assert os.listdir(tmp_path) == ["c.safetensors"]
