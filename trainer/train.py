@@ -103,8 +103,6 @@ class TrainResult:
     validation_psnr_db: float
     """Mean over held-out generated drawings, of the averaged weights; NaN if none was taken."""
 
-    interrupted: bool
-
 
 class _Coloring(pl.LightningModule):
     """Loss, optimiser and schedule around the model."""
@@ -185,6 +183,7 @@ class _Recorder(pl.Callback):
         self.images = 0
         self.psnr_db = math.nan
         self.steps = 0
+        self.saved_step = 0
 
     @property
     def minutes(self) -> float:
@@ -211,11 +210,16 @@ class _Recorder(pl.Callback):
             "validation_psnr_db": None if math.isnan(self.psnr_db) else round(self.psnr_db, 3),
             "torch": torch.__version__,
         }
+        self.saved_step = self.steps
         size = max(kind.size for kind in self.config.mix)
         save_checkpoint(Checkpoint(model=self.model, training_size=size, training=training), self.config.output)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.started = time.monotonic()
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        kept = f"{self.config.output} holds step {self.saved_step}" if self.saved_step else "nothing was saved yet"
+        self.report(f"stopped at step {self.steps}; {kept}")
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, batch_idx: int
@@ -326,5 +330,4 @@ def train(
         images=recorder.images,
         minutes=recorder.minutes,
         validation_psnr_db=recorder.psnr_db,
-        interrupted=trainer.interrupted,
     )

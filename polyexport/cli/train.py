@@ -8,7 +8,7 @@ import typer
 
 from polyexport.cli.console import build, console
 from polyexport.cli.options import Quiet, Verbose
-from polyexport.errors import DatasetError, ExitCode
+from polyexport.errors import DatasetError
 
 if TYPE_CHECKING:
     from trainer.polygons import Drawing
@@ -114,8 +114,6 @@ def train(
             f"{result.output}: {result.steps} steps, {result.images} images, {result.minutes:.1f} min; "
             f"next: polyexport export {result.output}"
         )
-    if result.interrupted:
-        raise typer.Exit(ExitCode.INTERRUPTED)
 
 
 def _load_pairs(folder: Path, multiple: int) -> "list[Drawing]":

@@ -2,8 +2,8 @@
 
 import hashlib
 import json
-import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -100,8 +100,7 @@ def test_every_command_explains_itself(cli: Cli, command: str) -> None:
 
 
 def test_verbose_shows_the_traceback(tmp_path: Path, drawings: Path) -> None:
-    program = shutil.which("polyexport")
-    assert program is not None
+    program = Path(sys.executable).with_name("polyexport")
     done = subprocess.run(
         [program, "infer", drawings, "--color", "x", "-v"], capture_output=True, text=True, cwd=tmp_path
     )

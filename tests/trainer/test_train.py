@@ -34,7 +34,7 @@ def test_one_seed_one_result(tmp_path: Path) -> None:
 
     assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
     assert not torch.equal(weights[0]["head.weight"], weights[2]["head.weight"])
-    assert (other.steps, other.images, other.interrupted) == (12, 96, False)
+    assert (other.steps, other.images) == (12, 96)
 
 
 def test_training_learns(tmp_path: Path) -> None:
