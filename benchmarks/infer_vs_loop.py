@@ -2,10 +2,10 @@
 
     python benchmarks/infer_vs_loop.py IMAGES --copies 2000 --rounds 3 [--output FILE.json]
 
-IMAGES is a folder of 128x128 drawings; its files are copied until there are as many as asked. The two run in turn, each as
-a process of its own, so interpreter start, model loading and every file operation count for both. The loop opens each
-image with Pillow, runs ONNX Runtime with its default options and saves with Pillow. The outputs are compared first: equal
-pixels, or no figure.
+IMAGES is a folder of 128x128 drawings; its files are copied until there are as many as asked. The two run in turn,
+each as a process of its own, so interpreter start, model loading and every file operation count for both. The loop
+opens each image with Pillow, runs ONNX Runtime with its default options and saves with Pillow. The outputs of every
+round are compared: equal pixels, or no figure.
 """
 
 import argparse

@@ -2,6 +2,7 @@
 
 import contextlib
 import difflib
+import operator
 import re
 from dataclasses import dataclass
 
@@ -69,7 +70,9 @@ def color_of(value: "Color | str | tuple[int, int, int]") -> Color:
     if isinstance(value, str):
         return parse_color(value)
     try:
-        red, green, blue = (int(channel) for channel in value)
+        if isinstance(value, bytes):
+            raise TypeError("bytes are no color")  # noqa: TRY301
+        red, green, blue = (operator.index(channel) for channel in value)
         return _unnamed((red, green, blue))
     except (TypeError, ValueError) as error:
         raise ColorError(f"unknown color {value!r}", remedy="give text or three integers from 0 to 255") from error

@@ -6,7 +6,7 @@ stands as one JSON object under ``METADATA_KEY`` in the model's ``metadata_props
 """
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
 from polyexport.errors import ContractError
@@ -16,7 +16,9 @@ __all__ = [
     "COLOR_INPUT",
     "CONTRACT_VERSION",
     "IMAGE_INPUT",
+    "MAX_SIZE",
     "METADATA_KEY",
+    "Conditioning",
     "Contract",
     "GoldenSample",
     "Parity",
@@ -28,6 +30,8 @@ METADATA_KEY = "polyexport.contract"
 IMAGE_INPUT = "image"
 COLOR_INPUT = "color"
 COLORED = "colored"
+MAX_SIZE = 2048
+"""Largest height and width that a model may ask for, pixels."""
 
 _REMEDY = "give a model that `polyexport export` wrote with this version"
 
@@ -115,10 +119,12 @@ class Contract:
             raise ValueError(f"conditioning must be rgb or vocabulary, got {self.conditioning!r}")
         if (self.conditioning == "vocabulary") != bool(self.palette):
             raise ValueError("a palette belongs to vocabulary conditioning, and to it alone")
-        if not 1 <= self.size_multiple <= 4096:
-            raise ValueError(f"size_multiple must be 1 to 4096, got {self.size_multiple}")
-        if not self.size_multiple <= self.training_size <= 65536 or self.training_size % self.size_multiple:
-            raise ValueError(f"training_size must be a multiple of {self.size_multiple}, got {self.training_size}")
+        if not 1 <= self.size_multiple <= MAX_SIZE:
+            raise ValueError(f"size_multiple must be 1 to {MAX_SIZE}, got {self.size_multiple}")
+        if not self.size_multiple <= self.training_size <= MAX_SIZE or self.training_size % self.size_multiple:
+            raise ValueError(
+                f"training_size must be a multiple of {self.size_multiple} up to {MAX_SIZE}, got {self.training_size}"
+            )
         if self.precision != "fp32":
             raise ValueError(f"precision must be fp32, got {self.precision!r}")
 
@@ -149,22 +155,71 @@ class Contract:
 
 
 def _read(raw: dict[str, Any]) -> Contract:
+    _only(raw, Contract, "the contract")
     parity, golden, quality = raw["parity"], raw["golden"], raw.get("quality")
+    _only(parity, Parity, "parity")
+    _only(golden, GoldenSample, "golden")
     color = golden["color"]
     return Contract(
         conditioning=raw["conditioning"],
-        palette=tuple((str(name), (int(r), int(g), int(b))) for name, (r, g, b) in raw["palette"]),
-        size_multiple=int(raw["size_multiple"]),
-        training_size=int(raw["training_size"]),
+        palette=tuple((_text(name), _rgb(rgb)) for name, rgb in raw["palette"]),
+        size_multiple=_whole(raw["size_multiple"]),
+        training_size=_whole(raw["training_size"]),
         precision=raw["precision"],
-        opset=int(raw["opset"]),
-        versions={str(name): str(version) for name, version in raw["versions"].items()},
-        checkpoint_sha256=str(raw["checkpoint_sha256"]),
-        parity=Parity(**{**parity, "batches": tuple(parity["batches"]), "sizes": tuple(parity["sizes"])}),
-        golden=GoldenSample(
-            image_png=str(golden["image_png"]),
-            color=int(color) if isinstance(color, int) else (int(color[0]), int(color[1]), int(color[2])),
-            colored_png=str(golden["colored_png"]),
+        opset=_whole(raw["opset"]),
+        versions={_text(name): _text(version) for name, version in raw["versions"].items()},
+        checkpoint_sha256=_text(raw["checkpoint_sha256"]),
+        parity=Parity(
+            reference=_text(parity["reference"]),
+            candidate=_text(parity["candidate"]),
+            max_abs_diff=float(parity["max_abs_diff"]),
+            uint8_max_diff=_whole(parity["uint8_max_diff"]),
+            uint8_equal=float(parity["uint8_equal"]),
+            values=_whole(parity["values"]),
+            images=_whole(parity["images"]),
+            colors=_whole(parity["colors"]),
+            batches=tuple(_whole(batch) for batch in parity["batches"]),
+            sizes=tuple(_whole(size) for size in parity["sizes"]),
         ),
-        quality=None if quality is None else Quality(**quality),
+        golden=GoldenSample(
+            image_png=_text(golden["image_png"]),
+            color=_rgb(color) if isinstance(color, list) else _whole(color),
+            colored_png=_text(golden["colored_png"]),
+        ),
+        quality=None if quality is None else _quality(quality),
     )
+
+
+def _quality(raw: dict[str, Any]) -> Quality:
+    _only(raw, Quality, "quality")
+    return Quality(
+        data=_text(raw["data"]),
+        images=_whole(raw["images"]),
+        psnr_mean_db=float(raw["psnr_mean_db"]),
+        psnr_min_db=float(raw["psnr_min_db"]),
+    )
+
+
+def _only(raw: dict[str, Any], kind: type, where: str) -> None:
+    unknown = sorted(set(raw) - {field.name for field in fields(kind)})
+    if unknown:
+        raise ValueError(f"{where} has unknown entries: {', '.join(unknown)[:100]}")
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"expected text, got {type(value).__name__}")
+    return value
+
+
+def _whole(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"expected a whole number, got {type(value).__name__}")
+    return value
+
+
+def _rgb(value: Any) -> tuple[int, int, int]:
+    red, green, blue = (_whole(channel) for channel in value)
+    if not 0 <= min(red, green, blue) <= max(red, green, blue) <= 255:
+        raise ValueError(f"expected three values from 0 to 255, got {value}")
+    return red, green, blue

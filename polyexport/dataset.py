@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from polyexport.color import Color, parse_color
-from polyexport.errors import ColorError, DatasetError, ImageError
-from polyexport.files import write_atomic
+from polyexport.errors import ColorError, DatasetError, ImageError, OutputError
+from polyexport.files import read_limited, write_atomic
 from polyexport.image import Pixels, encode_png, read_image
 
 __all__ = ["Pair", "PairPixels", "read_pair", "read_pairs", "write_pairs"]
@@ -55,10 +55,7 @@ def read_pairs(folder: Path) -> list[Pair]:
     index = folder / INDEX
     layout = f"expected {INPUTS}/, {OUTPUTS}/ and {INDEX}"
     try:
-        size = index.stat().st_size
-        if size > MAX_INDEX_BYTES:
-            raise DatasetError(f"{index} has {size} bytes", remedy=f"keep it under {MAX_INDEX_BYTES}")
-        entries = json.loads(index.read_text(encoding="utf-8"))
+        entries = json.loads(read_limited(index, MAX_INDEX_BYTES))
     except OSError as error:
         raise DatasetError(f"{index} cannot be read ({error.strerror})", remedy=layout) from error
     except (ValueError, RecursionError) as error:
@@ -90,7 +87,8 @@ def _inside(root: Path, name: str, where: str) -> Path:
     remedy = f"name a file inside {root}"
     try:
         path = (root / name).resolve()
-        inside = root.resolve() in path.parents and ".." not in Path(name).parts
+        relative = not Path(name).is_absolute() and ".." not in Path(name).parts
+        inside = relative and root.resolve() in path.parents
         exists = inside and path.is_file()
     except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: a link to itself
         raise DatasetError(f"{where}: {name!r} is no usable path", remedy=remedy) from error
@@ -119,8 +117,24 @@ def read_pair(pair: Pair) -> PairPixels:
     return PairPixels(image=image, color=pair.color, colored=colored)
 
 
+def _remove(folder: Path) -> None:
+    """The index of a data set, then the files that it named."""
+    try:
+        pairs = read_pairs(folder) if (folder / INDEX).exists() else []
+    except DatasetError:
+        pairs = []  # nobody knows which files belonged to it
+    try:
+        (folder / INDEX).unlink(missing_ok=True)
+        for file in {file for pair in pairs for file in (pair.input, pair.output)}:
+            file.unlink(missing_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot replace {folder} ({error.strerror})", remedy="choose another folder") from error
+
+
 def write_pairs(folder: Path, named: Iterable[tuple[str, PairPixels]]) -> None:
-    """Write a data set; the index comes last, so a set with an index is whole.
+    """Write a data set in place of the one that stands there.
+
+    The old index goes first and the new one comes last, so a set with an index is whole.
 
     Args:
         named: a name without suffix for each pair, unique.
@@ -128,6 +142,7 @@ def write_pairs(folder: Path, named: Iterable[tuple[str, PairPixels]]) -> None:
     Raises:
         OutputError: a file cannot be written.
     """
+    _remove(folder)
     entries = []
     for name, pair in named:
         input_name, output_name = f"{name}.png", f"{pair.color.name}_{name}.png"

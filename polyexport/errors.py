@@ -31,6 +31,7 @@ __all__ = [
     "PolyexportError",
     "ProviderError",
     "UsageError",
+    "reason_of",
 ]
 
 
@@ -111,3 +112,9 @@ class ProviderError(PolyexportError):
     """A required execution provider that is missing, or that did not take the whole graph."""
 
     exit_code = ExitCode.PROVIDER_UNAVAILABLE
+
+
+def reason_of(error: BaseException) -> str:
+    """The first line of a foreign exception, cut to what fits into a message of one line."""
+    lines = str(error).strip().splitlines()
+    return lines[0][:200] if lines else type(error).__name__

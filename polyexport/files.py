@@ -1,16 +1,35 @@
-"""Files written whole or not at all."""
+"""Files written whole or not at all, and read within a limit."""
 
 import contextlib
+import errno
 import os
 import secrets
+import stat
 from pathlib import Path
 
 from polyexport.errors import OutputError
 
-__all__ = ["TEMPORARY_SUFFIX", "check_writable", "write_atomic"]
+__all__ = ["TEMPORARY_SUFFIX", "check_writable", "read_limited", "write_atomic"]
 
 TEMPORARY_SUFFIX = ".polyexport-tmp"
 """Ends the name of every unfinished file; a random part before it keeps two writers apart."""
+
+
+def read_limited(path: Path, max_bytes: int) -> bytes:
+    """Read a regular file of at most ``max_bytes``; never blocks on a pipe or reads a device without end.
+
+    Raises:
+        OSError: unreadable, not a regular file (``EINVAL``) or too large (``EFBIG``); ``strerror`` says which.
+    """
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    with os.fdopen(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise OSError(errno.EINVAL, "not a regular file")
+        data = b"" if status.st_size > max_bytes else file.read(max_bytes + 1)
+        if max(status.st_size, len(data)) > max_bytes:
+            raise OSError(errno.EFBIG, f"{status.st_size} bytes, more than the limit of {max_bytes}")
+        return data
 
 
 def write_atomic(path: Path, data: bytes) -> None:

@@ -10,17 +10,16 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image
 
+from polyexport.contract import MAX_SIZE
 from polyexport.errors import ImageError, UsageError
+from polyexport.image import Pixels
 
 __all__ = ["MAX_NATIVE_PIXELS", "Framed", "Framing"]
 
-Pixels = NDArray[np.uint8]
-
-MAX_NATIVE_PIXELS = 4 * 1024 * 1024
-"""Activations of a full-width network take about 2 KiB per pixel."""
+MAX_NATIVE_PIXELS = MAX_SIZE**2
+"""Of one canvas, and of one batch. Activations of a full-width network take about 2 KiB per pixel."""
 
 _WHITE = 255
 
@@ -41,16 +40,21 @@ class Framed:
 
     inner_width: int
 
+    def batch_limit(self, wanted: int) -> int:
+        """How many canvases of this shape one call of the network may take, at least 1."""
+        height, width = self.canvas.shape[:2]
+        return max(1, min(wanted, MAX_NATIVE_PIXELS // int(height * width)))
+
     def restore(self, colored: Pixels) -> Pixels:
-        """The network's output on this canvas -> uint8 [height, width, 3]."""
+        """The network's output on this canvas -> a new array, uint8 [height, width, 3]."""
         inner = colored[: self.inner_height, : self.inner_width]
         if (self.inner_height, self.inner_width) == (self.height, self.width):
-            return inner
+            return inner.copy()
         # Bilinear: a sharper filter overshoots at the edges of a flat colour.
         resized = Image.fromarray(np.ascontiguousarray(inner)).resize(
             (self.width, self.height), Image.Resampling.BILINEAR
         )
-        return np.asarray(resized)
+        return np.array(resized)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,9 +71,9 @@ class Framing:
     def __post_init__(self) -> None:
         if self.mode not in ("fit", "native"):
             raise ValueError(f"mode must be fit or native, got {self.mode!r}")
-        if self.size < 1 or self.size % self.multiple or self.size**2 > MAX_NATIVE_PIXELS:
+        if self.size < 1 or self.size % self.multiple or self.size > MAX_SIZE:
             below = max(self.multiple, self.size // self.multiple * self.multiple)
-            largest = int(MAX_NATIVE_PIXELS**0.5) // self.multiple * self.multiple
+            largest = MAX_SIZE // self.multiple * self.multiple
             near = f"{below} or {below + self.multiple}" if self.size < largest else f"{largest} or less"
             raise UsageError(
                 f"the network cannot take size {self.size}: it needs a multiple of {self.multiple} up to {largest}",

@@ -1,5 +1,6 @@
 """A model file, loaded: its contract and a session. Images x colours -> images."""
 
+import base64
 import hashlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -11,15 +12,19 @@ from PIL import Image
 
 from polyexport.color import Color, color_of
 from polyexport.contract import COLOR_INPUT, COLORED, IMAGE_INPUT, METADATA_KEY, Contract
-from polyexport.errors import ColorError, ContractError, UsageError
+from polyexport.errors import ColorError, ContractError, UsageError, reason_of
+from polyexport.files import read_limited
 from polyexport.framing import Framed, Framing
-from polyexport.image import Pixels, read_image
-from polyexport.session import ProviderName, Session, SessionOptions, open_session
+from polyexport.image import Pixels, decode, read_image, to_pixels
+from polyexport.session import ProviderName, Session, SessionOptions, TensorType, open_session
 
 __all__ = ["DEFAULT_MODEL", "Model", "default_model_path", "load_model"]
 
 DEFAULT_MODEL = "small.onnx"
 MAX_MODEL_BYTES = 2**31 - 1  # protobuf's own limit
+
+GOLDEN_TOLERANCE = 1.0
+"""Mean absolute difference, in levels, up to which a golden sample counts as repeated."""
 
 Size = Literal["fit", "native"] | int
 ColorLike = Color | str | tuple[int, int, int]
@@ -52,9 +57,7 @@ def load_model(
     """
     file = Path(path) if path is not None else default_model_path()
     try:
-        if file.stat().st_size > MAX_MODEL_BYTES:
-            raise ContractError(f"{file} is larger than an ONNX file can be", remedy=_REMEDY)
-        data = file.read_bytes()
+        data = read_limited(file, MAX_MODEL_BYTES)
     except OSError as error:
         raise ContractError(f"model {file} cannot be read ({error.strerror})", remedy=_REMEDY) from error
     try:
@@ -72,13 +75,15 @@ class Model:
         self.sha256 = sha256
         """Of the model file's bytes."""
         self._check_graph()
+        self._check_golden()
 
     @classmethod
     def from_bytes(cls, data: bytes, options: SessionOptions | None = None) -> "Model":
         """Load a model from the bytes of its file.
 
         Raises:
-            ContractError: damaged, without a contract, or a graph that is not what its contract says.
+            ContractError: damaged, without a contract, or not what its contract says: inputs and outputs are compared,
+                and the golden sample is repeated.
             ProviderError: the named provider cannot be used.
         """
         session = open_session(data, options or SessionOptions())
@@ -88,8 +93,9 @@ class Model:
         return cls(Contract.from_json(text), session, sha256=hashlib.sha256(data).hexdigest())
 
     def _check_graph(self) -> None:
-        color = ("tensor(uint8)", 2) if self.contract.conditioning == "rgb" else ("tensor(int64)", 1)
-        pixels = ("tensor(uint8)", 4)
+        rgb = self.contract.conditioning == "rgb"
+        pixels = TensorType("tensor(uint8)", (None, None, None, 3))
+        color = TensorType("tensor(uint8)", (None, 3)) if rgb else TensorType("tensor(int64)", (None,))
         for kind, found, expected in (
             ("inputs", self.session.inputs, {IMAGE_INPUT: pixels, COLOR_INPUT: color}),
             ("outputs", self.session.outputs, {COLORED: pixels}),
@@ -97,12 +103,30 @@ class Model:
             if found != expected:
                 raise ContractError(f"its {kind} are {_signature(found)}, not {_signature(expected)}", remedy=_REMEDY)
 
+    def _check_golden(self) -> None:
+        """Repeat the golden sample: weights that were damaged or replaced do not get past it."""
+        golden = self.contract.golden
+        try:
+            image, colored = (decode(base64.b64decode(png)).pixels for png in (golden.image_png, golden.colored_png))
+            dtype = np.uint8 if isinstance(golden.color, tuple) else np.int64
+            found = self.run(image[None], np.array([golden.color], dtype=dtype))[0]
+            # Another processor or provider rounds a few values the other way; a wrong weight shifts them all.
+            difference = float(np.mean(np.abs(found.astype(np.int16) - colored)))
+        except Exception as error:
+            raise ContractError(f"its golden sample cannot be repeated: {reason_of(error)}", remedy=_REMEDY) from error
+        if difference > GOLDEN_TOLERANCE:
+            raise ContractError(
+                f"its golden sample comes out {difference:.2f} levels off, more than {GOLDEN_TOLERANCE}", remedy=_REMEDY
+            )
+
     def framing(self, size: Size = "fit") -> Framing:
         """How images meet this model: ``fit`` to its training size, ``native``, or fit to a size in pixels.
 
         Raises:
             UsageError: a size that the network cannot take.
         """
+        if not isinstance(size, int) and size not in ("fit", "native"):
+            raise UsageError(f"unknown size {size!r}", remedy="give fit, native or a number of pixels")
         mode: Literal["fit", "native"] = "native" if size == "native" else "fit"
         pixels = size if isinstance(size, int) else self.contract.training_size
         return Framing(mode=mode, size=pixels, multiple=self.contract.size_multiple)
@@ -138,6 +162,7 @@ class Model:
 
         Raises:
             UsageError: inputs of another dtype or shape, or a size the network cannot take.
+            ContractError: the graph gives an output of another shape.
         """
         image, color = np.asarray(image), np.asarray(color)
         if image.dtype != np.uint8 or image.ndim != 4 or image.shape[3] != 3 or 0 in image.shape:
@@ -154,14 +179,16 @@ class Model:
             raise UsageError(
                 f"color is {color.dtype} {list(color.shape)}", remedy=f"give {expected[0]} {list(expected[1])}"
             )
-        return self.session.run(COLORED, {IMAGE_INPUT: image, COLOR_INPUT: color})
+        colored = self.session.run(COLORED, {IMAGE_INPUT: image, COLOR_INPUT: color})
+        if colored.shape != image.shape:
+            raise ContractError(f"the graph made {list(colored.shape)} of {list(image.shape)}", remedy=_REMEDY)
+        return colored
 
-    def run_framed(self, framed: Sequence[Framed], colors: Sequence[ColorLike]) -> list[Pixels]:
-        """One batch: ``framed[i]``, all on canvases of one shape, in ``colors[i]`` -> uint8 [H, W, 3] each."""
-        colored = self.run(
+    def run_canvases(self, framed: Sequence[Framed], colors: Sequence[ColorLike]) -> NDArray[np.uint8]:
+        """One batch: ``framed[i]``, all on canvases of one shape, in ``colors[i]`` -> uint8 [N, H, W, 3] canvases."""
+        return self.run(
             np.stack([one.canvas for one in framed]), np.stack([self.color_value(color) for color in colors])
         )
-        return [one.restore(pixels) for one, pixels in zip(framed, colored, strict=True)]
 
     def colorize(
         self, images: Iterable[ImageLike], colors: Iterable[ColorLike], *, size: Size = "fit"
@@ -187,7 +214,12 @@ class Model:
         results: list[list[Pixels]] = []
         for image in images:
             framed = framing.frame(_pixels(image))
-            results.append([self.run_framed([framed], [color])[0] for color in parsed])
+            per_run = framed.batch_limit(len(parsed) or 1)
+            canvases: list[Pixels] = []
+            for start in range(0, len(parsed), per_run):
+                batch = parsed[start : start + per_run]
+                canvases.extend(self.run_canvases([framed] * len(batch), batch))
+            results.append([framed.restore(canvas) for canvas in canvases])
         return results
 
 
@@ -195,11 +227,11 @@ def _pixels(image: ImageLike) -> Pixels:
     if isinstance(image, (str, Path)):
         return read_image(Path(image)).pixels
     if isinstance(image, Image.Image):
-        return np.asarray(image.convert("RGB"))
+        return to_pixels(image)
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
         raise UsageError(f"an image array is {image.dtype} {list(image.shape)}", remedy="give uint8 [H, W, 3]")
     return image
 
 
-def _signature(values: dict[str, tuple[str, int]]) -> str:
-    return ", ".join(f"{name}: {kind} rank {rank}" for name, (kind, rank) in sorted(values.items())) or "none"
+def _signature(values: dict[str, TensorType]) -> str:
+    return ", ".join(f"{name}: {kind}" for name, kind in sorted(values.items())) or "none"

@@ -21,9 +21,18 @@ import onnxruntime as ort
 from numpy.typing import NDArray
 
 from polyexport.cores import granted_cores
-from polyexport.errors import ContractError, ProviderError
+from polyexport.errors import ContractError, ProviderError, reason_of
 
-__all__ = ["PROVIDERS", "ProviderName", "ProviderStatus", "Session", "SessionOptions", "open_session", "probe_provider"]
+__all__ = [
+    "PROVIDERS",
+    "ProviderName",
+    "ProviderStatus",
+    "Session",
+    "SessionOptions",
+    "TensorType",
+    "open_session",
+    "probe_provider",
+]
 
 ProviderName = Literal["auto", "cpu", "cuda"]
 PROVIDERS: tuple[ProviderName, ...] = ("auto", "cpu", "cuda")
@@ -40,9 +49,15 @@ _CUDA_REMEDY = (
 )
 _MODEL_REMEDY = "give a model that `polyexport export` wrote"
 
-# A tensor with external data names its file under the key "location". Protobuf may pad tags and lengths with zero
-# bits, so both spellings are matched. Models of this toolkit hold their weights inside; nothing else is opened.
-_EXTERNAL_DATA = re.compile(rb"(?:\x0a|\x8a\x80*\x00)(?:\x08|\x88\x80*\x00)location")
+# A tensor with external data names its file under the key "location". The length before the key may be padded with zero
+# bits; the tag before that has too many spellings to match. Models of this toolkit hold their weights inside.
+_EXTERNAL_DATA = re.compile(rb"(?:\x08|\x88\x80*\x00)location")
+
+# What ONNX Runtime raises for the model's fault, whatever the provider.
+_MODEL_FAULTS = tuple(
+    getattr(ort.capi.onnxruntime_pybind11_state, name)
+    for name in ("InvalidProtobuf", "InvalidGraph", "InvalidArgument", "NoModel", "NoSuchFile")
+)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,8 +81,8 @@ class SessionOptions:
     def __post_init__(self) -> None:
         if self.provider not in PROVIDERS:
             raise ValueError(f"provider must be one of {', '.join(PROVIDERS)}, got {self.provider!r}")
-        if self.threads < 0 or self.device_id < 0:
-            raise ValueError("threads and device_id must not be negative")
+        if not 0 <= self.threads <= 1024 or not 0 <= self.device_id <= 1024:
+            raise ValueError("threads and device_id must be from 0 to 1024")
 
     @property
     def granted_threads(self) -> int:
@@ -83,6 +98,24 @@ class ProviderStatus:
     works: bool
     reason: str = ""
     """What it lacks, in one line."""
+
+
+@dataclass(frozen=True, slots=True)
+class TensorType:
+    """Of a graph's input or output."""
+
+    dtype: str
+    """ONNX Runtime's word, such as ``tensor(uint8)``."""
+
+    shape: tuple[int | None, ...]
+    """None where the extent is free."""
+
+    def __str__(self) -> str:
+        return f"{self.dtype} [{', '.join('?' if extent is None else str(extent) for extent in self.shape)}]"
+
+
+def _tensor_type(value: Any) -> TensorType:
+    return TensorType(str(value.type), tuple(e if isinstance(e, int) else None for e in value.shape))
 
 
 class Session:
@@ -104,14 +137,14 @@ class Session:
         return dict(self._session.get_modelmeta().custom_metadata_map)
 
     @property
-    def inputs(self) -> dict[str, tuple[str, int]]:
-        """Name -> (ONNX Runtime's type, rank)."""
-        return {value.name: (str(value.type), len(value.shape)) for value in self._session.get_inputs()}
+    def inputs(self) -> dict[str, TensorType]:
+        """By name."""
+        return {value.name: _tensor_type(value) for value in self._session.get_inputs()}
 
     @property
-    def outputs(self) -> dict[str, tuple[str, int]]:
-        """Name -> (ONNX Runtime's type, rank)."""
-        return {value.name: (str(value.type), len(value.shape)) for value in self._session.get_outputs()}
+    def outputs(self) -> dict[str, TensorType]:
+        """By name."""
+        return {value.name: _tensor_type(value) for value in self._session.get_outputs()}
 
     def placement(self) -> dict[str, dict[str, int]]:
         """Execution provider -> operator -> number of nodes."""
@@ -195,10 +228,8 @@ def _create(model: bytes, name: str, options: SessionOptions) -> ort.InferenceSe
         return ort.InferenceSession(model, settings, providers=providers, enable_fallback=False)
     except Exception as error:
         if name != "cpu":
-            raise ProviderError(
-                f"{name} could not load the model: {_first_line(error)}", remedy=_CUDA_REMEDY
-            ) from error
-        raise ContractError(f"not a whole ONNX model: {_first_line(error)}", remedy=_MODEL_REMEDY) from error
+            raise ProviderError(f"{name} could not load the model: {reason_of(error)}", remedy=_CUDA_REMEDY) from error
+        raise ContractError(f"not a whole ONNX model: {reason_of(error)}", remedy=_MODEL_REMEDY) from error
 
 
 def _provider_list(name: str, options: SessionOptions) -> list[Any]:
@@ -216,11 +247,6 @@ def cuda_options(options: SessionOptions) -> dict[str, str]:
         "cudnn_conv_algo_search": "HEURISTIC",  # EXHAUSTIVE tunes anew for every shape
         "use_tf32": str(int(options.use_tf32)),
     }
-
-
-def _first_line(error: BaseException) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:200] if lines else type(error).__name__
 
 
 @functools.cache
@@ -244,7 +270,7 @@ def probe_provider(name: str) -> ProviderStatus:
             session = ort.InferenceSession(_PROBE_MODEL, providers=[execution_provider], enable_fallback=False)
             works = session.get_providers()[0] == execution_provider
         except Exception as error:  # noqa: BLE001 - whatever a driver raises, the provider does not work
-            works, fault = False, _first_line(error)
+            works, fault = False, reason_of(error)
     if works:
         return ProviderStatus(name=name, execution_provider=execution_provider, works=True)
     missing = re.findall(r"Failed to load (\S+?\.(?:so|dll)[\w.]*)", printed.getvalue())
@@ -268,8 +294,14 @@ def _cuda_driver_fault() -> str:
 def _captured_stderr() -> Iterator[io.StringIO]:
     """Native code logs to file descriptor 2, past ``sys.stderr``."""
     captured = io.StringIO()
-    sys.stderr.flush()
-    saved = os.dup(2)
+    if sys.stderr is not None:
+        with contextlib.suppress(OSError):
+            sys.stderr.flush()
+    try:
+        saved = os.dup(2)
+    except OSError:  # closed by the caller
+        yield captured
+        return
     with tempfile.TemporaryFile() as file:
         os.dup2(file.fileno(), 2)
         try:

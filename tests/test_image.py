@@ -129,8 +129,10 @@ def test_exif_orientation_is_applied_once(orientation: int) -> None:
 
 
 def test_broken_exif_is_ignored() -> None:
-    data = saved(Image.fromarray(DRAWING), "JPEG", exif=b"Exif\0\0MM\0*\xff\xff\xff\xff" + b"\xff" * 20)
-    assert decode(data).pixels.shape == DRAWING.shape
+    data = saved(Image.fromarray(DRAWING), "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\xff")
+    decoded = decode(data)
+    assert decoded.pixels.shape == DRAWING.shape
+    assert decoded.warnings == ("broken EXIF data is ignored",)
 
 
 def test_only_the_first_frame_of_an_animation_is_used_and_it_says_so() -> None:

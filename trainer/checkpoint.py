@@ -13,8 +13,9 @@ import safetensors.torch
 import torch
 from safetensors import SafetensorError
 
+from polyexport.contract import MAX_SIZE
 from polyexport.errors import CheckpointError
-from polyexport.files import write_atomic
+from polyexport.files import read_limited, write_atomic
 from trainer.model import ConditionalUNet, ModelConfig
 
 __all__ = ["FORMAT_VERSION", "Checkpoint", "load_checkpoint", "save_checkpoint"]
@@ -22,6 +23,7 @@ __all__ = ["FORMAT_VERSION", "Checkpoint", "load_checkpoint", "save_checkpoint"]
 FORMAT_VERSION = 1
 _METADATA_KEY = "polyexport.checkpoint"  # one key alone: safetensors does not order several
 _MAX_HEADER_BYTES = 1 << 20
+_MAX_BYTES = 1 << 33
 _REMEDY = "give a .safetensors file that `polyexport train` wrote"
 
 
@@ -91,15 +93,21 @@ def load_checkpoint(path: Path) -> Checkpoint:
         CheckpointError: missing, truncated, not ours, or weights that do not fit the declared architecture.
     """
     try:
-        data = path.read_bytes()
+        data = read_limited(path, _MAX_BYTES)
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read ({error.strerror})", remedy=_REMEDY) from error
     header = _read_header(data, path)
     try:
         config = _model_config(header["model"])
-        training_size = int(header["training_size"])
+        training_size = header["training_size"]
+        if (
+            not isinstance(training_size, int)
+            or not 0 < training_size <= MAX_SIZE
+            or training_size % config.size_multiple
+        ):
+            raise ValueError(f"training_size {training_size!r}")  # noqa: TRY301
         training = dict(header["training"])
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise CheckpointError(f"{path} declares no usable architecture ({error})", remedy=_REMEDY) from error
     try:
         weights = safetensors.torch.load(data)

@@ -7,18 +7,17 @@ Shape legend: B batch, H and W image height and width, C channels of a level, D 
 """
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from polyexport.contract import Conditioning
+
 __all__ = ["BASE_CHANNELS", "SMALL_CHANNELS", "ConditionalUNet", "ModelConfig"]
 
 BASE_CHANNELS = (64, 128, 256, 512, 1024)
 SMALL_CHANNELS = (16, 32, 64, 128, 256)
-
-Conditioning = Literal["rgb", "vocabulary"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,6 +47,8 @@ class ModelConfig:
             raise ValueError("a palette belongs to vocabulary conditioning, and to it alone")
         if len({name for name, _ in self.palette}) != len(self.palette):
             raise ValueError("palette names must be unique")
+        if any(not 0 <= channel <= 255 for _, rgb in self.palette for channel in rgb):
+            raise ValueError("palette values must be from 0 to 255")
 
     @property
     def size_multiple(self) -> int:

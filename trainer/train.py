@@ -2,6 +2,7 @@
 
 import logging
 import math
+import signal
 import sys
 import time
 import warnings
@@ -19,6 +20,7 @@ from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
 
+from polyexport.files import check_writable
 from trainer.checkpoint import Checkpoint, save_checkpoint
 from trainer.dataset import Batch, BatchStream, SizedBatch, collate, pair_batches, synthetic_batches
 from trainer.losses import ColoringLoss, LossConfig
@@ -183,7 +185,6 @@ class _Recorder(pl.Callback):
         self.images = 0
         self.psnr_db = math.nan
         self.steps = 0
-        self.saved_step = 0
 
     @property
     def minutes(self) -> float:
@@ -210,16 +211,11 @@ class _Recorder(pl.Callback):
             "validation_psnr_db": None if math.isnan(self.psnr_db) else round(self.psnr_db, 3),
             "torch": torch.__version__,
         }
-        self.saved_step = self.steps
         size = max(kind.size for kind in self.config.mix)
         save_checkpoint(Checkpoint(model=self.model, training_size=size, training=training), self.config.output)
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         self.started = time.monotonic()
-
-    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        kept = f"{self.config.output} holds step {self.saved_step}" if self.saved_step else "nothing was saved yet"
-        self.report(f"stopped at step {self.steps}; {kept}")
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, batch_idx: int
@@ -248,15 +244,27 @@ def _plain(value: Any) -> Any:
     return asdict(value) if is_dataclass(value) and not isinstance(value, type) else value
 
 
-def _averaging(decay: float) -> WeightAveraging:
+class _Averaging(WeightAveraging):
     """EMA whose decay grows from 0.1 towards ``decay``, so that a short training is not mostly its random start."""
 
-    def average(averaged: Tensor, current: Tensor, num_averaged: Tensor | int) -> Tensor:
-        count = float(num_averaged)
-        weight = 1 - min(decay, (1 + count) / (10 + count))
-        return averaged + weight * (current - averaged) if averaged.is_floating_point() else current
+    def __init__(self, decay: float) -> None:
+        def average(averaged: Tensor, current: Tensor, num_averaged: Tensor | int) -> Tensor:
+            count = float(num_averaged)
+            weight = 1 - min(decay, (1 + count) / (10 + count))
+            return averaged + weight * (current - averaged) if averaged.is_floating_point() else current
 
-    return WeightAveraging(avg_fn=average)
+        super().__init__(avg_fn=average)
+
+    def settle(self, module: pl.LightningModule) -> None:
+        """Put the averaged weights into the model, as the end of a training does."""
+        if self._average_model is not None:
+            self._copy_average_to_current(module)
+
+
+def _deaf_worker(_: int) -> None:
+    """Ctrl-C reaches every process of the terminal; the training process alone decides what it means."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def train(
@@ -272,6 +280,7 @@ def train(
     Raises:
         OutputError: the checkpoint cannot be written.
     """
+    check_writable(config.output.parent)
     pl.seed_everything(config.seed, verbose=False)
     model = ConditionalUNet(config.model).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if config.initial is not None:
@@ -286,6 +295,7 @@ def train(
         BatchStream(make, seed=config.seed),
         batch_size=None,
         num_workers=config.workers,
+        worker_init_fn=_deaf_worker,
         prefetch_factor=8 if config.workers else None,
     )
     size = max(kind.size for kind in config.mix)
@@ -297,7 +307,8 @@ def train(
         BatchStream(held_out, seed=VALIDATION_SEED, count=_VALIDATION_DRAWINGS // 16), batch_size=None
     )
     show_bar = sys.stderr.isatty()
-    callbacks: list[pl.Callback] = [recorder, _averaging(config.ema_decay)]
+    averaging = _Averaging(config.ema_decay)
+    callbacks: list[pl.Callback] = [recorder, averaging]
     if show_bar:
         callbacks.append(_Progress())
     for name in ("lightning.pytorch", "lightning.fabric"):
@@ -322,7 +333,16 @@ def train(
             logger=False,
             num_sanity_val_steps=0,
         )
-        trainer.fit(module, batches, validation)
+        try:
+            trainer.fit(module, batches, validation)
+        except Exception:
+            raise
+        except BaseException:  # Ctrl-C or a signal, not a failure: what was learned so far is worth keeping
+            if recorder.steps:
+                averaging.settle(module)
+                recorder.save()
+                report(f"stopped at step {recorder.steps}; {config.output} holds it")
+            raise
     recorder.save()
     return TrainResult(
         output=config.output,

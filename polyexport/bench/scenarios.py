@@ -17,6 +17,8 @@ from polyexport.color import parse_color
 from polyexport.errors import UsageError
 from polyexport.model import Model
 
+_MAX_PIXELS = 16 * 1024 * 1024  # activations of a full-width network take about 2 KiB per pixel
+
 __all__ = ["BenchOptions", "BenchReport", "Scenario", "bench"]
 
 
@@ -85,6 +87,11 @@ def bench(model: Model, options: BenchOptions, *, report: Callable[[str], None] 
     if size % model.contract.size_multiple:
         raise UsageError(
             f"the network cannot take size {size}", remedy=f"give a multiple of {model.contract.size_multiple}"
+        )
+    if max(options.batch_sizes) * size * size > _MAX_PIXELS:
+        raise UsageError(
+            f"batch {max(options.batch_sizes)} at {size}x{size} is more than {_MAX_PIXELS} pixels",
+            remedy="give a smaller --batch-size or --size",
         )
     scenarios = []
     for batch_size in options.batch_sizes:

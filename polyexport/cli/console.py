@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Literal, TextIO, TypeVar
 
 from polyexport.errors import UsageError
 
@@ -34,19 +34,15 @@ class Console:
     def info(self, message: str) -> None:
         """Progress and remarks: stderr, silent under -q."""
         if not self.quiet:
-            print(_one_line(message), file=sys.stderr, flush=True)
+            self.error(message)
 
     def error(self, message: str) -> None:
         """A failure: stderr, never silent."""
-        print(_one_line(message), file=sys.stderr, flush=True)
+        _emit("stderr", _one_line(message))
 
     def data(self, text: str) -> None:
-        """A result: stdout. A reader that has gone away does not stop the run."""
-        try:
-            print(text, flush=True)
-        except BrokenPipeError:
-            # The interpreter would fail once more when it flushes on exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        """A result: stdout."""
+        _emit("stdout", "\n".join(map(_one_line, text.split("\n"))))
 
     def json(self, value: Any) -> None:
         """A result as one JSON document: stdout, ASCII, so that odd file names stay readable."""
@@ -55,7 +51,7 @@ class Console:
     @property
     def shows_progress(self) -> bool:
         """Whether a progress bar makes sense: never into a file or a pipe."""
-        return sys.stderr.isatty() and not self.quiet
+        return sys.stderr is not None and sys.stderr.isatty() and not self.quiet
 
 
 console = Console()
@@ -71,6 +67,18 @@ def build(factory: Callable[..., T], **values: Any) -> T:
         return factory(**values)
     except ValueError as error:
         raise UsageError(str(error), remedy="see --help for the options") from error
+
+
+def _emit(name: Literal["stdout", "stderr"], line: str) -> None:
+    """Print; a stream that is closed, full or whose reader has gone away does not stop the run."""
+    stream: TextIO | None = getattr(sys, name)
+    if stream is None:
+        return
+    try:
+        print(line, file=stream, flush=True)
+    except OSError:
+        # The interpreter would fail once more when it flushes on exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def _one_line(message: str) -> str:

@@ -8,7 +8,7 @@ import typer
 
 from polyexport.cli.console import console
 from polyexport.cli.infer import parse_size
-from polyexport.cli.options import JsonFlag, Provider, ProviderOption, Quiet, SizeOption, Threads, Verbose
+from polyexport.cli.options import DeviceId, JsonFlag, Provider, ProviderOption, Quiet, SizeOption, Threads, Verbose
 
 __all__ = ["evaluate"]
 
@@ -18,6 +18,7 @@ def evaluate(
     data: Annotated[list[Path], typer.Argument(metavar="DATA...", help="Data sets: folders with a data.json.")],
     size: SizeOption = "fit",
     provider: ProviderOption = Provider.AUTO,
+    device_id: DeviceId = 0,
     threads: Threads = 0,
     json_report: JsonFlag = False,
     verbose: Verbose = False,
@@ -32,7 +33,9 @@ def evaluate(
     from polyexport.model import load_model
 
     sets = {folder: read_pairs(folder) for folder in data}
-    loaded = load_model(model, provider=provider.value, threads=threads)
+    loaded = load_model(model, provider=provider.value, threads=threads, device_id=device_id)
+    if loaded.session.fallback_reason:
+        console.info(f"running on {loaded.session.execution_provider} ({loaded.session.fallback_reason})")
     results = {folder: score(loaded, pairs, size=wanted) for folder, pairs in sets.items()}
     if json_report:
         console.json({str(folder): asdict(result) for folder, result in results.items()})

@@ -2,12 +2,16 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from polyexport.cli.console import console
 from polyexport.cli.options import JsonFlag, Quiet, Verbose
+from polyexport.errors import ImageError, UsageError
+
+if TYPE_CHECKING:
+    from polyexport.image import Pixels
 
 __all__ = ["export"]
 
@@ -33,13 +37,15 @@ def export(
     console.set(verbose=verbose, quiet=quiet)
 
     from polyexport.export.package import export_checkpoint
-    from polyexport.image import read_image
     from polyexport.pipeline.plan import find_images
 
+    target = output or checkpoint.with_suffix(".onnx")
+    if target.exists() and checkpoint.exists() and target.samefile(checkpoint):
+        raise UsageError(f"the output {target} is the checkpoint", remedy="name another file with -o")
     result = export_checkpoint(
         checkpoint,
-        output or checkpoint.with_suffix(".onnx"),
-        images=[read_image(path).pixels for path in find_images(images)] if images else (),
+        target,
+        images=[_read(path) for path in find_images(images)] if images else (),
         quality_data=quality_data,
         report=console.info,
     )
@@ -47,3 +53,12 @@ def export(
         console.json(asdict(result))
     elif not quiet:
         console.data(f"{result.output}: {result.size_bytes} bytes, SHA-256 {result.sha256}")
+
+
+def _read(path: Path) -> "Pixels":
+    from polyexport.image import read_image
+
+    try:
+        return read_image(path).pixels
+    except ImageError as error:
+        raise UsageError(f"{path}: {error.message}", remedy="give a folder of good images to --images") from error

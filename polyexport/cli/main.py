@@ -1,37 +1,15 @@
-"""Entry point: the commands, and what every one of them does with errors and signals."""
+"""Entry point: what every command does with signals and errors."""
 
 import signal
 import sys
-import traceback
 from types import FrameType
-from typing import Annotated, NoReturn
+from typing import NoReturn
 
-import typer
-
-from polyexport import __version__
-from polyexport.cli.bench import bench
-from polyexport.cli.console import console
-from polyexport.cli.dataset import dataset
-from polyexport.cli.doctor import doctor
-from polyexport.cli.evaluate import evaluate
-from polyexport.cli.export import export
-from polyexport.cli.infer import infer
-from polyexport.cli.train import train
 from polyexport.errors import ExitCode, PolyexportError
 
-__all__ = ["app", "main"]
+__all__ = ["main"]
 
-app = typer.Typer(
-    name="polyexport",
-    help="A conditional image-to-image network from a PyTorch checkpoint to a folder of finished images.",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-for command in (train, dataset, export, infer, evaluate, bench, doctor):
-    app.command()(command)
+_EXTRAS = {"lightning": "train", **dict.fromkeys(("torch", "onnx", "onnxscript", "onnxsim", "safetensors"), "export")}
 
 
 class Stopped(BaseException):
@@ -40,15 +18,6 @@ class Stopped(BaseException):
     def __init__(self, exit_code: ExitCode) -> None:
         super().__init__(exit_code)
         self.exit_code = exit_code
-
-
-@app.callback()
-def _root(
-    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)] = False,
-) -> None:
-    if version:
-        console.data(f"polyexport {__version__}")
-        raise typer.Exit
 
 
 def _stop(number: int, _frame: FrameType | None) -> None:
@@ -61,29 +30,49 @@ def _stop(number: int, _frame: FrameType | None) -> None:
 def main() -> NoReturn:
     """Run one command and exit with its code."""
     for each in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(each, _stop)
+        if signal.getsignal(each) is not signal.SIG_IGN:  # nohup, and scripts that run it in the background
+            signal.signal(each, _stop)
+    sys.exit(_run())
+
+
+def _run() -> int:
     try:
+        from polyexport.cli.console import console
+    except Stopped as stopped:
+        return stopped.exit_code
+    try:
+        # Only now, under the handlers: importing the commands takes a noticeable time.
+        import warnings
+
+        from polyexport.cli.app import app
+
+        warnings.filterwarnings("ignore", module=r"PIL\.")  # what matters of them stands in the results
         app()
     except PolyexportError as error:
-        if console.verbose:
-            traceback.print_exc()
-        console.error(f"error: {error}")
-        sys.exit(error.exit_code)
+        _explain(error, f"error: {error}", verbose=console.verbose)
+        return error.exit_code
     except Stopped as stopped:
         console.error("interrupted" if stopped.exit_code is ExitCode.INTERRUPTED else "terminated")
-        sys.exit(stopped.exit_code)
-    except ModuleNotFoundError as error:
-        if console.verbose:
-            traceback.print_exc()
-        console.error(f"error: the package {error.name} is missing; install it with pip install 'polyexport[train]'")
-        sys.exit(ExitCode.FATAL)
+        return stopped.exit_code
     except Exception as error:  # noqa: BLE001 - the last resort: a bug still ends in one line
-        if console.verbose:
-            traceback.print_exc()
-        reason = f"{type(error).__name__}: {error}"
-        console.error(f"internal error: {reason}; run again with -v and report the traceback")
-        sys.exit(ExitCode.FATAL)
-    raise AssertionError("typer exits by itself")
+        extra = _EXTRAS.get((error.name or "").partition(".")[0]) if isinstance(error, ModuleNotFoundError) else None
+        if extra:
+            message = f"error: this command needs more packages; install them with pip install 'polyexport[{extra}]'"
+        else:
+            message = f"internal error: {type(error).__name__}: {error}; run again with -v and report the traceback"
+        _explain(error, message, verbose=console.verbose)
+        return ExitCode.FATAL
+    return ExitCode.OK
+
+
+def _explain(error: Exception, message: str, *, verbose: bool) -> None:
+    from polyexport.cli.console import console
+
+    if verbose:
+        import traceback
+
+        traceback.print_exception(error)
+    console.error(message)
 
 
 if __name__ == "__main__":

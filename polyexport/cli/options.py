@@ -33,8 +33,8 @@ ModelOption = Annotated[
 ProviderOption = Annotated[
     Provider, typer.Option(help="Execution provider; a named one is required, auto takes the best that works.")
 ]
-DeviceId = Annotated[int, typer.Option(min=0, help="Which GPU.")]
-Threads = Annotated[int, typer.Option(min=0, help="Threads of the CPU provider; 0 takes every granted core.")]
+DeviceId = Annotated[int, typer.Option(min=0, max=1024, help="Which GPU.")]
+Threads = Annotated[int, typer.Option(min=0, max=1024, help="Threads of the CPU provider; 0 takes every granted core.")]
 SizeOption = Annotated[
     str,
     typer.Option(

@@ -63,7 +63,8 @@ def evaluate(model: Model, pairs: Sequence[Pair], *, size: Size = "fit") -> Eval
     baseline: list[ImageScore] = []
     for pair in pairs:
         pixels = read_pair(pair)
-        colored = model.run_framed([framing.frame(pixels.image)], [pair.color])[0]
+        framed = framing.frame(pixels.image)
+        colored = framed.restore(model.run_canvases([framed], [pair.color])[0])
         ours.append(_score(pair, colored, pixels.colored))
         baseline.append(_score(pair, flood_fill(pixels.image, pair.color.rgb), pixels.colored))
     return Evaluation(model=_summary(ours), flood_fill=_summary(baseline), images=tuple(ours))

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from polyexport.contract import COLOR_INPUT, COLORED, IMAGE_INPUT
-from polyexport.errors import ModelError
+from polyexport.errors import ModelError, reason_of
 from polyexport.export.source import Source
 
 __all__ = ["OPSET", "ExportedGraph", "export_graph"]
@@ -76,9 +76,7 @@ def export_graph(source: Source) -> ExportedGraph:
         traced = _trace(source)
         simplified, same = onnxsim.simplify(traced)
     except Exception as error:
-        lines = str(error).strip().splitlines()
-        reason = lines[0][:200] if lines else type(error).__name__
-        raise ModelError(f"the network cannot be exported: {reason}", remedy=_REMEDY) from error
+        raise ModelError(f"the network cannot be exported: {reason_of(error)}", remedy=_REMEDY) from error
     if not same:
         raise ModelError("the simplified graph is not the traced one", remedy=_REMEDY)
     _strip(simplified)

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from polyexport import __version__
 from polyexport.contract import COLOR_INPUT, COLORED, IMAGE_INPUT, METADATA_KEY, Contract, GoldenSample, Parity, Quality
@@ -17,14 +16,12 @@ from polyexport.evaluate.score import evaluate
 from polyexport.export.graph import OPSET, ExportedGraph, export_graph
 from polyexport.export.parity import ParityOptions, check_parity
 from polyexport.export.source import Source, drawings, load_source
-from polyexport.files import write_atomic
-from polyexport.image import encode_png
+from polyexport.files import check_writable, write_atomic
+from polyexport.image import Pixels, encode_png
 from polyexport.model import Model
 from polyexport.session import SessionOptions, open_session
 
 __all__ = ["ExportResult", "export_checkpoint"]
-
-Pixels = NDArray[np.uint8]
 
 _TOOLS = ("torch", "onnx", "onnxscript", "onnxsim")
 _GOLDEN_SIZE = 64
@@ -69,14 +66,15 @@ def export_checkpoint(
         OutputError: the file cannot be written.
     """
     source = load_source(checkpoint)
+    check_writable(output.parent)  # before minutes of work, not after
     graph = export_graph(source)
     report(f"simplified: {graph.nodes_before} -> {graph.nodes_after} nodes, opset {OPSET}, checked")
     parity = check_parity(source, graph, ParityOptions(), images=images)
     report(
         f"parity: max abs diff {parity.max_abs_diff:.3g}, {parity.uint8_equal:.4%} of 8-bit values equal, "
         f"largest 8-bit difference {parity.uint8_max_diff} "
-        f"({parity.values} values; {parity.images} images x {parity.colors} colors, "
-        f"batches {_listed(parity.batches)}, sizes {_listed(parity.sizes)})"
+        f"({parity.values} values: {parity.images} images x {parity.colors} colors "
+        f"x batches {_listed(parity.batches)} x sizes {_listed(parity.sizes)})"
     )
     contract = Contract(
         conditioning=source.conditioning,

@@ -15,14 +15,13 @@ from polyexport.contract import COLOR_INPUT, COLORED, IMAGE_INPUT, Parity
 from polyexport.errors import ParityError
 from polyexport.export.graph import ExportedGraph
 from polyexport.export.source import Source, drawings
+from polyexport.image import Pixels
 from polyexport.session import SessionOptions, open_session
 
 __all__ = ["ParityOptions", "check_parity"]
 
-Pixels = NDArray[np.uint8]
-
 # Corners of the colour cube, mid tones, and both ends of every channel.
-_COLORS = ("red", "lime", "blue", "black", "white", "orange", "purple", "#7f8081", "#010203", "#fefdfc")
+_COLORS = ("red", "lime", "black", "orange", "#7f8081")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,7 +30,7 @@ class ParityOptions:
 
     sizes: tuple[int, ...] = (64, 128, 256)
     batches: tuple[int, ...] = (1, 2, 5)
-    images: int = 10
+    images: int = 6
     """Drawings per size, used when no images are given."""
 
     max_abs_diff: float = 1e-4
@@ -145,10 +144,11 @@ def _resized(images: Sequence[Pixels], size: int) -> list[Pixels]:
 def _batches(
     pixels: Sequence[Pixels], colors: NDArray[np.uint8] | NDArray[np.int64], batch: int
 ) -> Iterator[tuple[Pixels, NDArray[np.uint8] | NDArray[np.int64]]]:
-    """Every image once, in batches of exactly ``batch``; neighbours have different colours."""
-    for start in range(0, len(pixels), batch):
-        chosen = range(start, start + batch)
-        yield np.stack([pixels[i % len(pixels)] for i in chosen]), colors[[(i + batch) % len(colors) for i in chosen]]
+    """Every image in every colour, in batches of exactly ``batch``; the last one is filled up from the start."""
+    pairs = [(image, color) for image in range(len(pixels)) for color in range(len(colors))]
+    for start in range(0, len(pairs), batch):
+        chosen = [pairs[i % len(pairs)] for i in range(start, start + batch)]
+        yield np.stack([pixels[image] for image, _ in chosen]), colors[[color for _, color in chosen]]
 
 
 def _reference(source: Source, image: Pixels, color: NDArray[np.uint8] | NDArray[np.int64]) -> NDArray[np.float32]:

@@ -1,6 +1,6 @@
 """What can be exported: a PyTorch module, and what the contract has to say of it.
 
-The only module of this package that knows ``trainer``.
+The only module of ``polyexport.export`` that knows ``trainer``.
 """
 
 from dataclasses import dataclass

@@ -1,5 +1,7 @@
 """What a run will read and write, decided before a pixel is decoded."""
 
+import errno
+import functools
 import os
 import stat
 from collections import Counter
@@ -8,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from polyexport.color import Color
-from polyexport.errors import OutputError, UsageError
+from polyexport.errors import OutputError, UsageError, reason_of
 from polyexport.files import check_writable
 from polyexport.image import SUFFIXES
 
@@ -64,26 +66,42 @@ def make_plan(
             outputs without ``overwrite``.
         OutputError: the output folder cannot be written.
     """
-    folders = [path for path in paths if path.is_dir()]
+    folders = [path for path in paths if _is_folder(path)]
     target = output if output is not None else _default_output(paths, folders)
-    _refuse_overlap(folders, target)
     found: dict[Path, PurePath] = {}
+    prefixes = _prefixes(folders) if len(paths) > 1 else {}
     for path in paths:
-        if path.is_dir():
-            # Two folders may hold the same names: each keeps its own name above its files.
-            prefix = PurePath(path.resolve().name) if len(paths) > 1 else PurePath()
-            files = find_images(path, recursive=recursive)
-            found |= {file: prefix / file.relative_to(path) for file in files}
-        elif path.exists():
-            found[path] = PurePath(path.name)
+        if path in folders:
+            prefix = prefixes.get(path, PurePath())
+            found |= {file: prefix / file.relative_to(path) for file in find_images(path, recursive=recursive)}
         else:
-            raise UsageError(f"{path} does not exist", remedy="give image files or folders")
+            found[path] = PurePath(path.name)
     if not found:
         raise UsageError("no input", remedy="give image files or folders")
     plan = Plan(items=_named(list(found.items())), colors=tuple(dict.fromkeys(colors)), output=target)
+    _refuse_overlap(plan, folders)
     _refuse_existing(plan, overwrite=overwrite)
     check_writable(target)
     return plan
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return stat.S_ISDIR(path.stat().st_mode)
+    except FileNotFoundError as error:
+        raise UsageError(f"{path} does not exist", remedy="give image files or folders") from error
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path} cannot be read ({reason_of(error)})", remedy="give image files or folders") from error
+
+
+def _prefixes(folders: Sequence[Path]) -> dict[Path, PurePath]:
+    """Several folders may hold the same names: each keeps its own name above its files, or its path if names repeat."""
+    real = {folder: folder.resolve() for folder in folders}
+    names = {path.name for path in real.values()}
+    if len(names) == len(set(real.values())):
+        return {folder: PurePath(path.name) for folder, path in real.items()}
+    common = os.path.commonpath([path.parent for path in real.values()])
+    return {folder: path.relative_to(common) for folder, path in real.items()}
 
 
 def find_images(folder: Path, *, recursive: bool = False) -> list[Path]:
@@ -113,15 +131,25 @@ def _default_output(paths: Sequence[Path], folders: Sequence[Path]) -> Path:
     return Path("colored")
 
 
-def _refuse_overlap(folders: Sequence[Path], output: Path) -> None:
-    target = output.resolve()
-    for folder in folders:
-        root = folder.resolve()
-        if target == root or root in target.parents:
-            raise UsageError(
-                f"the output {output} lies in the input folder {folder}",
-                remedy="name a folder outside it with -o",
-            )
+def _refuse_overlap(plan: Plan, folders: Sequence[Path]) -> None:
+    """No output may land in an input folder, on an input, or behind a link that leads away from the output folder."""
+    roots = {Path(os.path.realpath(folder)): folder for folder in folders}
+    for place in (plan.output, *(plan.output / color.name for color in plan.colors)):
+        target = Path(os.path.realpath(place))
+        for root, folder in roots.items():
+            if target == root or root in target.parents:
+                raise UsageError(
+                    f"the output {place} lies in the input folder {folder}", remedy="name a folder outside it with -o"
+                )
+    real = functools.cache(os.path.realpath)
+    sources = {(real(item.source.parent), item.source.name) for item in plan.items} | {
+        os.path.split(os.path.realpath(item.source)) for item in plan.items if item.source.is_symlink()
+    }
+    for color in plan.colors:
+        for item in plan.items:
+            destination = plan.destination(item, color)
+            if (real(destination.parent), destination.name) in sources:
+                raise UsageError(f"the output {destination} is an input", remedy="choose another -o")
 
 
 def _scan(folder: Path, *, recursive: bool) -> list[Path]:
@@ -173,6 +201,8 @@ def _refuse_existing(plan: Plan, *, overwrite: bool) -> None:
             except (FileNotFoundError, NotADirectoryError):
                 continue
             except OSError as error:
+                if error.errno == errno.ENAMETOOLONG:
+                    continue  # that item fails when it is written
                 raise OutputError(
                     f"cannot look at {destination} ({error.strerror})", remedy="choose another -o"
                 ) from error

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from polyexport.color import Color
-from polyexport.errors import ImageError, OutputError, PolyexportError
+from polyexport.errors import ImageError, OutputError, PolyexportError, reason_of
 from polyexport.files import write_atomic
 from polyexport.framing import Framed, Framing
 from polyexport.image import Pixels, encode_png, read_image
@@ -178,11 +178,15 @@ class _Run:
         try:
             framed, owner.warnings = decoded.result()
         except ImageError as error:
-            owner.waiting, owner.reason = 0, str(error)
-            self._finish(owner)
+            reason = str(error)
+        except Exception as error:  # noqa: BLE001 - no input may take the others with it; memory is the usual cause
+            reason = f"cannot be decoded ({reason_of(error)})"
+        else:
+            bucket = self.buckets.setdefault(framed.canvas.shape, [])
+            bucket.extend(_Work(owner, framed, color) for color in self.plan.colors)
             return
-        bucket = self.buckets.setdefault(framed.canvas.shape, [])
-        bucket.extend(_Work(owner, framed, color) for color in self.plan.colors)
+        owner.waiting, owner.reason = 0, reason
+        self._finish(owner)
 
     def _waiting(self) -> int:
         return sum(map(len, self.buckets.values()))
@@ -196,7 +200,8 @@ class _Run:
 
     def _infer_oldest(self, writers: ThreadPoolExecutor) -> None:
         shape, bucket = next(iter(self.buckets.items()))
-        batch, rest = bucket[: self.options.batch_size], bucket[self.options.batch_size :]
+        count = bucket[0].framed.batch_limit(self.options.batch_size)
+        batch, rest = bucket[:count], bucket[count:]
         if rest:
             self.buckets[shape] = rest
         else:
@@ -205,7 +210,7 @@ class _Run:
 
     def _infer(self, batch: list[_Work], writers: ThreadPoolExecutor) -> None:
         try:
-            colored = self.model.run_framed([work.framed for work in batch], [work.color for work in batch])
+            canvases = self.model.run_canvases([work.framed for work in batch], [work.color for work in batch])
         except PolyexportError:
             raise
         except Exception as error:  # noqa: BLE001 - ONNX Runtime raises unrelated types; memory is the usual cause
@@ -214,16 +219,19 @@ class _Run:
                 self._infer(batch[:half], writers)
                 self._infer(batch[half:], writers)
             else:
-                reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-                self._settled(batch[0].owner, f"the network failed on it ({reason})")
+                self._settled(batch[0].owner, f"the network failed on it ({reason_of(error)})")
             return
-        for work, pixels in zip(batch, colored, strict=True):
-            self.writes.append((work.owner, writers.submit(self._write, work, pixels)))
+        for work, canvas in zip(batch, canvases, strict=True):
+            self.writes.append((work.owner, writers.submit(self._write, work, canvas)))
 
-    def _write(self, work: _Work, pixels: Pixels) -> str:
-        """Encode and write one output; returns why this one alone cannot be written, or nothing."""
+    def _write(self, work: _Work, canvas: Pixels) -> str:
+        """Restore, encode and write one output; returns why this one alone cannot be written, or nothing."""
         try:
-            write_atomic(self.plan.destination(work.owner.item, work.color), encode_png(pixels))
+            data = encode_png(work.framed.restore(canvas))
+        except Exception as error:  # noqa: BLE001 - memory, again
+            return f"cannot be encoded ({reason_of(error)})"
+        try:
+            write_atomic(self.plan.destination(work.owner.item, work.color), data)
         except OutputError as error:
             cause = error.__cause__
             if isinstance(cause, OSError) and cause.errno in _ONE_FILE_ERRNOS:

@@ -139,7 +139,7 @@ def test_a_name_that_is_too_long_fails_alone(run: Callable[..., RunReport], draw
 def test_out_of_memory_halves_the_batch_and_then_fails_one(
     run: Callable[..., RunReport], tiny_model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = Model.run_framed
+    real = Model.run_canvases
     sizes: list[int] = []
 
     def limited(self: Model, framed: list[Framed], colors: list[object]) -> object:
@@ -148,14 +148,14 @@ def test_out_of_memory_halves_the_batch_and_then_fails_one(
             raise MemoryError("bad allocation")
         return real(self, framed, colors)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Model, "run_framed", limited)
+    monkeypatch.setattr(Model, "run_canvases", limited)
     assert run(tmp_path / "out", batch_size=8).written == 12
     assert max(sizes) == 8
 
     def broken(self: Model, framed: list[Framed], colors: list[object]) -> object:
         raise MemoryError("bad allocation")
 
-    monkeypatch.setattr(Model, "run_framed", broken)
+    monkeypatch.setattr(Model, "run_canvases", broken)
     report = run(tmp_path / "none")
     assert report.failed == 6
     assert all("bad allocation" in result.reason for result in report.results)

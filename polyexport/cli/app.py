@@ -1,0 +1,38 @@
+"""The commands."""
+
+from typing import Annotated
+
+import typer
+
+from polyexport import __version__
+from polyexport.cli.bench import bench
+from polyexport.cli.console import console
+from polyexport.cli.dataset import dataset
+from polyexport.cli.doctor import doctor
+from polyexport.cli.evaluate import evaluate
+from polyexport.cli.export import export
+from polyexport.cli.infer import infer
+from polyexport.cli.train import train
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    name="polyexport",
+    help="A conditional image-to-image network from a PyTorch checkpoint to a folder of finished images.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in (train, dataset, export, infer, evaluate, bench, doctor):
+    app.command()(command)
+
+
+@app.callback()
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)] = False,
+) -> None:
+    if version:
+        console.data(f"polyexport {__version__}")
+        raise typer.Exit
