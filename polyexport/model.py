@@ -23,7 +23,7 @@ __all__ = ["DEFAULT_MODEL", "Model", "default_model_path", "load_model"]
 DEFAULT_MODEL = "small.onnx"
 MAX_MODEL_BYTES = 2**31 - 1  # protobuf's own limit
 
-GOLDEN_TOLERANCE = 1.0
+GOLDEN_TOLERANCE = 0.5
 """Mean absolute difference, in levels, up to which a golden sample counts as repeated."""
 
 Size = Literal["fit", "native"] | int

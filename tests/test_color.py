@@ -67,7 +67,7 @@ def test_any_text_is_a_color_with_a_safe_name_or_a_color_error(text: str) -> Non
     assert re.fullmatch("[a-z0-9]+", color.name)
 
 
-@pytest.mark.parametrize("value", [(1, 2), (1, 2, 300), (-1, 0, 0), 7, None, ("a", "b", "c")])
+@pytest.mark.parametrize("value", [(1, 2), (0.9, 0.5, 0.1), b"abc", (1, 2, 300), (-1, 0, 0), 7, None, ("a", "b", "c")])
 def test_refuses_values_that_are_no_color(value: object) -> None:
     with pytest.raises(ColorError):
         color_of(value)  # type: ignore[arg-type]

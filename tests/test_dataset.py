@@ -1,4 +1,5 @@
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -93,3 +94,29 @@ def test_images_of_two_sizes_and_damaged_ones_are_refused(folder: Path) -> None:
     pairs[0].output.write_bytes(b"text")
     with pytest.raises(DatasetError, match="known format"):
         read_pair(pairs[0])
+
+
+def test_a_set_that_was_interrupted_has_no_index(folder: Path) -> None:
+    pair = read_pair(read_pairs(folder)[0])
+
+    def interrupted() -> Iterator[tuple[str, PairPixels]]:
+        yield "0", pair
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_pairs(folder, interrupted())
+    with pytest.raises(DatasetError, match="cannot be read"):
+        read_pairs(folder)
+
+
+def test_a_smaller_set_leaves_no_orphans(folder: Path) -> None:
+    pair = read_pair(read_pairs(folder)[0])
+    write_pairs(folder, [("new", pair)])
+    assert [path.name for path in (folder / "inputs").iterdir()] == ["new.png"]
+    assert len(list((folder / "outputs").iterdir())) == 1
+
+
+def test_an_absolute_path_is_refused_even_inside_the_set(folder: Path) -> None:
+    change(folder, input_polygon=str(folder.resolve() / "inputs" / "0.png"))
+    with pytest.raises(DatasetError, match="leaves the data set"):
+        read_pairs(folder)

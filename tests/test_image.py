@@ -1,7 +1,9 @@
 import io
 import os
 import struct
+import warnings
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -178,3 +180,54 @@ def test_pipes_and_folders_are_refused_without_blocking(tmp_path: Path) -> None:
     for path in (tmp_path / "pipe.png", tmp_path, tmp_path / "missing.png", Path("/dev/zero")):
         with pytest.raises(ImageError):
             read_image(path)
+
+
+@pytest.mark.parametrize(
+    ("bits", "photometric", "sample_format", "dtype", "white"),
+    [
+        (12, 1, 1, np.uint16, 4095),
+        (16, 0, 1, np.uint16, 0),
+        (32, 1, 1, np.uint32, 2**32 - 1),
+        (16, 1, 2, np.int16, 32767),
+        (32, 1, 2, np.int32, 255),
+    ],
+)
+def test_tiff_greys_by_their_tags(bits: int, photometric: int, sample_format: int, dtype: type, white: int) -> None:
+    black = 65535 if photometric == 0 else 0
+    if bits == 12:
+        strip = bytes([0x00, 0x0F, 0xFF])  # two samples: 0 and 4095
+    else:
+        strip = np.array([black, white], dtype=np.dtype(dtype).newbyteorder("<")).tobytes()
+    tags = {
+        256: 2,
+        257: 1,
+        258: bits,
+        259: 1,
+        262: photometric,
+        273: 0,
+        277: 1,
+        278: 1,
+        279: len(strip),
+        339: sample_format,
+    }
+    tags[273] = 8 + 2 + 12 * len(tags) + 4
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in sorted(tags.items()))
+    data = b"II*\0" + struct.pack("<I", 8) + struct.pack("<H", len(tags)) + entries + bytes(4) + strip
+    assert decode(data).pixels[0, :, 0].tolist() == [0, 255]
+
+
+def test_a_transparent_deep_grey_is_white_paper() -> None:
+    values = np.array([[0, 30000, 65535]], np.uint16)
+    info = saved(Image.fromarray(values))
+    # tRNS stands between the header and the pixels
+    chunk = b"tRNS" + struct.pack(">H", 30000)
+    transparent = info[:33] + struct.pack(">I", 2) + chunk + struct.pack(">I", zlib.crc32(chunk)) + info[33:]
+    assert decode(transparent).pixels[0, :, 0].tolist() == [0, 255, 255]
+
+
+def test_decoding_leaves_the_processes_warning_filters_alone() -> None:
+    data = saved(Image.fromarray(DRAWING), "JPEG", exif=Image.Exif())
+    before = list(warnings.filters)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(decode, [data] * 200))
+    assert list(warnings.filters) == before

@@ -1,3 +1,5 @@
+import base64
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -5,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from onnx import helper
+from onnx import helper, numpy_helper
 from PIL import Image
 
 import polyexport
@@ -120,3 +122,63 @@ def test_a_vocabulary_takes_its_names_and_values_and_names_the_nearest(vocabular
     with pytest.raises(ColorError, match="nearest are red"):
         vocabulary_model.color_value("tomato")
     assert vocabulary_model.colorize([np.zeros((8, 8, 3), np.uint8)], ["blue"])[0][0].shape == (8, 8, 3)
+
+
+def changed(path: Path, change: Callable[[onnx.ModelProto], None]) -> bytes:
+    model = onnx.load(path)
+    change(model)
+    return bytes(model.SerializeToString())
+
+
+@pytest.mark.parametrize("value", [0.0, float("nan"), 3.0])
+def test_a_model_with_other_weights_is_refused(tiny_model_path: Path, value: float) -> None:
+    def tamper(model: onnx.ModelProto) -> None:
+        for weight in (each for each in model.graph.initializer if len(each.dims) == 4):
+            weight.CopyFrom(numpy_helper.from_array(np.full(list(weight.dims), value, np.float32), weight.name))
+
+    with pytest.raises(ContractError, match="golden sample"):
+        Model.from_bytes(changed(tiny_model_path, tamper), CPU)
+
+
+def test_a_model_of_another_shape_is_refused(tiny_model_path: Path) -> None:
+    def one_image(model: onnx.ModelProto) -> None:
+        model.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
+
+    with pytest.raises(ContractError, match=r"inputs are .*\[1, \?, \?, 3\]"):
+        Model.from_bytes(changed(tiny_model_path, one_image), CPU)
+
+
+def test_a_golden_sample_that_is_none_is_refused(
+    tiny_model: Model, with_metadata: Callable[[str | None], bytes]
+) -> None:
+    for png in ("", "!", base64.b64encode(b"text").decode()):
+        lie = replace(tiny_model.contract, golden=replace(tiny_model.contract.golden, image_png=png))
+        with pytest.raises(ContractError, match="golden sample cannot be repeated"):
+            Model.from_bytes(with_metadata(lie.to_json()), CPU)
+
+
+def test_pillow_images_are_read_as_their_files_are(tiny_model: Model, tmp_path: Path) -> None:
+    rgba = np.random.default_rng(0).integers(0, 256, (16, 16, 4), dtype=np.uint8)
+    deep = np.random.default_rng(0).integers(0, 65536, (16, 16)).astype(np.uint16)
+    for pixels in (rgba, deep):
+        Image.fromarray(pixels).save(tmp_path / "file.png")
+        from_file, from_memory = tiny_model.colorize([tmp_path / "file.png", Image.fromarray(pixels)], ["red"])
+        assert np.array_equal(from_file[0], from_memory[0])
+
+
+def test_results_belong_to_the_caller(tiny_model: Model) -> None:
+    for extent in (8, 32, 100):
+        [[colored]] = tiny_model.colorize([np.zeros((extent, extent, 3), np.uint8)], ["red"])
+        colored[:] = 0
+
+
+def test_an_unknown_size_is_refused(tiny_model: Model) -> None:
+    with pytest.raises(UsageError, match="unknown size"):
+        tiny_model.framing("fitt")  # type: ignore[arg-type]
+
+
+def test_a_pipe_or_a_device_is_no_model(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/zero"), tmp_path):
+        with pytest.raises(ContractError, match="cannot be read"):
+            load_model(path)

@@ -2,8 +2,11 @@
 
 import hashlib
 import json
+import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -106,3 +109,34 @@ def test_verbose_shows_the_traceback(tmp_path: Path, drawings: Path) -> None:
     )
     assert done.returncode == 2
     assert "Traceback" in done.stderr
+
+
+def test_the_checkpoint_is_never_the_output(refused: Refused, tiny_checkpoint: Path) -> None:
+    before = tiny_checkpoint.read_bytes()
+    assert "is the checkpoint" in refused(2, "export", tiny_checkpoint, "-o", tiny_checkpoint)
+    assert tiny_checkpoint.read_bytes() == before
+
+
+def test_outputs_that_cannot_be_written_are_found_before_the_work(
+    refused: Refused, tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    refused(5, "export", tiny_checkpoint, "-o", tmp_path / "file" / "m.onnx")
+    refused(5, "train", "--steps", 1, "-o", tmp_path / "file" / "m.safetensors")
+
+
+def test_an_interrupted_training_keeps_what_it_learned(tmp_path: Path) -> None:
+    from trainer.checkpoint import load_checkpoint
+
+    arguments = ["train", "--minutes", "5", "--validate-every", "100000", "-b", "2", "-o", "m.safetensors"]
+    command = [sys.executable, "-m", "polyexport.cli.main", *arguments]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    time.sleep(25)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: every process of the group
+    _, errors = process.communicate(timeout=60)
+
+    assert process.returncode == 130, errors
+    assert "Traceback" not in errors
+    assert errors.splitlines()[-1] == "interrupted"
+    assert "holds it" in errors
+    assert load_checkpoint(tmp_path / "m.safetensors").training["steps"] > 0

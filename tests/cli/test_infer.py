@@ -177,3 +177,27 @@ def test_a_reader_that_goes_away_does_not_stop_the_run(drawings: Path, tmp_path:
 
     assert process.returncode == 0, errors
     assert len(outputs(tmp_path / "out")) == 6
+
+
+@pytest.mark.parametrize("redirect", ["2>&-", ">/dev/full", ">&-", "2>/dev/full"])
+def test_streams_that_are_closed_or_full_do_not_stop_the_run(drawings: Path, tmp_path: Path, redirect: str) -> None:
+    (drawings / "bad.png").write_bytes(b"")
+    command = f'"{sys.executable}" -m polyexport.cli.main infer drawings --color red -o out {redirect}'
+    done = subprocess.run(["sh", "-c", command], cwd=tmp_path, capture_output=True)
+
+    assert done.returncode == 3, done.stderr
+    assert len(outputs(tmp_path / "out")) == 6
+
+
+def test_a_run_that_ignores_interrupts_goes_on_ignoring_them(drawings: Path, tmp_path: Path) -> None:
+    """nohup, and `command &` in a script."""
+    for copy in range(200):
+        os.link(drawings / "0.png", drawings / f"copy{copy}.png")
+    command = f'trap "" INT; exec "{sys.executable}" -m polyexport.cli.main infer drawings --color red -o out'
+    process = subprocess.Popen(["sh", "-c", command], cwd=tmp_path, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while not list((tmp_path / "out").glob("red/*.png")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=60) == 0
+    assert len(outputs(tmp_path / "out")) == 206

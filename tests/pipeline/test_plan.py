@@ -121,3 +121,33 @@ def test_odd_names_survive(tmp_path: Path) -> None:
     for name in odd:
         picture(tmp_path / "in" / name)
     assert sorted(names(make_plan([tmp_path / "in"], [RED]))) == sorted(odd)
+
+
+def test_an_input_is_never_an_output(tmp_path: Path) -> None:
+    """Three ways in which --overwrite would replace what the user drew."""
+    drawing = picture(tmp_path / "out" / "red" / "a.png")
+    with pytest.raises(UsageError, match="lies in the input folder"):
+        make_plan([tmp_path / "out" / "red"], [RED], output=tmp_path / "out", overwrite=True)
+    with pytest.raises(UsageError, match="is an input"):
+        make_plan([drawing], [RED], output=tmp_path / "out", overwrite=True)
+    picture(tmp_path / "in" / "a.png")
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked" / "red").symlink_to(tmp_path / "in")
+    with pytest.raises(UsageError, match="lies in the input folder"):
+        make_plan([tmp_path / "in"], [RED], output=tmp_path / "linked", overwrite=True)
+
+
+def test_folders_of_one_name_keep_their_paths(tmp_path: Path) -> None:
+    for split in ("training", "validation"):
+        picture(tmp_path / split / "inputs" / "a.png")
+    folders = [tmp_path / split / "inputs" for split in ("training", "validation")]
+    assert names(make_plan(folders, [RED], output=tmp_path / "out")) == [
+        "training/inputs/a.png",
+        "validation/inputs/a.png",
+    ]
+
+
+def test_a_path_that_no_system_takes_is_a_usage_error(tmp_path: Path) -> None:
+    for path in (tmp_path / ("x" * 300), Path("nul\0byte")):
+        with pytest.raises(UsageError):
+            make_plan([path], [RED])

@@ -11,8 +11,8 @@ from PIL import Image
 from polyexport.color import parse_color
 from polyexport.errors import OutputError
 from polyexport.files import TEMPORARY_SUFFIX
-from polyexport.framing import Framed
-from polyexport.image import read_image
+from polyexport.framing import Framed, Framing
+from polyexport.image import encode_png, read_image
 from polyexport.model import Model
 from polyexport.pipeline import run as module
 from polyexport.pipeline.plan import make_plan
@@ -210,3 +210,28 @@ def test_memory_is_bounded_whatever_the_folder(
 def test_options_are_checked_when_built(values: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="must be"):
         RunOptions(**values)
+
+
+@pytest.mark.parametrize("stage", ["frame", "encode"])
+def test_a_stage_that_runs_out_of_memory_fails_that_image_alone(
+    run: Callable[..., RunReport], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str
+) -> None:
+    count = iter(range(1000))
+
+    def sometimes(real: Callable[..., object]) -> Callable[..., object]:
+        def call(*arguments: object) -> object:
+            if next(count) == 3:
+                raise MemoryError
+            return real(*arguments)
+
+        return call
+
+    if stage == "frame":
+        monkeypatch.setattr(Framing, "frame", sometimes(Framing.frame))
+    else:
+        monkeypatch.setattr(module, "encode_png", sometimes(encode_png))
+    report = run(tmp_path / "out", jobs=1)
+
+    assert report.failed == 1
+    assert report.written == (10 if stage == "frame" else 11)
+    assert "MemoryError" in next(result.reason for result in report.results if result.reason)

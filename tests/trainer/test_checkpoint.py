@@ -124,3 +124,15 @@ def test_a_full_disk_keeps_the_previous_checkpoint(
         save_checkpoint(checkpoint, path)
     assert path.read_bytes() == b"previous"
     assert os.listdir(tmp_path) == ["c.safetensors"]
+
+
+@pytest.mark.parametrize("size", [float("inf"), 0, -4, 17, "128", 10**9])
+def test_a_training_size_that_is_none_is_refused(tiny_checkpoint: Path, tmp_path: Path, size: object) -> None:
+    with pytest.raises(CheckpointError, match="no usable architecture"):
+        load_checkpoint(rewritten(tiny_checkpoint, tmp_path / "size.safetensors", training_size=size))
+
+
+def test_a_pipe_is_no_checkpoint(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(CheckpointError, match="not a regular file"):
+        load_checkpoint(tmp_path / "pipe")
