@@ -1,7 +1,7 @@
 """Decode, batch, infer, encode and write, overlapped, with a bounded number of images in memory.
 
-One thread runs the network; small pools decode before it and encode behind it. Pillow and ONNX Runtime release the
-interpreter's lock, so the stages really overlap.
+Three pools of threads: to decode, to run the network, to encode and write. Pillow and ONNX Runtime release the
+interpreter's lock, so the stages really overlap. The calling thread only hands work from one pool to the next.
 """
 
 import errno
@@ -36,9 +36,12 @@ class RunOptions:
     jobs: int = 2
     """Threads that decode, and as many that encode and write."""
 
+    streams: int = 1
+    """Calls of the network at a time."""
+
     def __post_init__(self) -> None:
-        if not 1 <= self.batch_size <= 1024 or not 1 <= self.jobs <= 256:
-            raise ValueError(f"batch_size must be 1 to 1024 and jobs 1 to 256, got {self}")
+        if not 1 <= self.batch_size <= 1024 or not 1 <= self.jobs <= 256 or not 1 <= self.streams <= 256:
+            raise ValueError(f"batch_size must be 1 to 1024, jobs and streams 1 to 256; got {self}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -131,27 +134,30 @@ class _Run:
         self.written = 0
         # Batches are of one canvas shape; the oldest shape goes first when too much waits.
         self.buckets: OrderedDict[tuple[int, ...], list[_Work]] = OrderedDict()
+        self.inferences: deque[tuple[list[_Work], Future[list[Pixels | str]]]] = deque()
         self.writes: deque[tuple[_Progressing, Future[str]]] = deque()
-        self.window = 4 * max(options.batch_size, options.jobs)
+        self.window = 2 * max(options.batch_size * (options.streams + 1), options.jobs)
+        self.decoders = ThreadPoolExecutor(options.jobs, thread_name_prefix="decode")
+        self.networks = ThreadPoolExecutor(options.streams, thread_name_prefix="network")
+        self.writers = ThreadPoolExecutor(options.jobs, thread_name_prefix="write")
 
     def execute(self) -> RunReport:
         started = time.perf_counter()
-        decoders = ThreadPoolExecutor(self.options.jobs, thread_name_prefix="decode")
-        writers = ThreadPoolExecutor(self.options.jobs, thread_name_prefix="write")
         try:
-            for item, decoded in self._decoded(decoders):
+            for item, decoded in self._decoded():
                 self._accept(item, decoded)
                 while self._waiting() > self.window or self._full_bucket():
-                    self._infer_oldest(writers)
+                    self._infer_oldest()
                 self._settle(down_to=self.window)
             while self.buckets:
-                self._infer_oldest(writers)
+                self._infer_oldest()
                 self._settle(down_to=self.window)
+            self._collect(down_to=0)
             self._settle(down_to=0)
         finally:
             # On an error or an interrupt: no new work; writes under way finish, so that no file is left half named.
-            decoders.shutdown(wait=True, cancel_futures=True)
-            writers.shutdown(wait=True, cancel_futures=True)
+            for pool in (self.decoders, self.networks, self.writers):
+                pool.shutdown(wait=True, cancel_futures=True)
         return RunReport(
             results=tuple(self.results[item] for item in self.plan.items),
             written=self.written,
@@ -163,11 +169,11 @@ class _Run:
         decoded = read_image(item.source)
         return self.framing.frame(decoded.pixels), decoded.warnings
 
-    def _decoded(self, decoders: ThreadPoolExecutor) -> Iterator[tuple[Item, Future[tuple[Framed, tuple[str, ...]]]]]:
+    def _decoded(self) -> Iterator[tuple[Item, Future[tuple[Framed, tuple[str, ...]]]]]:
         """Inputs in the order of the plan, decoded a bounded distance ahead."""
         ahead: deque[tuple[Item, Future[tuple[Framed, tuple[str, ...]]]]] = deque()
         for item in self.plan.items:
-            ahead.append((item, decoders.submit(self._decode, item)))
+            ahead.append((item, self.decoders.submit(self._decode, item)))
             if len(ahead) >= self.window:
                 yield ahead.popleft()
         while ahead:
@@ -198,7 +204,7 @@ class _Run:
                 return True
         return False
 
-    def _infer_oldest(self, writers: ThreadPoolExecutor) -> None:
+    def _infer_oldest(self) -> None:
         shape, bucket = next(iter(self.buckets.items()))
         count = bucket[0].framed.batch_limit(self.options.batch_size)
         batch, rest = bucket[:count], bucket[count:]
@@ -206,23 +212,30 @@ class _Run:
             self.buckets[shape] = rest
         else:
             del self.buckets[shape]
-        self._infer(batch, writers)
+        self.inferences.append((batch, self.networks.submit(self._infer, batch)))
+        self._collect(down_to=self.options.streams)
 
-    def _infer(self, batch: list[_Work], writers: ThreadPoolExecutor) -> None:
+    def _infer(self, batch: list[_Work]) -> list[Pixels | str]:
+        """Run the network; for each image its canvas, or why there is none."""
         try:
-            canvases = self.model.run_canvases([work.framed for work in batch], [work.color for work in batch])
+            return list(self.model.run_canvases([work.framed for work in batch], [work.color for work in batch]))
         except PolyexportError:
             raise
         except Exception as error:  # noqa: BLE001 - ONNX Runtime raises unrelated types; memory is the usual cause
-            if len(batch) > 1:
-                half = len(batch) // 2
-                self._infer(batch[:half], writers)
-                self._infer(batch[half:], writers)
-            else:
-                self._settled(batch[0].owner, f"the network failed on it ({reason_of(error)})")
-            return
-        for work, canvas in zip(batch, canvases, strict=True):
-            self.writes.append((work.owner, writers.submit(self._write, work, canvas)))
+            half = len(batch) // 2
+            if half:
+                return self._infer(batch[:half]) + self._infer(batch[half:])
+            return [f"the network failed on it ({reason_of(error)})"]
+
+    def _collect(self, *, down_to: int) -> None:
+        """Hand finished canvases to the writers."""
+        while len(self.inferences) > down_to or (self.inferences and self.inferences[0][1].done()):
+            batch, inference = self.inferences.popleft()
+            for work, canvas in zip(batch, inference.result(), strict=True):
+                if isinstance(canvas, str):
+                    self._settled(work.owner, canvas)
+                else:
+                    self.writes.append((work.owner, self.writers.submit(self._write, work, canvas)))
 
     def _write(self, work: _Work, canvas: Pixels) -> str:
         """Restore, encode and write one output; returns why this one alone cannot be written, or nothing."""

@@ -55,8 +55,8 @@ def test_batches_jobs_and_sizes_do_not_change_a_byte(
         Image.fromarray(np.random.default_rng(number).integers(0, 256, (*extent, 3), dtype=np.uint8)).save(
             drawings / f"odd{number}.png"
         )
-    for number, options in enumerate([(1, 1), (2, 3), (8, 2), (100, 4)]):
-        run(tmp_path / str(number), size, batch_size=options[0], jobs=options[1])
+    for number, options in enumerate([(1, 1, 1), (2, 3, 2), (8, 2, 3), (100, 4, 1)]):
+        run(tmp_path / str(number), size, batch_size=options[0], jobs=options[1], streams=options[2])
     first = tree(tmp_path / "0")
 
     assert len(first) == 22
@@ -171,7 +171,7 @@ def test_an_interrupt_stops_the_threads_and_leaves_whole_files(
     with pytest.raises(KeyboardInterrupt):
         run_plan(plan, tiny_model, tiny_model.framing(), RunOptions(batch_size=1), on_result=interrupt)
 
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith(("decode", "write"))]
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith(("decode", "network", "write"))]
     for path in (tmp_path / "out").rglob("*"):
         assert path.is_dir() or read_image(path).pixels.shape == (64, 64, 3)
 
@@ -203,10 +203,10 @@ def test_memory_is_bounded_whatever_the_folder(
     monkeypatch.setattr(module, "write_atomic", write)
     plan = make_plan([drawings], COLORS[:1], output=tmp_path / "out")
     run_plan(plan, tiny_model, tiny_model.framing(), RunOptions(batch_size=2, jobs=2))
-    assert most <= 3 * 8
+    assert most <= 3 * 8 + 2 * 2
 
 
-@pytest.mark.parametrize("values", [{"batch_size": 0}, {"jobs": 0}, {"batch_size": 5000}])
+@pytest.mark.parametrize("values", [{"batch_size": 0}, {"jobs": 0}, {"batch_size": 5000}, {"streams": 0}])
 def test_options_are_checked_when_built(values: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="must be"):
         RunOptions(**values)
