@@ -103,7 +103,7 @@ class TrainResult:
     images: int
     minutes: float
     validation_psnr_db: float
-    """Mean over held-out generated drawings, of the averaged weights; NaN if none was taken."""
+    """Mean over held-out generated drawings, of the averaged weights."""
 
 
 class _Coloring(pl.LightningModule):
@@ -185,6 +185,7 @@ class _Recorder(pl.Callback):
         self.images = 0
         self.psnr_db = math.nan
         self.steps = 0
+        self.validated_step = 0
 
     @property
     def minutes(self) -> float:
@@ -208,6 +209,7 @@ class _Recorder(pl.Callback):
             "steps": self.steps,
             "images": self.images,
             "minutes": round(self.minutes, 2),
+            "validated_step": self.validated_step,
             "validation_psnr_db": None if math.isnan(self.psnr_db) else round(self.psnr_db, 3),
             "torch": torch.__version__,
         }
@@ -230,6 +232,7 @@ class _Recorder(pl.Callback):
             return
         assert isinstance(pl_module, _Coloring)
         self.psnr_db = float(torch.cat(pl_module.validation_psnr_db).mean())
+        self.validated_step = self.steps
         self.save()
         self.report(
             f"step {self.steps}: {self.minutes:.1f} min, {self.images} images, "
@@ -343,7 +346,8 @@ def train(
                 recorder.save()
                 report(f"stopped at step {recorder.steps}; {config.output} holds it")
             raise
-    recorder.save()
+        if recorder.validated_step != recorder.steps:
+            trainer.validate(module, validation, verbose=False)
     return TrainResult(
         output=config.output,
         steps=recorder.steps,

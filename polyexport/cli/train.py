@@ -111,7 +111,8 @@ def train(
     result = run(config, pairs=pairs, report=console.info)
     if not quiet:
         console.data(
-            f"{result.output}: {result.steps} steps, {result.images} images, {result.minutes:.1f} min; "
+            f"{result.output}: {result.steps} steps, {result.images} images, {result.minutes:.1f} min, "
+            f"validation PSNR {result.validation_psnr_db:.2f} dB; "
             f"next: polyexport export {result.output}"
         )
 

@@ -61,7 +61,9 @@ def test_the_checkpoint_tells_how_it_was_trained(tmp_path: Path) -> None:
 def test_the_clock_ends_a_training(tmp_path: Path) -> None:
     result = train(config(tmp_path / "c", steps=None, minutes=0.02))
     assert result.steps >= 1
-    assert load_checkpoint(tmp_path / "c").training["steps"] == result.steps
+    training = load_checkpoint(tmp_path / "c").training
+    assert training["steps"] == training["validated_step"] == result.steps
+    assert np.isfinite(result.validation_psnr_db)
 
 
 def test_own_pairs_a_vocabulary_and_bf16(tmp_path: Path) -> None:
