@@ -24,6 +24,7 @@ from polyexport.cores import granted_cores
 from polyexport.errors import ContractError, ProviderError, reason_of
 
 __all__ = [
+    "CPU",
     "PROVIDERS",
     "ProviderName",
     "ProviderStatus",

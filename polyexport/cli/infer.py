@@ -47,7 +47,7 @@ def infer(
     size: SizeOption = "fit",
     provider: ProviderOption = Provider.AUTO,
     device_id: DeviceId = 0,
-    batch_size: Annotated[int, typer.Option("-b", "--batch-size", min=1, max=1024, help="Images per call.")] = 8,
+    batch_size: Annotated[int, typer.Option("-b", "--batch-size", min=1, max=1024, help="Images per call.")] = 4,
     jobs: Annotated[int, typer.Option("-j", "--jobs", min=1, max=256, help="Threads to decode, and to encode.")] = 2,
     threads: Threads = 0,
     json_report: JsonFlag = False,
@@ -62,12 +62,15 @@ def infer(
     colors = [parse_color(text) for text in color]
     wanted = parse_size(size)
 
+    from polyexport.cores import granted_cores
     from polyexport.model import load_model
     from polyexport.pipeline.plan import make_plan
-    from polyexport.pipeline.run import RunOptions, run_plan
+    from polyexport.pipeline.run import RunOptions, arrange, run_plan
+    from polyexport.session import CPU
 
     plan = make_plan(paths, colors, output=output, recursive=recursive, overwrite=overwrite)
-    loaded = load_model(model, provider=provider.value, threads=threads, device_id=device_id)
+    per_call, streams = arrange(len(plan.items) * len(plan.colors), threads=threads, cores=granted_cores())
+    loaded = load_model(model, provider=provider.value, threads=per_call, device_id=device_id)
     for one in plan.colors:
         loaded.color_value(one)
     framing = loaded.framing(wanted)
@@ -82,7 +85,8 @@ def infer(
             for warning in result.warnings:
                 console.info(f"warning: {result.item.source}: {warning}")
 
-        options = build(RunOptions, batch_size=batch_size, jobs=jobs)
+        on_cpu = loaded.session.execution_provider == CPU
+        options = build(RunOptions, batch_size=batch_size, jobs=jobs, streams=streams if on_cpu else 1)
         report = run_plan(plan, loaded, framing, options, on_result=settled)
     if json_report:
         console.json(_as_json(report, plan.output))

@@ -34,7 +34,9 @@ ProviderOption = Annotated[
     Provider, typer.Option(help="Execution provider; a named one is required, auto takes the best that works.")
 ]
 DeviceId = Annotated[int, typer.Option(min=0, max=1024, help="Which GPU.")]
-Threads = Annotated[int, typer.Option(min=0, max=1024, help="Threads of the CPU provider; 0 takes every granted core.")]
+Threads = Annotated[
+    int, typer.Option(min=0, max=1024, help="Threads per call on the CPU; 0 chooses by the granted cores.")
+]
 SizeOption = Annotated[
     str,
     typer.Option(

@@ -20,7 +20,7 @@ from polyexport.image import Pixels, encode_png, read_image
 from polyexport.model import Model
 from polyexport.pipeline.plan import Item, Plan
 
-__all__ = ["ItemResult", "RunOptions", "RunReport", "run_plan"]
+__all__ = ["ItemResult", "RunOptions", "RunReport", "arrange", "run_plan"]
 
 # Errors of one name; any other means that the output folder itself is unusable, and that ends the run.
 _ONE_FILE_ERRNOS = frozenset((errno.ENAMETOOLONG, errno.EISDIR, errno.EINVAL, errno.EILSEQ))
@@ -30,7 +30,7 @@ _ONE_FILE_ERRNOS = frozenset((errno.ENAMETOOLONG, errno.EISDIR, errno.EINVAL, er
 class RunOptions:
     """How a run uses this machine. None of it changes the outputs."""
 
-    batch_size: int = 8
+    batch_size: int = 4
     """Images per call of the network."""
 
     jobs: int = 2
@@ -94,6 +94,22 @@ class _Work:
     owner: _Progressing
     framed: Framed
     color: Color
+
+
+def arrange(outputs: int, *, threads: int, cores: int) -> tuple[int, int]:
+    """Threads per call and calls at a time on a CPU.
+
+    Measured on two cores with the shipped model: two calls of one thread each give about 15 % more images per second
+    than one call of two threads, whatever the batch size. A handful of images is done sooner with every core on each.
+
+    Args:
+        outputs: images times colours of the run.
+        threads: what the user wants for each call; 0 to choose.
+        cores: that are granted.
+    """
+    if not threads:
+        threads = 1 if outputs >= 4 * cores else cores
+    return threads, max(1, cores // threads)
 
 
 def run_plan(

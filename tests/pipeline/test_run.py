@@ -16,7 +16,7 @@ from polyexport.image import encode_png, read_image
 from polyexport.model import Model
 from polyexport.pipeline import run as module
 from polyexport.pipeline.plan import make_plan
-from polyexport.pipeline.run import ItemResult, RunOptions, RunReport, run_plan
+from polyexport.pipeline.run import ItemResult, RunOptions, RunReport, arrange, run_plan
 
 COLORS = [parse_color("red"), parse_color("#0080ff")]
 
@@ -235,3 +235,18 @@ def test_a_stage_that_runs_out_of_memory_fails_that_image_alone(
     assert report.failed == 1
     assert report.written == (10 if stage == "frame" else 11)
     assert "MemoryError" in next(result.reason for result in report.results if result.reason)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "threads", "cores", "expected"),
+    [
+        (1, 0, 2, (2, 1)),
+        (8, 0, 2, (1, 2)),
+        (1000, 0, 1, (1, 1)),
+        (1000, 2, 8, (2, 4)),
+        (1, 3, 2, (3, 1)),
+        (31, 0, 8, (8, 1)),
+    ],
+)
+def test_cores_are_shared_out(outputs: int, threads: int, cores: int, expected: tuple[int, int]) -> None:
+    assert arrange(outputs, threads=threads, cores=cores) == expected
