@@ -27,10 +27,10 @@ def outputs(folder: Path) -> list[str]:
 
 
 def test_a_folder_in_two_colors(cli: Cli, drawings: Path, shipped: Model) -> None:
-    done = cli("infer", drawings, "--color", "red", "--color", "hsl(210, 100%, 50%)", check=0)
+    done = cli("infer", drawings, "--color", "red", "--color", "hsl(120, 100%, 50%)", check=0)
     folder = drawings.with_name("drawings-colored")
 
-    assert outputs(folder) == [f"{color}/{n}.png" for color in ("0080ff", "red") for n in range(6)]
+    assert outputs(folder) == [f"{color}/{n}.png" for color in ("00ff00", "red") for n in range(6)]
     expected = shipped.colorize([drawings / "3.png"], ["red"])[0][0]
     assert np.array_equal(read_image(folder / "red" / "3.png").pixels, expected)
     last = done.stdout.splitlines()[-1]
