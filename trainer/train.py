@@ -1,5 +1,6 @@
 """The training loop, on Lightning: optimiser, schedule, weight averaging, validation, checkpoints, progress."""
 
+import contextlib
 import logging
 import math
 import signal
@@ -14,7 +15,6 @@ from typing import Any, Literal
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import TQDMProgressBar, WeightAveraging
-from lightning.pytorch.callbacks.progress.tqdm_progress import Tqdm
 from torch import Tensor
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
@@ -162,15 +162,6 @@ class _Coloring(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": LambdaLR(optimizer, factor), "interval": "step"}}
 
 
-class _Progress(TQDMProgressBar):
-    """Lightning's bar on stderr, so that stdout stays free for data."""
-
-    def init_train_tqdm(self) -> Tqdm:
-        bar = super().init_train_tqdm()
-        bar.fp = sys.stderr
-        return bar
-
-
 class _Recorder(pl.Callback):
     """Writes the checkpoint at every validation, and ends the training on time.
 
@@ -228,8 +219,6 @@ class _Recorder(pl.Callback):
             trainer.should_stop = True
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        if trainer.sanity_checking:
-            return
         assert isinstance(pl_module, _Coloring)
         self.psnr_db = float(torch.cat(pl_module.validation_psnr_db).mean())
         self.validated_step = self.steps
@@ -313,10 +302,11 @@ def train(
     averaging = _Averaging(config.ema_decay)
     callbacks: list[pl.Callback] = [recorder, averaging]
     if show_bar:
-        callbacks.append(_Progress())
+        callbacks.append(TQDMProgressBar())
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)  # no hardware inventory, no product tips
-    with warnings.catch_warnings():
+    # Lightning draws its bar on stdout, which belongs to data.
+    with warnings.catch_warnings(), contextlib.redirect_stdout(sys.stderr):
         # Advice for data loaders of another kind: drawing costs little, and a stream has no length.
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
         warnings.filterwarnings("ignore", message=".*LeafSpec.*")  # Lightning's own use of torch
