@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -125,18 +124,31 @@ def test_outputs_that_cannot_be_written_are_found_before_the_work(
     refused(5, "train", "--steps", 1, "-o", tmp_path / "file" / "m.safetensors")
 
 
+def heed_interrupts() -> None:
+    """A test suite that was started in the background ignores SIGINT, and its children would too."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def test_an_interrupted_training_keeps_what_it_learned(tmp_path: Path) -> None:
     from trainer.checkpoint import load_checkpoint
 
-    arguments = ["train", "--minutes", "5", "--validate-every", "100000", "-b", "2", "-o", "m.safetensors"]
-    command = [sys.executable, "-m", "polyexport.cli.main", *arguments]
-    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True, start_new_session=True)
-    time.sleep(25)
-    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: every process of the group
-    _, errors = process.communicate(timeout=60)
+    arguments = ["train", "--minutes", "5", "--validate-every", "2", "-b", "2", "-o", "m.safetensors"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "polyexport.cli.main", *arguments],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        start_new_session=True,
+        preexec_fn=heed_interrupts,
+    ) as process:
+        assert process.stderr is not None
+        assert process.stderr.readline().startswith("step 2: ")
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: every process of the group
+        errors = process.stderr.read()
 
     assert process.returncode == 130, errors
     assert "Traceback" not in errors
     assert errors.splitlines()[-1] == "interrupted"
     assert "holds it" in errors
-    assert load_checkpoint(tmp_path / "m.safetensors").training["steps"] > 0
+    assert load_checkpoint(tmp_path / "m.safetensors").training["steps"] >= 2

@@ -154,7 +154,13 @@ def test_signals_end_the_run_with_whole_files(
     for copy in range(3000):
         os.link(drawings / "0.png", drawings / f"copy{copy}.png")
     command = [sys.executable, "-m", "polyexport.cli.main", "infer", drawings, "--color", "red", "-o", tmp_path / "out"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A test suite that was started in the background ignores SIGINT, and its children would too.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     deadline = time.monotonic() + 60
     while not list((tmp_path / "out").glob("red/*.png")) and time.monotonic() < deadline:
         time.sleep(0.02)
