@@ -10,7 +10,7 @@ from PIL import ImageColor
 
 from polyexport.errors import ColorError
 
-__all__ = ["Color", "color_of", "parse_color"]
+__all__ = ["NAMED_COLORS", "Color", "color_of", "parse_color"]
 
 _FORMS = "a CSS name, '#ff8800', 'rgb(255, 136, 0)' or 'hsl(32, 100%, 50%)'"
 _HEX = re.compile(r"#?([0-9a-f]{3}|[0-9a-f]{6})")
@@ -85,3 +85,14 @@ def _three(rgb: tuple[int, ...]) -> tuple[int, int, int]:
 
 def _unnamed(rgb: tuple[int, ...]) -> Color:
     return Color("".join(f"{channel:02x}" for channel in rgb), _three(rgb))
+
+
+# fmt: off
+_COMMON = (
+    "red", "lime", "blue", "yellow", "orange", "purple", "cyan", "magenta", "black", "gray",
+    "silver", "maroon", "olive", "green", "teal", "navy", "pink", "brown", "gold", "salmon",
+)
+# fmt: on
+
+NAMED_COLORS: tuple[tuple[str, tuple[int, int, int]], ...] = tuple((name, parse_color(name).rgb) for name in _COMMON)
+"""Twenty CSS colours that people tell apart by name, and their sRGB values."""

@@ -3,10 +3,12 @@
     inputs/   outputs/   data.json
 
 ``data.json`` is a list of ``{"input_polygon": name, "colour": color, "output_image": name}``; the names are relative to
-``inputs/`` and ``outputs/``. A colour is anything that ``polyexport.color`` reads.
+``inputs/`` and ``outputs/``. A colour is anything that ``polyexport.color`` reads. An entry may say its ``"shape"``; if
+it does not, the first letters in the name of its input do.
 """
 
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,15 +18,18 @@ from polyexport.errors import ColorError, DatasetError, ImageError, OutputError
 from polyexport.files import read_limited, write_atomic
 from polyexport.image import Pixels, encode_png, read_image
 
-__all__ = ["Pair", "PairPixels", "read_pair", "read_pairs", "write_pairs"]
+__all__ = ["Pair", "PairPixels", "read_pair", "read_pairs", "read_splits", "write_pairs"]
 
 INDEX = "data.json"
 INPUTS = "inputs"
 OUTPUTS = "outputs"
 MAX_INDEX_BYTES = 64 * 1024 * 1024
+MAX_SHAPE_LENGTH = 64
 
 # The published set in this layout says green for full green, which CSS calls lime. Write hex to mean another green.
 _LAYOUT_NAMES = {"green": (0, 255, 0)}
+
+_LETTERS = re.compile(r"[^\W\d_]+")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,6 +39,8 @@ class Pair:
     input: Path
     color: Color
     output: Path
+    shape: str = ""
+    """What is drawn, for grouping: the entry's word, or the first letters of the input's name; empty without either."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,6 +50,8 @@ class PairPixels:
     image: Pixels
     color: Color
     colored: Pixels
+    shape: str = ""
+    """See ``Pair.shape``."""
 
 
 def read_pairs(folder: Path) -> list[Pair]:
@@ -65,6 +74,37 @@ def read_pairs(folder: Path) -> list[Pair]:
     return [_pair(folder, number, entry) for number, entry in enumerate(entries)]
 
 
+def read_splits(folders: Iterable[Path]) -> dict[str, list[Pair]]:
+    """Read data sets by name, untrusted.
+
+    A folder with an index is one data set; in a folder without, every subfolder must be one, hidden ones aside.
+
+    Returns:
+        The pairs of each data set under the name of its folder, or under its path where two have one name.
+
+    Raises:
+        DatasetError: see ``read_pairs``.
+    """
+    read = [(each, read_pairs(each)) for folder in folders for each in _sets_in(folder)]
+    sets = {folder.resolve(): (folder, pairs) for folder, pairs in read}
+    names = [resolved.name for resolved in sets]
+    return {
+        resolved.name if names.count(resolved.name) == 1 else str(folder): pairs
+        for resolved, (folder, pairs) in sets.items()
+    }
+
+
+def _sets_in(folder: Path) -> list[Path]:
+    try:
+        if (folder / INDEX).exists():
+            return [folder]
+        subfolders = sorted(each for each in folder.iterdir() if each.is_dir() and not each.name.startswith("."))
+        # With an index in none of them, the folder is a data set that lacks its own.
+        return subfolders if any((each / INDEX).exists() for each in subfolders) else [folder]
+    except OSError:
+        return [folder]  # read_pairs says why
+
+
 def _pair(folder: Path, number: int, entry: object) -> Pair:
     where = f"{folder / INDEX}, entry {number}"
     keys = ("input_polygon", "colour", "output_image")
@@ -80,7 +120,23 @@ def _pair(folder: Path, number: int, entry: object) -> Pair:
         input=_inside(folder / INPUTS, input_name, where),
         color=color,
         output=_inside(folder / OUTPUTS, output_name, where),
+        shape=_shape(entry.get("shape", ""), where) or _shape_in(Path(input_name).stem),
     )
+
+
+def _shape(value: object, where: str) -> str:
+    if not isinstance(value, str) or len(value) > MAX_SHAPE_LENGTH or not value.isprintable():
+        raise DatasetError(
+            f"{where}: its shape is no printable text of up to {MAX_SHAPE_LENGTH} characters",
+            remedy="mend the shape or leave it out",
+        )
+    return value
+
+
+def _shape_in(stem: str) -> str:
+    """``star``, ``012_star`` and ``star_3_red`` all name a star."""
+    letters = _LETTERS.search(stem)
+    return letters[0].lower()[:MAX_SHAPE_LENGTH] if letters else ""
 
 
 def _inside(root: Path, name: str, where: str) -> Path:
@@ -114,7 +170,7 @@ def read_pair(pair: Pair) -> PairPixels:
             f"{pair.input} is {image.shape[1]}x{image.shape[0]}, {pair.output} {colored.shape[1]}x{colored.shape[0]}",
             remedy="give both images one size",
         )
-    return PairPixels(image=image, color=pair.color, colored=colored)
+    return PairPixels(image=image, color=pair.color, colored=colored, shape=pair.shape)
 
 
 def _remove(folder: Path) -> None:
@@ -149,5 +205,6 @@ def write_pairs(folder: Path, named: Iterable[tuple[str, PairPixels]]) -> None:
         write_atomic(folder / INPUTS / input_name, encode_png(pair.image))
         write_atomic(folder / OUTPUTS / output_name, encode_png(pair.colored))
         color = "#{:02x}{:02x}{:02x}".format(*pair.color.rgb)
-        entries.append({"input_polygon": input_name, "colour": color, "output_image": output_name})
+        entry = {"input_polygon": input_name, "colour": color, "output_image": output_name}
+        entries.append(entry | ({"shape": pair.shape} if pair.shape else {}))
     write_atomic(folder / INDEX, (json.dumps(entries, indent=1) + "\n").encode())

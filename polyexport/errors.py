@@ -4,6 +4,7 @@
     ├── UsageError             2  the command line, or the folders it names
     │   └── ColorError         2  a colour nobody can read
     ├── DatasetError           1  a data set that does not keep to its layout
+    ├── TrainingError          1  a training that diverged
     ├── ImageError             3  one input image; never stops the others
     ├── ModelError             4  a model or checkpoint that is refused
     │   ├── CheckpointError    4  not a checkpoint of ``trainer``, or damaged
@@ -30,6 +31,7 @@ __all__ = [
     "ParityError",
     "PolyexportError",
     "ProviderError",
+    "TrainingError",
     "UsageError",
     "reason_of",
 ]
@@ -76,6 +78,10 @@ class ColorError(UsageError):
 
 class DatasetError(PolyexportError):
     """A data set whose files and data.json do not agree."""
+
+
+class TrainingError(PolyexportError):
+    """A training whose loss or weights are no numbers any more."""
 
 
 class ImageError(PolyexportError):

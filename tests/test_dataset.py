@@ -1,5 +1,7 @@
 import json
+import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +9,7 @@ import pytest
 from PIL import Image
 
 from polyexport.color import color_of, parse_color
-from polyexport.dataset import INDEX, PairPixels, read_pair, read_pairs, write_pairs
+from polyexport.dataset import INDEX, PairPixels, read_pair, read_pairs, read_splits, write_pairs
 from polyexport.errors import DatasetError
 from trainer.polygons import draw
 
@@ -57,6 +59,10 @@ def test_green_is_the_layouts_green_and_hex_is_exact(folder: Path) -> None:
         ({"output_image": "/etc/passwd"}, "leaves the data set"),
         ({"input_polygon": "a\0b"}, "no usable path|is missing"),
         ({"input_polygon": "."}, "leaves|missing"),
+        ({"shape": 3}, "entry 1.*shape"),
+        ({"shape": None}, "entry 1.*shape"),
+        ({"shape": "x" * 65}, "entry 1.*shape"),
+        ({"shape": "a\nb"}, "entry 1.*shape"),
     ],
 )
 def test_a_bad_entry_is_named(folder: Path, entry: dict[str, object], said: str) -> None:
@@ -120,3 +126,59 @@ def test_an_absolute_path_is_refused_even_inside_the_set(folder: Path) -> None:
     change(folder, input_polygon=str(folder.resolve() / "inputs" / "0.png"))
     with pytest.raises(DatasetError, match="leaves the data set"):
         read_pairs(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        ("star", "star"),
+        ("012_star", "star"),
+        ("Star-3_red", "star"),
+        ("12", ""),
+        ("_", ""),
+        ("étoile9", "étoile"),
+        ("x" * 200, "x" * 64),
+    ],
+)
+def test_the_name_tells_the_shape(folder: Path, name: str, shape: str) -> None:
+    (folder / "inputs" / "0.png").rename(folder / "inputs" / f"{name}.png")
+    change(folder, input_polygon=f"{name}.png")
+    entries = json.loads((folder / INDEX).read_text())
+    (folder / INDEX).write_text(json.dumps(entries[1:]))
+    assert read_pairs(folder)[0].shape == shape
+
+
+def test_an_entry_tells_the_shape(folder: Path) -> None:
+    pair = read_pair(read_pairs(folder)[0])
+    write_pairs(folder, [("012_star", replace(pair, shape="five tips")), ("star", pair)])
+    first, second = read_pairs(folder)
+    assert (first.shape, second.shape) == ("five tips", "star")
+    assert read_pair(first).shape == "five tips"
+    assert "shape" not in json.loads((folder / INDEX).read_text())[1]
+
+
+def test_splits_are_named_by_their_folders(folder: Path, tmp_path: Path) -> None:
+    for name in ("data/clean", "data/gapped", "other/clean"):
+        shutil.copytree(folder, tmp_path / name)
+    (tmp_path / "data" / ".hidden").mkdir()
+    (tmp_path / "data" / "notes.txt").write_text("no split")
+    assert {name: len(pairs) for name, pairs in read_splits([folder]).items()} == {"set": 3}
+    assert list(read_splits([tmp_path / "data"])) == ["clean", "gapped"]
+    assert list(read_splits([tmp_path / "data", tmp_path / "data" / "clean"])) == ["clean", "gapped"]
+    both = read_splits([tmp_path / "data", tmp_path / "other"])
+    assert list(both) == [str(tmp_path / "data" / "clean"), "gapped", str(tmp_path / "other" / "clean")]
+
+
+def test_a_split_without_an_index_is_refused(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="data.json cannot be read"):
+        read_splits([tmp_path / "missing"])
+    shutil.copytree(folder, tmp_path / "data" / "whole")
+    (tmp_path / "data" / "interrupted").mkdir()
+    with pytest.raises(DatasetError, match="interrupted/data.json cannot be read"):
+        read_splits([tmp_path / "data"])
+    (folder / INDEX).unlink()
+    with pytest.raises(DatasetError, match="set/data.json cannot be read"):
+        read_splits([folder])
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(DatasetError, match="cannot be read"):
+        read_splits([tmp_path / "loop"])

@@ -23,7 +23,12 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
 def test_it_carries_both_packages_and_the_default_model(wheel: zipfile.ZipFile) -> None:
     names = set(wheel.namelist())
 
-    assert {"polyexport/cli/main.py", "trainer/polygons.py", "polyexport/py.typed"} <= names
+    assert {
+        "polyexport/cli/main.py",
+        "trainer/polygons.py",
+        "polyexport/py.typed",
+        "polyexport/evaluate/report.html.jinja",
+    } <= names
     assert wheel.read("polyexport/models/small.onnx") == (ROOT / "artifacts" / "small.onnx").read_bytes()
     assert not [name for name in names if name.startswith(("tests/", "benchmarks/", "artifacts/"))]
 

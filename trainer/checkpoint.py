@@ -12,13 +12,14 @@ from typing import Any
 import safetensors.torch
 import torch
 from safetensors import SafetensorError
+from torch import nn
 
 from polyexport.contract import MAX_SIZE
 from polyexport.errors import CheckpointError
 from polyexport.files import read_limited, write_atomic
 from trainer.model import ConditionalUNet, ModelConfig
 
-__all__ = ["FORMAT_VERSION", "Checkpoint", "load_checkpoint", "save_checkpoint"]
+__all__ = ["FORMAT_VERSION", "Checkpoint", "load_checkpoint", "save_checkpoint", "weights_sha256"]
 
 FORMAT_VERSION = 1
 _METADATA_KEY = "polyexport.checkpoint"  # one key alone: safetensors does not order several
@@ -59,6 +60,14 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.model.state_dict().items()}
     data = safetensors.torch.save(weights, metadata={_METADATA_KEY: json.dumps(header, sort_keys=True)})
     write_atomic(path, data)
+
+
+def weights_sha256(model: nn.Module) -> str:
+    """One digest over the names and values of all weights, whatever else their file says."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(name.encode() + b"\0" + tensor.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
 
 
 def _read_header(data: bytes, path: Path) -> dict[str, Any]:

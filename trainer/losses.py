@@ -63,10 +63,20 @@ class ColoringLoss(nn.Module):
         self.config = config
         self.perceptual = EdgePyramidLoss()
 
-    def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
-        loss = self.config.l1 * F.l1_loss(prediction, target)
+    def terms(self, prediction: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """The unweighted terms that count, by the names of their weights."""
+        terms = {}
+        if self.config.l1:
+            terms["l1"] = F.l1_loss(prediction, target)
         if self.config.l2:
-            loss = loss + self.config.l2 * F.mse_loss(prediction, target)
+            terms["l2"] = F.mse_loss(prediction, target)
         if self.config.perceptual:
-            loss = loss + self.config.perceptual * self.perceptual(prediction, target)
-        return loss
+            terms["perceptual"] = self.perceptual(prediction, target)
+        return terms
+
+    def total(self, terms: dict[str, Tensor]) -> Tensor:
+        """Their weighted sum."""
+        return torch.stack([getattr(self.config, name) * term for name, term in terms.items()]).sum()
+
+    def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
+        return self.total(self.terms(prediction, target))

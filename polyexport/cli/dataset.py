@@ -18,6 +18,14 @@ def dataset(
     count: Annotated[int, typer.Option(min=1, max=1_000_000, help="Number of drawings.")] = 100,
     size: Annotated[int, typer.Option(min=16, max=4096, help="Height and width, pixels.")] = 128,
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same files.")] = 0,
+    split: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="One kind of drawing: clean, thick, gapped, noisy, curved, multi or pockets; `all` writes each into "
+            "its own folder. May be repeated.",
+            show_default="the training mix",
+        ),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a data set that is there.")] = False,
     verbose: Verbose = False,
     quiet: Quiet = False,
@@ -29,18 +37,27 @@ def dataset(
 
     from polyexport.color import color_of
     from polyexport.dataset import INDEX, PairPixels, write_pairs
-    from trainer.polygons import draw
+    from trainer.polygons import SPLITS, DrawingConfig, draw
 
-    if (folder / INDEX).exists() and not overwrite:
-        raise UsageError(f"{folder} already holds a data set", remedy="add --overwrite or name another folder")
+    names = list(SPLITS) if split and "all" in split else list(dict.fromkeys(split or []))
+    unknown = [name for name in names if name not in SPLITS]
+    if unknown:
+        raise UsageError(f"unknown split {unknown[0]!r}", remedy=f"known: {', '.join(SPLITS)}, all")
+    sets = {folder / name: SPLITS[name] for name in names} if names else {folder: DrawingConfig()}
+    present = [target for target in sets if (target / INDEX).exists()]
+    if present and not overwrite:
+        raise UsageError(f"{present[0]} already holds a data set", remedy="add --overwrite or name another folder")
     digits = len(str(count - 1))
 
-    def pairs() -> Iterator[tuple[str, PairPixels]]:
+    def pairs(config: DrawingConfig) -> Iterator[tuple[str, PairPixels]]:
         for number in range(count):
-            drawing = draw(np.random.default_rng([seed, number]), size)
-            pixels = PairPixels(image=drawing.image, color=color_of(drawing.color), colored=drawing.colored)
+            drawing = draw(np.random.default_rng([seed, number]), size, config)
+            pixels = PairPixels(
+                image=drawing.image, color=color_of(drawing.color), colored=drawing.colored, shape=drawing.shape
+            )
             yield f"{number:0{digits}}_{drawing.shape}", pixels
 
-    write_pairs(folder, pairs())
-    if not quiet:
-        console.data(f"{count} drawings in {folder}")
+    for target, config in sets.items():
+        write_pairs(target, pairs(config))
+        if not quiet:
+            console.data(f"{count} drawings in {target}")

@@ -1,25 +1,63 @@
 """polyexport evaluate: a model's scores on data sets, the flood fill's beside them."""
 
-from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from polyexport.cli.console import console
 from polyexport.cli.infer import parse_size
 from polyexport.cli.options import DeviceId, JsonFlag, Provider, ProviderOption, Quiet, SizeOption, Threads, Verbose
+from polyexport.errors import UsageError
+
+if TYPE_CHECKING:
+    from polyexport.evaluate.score import Evaluation
 
 __all__ = ["evaluate"]
+
+_METHOD_NAMES = {"model": "model", "flood_fill": "flood fill"}
+
+# Heading, width, format of the number, metric, statistic.
+_COLUMNS = (
+    ("PSNR dB", 8, ".2f", "psnr_db", "mean"),
+    ("min dB", 7, ".2f", "psnr_db", "min"),
+    ("SSIM", 7, ".4f", "ssim", "mean"),
+    ("within 8", 9, ".3%", "within_8", "mean"),
+    ("dE00", 6, ".2f", "fill_ciede2000_mean", "mean"),
+    ("p95", 6, ".2f", "fill_ciede2000_p95", "mean"),
+    ("IoU", 7, ".4f", "iou", "mean"),
+    ("edge F1", 8, ".4f", "boundary_f1", "mean"),
+    ("bleeding", 9, ".3%", "bleeding", "mean"),
+    ("confused", 9, ".2%", "confusion", "mean"),
+)
+
+
+def _list_metrics(wanted: bool) -> None:
+    if wanted:
+        from polyexport.evaluate.catalog import METRICS
+
+        for metric in METRICS:
+            console.data(f"{metric.name}: {metric.what} {metric.formula} [{metric.source}]")
+        raise typer.Exit
 
 
 def evaluate(
     model: Annotated[Path, typer.Argument(help="Model file.")],
-    data: Annotated[list[Path], typer.Argument(metavar="DATA...", help="Data sets: folders with a data.json.")],
+    data: Annotated[
+        list[Path],
+        typer.Argument(metavar="DATA...", help="Data sets: folders with a data.json, or folders of such folders."),
+    ],
+    report: Annotated[
+        Path | None, typer.Option(help="Write a report: one HTML page, with everything in it.", metavar="FILE.html")
+    ] = None,
     size: SizeOption = "fit",
     provider: ProviderOption = Provider.AUTO,
     device_id: DeviceId = 0,
     threads: Threads = 0,
+    list_metrics: Annotated[  # noqa: ARG001 - its callback ends the command
+        bool,
+        typer.Option("--list-metrics", help="Print what is measured and exit.", is_eager=True, callback=_list_metrics),
+    ] = False,
     json_report: JsonFlag = False,
     verbose: Verbose = False,
     quiet: Quiet = False,
@@ -27,23 +65,51 @@ def evaluate(
     """Score a model on data sets, with a flood fill beside it."""
     console.set(verbose=verbose, quiet=quiet)
     wanted = parse_size(size)
+    if report is not None and (report.suffix.lower() not in (".html", ".htm") or report.is_dir()):
+        raise UsageError(f"{report} is no name for a page", remedy="give a file that ends in .html")
 
-    from polyexport.dataset import read_pairs
+    from polyexport.dataset import read_splits
+    from polyexport.evaluate.document import document, facts_of
     from polyexport.evaluate.score import evaluate as score
+    from polyexport.files import check_writable, write_atomic
     from polyexport.model import load_model
 
-    sets = {folder: read_pairs(folder) for folder in data}
+    splits = read_splits(data)
     loaded = load_model(model, provider=provider.value, threads=threads, device_id=device_id)
     if loaded.session.fallback_reason:
         console.info(f"running on {loaded.session.execution_provider} ({loaded.session.fallback_reason})")
-    results = {folder: score(loaded, pairs, size=wanted) for folder, pairs in sets.items()}
+    if report is not None:
+        from polyexport.evaluate.report import render
+
+        check_writable(report.parent)  # before minutes of work, not after
+    evaluation = score(loaded, splits, size=wanted)
+    facts = facts_of(loaded, model, size)
+    if report is not None:
+        write_atomic(report, render(evaluation, facts).encode())
+        console.info(f"report: {report}")
     if json_report:
-        console.json({str(folder): asdict(result) for folder, result in results.items()})
-        return
-    console.data(f"{'data':<24} {'method':<11} {'images':>6} {'PSNR dB':>8} {'min dB':>8} {'within 8':>9} {'exact':>6}")
-    for folder, result in results.items():
-        for method, summary in (("model", result.model), ("flood fill", result.flood_fill)):
+        console.json(document(evaluation, facts))
+    else:
+        _print(evaluation)
+
+
+def _print(evaluation: "Evaluation") -> None:
+    from polyexport.evaluate.score import METHODS
+    from polyexport.evaluate.summary import summarize
+
+    splits = (*evaluation.splits, evaluation.all) if len(evaluation.splits) > 1 else evaluation.splits
+    widest = max(4, *(min(24, len(split.name)) for split in splits))
+    headings = " ".join(f"{heading:>{width}}" for heading, width, *_ in _COLUMNS)
+    console.data(f"{'data':<{widest}} {'method':<10} {'images':>6} {'exact':>5} {headings}")
+    for split in splits:
+        for method in METHODS:
+            summary = summarize(split.scores[method])
+            numbers = " ".join(
+                f"{'-' if value is None else format(value, form):>{width}}"
+                for _, width, form, metric, statistic in _COLUMNS
+                for value in [getattr(summary.metrics[metric], statistic)]
+            )
             console.data(
-                f"{folder.resolve().name[-24:]:<24} {method:<11} {summary.images:>6} {summary.psnr_mean_db:>8.2f} "
-                f"{summary.psnr_min_db:>8.2f} {summary.within_8:>9.4%} {summary.exact:>6}"
+                f"{split.name[-24:]:<{widest}} {_METHOD_NAMES[method]:<10} "
+                f"{summary.images:>6} {summary.exact_images:>5} {numbers}"
             )

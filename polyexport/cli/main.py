@@ -9,7 +9,11 @@ from polyexport.errors import ExitCode, PolyexportError
 
 __all__ = ["main"]
 
-_EXTRAS = {"lightning": "train", **dict.fromkeys(("torch", "onnx", "onnxscript", "onnxsim", "safetensors"), "export")}
+_EXTRAS = {
+    "lightning": "train",
+    **dict.fromkeys(("torch", "onnx", "onnxscript", "onnxsim", "safetensors"), "export"),
+    **dict.fromkeys(("skimage", "scipy", "matplotlib", "jinja2"), "evaluate"),
+}
 
 
 class Stopped(BaseException):

@@ -2,7 +2,7 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageOps
+from scipy import ndimage
 
 __all__ = ["flood_fill"]
 
@@ -14,8 +14,7 @@ def flood_fill(image: NDArray[np.uint8], rgb: tuple[int, int, int]) -> NDArray[n
 
     Ink is whatever is darker than middle grey; paper is connected along edges, not corners.
     """
-    paper = Image.fromarray((image.mean(axis=-1) >= _INK_BELOW).astype(np.uint8))
-    framed = ImageOps.expand(paper, border=1, fill=1)  # so that the outside is one region
-    ImageDraw.floodfill(framed, (0, 0), 2)
-    outside = np.asarray(framed)[1:-1, 1:-1] == 2
+    paper = np.pad(image.mean(axis=-1) >= _INK_BELOW, 1, constant_values=True)  # framed: the outside is one region
+    regions, _ = ndimage.label(paper)
+    outside = (regions == regions[0, 0])[1:-1, 1:-1]
     return np.where(outside[..., None], np.uint8(255), np.array(rgb, dtype=np.uint8))

@@ -1,91 +1,266 @@
-"""Scores of a model over a data set."""
+"""Scores of a model over data sets, the flood fill's beside them."""
 
-from collections.abc import Sequence
+import heapq
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
-from polyexport.dataset import Pair, read_pair
+from polyexport.color import Color
+from polyexport.dataset import Pair, PairPixels
+from polyexport.evaluate.bleeding import Paper, bleeding_metrics, paper_of
+from polyexport.evaluate.boundary import Boundary, boundary_metrics, boundary_of
+from polyexport.evaluate.catalog import COLUMN, METRICS
+from polyexport.evaluate.color_difference import ciede2000, confused, name_of, painted_name
 from polyexport.evaluate.floodfill import flood_fill
-from polyexport.evaluate.metrics import exact, psnr_db, within_levels
+from polyexport.evaluate.masks import Counts, fill_mask
+from polyexport.evaluate.metrics import pixel_errors
+from polyexport.evaluate.predict import Prediction, predict
+from polyexport.evaluate.structure import ms_ssim, ssim
+from polyexport.image import Pixels
 from polyexport.model import Model, Size
 
-__all__ = ["Evaluation", "ImageScore", "Summary", "evaluate"]
+__all__ = ["METHODS", "Evaluation", "Item", "Method", "Sample", "Scores", "Split", "evaluate", "measure"]
+
+Method = Literal["model", "flood_fill"]
+METHODS: tuple[Method, ...] = ("model", "flood_fill")
+
+WORST_IMAGES = 16
+MAX_SAMPLE_SIDE = 128
+"""Of a kept image, pixels: larger ones are scaled down, so that sixteen of any size fit into memory and a report."""
+
+AMPLIFICATION = 8
+"""How much stronger than it is a sample shows a difference."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class ImageScore:
-    """One method on one pair."""
+class Item:
+    """One pair of a split."""
 
     input: Path
-    color: str
-    psnr_db: float
-    within_8: float
-    """Fraction of pixels within 8 levels of the target in every channel."""
+    color: Color
+    color_name: str
+    """The nearest of ``color_difference.NAMES``."""
 
-    exact: bool
+    shape: str
+    """``unknown`` if the data set does not say."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Summary:
-    """One method over the data set."""
+class Scores:
+    """One method over the pairs of a split."""
 
-    images: int
-    psnr_mean_db: float
-    """Mean of the images' PSNR, exact images at ``EXACT_PSNR_DB``."""
+    values: NDArray[np.float64]
+    """[pairs, metrics], columns as in ``METRICS``; NaN where a metric is not defined."""
 
-    psnr_min_db: float
-    within_8: float
-    exact: int
+    painted: tuple[str, ...]
+    """Name of the painted colour, for each pair; empty for a fill that cannot be told from paper."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Split:
+    """One data set, or all of them together."""
+
+    name: str
+    items: tuple[Item, ...]
+    scores: dict[Method, Scores]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sample:
+    """Images of one pair, uint8 [H, W, 3], no side over ``MAX_SAMPLE_SIDE``."""
+
+    split: str
+    item: Item
+    psnr_db: float
+    """Of ``colored``, the model's image."""
+
+    flood_fill_psnr_db: float
+    drawing: Pixels
+    colored: Pixels
+    flooded: Pixels
+    target: Pixels
+    difference: Pixels
+    """``AMPLIFICATION`` times the absolute error of ``colored``."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Evaluation:
     """The model and the flood fill on the same pairs."""
 
-    model: Summary
-    flood_fill: Summary
-    images: tuple[ImageScore, ...]
-    """Of the model, in the order of the pairs."""
+    splits: tuple[Split, ...]
+    all: Split
+    """Every pair once."""
+
+    worst: tuple[Sample, ...]
+    """The pairs with the model's lowest PSNR, lowest first."""
 
 
-def evaluate(model: Model, pairs: Sequence[Pair], *, size: Size = "fit") -> Evaluation:
-    """Score a model on every pair, at the size of its target.
+def evaluate(model: Model, splits: Mapping[str, Sequence[Pair]], *, size: Size = "fit") -> Evaluation:
+    """Score a model and the flood fill on every pair of every split, at the size of its target.
 
     Raises:
         DatasetError: a pair that cannot be read.
         ColorError: a colour outside the model's vocabulary.
     """
-    framing = model.framing(size)
-    ours: list[ImageScore] = []
-    baseline: list[ImageScore] = []
-    for pair in pairs:
-        pixels = read_pair(pair)
-        framed = framing.frame(pixels.image)
-        colored = framed.restore(model.run_canvases([framed], [pair.color])[0])
-        ours.append(_score(pair, colored, pixels.colored))
-        baseline.append(_score(pair, flood_fill(pixels.image, pair.color.rgb), pixels.colored))
-    return Evaluation(model=_summary(ours), flood_fill=_summary(baseline), images=tuple(ours))
+    worst = _Worst()
+    scored = tuple(_split(name, model, pairs, size, worst) for name, pairs in splits.items())
+    return Evaluation(splits=scored, all=_joined(scored), worst=worst.samples())
 
 
-def _score(pair: Pair, image: NDArray[np.uint8], target: NDArray[np.uint8]) -> ImageScore:
-    return ImageScore(
-        input=pair.input,
-        color=pair.color.name,
-        psnr_db=psnr_db(image, target),
-        within_8=within_levels(image, target),
-        exact=exact(image, target),
+def measure(image: Pixels, pair: PairPixels) -> tuple[NDArray[np.float64], str]:
+    """Every metric of one image against the target of its pair.
+
+    Returns:
+        One value for each of ``METRICS``, NaN where it is not defined, and the name of the painted colour, empty for a
+        fill that cannot be told from paper.
+    """
+    return _measure(image, _target_of(pair))
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Target:
+    """What every method is compared with, worked out once."""
+
+    pixels: Pixels
+    rgb: tuple[int, int, int]
+    paper: Paper
+    fill: NDArray[np.bool_] | None
+    boundary: Boundary | None
+
+
+def _target_of(pair: PairPixels) -> _Target:
+    fill = fill_mask(pair.colored, pair.color.rgb)
+    return _Target(
+        pixels=pair.colored,
+        rgb=pair.color.rgb,
+        paper=paper_of(pair.colored),
+        fill=fill,
+        boundary=None if fill is None else boundary_of(fill),
     )
 
 
-def _summary(scores: Sequence[ImageScore]) -> Summary:
-    psnr = [score.psnr_db for score in scores]
-    return Summary(
-        images=len(scores),
-        psnr_mean_db=float(np.mean(psnr)),
-        psnr_min_db=float(np.min(psnr)),
-        within_8=float(np.mean([score.within_8 for score in scores])),
-        exact=sum(score.exact for score in scores),
+def _measure(image: Pixels, target: _Target) -> tuple[NDArray[np.float64], str]:
+    differences = ciede2000(image, target.pixels)
+    values = {
+        **pixel_errors(image, target.pixels),
+        "ssim": ssim(image, target.pixels),
+        "ms_ssim": ms_ssim(image, target.pixels),
+        "ciede2000_mean": float(differences.mean()),
+        **bleeding_metrics(image, target.pixels, target.paper),
+    }
+    painted = ""
+    predicted = fill_mask(image, target.rgb)
+    if predicted is not None and target.fill is not None and target.boundary is not None:
+        values |= Counts.of(predicted, target.fill).metrics()
+        values |= boundary_metrics(boundary_of(predicted), target.boundary)
+        if target.fill.any():
+            colors, painted = _fill_colors(image, differences, target, target.fill)
+            values |= colors
+    row = np.full(len(METRICS), np.nan)
+    for name, value in values.items():
+        row[COLUMN[name]] = value
+    return row, painted
+
+
+def _fill_colors(
+    image: Pixels, differences: NDArray[np.float64], target: _Target, fill: NDArray[np.bool_]
+) -> tuple[dict[str, float], str]:
+    inside = image[fill].astype(np.int16)  # [pixels, 3]
+    red, green, blue = (int(channel) for channel in np.median(inside, axis=0))
+    median = (red, green, blue)
+    painted = painted_name(median, target.rgb)
+    values = {
+        "fill_ciede2000_mean": float(differences[fill].mean()),
+        "fill_ciede2000_p95": float(np.percentile(differences[fill], 95)),
+        "fill_ciede2000_max": float(differences[fill].max()),
+        "fill_mae_levels": float(np.abs(inside - target.pixels[fill]).mean()),
+        "fill_color_error_levels": float(np.mean(np.abs(np.subtract(median, target.rgb)))),
+        "fill_color_ciede2000": float(ciede2000(median, target.rgb)),
+        "confusion": float(confused(painted, name_of(target.rgb))),
+    }
+    return values, painted
+
+
+def _split(name: str, model: Model, pairs: Sequence[Pair], size: Size, worst: "_Worst") -> Split:
+    items: list[Item] = []
+    rows: dict[Method, list[NDArray[np.float64]]] = {method: [] for method in METHODS}
+    painted: dict[Method, list[str]] = {method: [] for method in METHODS}
+    for one in predict(model, pairs, size=size):
+        item = Item(
+            input=one.pair.input,
+            color=one.pair.color,
+            color_name=name_of(one.pair.color.rgb),
+            shape=one.pair.shape or "unknown",
+        )
+        target = _target_of(one.pixels)
+        flooded = flood_fill(one.pixels.image, one.pair.color.rgb)
+        for method, image in zip(METHODS, (one.colored, flooded), strict=True):
+            row, color_name = _measure(image, target)
+            rows[method].append(row)
+            painted[method].append(color_name)
+        items.append(item)
+        psnr_db, flood_psnr_db = (float(rows[method][-1][COLUMN["psnr_db"]]) for method in METHODS)
+        worst.offer(name, item, one, flooded, psnr_db, flood_psnr_db)
+    scores = {method: Scores(values=np.stack(rows[method]), painted=tuple(painted[method])) for method in METHODS}
+    return Split(name=name, items=tuple(items), scores=scores)
+
+
+def _joined(splits: Sequence[Split]) -> Split:
+    return Split(
+        name="all",
+        items=tuple(item for split in splits for item in split.items),
+        scores={
+            method: Scores(
+                values=np.concatenate([split.scores[method].values for split in splits]),
+                painted=tuple(name for split in splits for name in split.scores[method].painted),
+            )
+            for method in METHODS
+        },
     )
+
+
+def _small(pixels: Pixels) -> Pixels:
+    height, width = pixels.shape[:2]
+    scale = MAX_SAMPLE_SIDE / max(height, width)
+    if scale >= 1:
+        return pixels
+    inner = (max(1, round(width * scale)), max(1, round(height * scale)))
+    return np.asarray(Image.fromarray(pixels).resize(inner, Image.Resampling.BOX))
+
+
+class _Worst:
+    """The samples with the lowest PSNR so far; the earlier of two that are equal."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, int, Sample]] = []  # best of the worst first
+        self._offered = 0
+
+    def offer(
+        self, split: str, item: Item, one: Prediction, flooded: Pixels, psnr_db: float, flood_psnr_db: float
+    ) -> None:
+        self._offered += 1
+        if len(self._heap) == WORST_IMAGES and psnr_db >= -self._heap[0][0]:
+            return
+        error = np.abs(one.colored.astype(np.int32) - one.pixels.colored)
+        sample = Sample(
+            split=split,
+            item=item,
+            psnr_db=psnr_db,
+            flood_fill_psnr_db=flood_psnr_db,
+            drawing=_small(one.pixels.image),
+            colored=_small(one.colored),
+            flooded=_small(flooded),
+            target=_small(one.pixels.colored),
+            difference=_small(np.minimum(error * AMPLIFICATION, 255).astype(np.uint8)),
+        )
+        heapq.heappush(self._heap, (-psnr_db, -self._offered, sample))
+        if len(self._heap) > WORST_IMAGES:
+            heapq.heappop(self._heap)
+
+    def samples(self) -> tuple[Sample, ...]:
+        return tuple(entry[2] for entry in sorted(self._heap, key=lambda entry: (-entry[0], -entry[1])))

@@ -26,11 +26,11 @@ def test_train_export_infer_evaluate(cli: Cli, drawings: Path, tmp_path: Path) -
     scores = json.loads(cli("evaluate", "m.onnx", "set", "--json", check=0).stdout)
 
     assert hashlib.sha256((tmp_path / "m.onnx").read_bytes()).hexdigest() in first.stdout
-    assert "simplified: 64 -> 64 nodes" in first.stderr
+    assert "simplified: 72 -> 72 nodes" in first.stderr
     assert "max abs diff" in first.stderr
     assert json.loads(second.stdout)["parity"]["images"] == 6
     assert len(list((tmp_path / "drawings-colored" / "ff8800").iterdir())) == 6
-    assert scores["set"]["model"]["images"] == scores["set"]["flood_fill"]["images"] == 3
+    assert [scores["splits"]["set"][method]["images"] for method in ("model", "flood_fill")] == [3, 3]
 
 
 def test_a_data_set_of_ones_own_trains(cli: Cli, refused: Refused, tmp_path: Path) -> None:
@@ -40,6 +40,74 @@ def test_a_data_set_of_ones_own_trains(cli: Cli, refused: Refused, tmp_path: Pat
     assert "data.json" in refused(1, "train", "--data", "set", "--steps", 1)
     cli("dataset", "odd", "--count", 1, "--size", 40, check=0)
     assert "40x40" in refused(1, "train", "--data", "odd", "--steps", 1)
+    assert "--data" in refused(2, "train", "--validation", "odd", "--steps", 1)
+
+
+def test_splits(cli: Cli, refused: Refused, tmp_path: Path) -> None:
+    cli("dataset", "sets", "--split", "all", "--count", 2, "--size", 32, check=0)
+    cli("dataset", "two", "--split", "gapped", "--split", "noisy", "--count", 2, "--size", 32, check=0)
+
+    names = {"clean", "thick", "gapped", "noisy", "curved", "multi", "pockets"}
+    assert {path.name for path in (tmp_path / "sets").iterdir()} == names
+    assert {path.name for path in (tmp_path / "two").iterdir()} == {"gapped", "noisy"}
+    for name in ("gapped", "noisy"):
+        index = json.loads((tmp_path / "sets" / name / "data.json").read_text())
+        assert index == json.loads((tmp_path / "two" / name / "data.json").read_text())
+        assert all(entry["shape"] in entry["input_polygon"] for entry in index)
+    assert "known: clean, thick" in refused(2, "dataset", "three", "--split", "dirty")
+    assert "already holds" in refused(2, "dataset", "sets", "--split", "multi")
+
+
+TINY = ("train", "--steps", 12, "--validate-every", 4, "-b", 2, "--workers", 1)
+
+
+def test_a_killed_training_resumes_to_the_same_bytes(cli: Cli, refused: Refused, tmp_path: Path) -> None:
+    whole = cli(*TINY, "-o", "whole.safetensors", check=0)
+    command = [sys.executable, "-m", "polyexport.cli.main", *map(str, TINY), "-o", "killed.safetensors"]
+    with subprocess.Popen(
+        command, cwd=tmp_path, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, start_new_session=True
+    ) as process:
+        assert process.stderr is not None
+        assert process.stderr.readline().startswith("step 4: ")
+        os.killpg(process.pid, signal.SIGKILL)
+
+    assert "--resume carries" in refused(2, *TINY, "-o", "killed.safetensors")
+    resumed = cli(*TINY, "-o", "killed.safetensors", "--resume", check=0)
+    assert "resumed at step " in resumed.stderr
+    files = [(tmp_path / f"{name}.safetensors").read_bytes() for name in ("whole", "killed")]
+    assert files[0] == files[1]
+    digest = whole.stdout.split("weights ")[1].split(";")[0]
+    assert f"weights {digest};" in resumed.stdout
+    curves = [(tmp_path / name / "metrics.csv").read_text().splitlines() for name in ("whole", "killed")]
+    assert [row for row in curves[0] if "images_per_s" not in row] == [
+        row for row in curves[1] if "images_per_s" not in row
+    ]
+
+
+def test_what_a_resumed_training_must_agree_with(cli: Cli, refused: Refused, tmp_path: Path) -> None:
+    short = ("train", "--steps", 1, "-b", 2, "--workers", 0, "-o", "m.safetensors")
+    assert "no training to resume" in refused(2, *short, "--resume")
+    cli(*short, check=0)
+    assert "1024" in refused(4, *short, "--resume", "--network", "base")
+    assert "exclude" in refused(2, *short, "--resume", "--overwrite")
+    cli(*short, "--overwrite", check=0)
+    (tmp_path / "m" / "state.safetensors").write_bytes(b"torn")
+    assert "no whole state" in refused(4, *short, "--resume")
+
+
+def test_several_devices_share_a_training(cli: Cli, tmp_path: Path) -> None:
+    done = cli("train", "--steps", 2, "-b", 2, "--workers", 0, "--devices", 2, "-o", "m.safetensors", check=0)
+    assert len(done.stdout.splitlines()) == 1
+    assert done.stdout.startswith("m.safetensors: 2 steps, ")
+    assert (tmp_path / "m" / "curves.png").exists()
+
+
+def test_an_offline_run_of_weights_and_biases(cli: Cli, tmp_path: Path) -> None:
+    options = ("--steps", 10, "--validate-every", 5, "-b", 2, "--workers", 0, "--tracker", "wandb", "--offline")
+    cli("train", *options, "-o", "m.safetensors", check=0)
+    (run,) = (tmp_path / "m" / "wandb").glob("offline-run-*")
+    assert list(run.glob("*.wandb"))
+    assert len(list(run.rglob("*.png"))) == 2
 
 
 def test_checkpoints_that_are_refused(refused: Refused, tiny_checkpoint: Path, tmp_path: Path) -> None:
@@ -150,5 +218,5 @@ def test_an_interrupted_training_keeps_what_it_learned(tmp_path: Path) -> None:
     assert process.returncode == 130, errors
     assert "Traceback" not in errors
     assert errors.splitlines()[-1] == "interrupted"
-    assert "holds it" in errors
+    assert "--resume carries on" in errors
     assert load_checkpoint(tmp_path / "m.safetensors").training["steps"] >= 2

@@ -1,0 +1,186 @@
+"""Small controlled trainings: one thing changed at a time, everything else equal. See docs/experiments.md.
+
+    python benchmarks/experiments.py all --steps 500 -o benchmarks/results/experiments.json
+
+Each training is a process of its own, so its peak memory is its own.
+"""
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from polyexport.bench.environment import environment
+from polyexport.errors import TrainingError
+from trainer.checkpoint import load_checkpoint
+from trainer.dataset import SizedBatch
+from trainer.losses import LossConfig
+from trainer.model import ConditionalUNet, ModelConfig
+from trainer.polygons import DrawingConfig, draw
+from trainer.train import TrainConfig, train
+
+SIZE = 64
+BATCH_SIZE = 32
+TEST_SEED = 77
+TEST_DRAWINGS = 256
+
+
+class InputConcatenation(ConditionalUNet):
+    """The colour as three more planes of the input; nothing at the bottleneck."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__(config)
+        first = self.encoder[0][0]
+        self.encoder[0][0] = nn.Conv2d(6, first.out_channels, 3, padding=1, bias=False)
+        self.color_embedding = nn.Identity()
+        self.projection = nn.Identity()
+
+    def forward(self, image: Tensor, color: Tensor) -> Tensor:
+        planes = color[:, :, None, None].expand(-1, -1, *image.shape[2:])
+        features, skips = self.encode(torch.cat([image, planes], dim=1))
+        for skip, block in zip(reversed(skips), self.decoder, strict=True):
+            features = block(torch.cat([skip, F.interpolate(features, scale_factor=2.0, mode="bilinear")], dim=1))
+        return torch.tanh(self.head(features).float())
+
+
+class FeatureWise(ConditionalUNet):
+    """FiLM (Perez et al., 2018, arXiv:1709.07871): the embedding scales and shifts every decoder level's channels."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__(config)
+        self.films = nn.ModuleList(nn.Linear(config.embedding_dim, 2 * width) for width in config.channels[::-1])
+        self.projection = nn.Identity()
+
+    def decode(self, bottleneck: Tensor, skips: list[Tensor], embedding: Tensor) -> Tensor:
+        def modulate(film: nn.Module, features: Tensor) -> Tensor:
+            scale, shift = film(embedding)[:, :, None, None].chunk(2, dim=1)
+            return features * (1 + scale) + shift
+
+        features = modulate(self.films[0], bottleneck)
+        for skip, block, film in zip(reversed(skips), self.decoder, self.films[1:], strict=True):
+            up = F.interpolate(features, scale_factor=2.0, mode="bilinear")
+            features = modulate(film, block(torch.cat([skip, up], dim=1)))
+        return torch.tanh(self.head(features).float())
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Experiment:
+    """One training that differs from the reference in ``changes`` alone."""
+
+    changes: dict[str, Any] = field(default_factory=dict)
+    network: type[ConditionalUNet] = ConditionalUNet
+    embedding_dim: int = 128
+
+
+EXPERIMENTS = {
+    "reference": Experiment(),
+    "reference, seed 1": Experiment(changes={"seed": 1}),
+    "reference, seed 2": Experiment(changes={"seed": 2}),
+    "injection: input concatenation": Experiment(network=InputConcatenation),
+    "injection: FiLM": Experiment(network=FeatureWise),
+    "embedding: 32": Experiment(embedding_dim=32),
+    "embedding: 512": Experiment(embedding_dim=512),
+    "learning rate: 0.02": Experiment(changes={"learning_rate": 0.02}),
+    "loss: L1": Experiment(changes={"loss": LossConfig(l2=0, perceptual=0)}),
+    "loss: L2": Experiment(changes={"loss": LossConfig(l1=0, perceptual=0)}),
+    "loss: L1 + L2": Experiment(changes={"loss": LossConfig(perceptual=0)}),
+    "loss: L1 + perceptual": Experiment(changes={"loss": LossConfig(l2=0)}),
+    "precision: float32": Experiment(changes={"precision": "32-true"}),
+    "normalisation: never fixed": Experiment(changes={"freeze_norm": 1.0}),
+}
+
+
+def run(name: str, steps: int) -> dict[str, Any]:
+    """Train and score one experiment in this process."""
+    experiment = EXPERIMENTS[name]
+    with tempfile.TemporaryDirectory() as folder:
+        config = TrainConfig(
+            output=Path(folder) / "model.safetensors",
+            model=ModelConfig(embedding_dim=experiment.embedding_dim),
+            drawings=DrawingConfig(),
+            mix=(SizedBatch(size=SIZE, batch_size=BATCH_SIZE),),
+            steps=steps,
+            precision="bf16-mixed",
+            validate_every=steps,
+        )
+        config = replace(config, **experiment.changes)
+        torch.manual_seed(config.seed)
+        model = experiment.network(config.model)
+        started = time.monotonic()
+        try:
+            train(config, model=None if type(model) is ConditionalUNet else model)
+        except TrainingError as error:
+            return {"name": name, "failed": error.message}
+        seconds = time.monotonic() - started
+        if type(model) is ConditionalUNet:
+            model = load_checkpoint(config.output).model
+    return {
+        "name": name,
+        "seconds": round(seconds, 1),
+        "peak_memory_mib": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
+        **score(model.eval()),
+    }
+
+
+@torch.inference_mode()
+def score(model: ConditionalUNet) -> dict[str, float]:
+    """PSNR over whole images, dB, and the fill's mean absolute error, levels, on drawings no training sees."""
+    psnr, fill = [], []
+    for number in range(TEST_DRAWINGS):
+        drawing = draw(np.random.default_rng([TEST_SEED, number]), SIZE)
+        image = torch.from_numpy(drawing.image.copy()).permute(2, 0, 1)[None].float() / 127.5 - 1
+        output = model(image, torch.tensor([drawing.color]).float() / 127.5 - 1)
+        levels = ((output[0].permute(1, 2, 0) + 1) * 127.5).round().clamp(0, 255).numpy()
+        error = np.abs(levels - drawing.colored)
+        psnr.append(min(100.0, 10 * np.log10(255.0**2 / max(float(np.square(error).mean()), 1e-9))))
+        inside = (drawing.colored == drawing.color).all(axis=-1)
+        if inside.any():
+            fill.append(float(error[inside].mean()))
+    return {
+        "psnr_db": round(float(np.mean(psnr)), 2),
+        "psnr_p05_db": round(float(np.percentile(psnr, 5)), 2),
+        "fill_error_levels": round(float(np.mean(fill)), 2),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("experiment", help="`all`, or the start of a name: " + "; ".join(EXPERIMENTS))
+    parser.add_argument("--steps", type=int, default=500)
+    parser.add_argument("-o", "--output", type=Path)
+    parser.add_argument("--here", action="store_true", help="run one experiment in this process, JSON on stdout")
+    arguments = parser.parse_args()
+    if arguments.here:
+        print(json.dumps(run(arguments.experiment, arguments.steps)))
+        return
+    names = [name for name in EXPERIMENTS if arguments.experiment == "all" or name.startswith(arguments.experiment)]
+    results = []
+    for name in names:
+        command = [sys.executable, __file__, name, "--steps", str(arguments.steps), "--here"]
+        finished = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+        results.append(json.loads(finished.stdout.splitlines()[-1]))
+        print(results[-1], flush=True)
+        if arguments.output:
+            report = {
+                "steps": arguments.steps,
+                "batch_size": BATCH_SIZE,
+                "size": SIZE,
+                "environment": environment(),
+                "results": results,
+            }
+            arguments.output.write_text(json.dumps(report, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()

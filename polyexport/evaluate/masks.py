@@ -1,0 +1,66 @@
+"""The fill as a binary mask, and how two masks agree."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polyexport.evaluate.metrics import CLOSE_LEVELS
+
+__all__ = ["Counts", "fill_mask"]
+
+Mask = NDArray[np.bool_]
+
+
+def fill_mask(image: NDArray[np.uint8], rgb: tuple[int, int, int]) -> Mask | None:
+    """uint8 [H, W, 3] -> bool [H, W]: pixels nearer to the fill colour than to white.
+
+    That is beyond half of the way from white to the colour, along the line through both: an anti-aliased edge pixel is
+    filled if the fill covers more than half of it. None for a colour within ``CLOSE_LEVELS`` of white in every channel,
+    whose fill cannot be told from paper.
+    """
+    axis = 255 - np.array(rgb, dtype=np.int64)
+    if axis.max() <= CLOSE_LEVELS:
+        return None
+    mask: Mask = 2 * ((255 - image.astype(np.int64)) @ axis) > axis @ axis
+    return mask
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Counts:
+    """Pixels of a predicted mask against the target's; the four sum to the pixels of the image."""
+
+    tp: int
+    fp: int
+    fn: int
+    tn: int
+
+    @classmethod
+    def of(cls, predicted: Mask, target: Mask) -> "Counts":
+        """Count; both [H, W]."""
+        tp = int(np.count_nonzero(predicted & target))
+        fp = int(np.count_nonzero(predicted)) - tp
+        fn = int(np.count_nonzero(target)) - tp
+        return cls(tp=tp, fp=fp, fn=fn, tn=predicted.size - tp - fp - fn)
+
+    def metrics(self) -> dict[str, float]:
+        """The metrics of the catalog that follow from the counts; NaN where a denominator is zero."""
+        tp, fp, fn, tn = self.tp, self.fp, self.fn, self.tn
+        overlap = _ratio(2 * tp, 2 * tp + fp + fn)
+        return {
+            "tp_px": tp,
+            "fp_px": fp,
+            "fn_px": fn,
+            "tn_px": tn,
+            "accuracy": _ratio(tp + tn, tp + fp + fn + tn),
+            "precision": _ratio(tp, tp + fp),
+            "recall": _ratio(tp, tp + fn),
+            "specificity": _ratio(tn, tn + fp),
+            "f1": overlap,
+            "iou": _ratio(tp, tp + fp + fn),
+            "dice": overlap,
+        }
+
+
+def _ratio(part: int, whole: int) -> float:
+    return part / whole if whole else float("nan")

@@ -1,0 +1,165 @@
+"""The report's plots, as SVG that takes its text colour from the page: readable on light and on dark."""
+
+import io
+import re
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from polyexport.evaluate.catalog import COLUMN
+from polyexport.evaluate.color_difference import PAPER
+from polyexport.evaluate.score import Method, Scores, Split
+from polyexport.evaluate.summary import Confusion, Summary
+
+__all__ = ["COLORS", "LABELS", "color_difference_curves", "confusion_map", "group_bars", "psnr_histograms"]
+
+COLORS: dict[Method, str] = {"model": "#2f81f7", "flood_fill": "#e08a1e"}
+LABELS: dict[Method, str] = {"model": "model", "flood_fill": "flood fill"}
+_CONFUSED = "#d1242f"
+_LEFT_EMPTY = "#8c959f"
+
+_LARGEST_DIFFERENCE = 120
+_MAX_PANELS = 12
+_MAX_GROUPS = 24
+
+_INK = "#767778"  # stands for the page's text colour until the SVG is written
+_STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "polyexport",
+    "text.parse_math": False,  # names come from files
+    "font.size": 9,
+    "text.color": _INK,
+    "axes.edgecolor": _INK,
+    "axes.labelcolor": _INK,
+    "axes.titlecolor": _INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.6,
+    "axes.titlesize": 9,
+    "xtick.color": _INK,
+    "ytick.color": _INK,
+    "grid.color": _INK,
+    "grid.alpha": 0.18,
+    "grid.linewidth": 0.6,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+}
+
+
+def psnr_histograms(splits: Sequence[Split]) -> str:
+    """PSNR of the images, one panel for each split; of too many, the first ones and the last."""
+    shown = splits if len(splits) <= _MAX_PANELS else (*splits[: _MAX_PANELS - 1], splits[-1])
+    columns = min(2, len(shown))
+    rows = -(-len(shown) // columns)
+
+    def draw(figure: Figure) -> None:
+        panels = figure.subplots(rows, columns, squeeze=False)
+        edges = np.linspace(0, 100, 41)
+        for panel, split in zip(panels.flat, shown, strict=False):
+            for method, scores in split.scores.items():
+                values = np.clip(scores.values[:, COLUMN["psnr_db"]], 0, 100)
+                panel.hist(values, edges, color=COLORS[method], alpha=0.3)
+                panel.hist(values, edges, color=COLORS[method], histtype="step", linewidth=1.3, label=LABELS[method])
+            panel.set(title=split.name, xlabel="PSNR, dB (100: exact)", ylabel="images", xlim=(0, 101))
+        for panel in panels.flat[len(shown) :]:
+            panel.set_axis_off()
+        panels.flat[0].legend(loc="upper left")
+
+    return _svg(draw, 3.9 * columns if columns > 1 else 6.5, 2.4 * rows, "Histogram of the PSNR")
+
+
+def color_difference_curves(split: Split) -> str:
+    """Share of images whose mean colour difference inside the fill is at most x."""
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        for method, scores in split.scores.items():
+            values = np.sort(_defined(scores, "fill_ciede2000_mean"))
+            if len(values):
+                values = np.concatenate([[0], values, [_LARGEST_DIFFERENCE]])
+            shares = np.minimum(np.arange(len(values)) / max(1, len(values) - 2), 1) * 100
+            axes.step(values, shares, where="post", color=COLORS[method], label=LABELS[method])
+        axes.set_xscale("symlog", linthresh=1)
+        axes.set_xticks([0, 0.5, 1, 2, 5, 10, 20, 50, 100], ["0", "0.5", "1", "2", "5", "10", "20", "50", "100"])
+        axes.set(
+            xlabel="mean CIEDE2000 inside the fill, at most",
+            ylabel="images, %",
+            xlim=(0, _LARGEST_DIFFERENCE),
+            ylim=(0, 103),
+        )
+        axes.legend(loc="lower right")
+
+    return _svg(draw, 6.5, 2.9, "Distribution of the colour difference")
+
+
+def group_bars(groups: dict[Method, dict[str, Summary]]) -> str:
+    """Mean PSNR by group, the largest groups first."""
+    sizes = {name: summary.images for name, summary in groups["model"].items()}
+    names = sorted(sizes, key=lambda name: (-sizes[name], name))[:_MAX_GROUPS]
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        places = np.arange(len(names))
+        for offset, (method, summaries) in zip((-0.2, 0.2), groups.items(), strict=True):
+            means = [summaries[name].mean("psnr_db") or 0.0 for name in names]
+            axes.barh(places + offset, means, 0.38, color=COLORS[method], label=LABELS[method])
+        axes.set_yticks(places, [f"{name} ({sizes[name]})" for name in names])
+        axes.invert_yaxis()
+        axes.grid(visible=False, axis="y")
+        axes.set(xlabel="mean PSNR, dB (100: exact)", xlim=(0, 101))
+        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
+
+    return _svg(draw, 6.5, 0.9 + 0.3 * len(names), "Mean PSNR by group")
+
+
+def confusion_map(confusion: Confusion) -> str:
+    """Wanted against painted colour names, as shares of the wanted one: right in blue, left empty in grey, else red."""
+    counts, names = confusion.counts, confusion.names
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    right = np.eye(len(names), dtype=bool)
+    empty = ~right & (np.array(names) == PAPER)
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        for color, cells in ((COLORS["model"], right), (_LEFT_EMPTY, empty), (_CONFUSED, ~right & ~empty)):
+            shading = LinearSegmentedColormap.from_list("shares", [f"{color}38", f"{color}ff"])
+            visible = np.ma.masked_where(~cells | (counts == 0), shares)
+            axes.pcolormesh(visible, cmap=shading, vmin=0, vmax=1, edgecolors="none")
+        for row, column in zip(*np.nonzero(counts), strict=True):
+            axes.text(column + 0.5, row + 0.5, str(counts[row, column]), ha="center", va="center", fontsize=7)
+        middles = np.arange(len(names)) + 0.5
+        axes.set_xticks(middles, names, rotation=60, ha="right", rotation_mode="anchor")
+        axes.set_yticks(middles, names)
+        axes.set(xlabel="painted", ylabel="wanted", aspect="equal", xlim=(0, len(names)), ylim=(len(names), 0))
+
+    side = 1.6 + 0.22 * max(4, len(names))
+    return _svg(draw, side, side, "Confusion of colour names")
+
+
+def _defined(scores: Scores, name: str) -> NDArray[np.float64]:
+    values = scores.values[:, COLUMN[name]]
+    return values[~np.isnan(values)]
+
+
+def _svg(draw: Callable[[Figure], None], width_in: float, height_in: float, label: str) -> str:
+    buffer = io.StringIO()
+    with mpl.rc_context(_STYLE), warnings.catch_warnings():
+        # The browser has glyphs for names in scripts that matplotlib's own font lacks.
+        warnings.filterwarnings("ignore", message="Glyph", category=UserWarning)
+        figure = Figure(figsize=(width_in, height_in), layout="constrained")
+        FigureCanvasSVG(figure)
+        draw(figure)
+        nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
+    drawing = buffer.getvalue()
+    drawing = drawing[drawing.index("<svg") :].replace(_INK, "currentColor")
+    drawing = re.sub(r'<g id="[^"]*"', "<g", drawing)  # several plots share one page
+    return drawing.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)

@@ -1,0 +1,36 @@
+"""A model over a data set, one pair at a time."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from polyexport.dataset import Pair, PairPixels, read_pair
+from polyexport.image import Pixels
+from polyexport.model import Model, Size
+
+__all__ = ["Prediction", "predict"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prediction:
+    """What a model makes of a pair."""
+
+    pair: Pair
+    pixels: PairPixels
+    colored: Pixels
+    """uint8 [H, W, 3], the size of the target."""
+
+
+def predict(model: Model, pairs: Iterable[Pair], *, size: Size = "fit") -> Iterator[Prediction]:
+    """Color every pair's drawing, in order; one is in memory at a time.
+
+    Raises:
+        DatasetError: a pair that cannot be read.
+        ColorError: a colour outside the model's vocabulary.
+    """
+    framing = model.framing(size)
+    for pair in pairs:
+        pixels = read_pair(pair)
+        framed = framing.frame(pixels.image)
+        yield Prediction(
+            pair=pair, pixels=pixels, colored=framed.restore(model.run_canvases([framed], [pair.color])[0])
+        )

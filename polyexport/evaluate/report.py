@@ -1,0 +1,211 @@
+"""An evaluation as one HTML page that loads nothing: plots and images stand inside it, and there is no code to run."""
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+from PIL import Image
+
+from polyexport.evaluate import plots
+from polyexport.evaluate.catalog import METRICS, Metric
+from polyexport.evaluate.color_difference import NAMES
+from polyexport.evaluate.document import BRIEF_GROUPS, ModelFacts, document
+from polyexport.evaluate.score import AMPLIFICATION, METHODS, Evaluation, Method, Sample, Split
+from polyexport.evaluate.summary import Summary, by_color, by_shape, confusion, largest, summarize
+from polyexport.image import Pixels
+
+__all__ = ["render"]
+
+_TEMPLATE = "report.html.jinja"
+
+# Metric, statistic, format.
+_HEADLINE = (
+    ("psnr_db", "mean", ".2f"),
+    ("psnr_db", "min", ".2f"),
+    ("ssim", "mean", ".4f"),
+    ("ms_ssim", "mean", ".4f"),
+    ("within_8", "mean", ".2%"),
+    ("fill_ciede2000_mean", "mean", ".2f"),
+    ("fill_ciede2000_p95", "mean", ".2f"),
+    ("iou", "mean", ".4f"),
+    ("boundary_f1", "mean", ".4f"),
+)
+_FAILURES = (
+    ("bleeding", "mean", ".3%"),
+    ("bleeding", "max", ".3%"),
+    ("bleeding_far", "mean", ".3%"),
+    ("tint_levels", "mean", ".3f"),
+    ("shape_distortion", "mean", ".3%"),
+    ("shape_distortion", "max", ".3%"),
+    ("boundary_distance_px", "mean", ".3f"),
+    ("hausdorff_95_px", "mean", ".2f"),
+    ("confusion", "mean", ".2%"),
+)
+_GROUP = (
+    ("psnr_db", "mean", ".2f"),
+    ("psnr_db", "min", ".2f"),
+    ("within_8", "mean", ".2%"),
+    ("fill_ciede2000_mean", "mean", ".2f"),
+    ("iou", "mean", ".4f"),
+    ("bleeding", "mean", ".3%"),
+    ("confusion", "mean", ".2%"),
+)
+_TILES = (
+    ("psnr_db", "mean", ".2f"),
+    ("ssim", "mean", ".4f"),
+    ("within_8", "mean", ".2%"),
+    ("fill_ciede2000_mean", "mean", ".2f"),
+    ("iou", "mean", ".4f"),
+    ("bleeding", "mean", ".3%"),
+    ("shape_distortion", "mean", ".3%"),
+    ("confusion", "mean", ".2%"),
+)
+
+Selection = Sequence[tuple[str, str, str]]
+Groups = Sequence[tuple[str, dict[Method, Summary]]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Row:
+    """One method on one group of images, as text."""
+
+    group: str
+    method: str
+    images: int
+    exact: int
+    cells: tuple[str, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Table:
+    headings: tuple[str, ...]
+    rows: tuple[_Row, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Shown:
+    """A sample as data URIs."""
+
+    sample: Sample
+    images: tuple[tuple[str, str], ...]
+    """Caption and URI."""
+
+
+def render(evaluation: Evaluation, facts: ModelFacts) -> str:
+    """Write the page; equal evaluations give equal pages."""
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.policies["json.dumps_kwargs"] = {"sort_keys": False, "separators": (",", ":"), "allow_nan": False}
+    template = environment.from_string(files("polyexport.evaluate").joinpath(_TEMPLATE).read_text(encoding="utf-8"))
+    several = len(evaluation.splits) > 1
+    splits = (*evaluation.splits, evaluation.all) if several else evaluation.splits
+    summaries = [(split.name, _summaries(split)) for split in splits]  # a split may be named "all", too
+    everything = evaluation.all
+    colors = {method: by_color(everything.items, everything.scores[method]) for method in METHODS}
+    shapes = {method: by_shape(everything.items, everything.scores[method]) for method in METHODS}
+    return template.render(
+        facts=facts,
+        evaluation=evaluation,
+        method_colors={plots.LABELS[method]: color for method, color in plots.COLORS.items()},
+        tiles=_tiles(_summaries(everything)),
+        headline=_table(summaries, _HEADLINE),
+        failures=_table(summaries, _FAILURES),
+        colors=_table(_by_group(colors), _GROUP),
+        shapes=_table(_by_group(shapes), _GROUP),
+        psnr_plot=Markup(plots.psnr_histograms(splits)),  # noqa: S704 - markup of matplotlib, which escapes names
+        difference_plot=Markup(plots.color_difference_curves(everything)),  # noqa: S704
+        color_plot=Markup(plots.group_bars(colors)),  # noqa: S704
+        shape_plot=Markup(plots.group_bars(shapes)),  # noqa: S704
+        confusion_plots=[
+            (plots.LABELS[method], Markup(plots.confusion_map(matrix)))  # noqa: S704
+            for method in METHODS
+            for matrix in [confusion(everything.items, everything.scores[method])]
+            if matrix.names
+        ],
+        worst=[_shown(sample) for sample in evaluation.worst],
+        amplification=AMPLIFICATION,
+        metrics=_metrics(_summaries(everything)),
+        paper=NAMES[-1],
+        document=document(evaluation, facts, brief=True),
+    )
+
+
+def _summaries(split: Split) -> dict[Method, Summary]:
+    return {method: summarize(split.scores[method]) for method in METHODS}
+
+
+def _by_group(groups: dict[Method, dict[str, Summary]]) -> Groups:
+    return [
+        (name, {method: groups[method][name] for method in METHODS}) for name in largest(groups["model"], BRIEF_GROUPS)
+    ]
+
+
+def _table(groups: Groups, selection: Selection) -> _Table:
+    return _Table(
+        headings=tuple(_heading(name, statistic) for name, statistic, _ in selection),
+        rows=tuple(
+            _Row(
+                group=group,
+                method=plots.LABELS[method],
+                images=summary.images,
+                exact=summary.exact_images,
+                cells=tuple(_cell(summary, *column) for column in selection),
+            )
+            for group, summaries in groups
+            for method, summary in summaries.items()
+        ),
+    )
+
+
+def _tiles(summaries: dict[Method, Summary]) -> list[tuple[str, ...]]:
+    """Label, and the value of each method."""
+    return [
+        (_heading(name, statistic), *(_cell(summaries[method], name, statistic, form) for method in METHODS))
+        for name, statistic, form in _TILES
+    ]
+
+
+def _metrics(summaries: dict[Method, Summary]) -> list[tuple[Metric, tuple[str, ...]]]:
+    """Every metric, with the model's statistics, the images that it is defined on, and the flood fill's mean."""
+    statistics = ("mean", "p05", "median", "p95", "worst")
+    return [
+        (
+            metric,
+            (
+                *(_cell(summaries["model"], metric.name, statistic, ".5g") for statistic in statistics),
+                str(summaries["model"].metrics[metric.name].images),
+                _cell(summaries["flood_fill"], metric.name, "mean", ".5g"),
+            ),
+        )
+        for metric in METRICS
+    ]
+
+
+def _heading(name: str, statistic: str) -> str:
+    label = next(metric.label for metric in METRICS if metric.name == name)
+    return label if statistic == "mean" else f"{label}, {statistic}"
+
+
+def _cell(summary: Summary, name: str, statistic: str, form: str) -> str:
+    value = getattr(summary.metrics[name], statistic)
+    return "–" if value is None else format(value, form)  # noqa: RUF001 - the dash of tables
+
+
+def _shown(sample: Sample) -> _Shown:
+    images = (
+        ("input", sample.drawing),
+        ("model", sample.colored),
+        ("flood fill", sample.flooded),
+        ("target", sample.target),
+        (f"error of the model x{AMPLIFICATION}", sample.difference),
+    )
+    return _Shown(sample=sample, images=tuple((caption, _data_uri(pixels)) for caption, pixels in images))
+
+
+def _data_uri(pixels: Pixels) -> str:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG", optimize=True)
+    return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -1,0 +1,116 @@
+"""Many images' values -> a few numbers: by split, by colour, by shape."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polyexport.evaluate.catalog import COLUMN, METRICS, Metric
+from polyexport.evaluate.color_difference import NAMES
+from polyexport.evaluate.score import Item, Scores
+
+__all__ = ["Confusion", "Distribution", "Summary", "by_color", "by_shape", "confusion", "largest", "summarize"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Distribution:
+    """One metric over the images on which it is defined; every number but ``images`` is None if there are none."""
+
+    images: int
+    mean: float | None
+    min: float | None
+    p05: float | None
+    median: float | None
+    p95: float | None
+    max: float | None
+    worst: float | None
+    """The least good value; None also for a metric without better and worse."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Summary:
+    """One method over a group of images."""
+
+    images: int
+    exact_images: int
+    metrics: dict[str, Distribution]
+    """By name, every one of ``METRICS``."""
+
+    def mean(self, name: str) -> float | None:
+        return self.metrics[name].mean
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Confusion:
+    """How often a fill of one colour name was painted in another."""
+
+    names: tuple[str, ...]
+    """Those that occur, in the order of ``color_difference.NAMES``."""
+
+    counts: NDArray[np.int64]
+    """[wanted, painted], images."""
+
+
+def summarize(scores: Scores, rows: Sequence[int] | None = None) -> Summary:
+    """Over the images in ``rows``; over all of them if None."""
+    values = scores.values if rows is None else scores.values[list(rows)]
+    return Summary(
+        images=len(values),
+        exact_images=int(values[:, COLUMN["exact"]].sum()),
+        metrics={metric.name: _distribution(metric, values[:, COLUMN[metric.name]]) for metric in METRICS},
+    )
+
+
+def by_color(items: Sequence[Item], scores: Scores) -> dict[str, Summary]:
+    """By the name nearest to the wanted colour, in the order of the names."""
+    groups = _grouped([item.color_name for item in items])
+    return {name: summarize(scores, groups[name]) for name in NAMES if name in groups}
+
+
+def by_shape(items: Sequence[Item], scores: Scores) -> dict[str, Summary]:
+    """By shape, in alphabetical order."""
+    groups = _grouped([item.shape for item in items])
+    return {shape: summarize(scores, groups[shape]) for shape in sorted(groups)}
+
+
+def largest(groups: Mapping[str, Summary], count: int) -> dict[str, Summary]:
+    """The ``count`` groups with the most images, in the order they have."""
+    kept = set(sorted(groups, key=lambda name: -groups[name].images)[:count])
+    return {name: summary for name, summary in groups.items() if name in kept}
+
+
+def confusion(items: Sequence[Item], scores: Scores) -> Confusion:
+    """Wanted names against painted ones, over the images with a fill that can be told from paper."""
+    pairs = [(item.color_name, painted) for item, painted in zip(items, scores.painted, strict=True) if painted]
+    names = tuple(name for name in NAMES if any(name in pair for pair in pairs))
+    counts = np.zeros((len(names), len(names)), dtype=np.int64)
+    for wanted, painted in pairs:
+        counts[names.index(wanted), names.index(painted)] += 1
+    return Confusion(names=names, counts=counts)
+
+
+def _grouped(keys: Sequence[str]) -> dict[str, list[int]]:
+    groups: dict[str, list[int]] = {}
+    for row, key in enumerate(keys):
+        groups.setdefault(key, []).append(row)
+    return groups
+
+
+def _distribution(metric: Metric, values: NDArray[np.float64]) -> Distribution:
+    defined = values[~np.isnan(values)]
+    if not len(defined):
+        return Distribution(images=0, mean=None, min=None, p05=None, median=None, p95=None, max=None, worst=None)
+    p05, median, p95 = (float(value) for value in np.percentile(defined, (5, 50, 95)))
+    low, high = float(defined.min()), float(defined.max())
+    worst = {"higher": low, "lower": high, "zero": max(low, high, key=abs), "neither": None}[metric.better]
+    return Distribution(
+        images=len(defined),
+        mean=float(defined.mean()),
+        min=low,
+        p05=p05,
+        median=median,
+        p95=p95,
+        max=high,
+        worst=worst,
+    )

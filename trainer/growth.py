@@ -1,0 +1,96 @@
+"""A larger network that computes what a smaller, trained one does, as the start of its own training.
+
+Net2Wider of Chen, Goodfellow and Shlens, "Net2Net: Accelerating Learning via Knowledge Transfer" (2016,
+arXiv:1511.05641): every channel is copied, and whoever reads the copies divides by their number.
+"""
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from trainer.model import ConditionalUNet, ModelConfig
+
+__all__ = ["check_growth", "grow"]
+
+_DIFFERENCE = 0.02
+"""Relative spread of the copies' outgoing weights. Equal copies would get equal gradients and stay equal for good; the
+spread is drawn so that it cancels over the copies, and the function stays the same."""
+
+
+def check_growth(old: ModelConfig, new: ModelConfig) -> None:
+    """Whether a network can grow from one configuration to another.
+
+    Raises:
+        ValueError: they differ in more than widths, or a width is no multiple of the old one.
+    """
+    if replace(new, channels=old.channels) != old or len(old.channels) != len(new.channels):
+        raise ValueError("a network must be the same in levels, embedding and conditioning; it can only grow in width")
+    if any(wide % narrow for narrow, wide in zip(old.channels, new.channels, strict=True)):
+        raise ValueError(f"widths must be multiples of those it grows from: {new.channels} are none of {old.channels}")
+
+
+def grow(source: ConditionalUNet, config: ModelConfig) -> ConditionalUNet:
+    """A network of ``config`` with the function of ``source``, to the rounding of float32.
+
+    Raises:
+        ValueError: ``config`` differs in more than widths, or a width is no multiple of the source's.
+    """
+    old = source.config
+    check_growth(old, config)
+    if old == config:
+        return source
+    target = ConditionalUNet(config)
+    generator = torch.Generator().manual_seed(0)
+    weights = source.state_dict()
+    copies = [wide // narrow for narrow, wide in zip(old.channels, config.channels, strict=True)]
+    grown: dict[str, Tensor] = {}
+    for name, weight in weights.items():
+        inputs, outputs = _copies_around(name, copies, old.channels)
+        wide = weight
+        if outputs > 1 and weight.ndim:
+            wide = wide.repeat_interleave(outputs, dim=0)
+        if inputs is not None:
+            wide = torch.cat([_spread(part, count, generator) for part, count in _parts(wide, inputs)], dim=1)
+        grown[name] = wide.contiguous()
+    target.load_state_dict(grown)
+    return target.train(source.training)
+
+
+def _copies_around(name: str, copies: list[int], channels: tuple[int, ...]) -> tuple[list[tuple[int, int]] | None, int]:
+    """Of a weight: (channels, copies) of each group of inputs, None if none grow; and the copies of its outputs.
+
+    A block's modules 0 and 3 are its convolutions, 1 and 4 their normalisations.
+    """
+    kind, *rest = name.split(".")
+    last = len(channels) - 1
+    if kind == "color_embedding":
+        return None, 1
+    if kind == "projection":
+        return None, copies[last]
+    if kind == "head":
+        return ([(channels[0], copies[0])] if rest[0] == "weight" else None), 1
+    number, module = int(rest[0]), int(rest[1])
+    level = number if kind == "encoder" else last - 1 - number
+    if module in (1, 4):
+        return None, copies[level]
+    if module == 3:
+        return [(channels[level], copies[level])], copies[level]
+    if kind == "encoder":
+        return ([(channels[level - 1], copies[level - 1])] if level else None), copies[level]
+    return [(channels[level], copies[level]), (channels[level + 1], copies[level + 1])], copies[level]
+
+
+def _parts(weight: Tensor, groups: list[tuple[int, int]]) -> list[tuple[Tensor, int]]:
+    parts = torch.split(weight, [channels for channels, _ in groups], dim=1)
+    return [(part, count) for part, (_, count) in zip(parts, groups, strict=True)]
+
+
+def _spread(weight: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """[out, in, ...] -> [out, in * count, ...]: shares of the weight, one for each copy of the input channel."""
+    if count == 1:
+        return weight
+    share = torch.randn(weight.shape[0], weight.shape[1], count, generator=generator)
+    share = 1 + _DIFFERENCE * (share - share.mean(dim=2, keepdim=True))
+    wide = weight.unsqueeze(2) / count * share.reshape(*share.shape, *[1] * (weight.ndim - 2))
+    return wide.flatten(1, 2)

@@ -1,0 +1,158 @@
+"""What a resumed training starts from: weights, their averages, the optimizer, and how far it had come.
+
+One safetensors file, written whole or not at all, like a checkpoint; nothing is ever unpickled.
+"""
+
+import json
+import math
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.swa_utils import AveragedModel
+
+from polyexport.errors import CheckpointError, UsageError
+from polyexport.files import read_limited, write_atomic
+from trainer.model import ConditionalUNet
+
+__all__ = ["Progress", "State", "load_state", "save_state"]
+
+_KEY = "polyexport.training"
+_MAX_BYTES = 1 << 34
+_REMEDY = "train from the start, without --resume"
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a training has come."""
+
+    step: int = 0
+    images: int = 0
+    seconds: float = 0.0
+    validated_step: int = 0
+    """Of the latest validation; 0: none yet."""
+
+    psnr_db: float = 0.0
+    best_step: int = 0
+    """Of the best validation; 0: none yet."""
+
+    best_psnr_db: float = -math.inf
+    stale: int = 0
+    """Validations since the best one."""
+
+    def at(self, seconds: float) -> "Progress":
+        """The same, with another reading of the clock."""
+        return replace(self, seconds=seconds)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class State:
+    """The part of a training's state that is not tensors."""
+
+    progress: Progress
+    schedule: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+def save_state(
+    path: Path,
+    *,
+    model: ConditionalUNet,
+    averaged: AveragedModel,
+    optimizer: Optimizer,
+    schedule: dict[str, Any],
+    progress: Progress,
+    options: dict[str, Any],
+) -> None:
+    """Write a training's state: whole or not at all.
+
+    Raises:
+        OutputError: the file cannot be written; the one that stood there before is untouched.
+    """
+    tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
+    tensors |= {f"averaged.{name}": tensor for name, tensor in averaged.state_dict().items()}
+    for index, values in optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{index}.{name}": tensor for name, tensor in values.items()}
+    groups = [
+        {key: value for key, value in group.items() if key != "params"}
+        for group in optimizer.state_dict()["param_groups"]
+    ]
+    header = {
+        "model": asdict(model.config),
+        "groups": groups,
+        "schedule": schedule,
+        "progress": asdict(progress),
+        "options": options,
+    }
+    data = safetensors.torch.save(
+        {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
+        metadata={_KEY: json.dumps(header, sort_keys=True)},
+    )
+    write_atomic(path, data)
+
+
+def load_state(path: Path, *, model: ConditionalUNet, averaged: AveragedModel, optimizer: Optimizer) -> State:
+    """Put a training's tensors back where they were; the rest is returned.
+
+    Raises:
+        UsageError: there is no such file.
+        CheckpointError: it is damaged, or of another architecture.
+    """
+    try:
+        data = read_limited(path, _MAX_BYTES)
+    except FileNotFoundError as error:
+        raise UsageError(f"there is no training to resume at {path}", remedy=_REMEDY) from error
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read ({error.strerror})", remedy=_REMEDY) from error
+    try:
+        length = int.from_bytes(data[:8], "little")
+        header = json.loads(json.loads(data[8 : 8 + length])["__metadata__"][_KEY])
+        tensors = safetensors.torch.load(data)
+        declared = header["model"]
+        progress = Progress(**header["progress"])
+        state = State(progress=progress, schedule=dict(header["schedule"]), options=dict(header["options"]))
+        groups = list(header["groups"])
+    except (ValueError, KeyError, TypeError, RecursionError, SafetensorError) as error:
+        raise CheckpointError(f"{path} is no whole state of a training", remedy=_REMEDY) from error
+    ours = json.loads(json.dumps(asdict(model.config)))
+    if declared != ours:
+        differing = sorted(key for key in ours if declared.get(key) != ours[key])
+        was = ", ".join(f"{key} {declared.get(key)}" for key in differing)
+        now = ", ".join(f"{key} {ours[key]}" for key in differing)
+        raise CheckpointError(f"{path} is a training with {was}, this one has {now}", remedy="resume with its options")
+    try:
+        _restore(tensors, groups, model, averaged, optimizer)
+    except (RuntimeError, KeyError, ValueError, TypeError) as error:
+        raise CheckpointError(f"{path} does not fit its own architecture", remedy=_REMEDY) from error
+    return state
+
+
+def _restore(
+    tensors: dict[str, Tensor],
+    groups: list[dict[str, Any]],
+    model: ConditionalUNet,
+    averaged: AveragedModel,
+    optimizer: Optimizer,
+) -> None:
+    def under(prefix: str) -> dict[str, Tensor]:
+        return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+    model.load_state_dict(under("model."))
+    averaged.load_state_dict(under("averaged."))
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    slots: dict[int, dict[str, Tensor]] = {}
+    for name, tensor in under("optimizer.").items():
+        index, _, slot = name.partition(".")
+        # In the memory layout of its weight: another one adds up in another order.
+        like = parameters[int(index)]
+        slots.setdefault(int(index), {})[slot] = (
+            torch.empty_like(like).copy_(tensor) if tensor.shape == like.shape and tensor.ndim else tensor
+        )
+    current = optimizer.state_dict()["param_groups"]
+    restored = [{**group, "params": now["params"]} for group, now in zip(groups, current, strict=True)]
+    optimizer.load_state_dict({"state": slots, "param_groups": restored})
