@@ -26,6 +26,9 @@ def dataset(
             show_default="the training mix",
         ),
     ] = None,
+    named_colors: Annotated[
+        bool, typer.Option("--named-colors", help="Fill with the twenty named colors, one after the other.")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a data set that is there.")] = False,
     verbose: Verbose = False,
     quiet: Quiet = False,
@@ -38,6 +41,7 @@ def dataset(
     from polyexport.color import color_of
     from polyexport.dataset import INDEX, PairPixels, write_pairs
     from trainer.polygons import SPLITS, DrawingConfig, draw
+    from trainer.vocabulary import VOCABULARY
 
     names = list(SPLITS) if split and "all" in split else list(dict.fromkeys(split or []))
     unknown = [name for name in names if name not in SPLITS]
@@ -51,7 +55,8 @@ def dataset(
 
     def pairs(config: DrawingConfig) -> Iterator[tuple[str, PairPixels]]:
         for number in range(count):
-            drawing = draw(np.random.default_rng([seed, number]), size, config)
+            color = VOCABULARY[number % len(VOCABULARY)][1] if named_colors else None
+            drawing = draw(np.random.default_rng([seed, number]), size, config, color=color)
             pixels = PairPixels(
                 image=drawing.image, color=color_of(drawing.color), colored=drawing.colored, shape=drawing.shape
             )

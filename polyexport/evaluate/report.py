@@ -25,6 +25,7 @@ _TEMPLATE = "report.html.jinja"
 # Metric, statistic, format.
 _HEADLINE = (
     ("psnr_db", "mean", ".2f"),
+    ("psnr_db", "median", ".2f"),
     ("psnr_db", "min", ".2f"),
     ("ssim", "mean", ".4f"),
     ("ms_ssim", "mean", ".4f"),

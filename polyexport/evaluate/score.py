@@ -212,7 +212,7 @@ def _split(name: str, model: Model, pairs: Sequence[Pair], size: Size, worst: "_
 
 def _joined(splits: Sequence[Split]) -> Split:
     return Split(
-        name="all",
+        name="all splits",
         items=tuple(item for split in splits for item in split.items),
         scores={
             method: Scores(

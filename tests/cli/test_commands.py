@@ -54,6 +54,10 @@ def test_splits(cli: Cli, refused: Refused, tmp_path: Path) -> None:
         index = json.loads((tmp_path / "sets" / name / "data.json").read_text())
         assert index == json.loads((tmp_path / "two" / name / "data.json").read_text())
         assert all(entry["shape"] in entry["input_polygon"] for entry in index)
+    cli("dataset", "named", "--named-colors", "--count", 40, "--size", 16, check=0)
+    colors = [entry["colour"] for entry in json.loads((tmp_path / "named" / "data.json").read_text())]
+    assert len(set(colors)) == 20
+    assert colors[:20] == colors[20:]
     assert "known: clean, thick" in refused(2, "dataset", "three", "--split", "dirty")
     assert "already holds" in refused(2, "dataset", "sets", "--split", "multi")
 
