@@ -1,6 +1,6 @@
 """Small controlled trainings: one thing changed at a time, everything else equal. See docs/experiments.md.
 
-    python benchmarks/experiments.py all --steps 500 -o benchmarks/results/experiments.json
+    python benchmarks/experiments.py all --steps 300 -o benchmarks/results/experiments.json
 
 Each training is a process of its own, so its peak memory is its own.
 """
@@ -12,21 +12,21 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import safetensors.torch
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from polyexport.bench.environment import environment
 from polyexport.errors import TrainingError
-from trainer.checkpoint import load_checkpoint
 from trainer.dataset import SizedBatch
 from trainer.losses import LossConfig
-from trainer.model import ConditionalUNet, ModelConfig
+from trainer.model import SMALL_CHANNELS, ConditionalUNet, ModelConfig
 from trainer.polygons import DrawingConfig, draw
 from trainer.train import TrainConfig, train
 
@@ -74,6 +74,22 @@ class FeatureWise(ConditionalUNet):
         return torch.tanh(self.head(features).float())
 
 
+class SpaceToDepth(ConditionalUNet):
+    """Works at half the resolution: a space-to-depth stem, one level less, and a pixel-shuffle head."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__(config)
+        width = config.channels[0]
+        self.encoder[0][0] = nn.Conv2d(12, width, 3, padding=1, bias=False)
+        self.head = nn.Conv2d(width, 12, 1)
+
+    def encode(self, image: Tensor) -> tuple[Tensor, list[Tensor]]:
+        return super().encode(F.pixel_unshuffle(image, 2))
+
+    def decode(self, bottleneck: Tensor, skips: list[Tensor], embedding: Tensor) -> Tensor:
+        return F.pixel_shuffle(super().decode(bottleneck, skips, embedding), 2)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Experiment:
     """One training that differs from the reference in ``changes`` alone."""
@@ -81,6 +97,12 @@ class Experiment:
     changes: dict[str, Any] = field(default_factory=dict)
     network: type[ConditionalUNet] = ConditionalUNet
     embedding_dim: int = 128
+    channels: tuple[int, ...] = SMALL_CHANNELS
+
+    @property
+    def config(self) -> ModelConfig:
+        """Of its network."""
+        return ModelConfig(channels=self.channels, embedding_dim=self.embedding_dim)
 
 
 EXPERIMENTS = {
@@ -98,6 +120,10 @@ EXPERIMENTS = {
     "loss: L1 + perceptual": Experiment(changes={"loss": LossConfig(l2=0)}),
     "precision: float32": Experiment(changes={"precision": "32-true"}),
     "normalisation: never fixed": Experiment(changes={"freeze_norm": 1.0}),
+    "network: 12-24-48-96-192": Experiment(channels=(12, 24, 48, 96, 192)),
+    "network: 8-16-32-64-128": Experiment(channels=(8, 16, 32, 64, 128)),
+    "network: 16-32-64-128-128": Experiment(channels=(16, 32, 64, 128, 128)),
+    "network: space-to-depth, 24-48-96-192": Experiment(network=SpaceToDepth, channels=(24, 48, 96, 192)),
 }
 
 
@@ -107,7 +133,7 @@ def run(name: str, steps: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         config = TrainConfig(
             output=Path(folder) / "model.safetensors",
-            model=ModelConfig(embedding_dim=experiment.embedding_dim),
+            model=experiment.config,
             drawings=DrawingConfig(),
             mix=(SizedBatch(size=SIZE, batch_size=BATCH_SIZE),),
             steps=steps,
@@ -119,12 +145,11 @@ def run(name: str, steps: int) -> dict[str, Any]:
         model = experiment.network(config.model)
         started = time.monotonic()
         try:
-            train(config, model=None if type(model) is ConditionalUNet else model)
+            train(config, model=model)
         except TrainingError as error:
             return {"name": name, "failed": error.message}
         seconds = time.monotonic() - started
-        if type(model) is ConditionalUNet:
-            model = load_checkpoint(config.output).model
+        model.load_state_dict(safetensors.torch.load_file(config.output))
     return {
         "name": name,
         "seconds": round(seconds, 1),
@@ -154,15 +179,50 @@ def score(model: ConditionalUNet) -> dict[str, float]:
     }
 
 
+def costs(rounds: int = 15) -> list[dict[str, Any]]:
+    """CPU time of the networks side by side: ONNX Runtime, float32, one 128x128 image, untrained weights."""
+    import onnxruntime as ort
+
+    image, color = torch.zeros(1, 3, 128, 128), torch.zeros(1, 3)
+    sessions: dict[str, ort.InferenceSession] = {}
+    for name, experiment in EXPERIMENTS.items():
+        if name == "reference" or name.startswith("network: "):
+            model = experiment.network(experiment.config).eval()
+            program = torch.onnx.export(model, (image, color), input_names=["image", "color"], dynamo=True)
+            assert program is not None
+            sessions[name] = ort.InferenceSession(program.model_proto.SerializeToString())
+    times: dict[str, list[float]] = {name: [] for name in sessions}
+    for _ in range(rounds):
+        for name, session in sessions.items():
+            feed = {"image": image.numpy(), "color": color.numpy()}
+            session.run(None, feed)
+            started = time.perf_counter()
+            for _ in range(10):
+                session.run(None, feed)
+            times[name].append((time.perf_counter() - started) / 10 * 1e3)
+    return [
+        {
+            "name": name,
+            "parameters": sum(p.numel() for p in EXPERIMENTS[name].network(EXPERIMENTS[name].config).parameters()),
+            "ms_per_image": round(float(np.median(each)), 2),
+            "ratio": round(float(np.median(np.array(each) / np.array(times["reference"]))), 3),
+        }
+        for name, each in times.items()
+    ]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("experiment", help="`all`, or the start of a name: " + "; ".join(EXPERIMENTS))
-    parser.add_argument("--steps", type=int, default=500)
+    parser.add_argument("experiment", help="`all`, `costs`, or the start of a name: " + "; ".join(EXPERIMENTS))
+    parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("-o", "--output", type=Path)
     parser.add_argument("--here", action="store_true", help="run one experiment in this process, JSON on stdout")
     arguments = parser.parse_args()
     if arguments.here:
         print(json.dumps(run(arguments.experiment, arguments.steps)))
+        return
+    if arguments.experiment == "costs":
+        print(json.dumps({"environment": asdict(environment()), "costs": costs()}, indent=1))
         return
     names = [name for name in EXPERIMENTS if arguments.experiment == "all" or name.startswith(arguments.experiment)]
     results = []
@@ -176,7 +236,7 @@ def main() -> None:
                 "steps": arguments.steps,
                 "batch_size": BATCH_SIZE,
                 "size": SIZE,
-                "environment": environment(),
+                "environment": asdict(environment()),
                 "results": results,
             }
             arguments.output.write_text(json.dumps(report, indent=1) + "\n")

@@ -12,7 +12,6 @@ from typing import Any
 import safetensors.torch
 import torch
 from safetensors import SafetensorError
-from torch import nn
 
 from polyexport.contract import MAX_SIZE
 from polyexport.errors import CheckpointError
@@ -62,11 +61,11 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
     write_atomic(path, data)
 
 
-def weights_sha256(model: nn.Module) -> str:
-    """One digest over the names and values of all weights, whatever else their file says."""
+def weights_sha256(path: Path) -> str:
+    """One digest over the names and values of all weights of a checkpoint, whatever else the file says."""
     digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
-        digest.update(name.encode() + b"\0" + tensor.detach().cpu().contiguous().numpy().tobytes())
+    for name, tensor in sorted(safetensors.torch.load_file(path).items()):
+        digest.update(name.encode() + b"\0" + tensor.contiguous().numpy().tobytes())
     return digest.hexdigest()
 
 

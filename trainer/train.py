@@ -32,7 +32,7 @@ from tqdm import tqdm
 from polyexport.errors import TrainingError
 from polyexport.files import check_writable
 from trainer.charts import sample_grid
-from trainer.checkpoint import Checkpoint, load_checkpoint, save_checkpoint, weights_sha256
+from trainer.checkpoint import Checkpoint, save_checkpoint, weights_sha256
 from trainer.dataset import (
     Batch,
     BatchStream,
@@ -623,7 +623,7 @@ def train(
             minutes=training.seconds / 60,
             validation_psnr_db=training.progress.best_psnr_db,
             best_step=training.progress.best_step,
-            weights_sha256=weights_sha256(load_checkpoint(config.output).model),
+            weights_sha256=weights_sha256(config.output),
             stopped_early=stopped_early,
             speaks=fabric.is_global_zero,
         )

@@ -41,7 +41,7 @@ def test_one_seed_one_result(tmp_path: Path) -> None:
 
     assert written[0] == written[1]
     assert written[0] != written[2]
-    assert other.weights_sha256 == weights_sha256(load_checkpoint(tmp_path / "c").model)
+    assert other.weights_sha256 == weights_sha256(tmp_path / "c")
     assert (other.steps, other.images) == (12, 96)
 
 
