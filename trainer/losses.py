@@ -1,4 +1,4 @@
-"""The training loss: L1 + 0.5 L2 + 0.1 perceptual.
+"""The training loss: L1 + 0.5 L2 + 0.1 perceptual, and for the last stage of a training the PSNR itself.
 
 The perceptual term usually compares the features of a downloaded, pretrained classifier. Ours needs no download: a
 fixed bank of derivative filters on a three-level pyramid, the first stage that such classifiers learn anyway. What it
@@ -15,6 +15,10 @@ from torch import Tensor, nn
 __all__ = ["ColoringLoss", "EdgePyramidLoss", "LossConfig"]
 
 
+_EXACT = 1e-6
+"""Mean squared error in [-1, 1] below which an image gains little by getting better: 66 dB."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LossConfig:
     """Weights of the three terms."""
@@ -22,9 +26,14 @@ class LossConfig:
     l1: float = 1.0
     l2: float = 0.5
     perceptual: float = 0.1
+    psnr: float = 0.0
+    """Of the mean logarithm of each image's squared error, its negative PSNR (as Chen et al., 2021, arXiv:2105.06086,
+    train restoration networks). An image that is nearly exact counts as much as one that is hopeless, which in the
+    other terms outweighs it a thousand times: for the last stage, when shapes are right and edges are to be exact."""
 
     def __post_init__(self) -> None:
-        if min(self.l1, self.l2, self.perceptual) < 0 or self.l1 + self.l2 + self.perceptual <= 0:
+        weights = (self.l1, self.l2, self.perceptual, self.psnr)
+        if min(weights) < 0 or sum(weights) <= 0:
             raise ValueError(f"loss weights must be >= 0 and not all 0, got {self}")
 
 
@@ -72,6 +81,9 @@ class ColoringLoss(nn.Module):
             terms["l2"] = F.mse_loss(prediction, target)
         if self.config.perceptual:
             terms["perceptual"] = self.perceptual(prediction, target)
+        if self.config.psnr:
+            squared = (prediction - target).square().mean(dim=(1, 2, 3))
+            terms["psnr"] = 10 * torch.log10(squared + _EXACT).mean()
         return terms
 
     def total(self, terms: dict[str, Tensor]) -> Tensor:

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 
@@ -26,6 +28,20 @@ def test_a_shifted_edge_costs_more_than_the_same_error_spread_out() -> None:
     spread = target + (shifted - target).abs().mean()
     perceptual = EdgePyramidLoss()
     assert perceptual(shifted, target) > 5 * perceptual(spread, target)
+
+
+def test_the_psnr_term_is_psnr_and_asks_every_image_for_its_next_decibel() -> None:
+    target = torch.zeros(2, 3, 16, 16)
+    prediction = torch.stack([torch.full((3, 16, 16), 0.2), torch.full((3, 16, 16), 0.02)]).requires_grad_()
+    term = ColoringLoss(LossConfig(psnr=1)).terms(prediction, target)["psnr"]
+    term.backward()
+
+    # A range of 2 has a peak of 10 log10(4) dB.
+    psnr = 10 * torch.log10(4 / prediction.detach().square().mean(dim=(1, 2, 3)))
+    assert term.item() == pytest.approx(10 * math.log10(4) - psnr.mean().item(), abs=0.02)
+    assert prediction.grad is not None
+    large, small = prediction.grad.flatten(1).norm(dim=1)
+    assert small == pytest.approx(10 * large, rel=0.01)  # a tenth of the error, ten times the slope
 
 
 @pytest.mark.parametrize("values", [{"l1": -1.0}, {"l1": 0.0, "l2": 0.0, "perceptual": 0.0}])
