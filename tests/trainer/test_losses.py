@@ -40,7 +40,7 @@ def test_the_psnr_term_is_psnr_and_asks_every_image_for_its_next_decibel() -> No
     psnr = 10 * torch.log10(4 / prediction.detach().square().mean(dim=(1, 2, 3)))
     assert term.item() == pytest.approx(10 * math.log10(4) - psnr.mean().item(), abs=0.02)
     assert prediction.grad is not None
-    large, small = prediction.grad.flatten(1).norm(dim=1)
+    large, small = prediction.grad.flatten(1).norm(dim=1).tolist()
     assert small == pytest.approx(10 * large, rel=0.01)  # a tenth of the error, ten times the slope
 
 
