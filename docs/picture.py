@@ -1,5 +1,6 @@
 """Draws docs/demo.png, the README's picture, with the shipped model: python docs/picture.py"""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,13 +10,14 @@ import polyexport
 from trainer.polygons import DrawingConfig, draw
 
 SIZE, GAP, ZOOM = 128, 6, 1
+PLAIN = DrawingConfig(antialiased=1, gapped=0, noisy=0, jpeg=0, tinted=0, multiple=0)
 COLUMNS: list[tuple[str, DrawingConfig, int]] = [
-    ("star", DrawingConfig(antialiased=0, gapped=0, noisy=0, tinted=0), 4),
-    ("hexagon", DrawingConfig(antialiased=1, gapped=1, noisy=0, tinted=0), 3),
-    ("blob", DrawingConfig(antialiased=1, gapped=0, noisy=1, tinted=1), 5),
-    ("concave", DrawingConfig(antialiased=1, gapped=0, noisy=0, tinted=0), 8),
-    ("square", DrawingConfig(antialiased=0, gapped=1, noisy=0, tinted=0), 11),
-    ("triangle", DrawingConfig(antialiased=1, gapped=1, noisy=0, tinted=0), 2),
+    ("star", replace(PLAIN, antialiased=0), 4),
+    ("hexagon", replace(PLAIN, gapped=1), 3),
+    ("blob", replace(PLAIN, noisy=1, tinted=1), 5),
+    ("slotted", PLAIN, 8),
+    ("square", replace(PLAIN, antialiased=0, gapped=1), 11),
+    ("triangle", replace(PLAIN, multiple=1), 2),
 ]
 COLORS = ["tomato", "#1e90ff", "hsl(140, 60%, 40%)"]
 

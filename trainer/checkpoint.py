@@ -44,8 +44,11 @@ class Checkpoint:
     """Of the file it was loaded from; empty for one that was never written."""
 
 
-def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
+def save_checkpoint(checkpoint: Checkpoint, path: Path, *, half: bool = False) -> None:
     """Write a checkpoint: whole or not at all.
+
+    Args:
+        half: write kernels and matrices in float16, for half the size; reading gives float32 again.
 
     Raises:
         OutputError: the file cannot be written; a file that stood there before is untouched.
@@ -56,7 +59,11 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
         "training_size": checkpoint.training_size,
         "training": checkpoint.training,
     }
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.model.state_dict().items()}
+    weights = {
+        # Biases and statistics are few, and variances may be smaller than float16 holds.
+        name: (tensor.half() if half and tensor.ndim >= 2 else tensor).detach().cpu().contiguous()
+        for name, tensor in checkpoint.model.state_dict().items()
+    }
     data = safetensors.torch.save(weights, metadata={_METADATA_KEY: json.dumps(header, sort_keys=True)})
     write_atomic(path, data)
 
@@ -124,6 +131,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
 
     with torch.device("meta"):  # shapes alone, so a header that declares a giant costs nothing
         model = ConditionalUNet(config)
+    weights = {name: w.float() if w.dtype == torch.float16 and w.ndim >= 2 else w for name, w in weights.items()}
     expected = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in model.state_dict().items()}
     found = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in weights.items()}
     wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))

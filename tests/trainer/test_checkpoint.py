@@ -9,7 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from polyexport.errors import CheckpointError, OutputError
-from trainer.checkpoint import load_checkpoint, save_checkpoint
+from trainer.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
+from trainer.model import ConditionalUNet, ModelConfig
 
 
 def rewritten(path: Path, out: Path, **changes: object) -> Path:
@@ -36,6 +37,21 @@ def test_what_is_saved_is_loaded(tiny_checkpoint: Path, tmp_path: Path) -> None:
     image, color = torch.rand(1, 3, 16, 16), torch.rand(1, 3)
     with torch.inference_mode():
         assert torch.equal(first.model(image, color), again.model(image, color))
+
+
+def test_half_a_checkpoint_in_size_is_nearly_the_whole_of_it(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = ConditionalUNet(ModelConfig(channels=(16, 32), embedding_dim=16)).eval()
+    for half in (False, True):
+        save_checkpoint(Checkpoint(model=model, training_size=32), tmp_path / f"{half}.safetensors", half=half)
+    sizes = [(tmp_path / f"{half}.safetensors").stat().st_size for half in (False, True)]
+    loaded = load_checkpoint(tmp_path / "True.safetensors").model
+
+    assert sizes[1] < 0.55 * sizes[0]
+    for name, tensor in model.state_dict().items():
+        again = loaded.state_dict()[name]
+        assert again.dtype == tensor.dtype
+        assert torch.allclose(again, tensor, rtol=2**-10, atol=1e-7)
 
 
 @pytest.mark.parametrize("kept", [0, 4, 8, 100, 0.5, 0.999])
