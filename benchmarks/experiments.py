@@ -222,7 +222,8 @@ def main() -> None:
         print(json.dumps(run(arguments.experiment, arguments.steps)))
         return
     if arguments.experiment == "costs":
-        print(json.dumps({"environment": asdict(environment()), "costs": costs()}, indent=1))
+        report = json.dumps({"environment": asdict(environment()), "costs": costs()}, indent=1)
+        arguments.output.write_text(report + "\n") if arguments.output else print(report)
         return
     names = [name for name in EXPERIMENTS if arguments.experiment == "all" or name.startswith(arguments.experiment)]
     results = []
