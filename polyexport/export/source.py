@@ -12,7 +12,7 @@ from torch import nn
 
 from polyexport.contract import Conditioning
 from trainer.checkpoint import load_checkpoint
-from trainer.polygons import draw
+from trainer.polygons import DrawingConfig, draw
 
 __all__ = ["Source", "drawings", "load_source"]
 
@@ -53,5 +53,11 @@ def load_source(checkpoint: Path) -> Source:
 
 
 def drawings(count: int, size: int) -> list[NDArray[np.uint8]]:
-    """Generated outline drawings for checks: uint8 [size, size, 3] each, the same ones every time."""
-    return [draw(np.random.default_rng([_DRAWINGS_SEED, size, i]), size).image for i in range(count)]
+    """Generated outline drawings for checks: uint8 [size, size, 3] each, the same ones every time.
+
+    Every other one is noisy: without noise a drawing is grey, and two exchanged channels would go unseen.
+    """
+    configs = [DrawingConfig(noisy=1 - i % 2) for i in range(count)]
+    return [
+        draw(np.random.default_rng([_DRAWINGS_SEED, size, i]), size, config).image for i, config in enumerate(configs)
+    ]

@@ -62,8 +62,9 @@ def test_gaps_remove_ink_and_change_nothing_else() -> None:
         rng = np.random.default_rng
         whole = draw(rng(seed), 96, thin, shape="hexagon", color=(0, 0, 0))
         gapped = draw(rng(seed), 96, replace(thin, gapped=1), shape="hexagon", color=(0, 0, 0))
-        # The ends of a gap are drawn anew, so a pixel beside the old stroke may be inked.
-        assert np.mean(gapped.colored != whole.colored) < 0.001
+        # The ends of a gap, six at most, are drawn anew: beside the old stroke, six pixels wide at most, a corner of each
+        # may stick out.
+        assert (gapped.colored != whole.colored).any(axis=-1).sum() <= 6 * 6
         assert np.mean(gapped.image < whole.image) < 0.005
         assert gapped.image.sum() > whole.image.sum()
 
