@@ -62,8 +62,8 @@ def test_gaps_remove_ink_and_change_nothing_else() -> None:
         rng = np.random.default_rng
         whole = draw(rng(seed), 96, thin, shape="hexagon", color=(0, 0, 0))
         gapped = draw(rng(seed), 96, replace(thin, gapped=1), shape="hexagon", color=(0, 0, 0))
-        # The ends of a gap, six at most, are drawn anew: beside the old stroke, six pixels wide at most, a corner of each
-        # may stick out.
+        # The ends of a gap, six at most, are drawn anew; a corner of each may stick out beside the old stroke, which is
+        # six pixels wide at most.
         assert (gapped.colored != whole.colored).any(axis=-1).sum() <= 6 * 6
         assert np.mean(gapped.image < whole.image) < 0.005
         assert gapped.image.sum() > whole.image.sum()
