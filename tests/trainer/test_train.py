@@ -131,8 +131,8 @@ def test_a_resumed_training_ends_where_it_would_have_ended(tmp_path: Path, sched
 
     assert lines[0] == "resumed at step 20"
     assert (tmp_path / "whole").read_bytes() == (tmp_path / "broken").read_bytes()
-    for name in ("last.safetensors",):
-        assert (tmp_path / "whole.run" / name).read_bytes() == (tmp_path / "broken.run" / name).read_bytes()
+    latest = [(tmp_path / f"{name}.run" / "last.safetensors").read_bytes() for name in ("whole", "broken")]
+    assert latest[0] == latest[1]
     assert resumed.weights_sha256 == whole.weights_sha256
     assert resumed.images == whole.images
 
