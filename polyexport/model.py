@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import itertools
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Literal
@@ -10,15 +11,17 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
-from polyexport.color import Color, color_of
-from polyexport.contract import COLOR_INPUT, COLORED, IMAGE_INPUT, METADATA_KEY, Contract
-from polyexport.errors import ColorError, ContractError, UsageError, reason_of
+from polyexport.color import color_of
+from polyexport.conditioning import ColorLike, ColorRow, Conditioner
+from polyexport.contract import COLORED, IMAGE_INPUT, METADATA_KEY, Contract
+from polyexport.errors import ContractError, UsageError, reason_of
 from polyexport.files import read_limited
 from polyexport.framing import Framed, Framing
 from polyexport.image import Pixels, decode, read_image, to_pixels
+from polyexport.modelfile import graph_sha256
 from polyexport.session import ProviderName, Session, SessionOptions, TensorType, open_session
 
-__all__ = ["DEFAULT_MODEL", "Model", "default_model_path", "load_model"]
+__all__ = ["DEFAULT_MODEL", "Model", "default_model_path", "load_model", "read_model"]
 
 DEFAULT_MODEL = "small.onnx"
 MAX_MODEL_BYTES = 2**31 - 1  # protobuf's own limit
@@ -27,7 +30,6 @@ GOLDEN_TOLERANCE = 0.5
 """Mean absolute difference, in levels, up to which a golden sample counts as repeated."""
 
 Size = Literal["fit", "native"] | int
-ColorLike = Color | str | tuple[int, int, int]
 ImageLike = str | Path | Image.Image | NDArray[np.uint8]
 
 _REMEDY = "give a model that `polyexport export` wrote"
@@ -56,14 +58,20 @@ def load_model(
         ProviderError: the named provider cannot be used.
     """
     file = Path(path) if path is not None else default_model_path()
+    options = SessionOptions(provider=provider, threads=threads, device_id=device_id)
+    return Model.from_bytes(read_model(file), options, name=str(file))
+
+
+def read_model(file: Path) -> bytes:
+    """The bytes of a model file.
+
+    Raises:
+        ContractError: missing, no regular file, or too large.
+    """
     try:
-        data = read_limited(file, MAX_MODEL_BYTES)
+        return read_limited(file, MAX_MODEL_BYTES)
     except OSError as error:
         raise ContractError(f"model {file} cannot be read ({error.strerror})", remedy=_REMEDY) from error
-    try:
-        return Model.from_bytes(data, SessionOptions(provider=provider, threads=threads, device_id=device_id))
-    except ContractError as error:
-        raise ContractError(f"model {file} is refused: {error.message}", remedy=error.remedy) from error
 
 
 class Model:
@@ -74,42 +82,74 @@ class Model:
         self.session = session
         self.sha256 = sha256
         """Of the model file's bytes."""
+        self.conditioner = Conditioner(contract)
+        """Colours -> rows of the second input."""
         self._check_graph()
-        self._check_golden()
+        self.golden_difference = self._check_golden()
+        """Mean absolute difference, in levels, of the golden sample as this session repeats it."""
 
     @classmethod
-    def from_bytes(cls, data: bytes, options: SessionOptions | None = None) -> "Model":
+    def from_bytes(cls, data: bytes, options: SessionOptions | None = None, *, name: str = "") -> "Model":
         """Load a model from the bytes of its file.
 
+        Args:
+            data: the file.
+            options: where it runs.
+            name: of the file, for messages.
+
         Raises:
-            ContractError: damaged, without a contract, or not what its contract says: inputs and outputs are compared,
-                and the golden sample is repeated.
+            ContractError: damaged, without a contract, or not what its contract says: the hash of the graph, the inputs
+                and the outputs are compared, and the golden sample is repeated.
             ProviderError: the named provider cannot be used.
         """
-        session = open_session(data, options or SessionOptions())
+        try:
+            return cls._load(data, options or SessionOptions())
+        except UnicodeDecodeError as error:  # ONNX Runtime hands out names and metadata as they are
+            called = f"model {name}" if name else "the model"
+            raise ContractError(f"{called} is refused: it holds text that is not UTF-8", remedy=_REMEDY) from error
+        except ContractError as error:
+            if not name:
+                raise
+            raise ContractError(f"model {name} is refused: {error.message}", remedy=error.remedy) from error
+
+    @classmethod
+    def _load(cls, data: bytes, options: SessionOptions) -> "Model":
+        found = graph_sha256(data)  # first: what is not whole is not worth a session
+        session = open_session(data, options)
         text = session.metadata.get(METADATA_KEY)
         if text is None:
             raise ContractError(f"its metadata has no {METADATA_KEY}", remedy=_REMEDY)
-        return cls(Contract.from_json(text), session, sha256=hashlib.sha256(data).hexdigest())
+        contract = Contract.from_json(text)
+        if found != contract.graph_sha256:
+            raise ContractError(
+                f"its graph was changed: it has SHA-256 {found[:12]}..., the contract {contract.graph_sha256[:12]}...",
+                remedy="fetch or export it again",
+            )
+        return cls(contract, session, sha256=hashlib.sha256(data).hexdigest())
 
     def _check_graph(self) -> None:
-        rgb = self.contract.conditioning == "rgb"
-        pixels = TensorType("tensor(uint8)", (None, None, None, 3))
-        color = TensorType("tensor(uint8)", (None, 3)) if rgb else TensorType("tensor(int64)", (None,))
+        side = self.contract.training_size if self.contract.fixed_size else None
+        pixels = TensorType("tensor(uint8)", (None, side, side, 3))
+        colored = TensorType("tensor(uint8)", (None, None, side, side, 3)) if self.contract.many_colors else pixels
         for kind, found, expected in (
-            ("inputs", self.session.inputs, {IMAGE_INPUT: pixels, COLOR_INPUT: color}),
-            ("outputs", self.session.outputs, {COLORED: pixels}),
+            ("inputs", self.session.inputs, {IMAGE_INPUT: pixels, self.conditioner.name: self.conditioner.tensor_type}),
+            ("outputs", self.session.outputs, {COLORED: colored}),
         ):
             if found != expected:
                 raise ContractError(f"its {kind} are {_signature(found)}, not {_signature(expected)}", remedy=_REMEDY)
 
-    def _check_golden(self) -> None:
-        """Repeat the golden sample: weights that were damaged or replaced do not get past it."""
+    def _check_golden(self) -> float:
+        """Repeat the golden sample: a provider that computes something else does not get past it."""
         golden = self.contract.golden
         try:
             image, colored = (decode(base64.b64decode(png)).pixels for png in (golden.image_png, golden.colored_png))
-            dtype = np.uint8 if isinstance(golden.color, tuple) else np.int64
-            found = self.run(image[None], np.array([golden.color], dtype=dtype))[0]
+            if isinstance(golden.color, str):
+                row: ColorRow = np.frombuffer(base64.b64decode(golden.color), dtype="<f4").astype(np.float32)
+            else:
+                row = self.conditioner.encode(golden.color)
+            found = self.run_rows([image], [row])[0]
+            if found.shape != colored.shape:
+                raise ValueError(f"it is {list(found.shape)}, and {list(colored.shape)} in the contract")  # noqa: TRY301
             # Another processor or provider rounds a few values the other way; a wrong weight shifts them all.
             difference = float(np.mean(np.abs(found.astype(np.int16) - colored)))
         except Exception as error:
@@ -118,6 +158,7 @@ class Model:
             raise ContractError(
                 f"its golden sample comes out {difference:.2f} levels off, more than {GOLDEN_TOLERANCE}", remedy=_REMEDY
             )
+        return difference
 
     def framing(self, size: Size = "fit") -> Framing:
         """How images meet this model: ``fit`` to its training size, ``native``, or fit to a size in pixels.
@@ -127,38 +168,31 @@ class Model:
         """
         if not isinstance(size, int) and size not in ("fit", "native"):
             raise UsageError(f"unknown size {size!r}", remedy="give fit, native or a number of pixels")
+        known = self.contract.training_size
+        if self.contract.fixed_size and size not in ("fit", known):
+            raise UsageError(f"the network takes {known}x{known} pixels alone", remedy="give --size fit")
         mode: Literal["fit", "native"] = "native" if size == "native" else "fit"
         pixels = size if isinstance(size, int) else self.contract.training_size
         return Framing(mode=mode, size=pixels, multiple=self.contract.size_multiple)
 
-    def color_value(self, color: ColorLike) -> NDArray[np.uint8] | NDArray[np.int64]:
-        """One row of the ``color`` input: uint8 [3] for ``rgb``, an int64 scalar for ``vocabulary``.
+    def color_value(self, color: ColorLike) -> ColorRow:
+        """One row of the second input: uint8 [3] for ``rgb``, an int64 scalar for ``vocabulary``, or float32 [dim].
 
         Raises:
-            ColorError: no colour, or one outside the model's vocabulary.
+            ColorError: no colour, or one that the model does not know.
         """
-        parsed = color_of(color)
-        if self.contract.conditioning == "rgb":
-            return np.array(parsed.rgb, dtype=np.uint8)
-        names = [name for name, _ in self.contract.palette]
-        values = [rgb for _, rgb in self.contract.palette]
-        if parsed.name in names:
-            return np.array(names.index(parsed.name), dtype=np.int64)
-        if parsed.rgb in values:
-            return np.array(values.index(parsed.rgb), dtype=np.int64)
-        distance = np.abs(np.array(values) - np.array(parsed.rgb)).sum(axis=1)
-        nearest = ", ".join(names[i] for i in np.argsort(distance, kind="stable")[:3])
-        raise ColorError(f"color {parsed} is not one of this model's {len(names)}", remedy=f"the nearest are {nearest}")
+        return self.conditioner.row(color)
 
     def run(self, image: ArrayLike, color: ArrayLike) -> NDArray[np.uint8]:
         """Run the graph once, on inputs exactly as the contract has them.
 
         Args:
             image: uint8 [N, H, W, 3], RGB; H and W multiples of ``contract.size_multiple``.
-            color: uint8 [N, 3] (``rgb``) or int64 [N] (``vocabulary``).
+            color: uint8 [N, 3] (``rgb``), int64 [N] (``vocabulary``) or float32 [N, dim] (embeddings); with
+                ``many_colors`` there is an axis more, [N, K, ...].
 
         Returns:
-            uint8 [N, H, W, 3], RGB.
+            uint8 [N, H, W, 3], RGB; [N, K, H, W, 3] with ``many_colors``.
 
         Raises:
             UsageError: inputs of another dtype or shape, or a size the network cannot take.
@@ -167,28 +201,56 @@ class Model:
         image, color = np.asarray(image), np.asarray(color)
         if image.dtype != np.uint8 or image.ndim != 4 or image.shape[3] != 3 or 0 in image.shape:
             raise UsageError(f"image is {image.dtype} {list(image.shape)}", remedy="give uint8 [N, H, W, 3]")
-        multiple = self.contract.size_multiple
+        size, multiple = self.contract.training_size, self.contract.size_multiple
+        if self.contract.fixed_size and image.shape[1:3] != (size, size):
+            raise UsageError(
+                f"the network cannot take {image.shape[2]}x{image.shape[1]} pixels",
+                remedy=f"give {size}x{size}, the only size that it knows, or use Model.colorize",
+            )
         if image.shape[1] % multiple or image.shape[2] % multiple:
             raise UsageError(
                 f"the network cannot take {image.shape[2]}x{image.shape[1]} pixels",
                 remedy=f"pad to multiples of {multiple}, or use Model.colorize",
             )
-        rgb = self.contract.conditioning == "rgb"
-        expected = (np.dtype(np.uint8), (len(image), 3)) if rgb else (np.dtype(np.int64), (len(image),))
-        if (color.dtype, color.shape) != expected:
+        many = color.shape[1:2] if self.contract.many_colors else ()
+        expected = (len(image), *many, *self.conditioner.row_shape)
+        if (color.dtype, color.shape) != (self.conditioner.dtype, expected) or 0 in color.shape:
+            wanted = [len(image), *(["colors"] if self.contract.many_colors else []), *self.conditioner.row_shape]
             raise UsageError(
-                f"color is {color.dtype} {list(color.shape)}", remedy=f"give {expected[0]} {list(expected[1])}"
+                f"color is {color.dtype} {list(color.shape)}",
+                remedy=f"give {self.conditioner.dtype} [{', '.join(map(str, wanted))}]",
             )
-        colored = self.session.run(COLORED, {IMAGE_INPUT: image, COLOR_INPUT: color})
-        if colored.shape != image.shape:
+        colored = self.session.run(COLORED, {IMAGE_INPUT: image, self.conditioner.name: color})
+        if colored.shape != (len(image), *many, *image.shape[1:]):
             raise ContractError(f"the graph made {list(colored.shape)} of {list(image.shape)}", remedy=_REMEDY)
         return colored
 
-    def run_canvases(self, framed: Sequence[Framed], colors: Sequence[ColorLike]) -> NDArray[np.uint8]:
-        """One batch: ``framed[i]``, all on canvases of one shape, in ``colors[i]`` -> uint8 [N, H, W, 3] canvases."""
-        return self.run(
-            np.stack([one.canvas for one in framed]), np.stack([self.color_value(color) for color in colors])
-        )
+    def run_rows(self, canvases: Sequence[Pixels], rows: Sequence[ColorRow]) -> Sequence[Pixels]:
+        """Pairs of a canvas and a row of the second input -> one canvas for each, in order.
+
+        Canvases are of one shape. With ``many_colors``, pairs that follow each other with the same canvas object share
+        what does not depend on the colour.
+        """
+        if not self.contract.many_colors:
+            return list(self.run(np.stack(canvases), np.stack(rows)))
+        groups: list[tuple[Pixels, list[ColorRow]]] = []
+        for canvas, row in zip(canvases, rows, strict=True):
+            if not groups or groups[-1][0] is not canvas:
+                groups.append((canvas, []))
+            groups[-1][1].append(row)
+        results: list[Pixels] = []
+        for count, alike in itertools.groupby(groups, key=lambda group: len(group[1])):
+            batch = list(alike)
+            colors = np.stack([row for _, own in batch for row in own])
+            colored = self.run(
+                np.stack([canvas for canvas, _ in batch]), colors.reshape(len(batch), count, *colors.shape[1:])
+            )
+            results.extend(colored.reshape(-1, *colored.shape[2:]))
+        return results
+
+    def run_canvases(self, framed: Sequence[Framed], colors: Sequence[ColorLike]) -> Sequence[Pixels]:
+        """One batch: ``framed[i]``, all on canvases of one shape, in ``colors[i]`` -> uint8 [H, W, 3] canvases."""
+        return self.run_rows([one.canvas for one in framed], [self.color_value(color) for color in colors])
 
     def colorize(
         self, images: Iterable[ImageLike], colors: Iterable[ColorLike], *, size: Size = "fit"

@@ -51,10 +51,11 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_model_path(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from polyexport.export.package import export_checkpoint
+    from polyexport.export.package import export_source
+    from polyexport.export.source import load_source
 
     path = tmp_path_factory.mktemp("model") / "tiny.onnx"
-    export_checkpoint(tiny_checkpoint, path)
+    export_source(load_source(tiny_checkpoint), path)
     return path
 
 
@@ -64,17 +65,28 @@ def tiny_model(tiny_model_path: Path) -> Model:
 
 
 @pytest.fixture(scope="session")
-def vocabulary_model(tmp_path_factory: pytest.TempPathFactory) -> Model:
-    from polyexport.export.package import export_checkpoint
+def vocabulary_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A two-level network with random weights that knows three colours."""
+    import torch
+
     from trainer.checkpoint import Checkpoint, save_checkpoint
     from trainer.model import ConditionalUNet, ModelConfig
 
+    torch.manual_seed(4)
     palette = (("red", (255, 0, 0)), ("lime", (0, 255, 0)), ("blue", (0, 0, 255)))
     model = ConditionalUNet(ModelConfig(channels=(4, 6), embedding_dim=3, conditioning="vocabulary", palette=palette))
-    folder = tmp_path_factory.mktemp("vocabulary")
-    save_checkpoint(Checkpoint(model=model.eval(), training_size=16), folder / "v.safetensors")
-    export_checkpoint(folder / "v.safetensors", folder / "v.onnx")
-    return load_model(folder / "v.onnx", provider="cpu")
+    path = tmp_path_factory.mktemp("vocabulary") / "v.safetensors"
+    save_checkpoint(Checkpoint(model=model.eval(), training_size=16), path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def vocabulary_model(vocabulary_checkpoint: Path) -> Model:
+    from polyexport.export.package import export_source
+    from polyexport.export.source import load_source
+
+    export_source(load_source(vocabulary_checkpoint), vocabulary_checkpoint.with_suffix(".onnx"))
+    return load_model(vocabulary_checkpoint.with_suffix(".onnx"), provider="cpu")
 
 
 @pytest.fixture

@@ -12,7 +12,10 @@ from polyexport.cli.doctor import doctor
 from polyexport.cli.evaluate import evaluate
 from polyexport.cli.export import export
 from polyexport.cli.infer import infer
+from polyexport.cli.inspect import inspect
+from polyexport.cli.package import package
 from polyexport.cli.train import train
+from polyexport.cli.verify import verify
 
 __all__ = ["app"]
 
@@ -25,7 +28,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (train, dataset, export, infer, evaluate, bench, doctor):
+for command in (train, dataset, export, verify, inspect, package, infer, evaluate, bench, doctor):
     app.command()(command)
 
 

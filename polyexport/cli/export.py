@@ -1,51 +1,178 @@
-"""polyexport export: a checkpoint -> a proven model file."""
+"""polyexport export: a network -> a proven model file."""
 
 from dataclasses import asdict
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import typer
 
 from polyexport.cli.console import console
 from polyexport.cli.options import JsonFlag, Quiet, Verbose
-from polyexport.errors import ImageError, UsageError
-
-if TYPE_CHECKING:
-    from polyexport.image import Pixels
+from polyexport.cli.sources import is_network, load, read_images
+from polyexport.errors import UsageError
 
 __all__ = ["export"]
 
+_NETWORK = "A network of your own"
+
+
+class Precision(StrEnum):
+    """Values of --precision."""
+
+    FP32 = "fp32"
+    FP16 = "fp16"
+    INT8 = "int8"
+
+
+class ColorInput(StrEnum):
+    """Values of --color-input."""
+
+    COLOR = "color"
+    EMBEDDING = "embedding"
+
+
+class Conditioning(StrEnum):
+    """Values of --conditioning."""
+
+    RGB = "rgb"
+    VOCABULARY = "vocabulary"
+    EMBEDDING = "embedding"
+
 
 def export(
-    checkpoint: Annotated[Path, typer.Argument(help="What `polyexport train` wrote.")],
+    source: Annotated[
+        str,
+        typer.Argument(
+            help="What `polyexport train` wrote; or a network of your own, as package.module:Class with --weights and "
+            "the options about it, or as a .toml file that gives them. Importing the module runs its code.",
+        ),
+    ],
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", help="Model file.", show_default="CHECKPOINT with .onnx", metavar="FILE"),
+        typer.Option("-o", "--output", help="Model file.", show_default="SOURCE with .onnx", metavar="FILE"),
     ] = None,
+    precision: Annotated[
+        Precision, typer.Option(help="fp16 is for GPUs, int8 for CPUs; each must keep the images and be faster.")
+    ] = Precision.FP32,
+    color_input: Annotated[
+        ColorInput, typer.Option(help="Second input: a color, or its embedding, whose table goes into the metadata.")
+    ] = ColorInput.COLOR,
+    palette: Annotated[
+        bool, typer.Option("--palette", help="Several colors per image and run: color [N, K, 3] -> [N, K, H, W, 3].")
+    ] = False,
+    min_speedup: Annotated[
+        float, typer.Option(min=0, help="Least speed of fp16 on CUDA or int8 on a CPU, in units of fp32's.")
+    ] = 1.0,
     images: Annotated[
         Path | None,
-        typer.Option(help="Folder of images for the parity check.", show_default="generated drawings", metavar="DIR"),
+        typer.Option(help="Folder of images for the proof.", show_default="generated drawings", metavar="DIR"),
     ] = None,
     quality_data: Annotated[
         Path | None, typer.Option(help="Data set whose scores go into the model's metadata.", metavar="DIR")
+    ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(help="State dict, .safetensors or .pth.", rich_help_panel=_NETWORK, metavar="FILE"),
+    ] = None,
+    argument: Annotated[
+        list[str] | None,
+        typer.Option(help="Of the constructor; repeat it.", rich_help_panel=_NETWORK, metavar="NAME=VALUE"),
+    ] = None,
+    value_range: Annotated[
+        str | None,
+        typer.Option(help="What 0 and 255 are.", rich_help_panel=_NETWORK, metavar="LOW..HIGH", show_default="-1..1"),
+    ] = None,
+    output_range: Annotated[
+        str | None,
+        typer.Option(
+            help="The same for the output.", rich_help_panel=_NETWORK, metavar="LOW..HIGH", show_default="value range"
+        ),
+    ] = None,
+    conditioning: Annotated[
+        Conditioning | None, typer.Option(help="What forward(image, ...) takes.", rich_help_panel=_NETWORK)
+    ] = None,
+    color: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--color",
+            help="Of a vocabulary, in index order; repeat it. Names that stand beside the weights are found.",
+            rich_help_panel=_NETWORK,
+            metavar="NAME[=VALUE]",
+        ),
+    ] = None,
+    embedding: Annotated[
+        str | None,
+        typer.Option(
+            help="Submodule that embeds the color, for --color-input embedding.",
+            rich_help_panel=_NETWORK,
+            metavar="NAME",
+        ),
+    ] = None,
+    embedding_dim: Annotated[
+        int | None, typer.Option(min=1, help="For embedding conditioning.", rich_help_panel=_NETWORK)
+    ] = None,
+    embedding_table: Annotated[
+        str | None,
+        typer.Option(help="Its [colors, D] tensor in the weights.", rich_help_panel=_NETWORK, metavar="KEY"),
+    ] = None,
+    size: Annotated[
+        int | None,
+        typer.Option(min=1, help="Training size, pixels.", rich_help_panel=_NETWORK, show_default="128"),
+    ] = None,
+    size_multiple: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="It takes any multiple of this.",
+            rich_help_panel=_NETWORK,
+            show_default="the training size alone",
+        ),
     ] = None,
     json_report: JsonFlag = False,
     verbose: Verbose = False,
     quiet: Quiet = False,
 ) -> None:
-    """Export a checkpoint to ONNX, and prove the file equal to the PyTorch model before it gets its name."""
+    """Export a network to ONNX, and prove the file equal to the PyTorch model before it gets its name."""
     console.set(verbose=verbose, quiet=quiet)
 
-    from polyexport.export.package import export_checkpoint
-    from polyexport.pipeline.plan import find_images
+    given: dict[str, Any] = {
+        "weights": weights,
+        "conditioning": conditioning.value if conditioning else None,
+        "embedding": embedding,
+        "embedding_dim": embedding_dim,
+        "embedding_table": embedding_table,
+        "size": size,
+        "size_multiple": size_multiple,
+    }
+    if argument or color or value_range is not None or output_range is not None:
+        from polyexport.export.spec import parse_argument, parse_colors, parse_range
 
-    target = output or checkpoint.with_suffix(".onnx")
-    if target.exists() and checkpoint.exists() and target.samefile(checkpoint):
-        raise UsageError(f"the output {target} is the checkpoint", remedy="name another file with -o")
-    result = export_checkpoint(
-        checkpoint,
+        given |= {
+            "arguments": dict(map(parse_argument, argument)) if argument else None,
+            "colors": parse_colors(color) if color else None,
+            "value_range": None if value_range is None else parse_range(value_range),
+            "output_range": None if output_range is None else parse_range(output_range),
+        }
+    given = {name: value for name, value in given.items() if value is not None}
+
+    from polyexport.export.package import ExportOptions, export_source
+
+    kinds = [precision.value] * (precision is not Precision.FP32)
+    kinds += ["embedding"] * (color_input is ColorInput.EMBEDDING) + ["palette"] * palette
+    file = weights if is_network(source) and weights is not None else Path(source)
+    target = output or file.with_name("-".join([file.stem, *kinds]) + ".onnx")
+    for taken in (Path(source), *([weights] if weights else [])):
+        if target.exists() and taken.exists() and target.samefile(taken):
+            raise UsageError(f"the output {target} is the source", remedy="name another file with -o")
+    options = ExportOptions(
+        precision=precision.value, color_input=color_input.value, many_colors=palette, min_speedup=min_speedup
+    )
+    result = export_source(
+        load(source, **given),
         target,
-        images=[_read(path) for path in find_images(images)] if images else (),
+        options,
+        images=read_images(images),
         quality_data=quality_data,
         report=console.info,
     )
@@ -53,12 +180,3 @@ def export(
         console.json(asdict(result))
     elif not quiet:
         console.data(f"{result.output}: {result.size_bytes} bytes, SHA-256 {result.sha256}")
-
-
-def _read(path: Path) -> "Pixels":
-    from polyexport.image import read_image
-
-    try:
-        return read_image(path).pixels
-    except ImageError as error:
-        raise UsageError(f"{path}: {error.message}", remedy="give a folder of good images to --images") from error

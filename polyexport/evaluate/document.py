@@ -58,7 +58,7 @@ def facts_of(model: Model, file: Path, size: str) -> ModelFacts:
         size_multiple=contract.size_multiple,
         precision=contract.precision,
         opset=contract.opset,
-        parity_max_abs_diff=contract.parity.max_abs_diff,
+        parity_max_abs_diff=contract.parity.final.max_abs_diff,
         execution_provider=model.session.execution_provider,
         size=size,
         versions={

@@ -1,4 +1,4 @@
-"""Checkpoint -> model file: trace, simplify, prove, describe, and only then write."""
+"""A network -> a model file: trace, simplify, rewrite, prove every stage, describe, and only then write."""
 
 import base64
 import hashlib
@@ -8,25 +8,65 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import onnx
+import onnxruntime as ort
 
 from polyexport import __version__
-from polyexport.contract import COLOR_INPUT, COLORED, IMAGE_INPUT, METADATA_KEY, Contract, GoldenSample, Parity, Quality
+from polyexport.contract import (
+    COLORED,
+    IMAGE_INPUT,
+    METADATA_KEY,
+    ColorInput,
+    Contract,
+    Fidelity,
+    GoldenSample,
+    Parity,
+    Precision,
+    Quality,
+    StageParity,
+)
 from polyexport.dataset import read_pairs
+from polyexport.errors import ParityError
 from polyexport.evaluate.metrics import psnr_db
 from polyexport.evaluate.predict import predict
-from polyexport.export.graph import OPSET, ExportedGraph, export_graph
-from polyexport.export.parity import ParityOptions, check_parity
-from polyexport.export.source import Source, drawings, load_source
+from polyexport.export.fidelity import GATES, ImageGate
+from polyexport.export.graph import OPSET, simplify
+from polyexport.export.half import half_graph
+from polyexport.export.palette import palette_graph
+from polyexport.export.parity import CPU_OPTIONS, Candidate
+from polyexport.export.proof import Proof
+from polyexport.export.source import Source, drawings
+from polyexport.export.speed import Speed, compare_speed
 from polyexport.files import check_writable, write_atomic
 from polyexport.image import Pixels, encode_png
 from polyexport.model import Model
-from polyexport.session import SessionOptions, open_session
+from polyexport.modelfile import graph_sha256
+from polyexport.session import ProviderName, open_session, probe_provider
 
-__all__ = ["ExportResult", "export_checkpoint"]
+__all__ = ["ExportOptions", "ExportResult", "export_source"]
 
-_TOOLS = ("torch", "onnx", "onnxscript", "onnxsim")
+Report = Callable[[str], None]
+
+_TOOLS = ("torch", "onnx", "onnxscript", "onnxsim", "numpy")
 _GOLDEN_SIZE = 64
 _GOLDEN_RGB = (255, 136, 0)
+
+# The provider that a precision is for: there it must pay. ONNX Runtime's CPU provider runs float16 by way of float32,
+# and its CUDA provider does not accelerate int8 convolutions.
+_MEANT_FOR: dict[Precision, ProviderName] = {"fp16": "cuda", "int8": "cpu"}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ExportOptions:
+    """What kind of graph is made."""
+
+    precision: Precision = "fp32"
+    color_input: ColorInput = "color"
+    many_colors: bool = False
+    """One image in several colours per run."""
+
+    min_speedup: float = 1.0
+    """Least speed of a reduced precision in units of the fp32 graph's, where its provider works; 0 to accept any."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,97 +76,192 @@ class ExportResult:
     output: Path
     sha256: str
     size_bytes: int
+    precision: Precision
     nodes_before: int
+    """Before simplification."""
+
     nodes_after: int
     parity: Parity
+    fidelity: tuple[Fidelity, ...]
+    speed: Speed | None
+    """Beside the fp32 graph; None for fp32 itself."""
+
     quality: Quality | None
 
 
-def export_checkpoint(
-    checkpoint: Path,
+def export_source(
+    source: Source,
     output: Path,
+    options: ExportOptions | None = None,
     *,
     images: Sequence[Pixels] = (),
     quality_data: Path | None = None,
-    report: Callable[[str], None] = lambda line: None,
+    report: Report = lambda line: None,
 ) -> ExportResult:
-    """Export a checkpoint. ``output`` gets its name only if the proof holds.
+    """Export a network. ``output`` gets its name only if every proof holds.
 
     Args:
-        checkpoint: what ``polyexport train`` wrote.
+        source: see ``load_source`` and ``load_network``.
         output: the model file.
+        options: what kind of graph.
         images: for the parity check; generated drawings if empty.
         quality_data: a data set whose scores go into the contract.
         report: called with one line of text after each stage.
 
     Raises:
-        CheckpointError: the checkpoint is refused.
         ModelError: the graph cannot be exported.
-        ParityError: the graph differs from the module.
+        ParityError: a stage differs from the module, or a reduced precision costs too much or does not pay.
         DatasetError: ``quality_data`` cannot be read.
         OutputError: the file cannot be written.
     """
-    source = load_source(checkpoint)
+    options = options or ExportOptions()
     check_writable(output.parent)  # before minutes of work, not after
-    graph = export_graph(source)
-    report(f"simplified: {graph.nodes_before} -> {graph.nodes_after} nodes, opset {OPSET}, checked")
-    parity = check_parity(source, graph, ParityOptions(), images=images)
-    report(
-        f"parity: max abs diff {parity.max_abs_diff:.3g}, {parity.uint8_equal:.4%} of 8-bit values equal, "
-        f"largest 8-bit difference {parity.uint8_max_diff} "
-        f"({parity.values} values: {parity.images} images x {parity.colors} colors "
-        f"x batches {_listed(parity.batches)} x sizes {_listed(parity.sizes)})"
-    )
+    proof = Proof.of(source, options.color_input, images=images)
+    stages: list[StageParity] = []
+
+    def prove(candidate: Candidate, precision: Precision = "fp32") -> Candidate:
+        stage = proof.check(candidate, precision)
+        stages.append(stage)
+        report(_stage_line(stage))
+        return candidate
+
+    prove(proof.candidate("raw", proof.traced.model))
+    final = prove(proof.candidate("simplified", simplify(proof.traced.model)))
+    nodes_after = len(final.model.graph.node)
+    if options.many_colors:
+        final = prove(proof.candidate("palette", palette_graph(final.model), many_colors=True))
+    fidelity: tuple[Fidelity, ...] = ()
+    speed: Speed | None = None
+    if options.precision != "fp32":
+        gate = ImageGate(source, final, proof.encode)
+        reduced = replace(final, name=options.precision, model=_reduced(options.precision, final, gate, report))
+        fidelity = gate.fidelity(reduced.model)
+        _judge(GATES[options.precision].faults(fidelity), options.precision, report, fidelity)
+        speed = _speed(final, reduced, gate, options, report)
+        final = prove(reduced, options.precision)
+
+    model = final.model
+    parity = proof.parity(stages)
     contract = Contract(
         conditioning=source.conditioning,
         palette=source.palette,
+        color_input=options.color_input,
+        embedding=proof.embedding,
+        many_colors=options.many_colors,
         size_multiple=source.size_multiple,
         training_size=source.training_size,
+        fixed_size=source.fixed_size,
+        precision=options.precision,
         opset=OPSET,
-        versions={"polyexport": __version__, **{tool: importlib.metadata.version(tool) for tool in _TOOLS}},
+        versions={
+            "polyexport": __version__,
+            "onnxruntime": ort.__version__,
+            **{tool: importlib.metadata.version(tool) for tool in _TOOLS},
+        },
+        network=source.network,
         checkpoint_sha256=source.sha256,
+        graph_sha256=graph_sha256(_packed(model, None)),
         parity=parity,
-        golden=_golden(source, graph),
+        fidelity=fidelity,
+        golden=_golden(proof, final),
     )
     if quality_data is not None:
-        contract = replace(contract, quality=_quality(_packed(graph, contract), quality_data))
-    data = _packed(graph, contract)
-    Model.from_bytes(data, SessionOptions(provider="cpu"))  # what is written is what users can load
+        contract = replace(contract, quality=_quality(_packed(model, contract), quality_data))
+    data = _packed(model, contract)
+    Model.from_bytes(data, CPU_OPTIONS)  # what is written is what users can load
     write_atomic(output, data)
     return ExportResult(
         output=output,
         sha256=hashlib.sha256(data).hexdigest(),
         size_bytes=len(data),
-        nodes_before=graph.nodes_before,
-        nodes_after=graph.nodes_after,
+        precision=options.precision,
+        nodes_before=stages[0].nodes,
+        nodes_after=nodes_after,
         parity=parity,
+        fidelity=fidelity,
+        speed=speed,
         quality=contract.quality,
     )
 
 
-def _packed(graph: ExportedGraph, contract: Contract) -> bytes:
-    model = graph.model
+def _stage_line(stage: StageParity) -> str:
+    return (
+        f"{stage.name}: {stage.nodes} nodes, max abs diff {stage.max_abs_diff:.3g}, PSNR {stage.psnr_db:.1f} dB, "
+        f"{stage.uint8_equal:.4%} of {stage.values} 8-bit values equal, largest difference {stage.uint8_max_diff}"
+    )
+
+
+def _reduced(precision: Precision, fp32: Candidate, gate: ImageGate, report: Report) -> onnx.ModelProto:
+    return half_graph(fp32.model)
+
+
+def _judge(faults: list[str], precision: Precision, report: Report, fidelity: tuple[Fidelity, ...]) -> None:
+    for one in fidelity:
+        report(
+            f"{precision} on {one.data}: {one.psnr_to_fp32_mean_db:.1f} dB to fp32, {one.psnr_mean_db:.2f} dB to the "
+            f"truth where fp32 has {one.fp32_psnr_mean_db:.2f}"
+        )
+    if faults:
+        raise ParityError(
+            f"{precision} costs too much: {', '.join(faults)}",
+            remedy="nothing was written; export with another --precision",
+        )
+
+
+def _speed(fp32: Candidate, reduced: Candidate, gate: ImageGate, options: ExportOptions, report: Report) -> Speed:
+    meant = _MEANT_FOR[options.precision]
+    judged = probe_provider(meant).works
+    speed = compare_speed(fp32.model, reduced.model, gate.feeds()[0], meant if judged else "cpu")
+    line = (
+        f"{options.precision}: {speed.ratio:.2f} times the speed of fp32 on {speed.execution_provider} at batch 1 "
+        f"({speed.candidate_ms:.2f} ms, fp32 {speed.fp32_ms:.2f} ms)"
+    )
+    if not judged:
+        report(f"{line}; it is made for {meant}, which does not work here, so this does not count")
+    elif speed.ratio < options.min_speedup:
+        raise ParityError(
+            f"{line}, less than {options.min_speedup:g}",
+            remedy="nothing was written; export with --precision fp32, or accept it with --min-speedup 0",
+        )
+    else:
+        report(line)
+    return speed
+
+
+def _packed(model: onnx.ModelProto, contract: Contract | None) -> bytes:
+    """The file's bytes. Only the metadata differ between two contracts."""
     del model.metadata_props[:]
-    entry = model.metadata_props.add()
-    entry.key, entry.value = METADATA_KEY, contract.to_json()
+    if contract is not None:
+        entry = model.metadata_props.add()
+        entry.key, entry.value = METADATA_KEY, contract.to_json()
     return bytes(model.SerializeToString(deterministic=True))
 
 
-def _golden(source: Source, graph: ExportedGraph) -> GoldenSample:
-    session = open_session(graph.model.SerializeToString(), SessionOptions(provider="cpu"))
-    image = drawings(1, _GOLDEN_SIZE)[0]
-    rgb = source.conditioning == "rgb"
-    color = np.array([_GOLDEN_RGB], dtype=np.uint8) if rgb else np.zeros(1, dtype=np.int64)
-    colored = session.run(COLORED, {IMAGE_INPUT: image[None], COLOR_INPUT: color})[0]
+def _golden(proof: Proof, final: Candidate) -> GoldenSample:
+    source = proof.source
+    side = (
+        source.training_size if source.fixed_size else -(-_GOLDEN_SIZE // source.size_multiple) * source.size_multiple
+    )
+    image = drawings(1, max(16, side))[0][:side, :side]
+    color: int | tuple[int, int, int] | str = 0
+    condition = proof.reference.colors[:1]
+    if source.conditioning == "rgb":
+        color, condition = _GOLDEN_RGB, np.array([_GOLDEN_RGB], dtype=np.uint8)
+    elif not source.palette:
+        color = base64.b64encode(condition.astype("<f4").tobytes()).decode()
+    row = proof.encode(condition)
+    session = open_session(final.model.SerializeToString(), CPU_OPTIONS)
+    feeds = {IMAGE_INPUT: image[None], final.color_name: row[:, None] if final.many_colors else row}
+    colored = session.run(COLORED, feeds).reshape(image.shape)
     return GoldenSample(
         image_png=base64.b64encode(encode_png(image)).decode(),
-        color=_GOLDEN_RGB if rgb else 0,
+        color=color,
         colored_png=base64.b64encode(encode_png(colored)).decode(),
     )
 
 
 def _quality(data: bytes, folder: Path) -> Quality:
-    model = Model.from_bytes(data, SessionOptions(provider="cpu"))
+    model = Model.from_bytes(data, CPU_OPTIONS)
     psnr = [psnr_db(one.colored, one.pixels.colored) for one in predict(model, read_pairs(folder))]
     return Quality(
         data=folder.resolve().name,
@@ -134,7 +269,3 @@ def _quality(data: bytes, folder: Path) -> Quality:
         psnr_mean_db=round(float(np.mean(psnr)), 3),
         psnr_min_db=round(min(psnr), 3),
     )
-
-
-def _listed(numbers: Sequence[int]) -> str:
-    return ", ".join(map(str, numbers))

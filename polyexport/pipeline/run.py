@@ -152,7 +152,10 @@ class _Run:
         self.buckets: OrderedDict[tuple[int, ...], list[_Work]] = OrderedDict()
         self.inferences: deque[tuple[list[_Work], Future[list[Pixels | str]]]] = deque()
         self.writes: deque[tuple[_Progressing, Future[str]]] = deque()
-        self.window = 2 * max(options.batch_size * (options.streams + 1), options.jobs)
+        # Whole images, where the colours of one share a run.
+        colors = len(plan.colors) if model.contract.many_colors else 1
+        self.batch_size = max(1, options.batch_size // colors) * colors
+        self.window = 2 * max(self.batch_size * (options.streams + 1), options.jobs)
         self.decoders = ThreadPoolExecutor(options.jobs, thread_name_prefix="decode")
         self.networks = ThreadPoolExecutor(options.streams, thread_name_prefix="network")
         self.writers = ThreadPoolExecutor(options.jobs, thread_name_prefix="write")
@@ -215,14 +218,14 @@ class _Run:
 
     def _full_bucket(self) -> bool:
         for shape, bucket in self.buckets.items():
-            if len(bucket) >= self.options.batch_size:
+            if len(bucket) >= self.batch_size:
                 self.buckets.move_to_end(shape, last=False)
                 return True
         return False
 
     def _infer_oldest(self) -> None:
         shape, bucket = next(iter(self.buckets.items()))
-        count = bucket[0].framed.batch_limit(self.options.batch_size)
+        count = bucket[0].framed.batch_limit(self.batch_size)
         batch, rest = bucket[:count], bucket[count:]
         if rest:
             self.buckets[shape] = rest

@@ -1,8 +1,6 @@
 """The proof must fail when the graph is wrong: each test breaks it in one way that has really happened to people."""
 
-import copy
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +8,15 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
+from polyexport.contract import StageParity
 from polyexport.errors import ParityError
-from polyexport.export.graph import ExportedGraph, export_graph
-from polyexport.export.parity import ParityOptions, check_parity
+from polyexport.export.graph import simplify
+from polyexport.export.parity import MAX_IMAGES, TOLERANCES, Candidate, ParityOptions, Reference, Tolerance, compare
+from polyexport.export.proof import Proof
 from polyexport.export.source import Source, load_source
 from trainer.polygons import draw
 
-QUICK = ParityOptions(sizes=(16, 32), batches=(1, 2, 5), images=6)
+QUICK = ParityOptions(sizes=((16, 16), (32, 16)), batches=(1, 2, 5), images=6)
 
 
 @pytest.fixture(scope="module")
@@ -25,14 +25,20 @@ def source(tiny_checkpoint: Path) -> Source:
 
 
 @pytest.fixture(scope="module")
-def graph(source: Source) -> ExportedGraph:
-    return export_graph(source)
+def proof(source: Source) -> Proof:
+    return Proof.of(source, parity=QUICK)
 
 
-def broken(graph: ExportedGraph, change: Callable[[onnx.GraphProto], None]) -> ExportedGraph:
-    model = copy.deepcopy(graph.model)
+@pytest.fixture(scope="module")
+def graph(proof: Proof) -> onnx.ModelProto:
+    return simplify(proof.traced.model)
+
+
+def broken(graph: onnx.ModelProto, change: Callable[[onnx.GraphProto], None]) -> onnx.ModelProto:
+    model = onnx.ModelProto()
+    model.CopyFrom(graph)
     change(model.graph)
-    return replace(graph, model=model)
+    return model
 
 
 def set_initializer(proto: onnx.GraphProto, name: str, change: Callable[[np.ndarray], np.ndarray]) -> None:
@@ -44,68 +50,166 @@ def set_initializer(proto: onnx.GraphProto, name: str, change: Callable[[np.ndar
     raise AssertionError(name)
 
 
-def test_the_export_equals_the_module(source: Source, graph: ExportedGraph) -> None:
-    parity = check_parity(source, graph, QUICK)
+def first(graph: onnx.ModelProto, operator: str) -> onnx.NodeProto:
+    return next(node for node in graph.graph.node if node.op_type == operator)
 
-    assert parity.max_abs_diff <= 1e-4
-    assert parity.uint8_max_diff <= 1
-    assert parity.uint8_equal >= 0.999
+
+def refused(proof: Proof, model: onnx.ModelProto) -> str:
+    with pytest.raises(ParityError) as caught:
+        proof.check(proof.candidate("simplified", model))
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def test_the_export_equals_the_module(proof: Proof, graph: onnx.ModelProto) -> None:
+    stage = proof.check(proof.candidate("simplified", graph))
+
+    assert stage.max_abs_diff <= 1e-4
+    assert stage.uint8_max_diff <= 1
+    assert stage.uint8_equal >= 0.999
+    assert stage.nodes == len(graph.graph.node)
     # six images in five colors, in whole batches of 1, 2 and 5, at two sizes
-    assert parity.values == (30 + 30 + 30) * (16 * 16 + 32 * 32) * 3
+    assert stage.values == (30 + 30 + 30) * (16 * 16 + 32 * 16) * 3
 
 
-def test_own_images_are_resized_to_every_size(source: Source, graph: ExportedGraph) -> None:
-    images = [draw(np.random.default_rng(i), 40).image for i in range(3)]
-    assert check_parity(source, graph, QUICK, images=images).images == 3
+def test_own_images_are_resized_to_every_size_and_the_first_ones_taken(source: Source) -> None:
+    images = [draw(np.random.default_rng(i), 40).image for i in range(MAX_IMAGES + 1)]
+    reference = Reference.of(source, QUICK, images)
+    assert reference.images == MAX_IMAGES
+    assert {size: values.shape for size, values in reference.outputs.items()} == {
+        (16, 16): (MAX_IMAGES, 5, 16, 16, 3),
+        (32, 16): (MAX_IMAGES, 5, 32, 16, 3),
+    }
 
 
-def test_one_flipped_weight_is_caught(source: Source, graph: ExportedGraph) -> None:
-    weight = next(node for node in graph.model.graph.node if node.op_type == "Conv").input[1]
+def test_sizes_follow_the_network_and_one_of_them_is_no_square(source: Source) -> None:
+    assert ParityOptions().sizes_of(source) == ((16, 16), (32, 32), (64, 32))
+
+
+def test_one_flipped_weight_is_caught_and_its_node_named(proof: Proof, graph: onnx.ModelProto) -> None:
+    node = first(graph, "Conv")
 
     def flip(values: np.ndarray) -> np.ndarray:
         values.flat[0] = -values.flat[0] + 0.5
         return values
 
-    with pytest.raises(ParityError, match="max abs diff"):
-        check_parity(source, broken(graph, lambda g: set_initializer(g, weight, flip)), QUICK)
+    message = refused(proof, broken(graph, lambda g: set_initializer(g, node.input[1], flip)))
+    assert "max abs diff" in message
+    assert f"first wrong node: Conv {node.name} (tensor {node.output[0]})" in message
 
 
-def test_a_changed_normalisation_is_caught(source: Source, graph: ExportedGraph) -> None:
-    scale = next(node for node in graph.model.graph.node if node.op_type == "DequantizeLinear").input[1]
-    changed = broken(graph, lambda g: set_initializer(g, scale, lambda s: (s * (127.5 / 127)).astype(np.float32)))
-    with pytest.raises(ParityError, match="max abs diff"):
-        check_parity(source, changed, QUICK)
+def test_a_flipped_weight_in_the_middle_is_blamed_on_its_own_node(proof: Proof, graph: onnx.ModelProto) -> None:
+    node = [node for node in graph.graph.node if node.op_type == "Conv"][6]
+
+    def flip(values: np.ndarray) -> np.ndarray:
+        values[0, 0] += 1
+        return values
+
+    assert f"Conv {node.name} " in refused(proof, broken(graph, lambda g: set_initializer(g, node.input[1], flip)))
 
 
-def test_red_and_blue_exchanged_is_caught(source: Source, graph: ExportedGraph) -> None:
-    weight = next(node for node in graph.model.graph.node if node.op_type == "Conv").input[1]
-    swapped = broken(graph, lambda g: set_initializer(g, weight, lambda w: np.ascontiguousarray(w[:, ::-1])))
-    with pytest.raises(ParityError):
-        check_parity(source, swapped, QUICK)
+def test_a_changed_normalisation_is_caught_and_its_node_named(proof: Proof, graph: onnx.ModelProto) -> None:
+    node = first(graph, "DequantizeLinear")
+    message = refused(
+        proof,
+        broken(graph, lambda g: set_initializer(g, node.input[1], lambda s: (s * (127.5 / 127)).astype(np.float32))),
+    )
+    assert f"first wrong node: DequantizeLinear {node.name}" in message
 
 
-def test_a_rounding_of_half_a_level_is_caught_in_the_8_bit_output(source: Source, graph: ExportedGraph) -> None:
+def test_red_and_blue_exchanged_is_caught(proof: Proof, graph: onnx.ModelProto) -> None:
+    weight = first(graph, "Conv").input[1]
+    refused(proof, broken(graph, lambda g: set_initializer(g, weight, lambda w: np.ascontiguousarray(w[:, ::-1]))))
+
+
+def test_height_and_width_exchanged_is_caught(proof: Proof, graph: onnx.ModelProto) -> None:
+    """On squares it only turns the picture; the sizes of a proof have one that is no square."""
+
+    def turn(proto: onnx.GraphProto) -> None:
+        for node in proto.node:
+            if node.op_type == "Transpose":
+                order = {(0, 3, 1, 2): [0, 3, 2, 1], (0, 2, 3, 1): [0, 3, 2, 1]}[tuple(node.attribute[0].ints)]
+                node.attribute[0].ints[:] = order
+
+    refused(proof, broken(graph, turn))
+
+
+def test_a_rounding_of_half_a_level_is_caught_in_the_8_bit_output(proof: Proof, graph: onnx.ModelProto) -> None:
     """The float tensor is right; only what users get is wrong."""
-    quantize = next(node for node in graph.model.graph.node if node.op_type == "QuantizeLinear")
+    candidate = proof.candidate("simplified", graph)
+    quantize = first(graph, "QuantizeLinear")
 
     def shift(proto: onnx.GraphProto) -> None:
-        add = next(node for node in proto.node if node.output[0] == quantize.input[0])
-        constant = next(name for name in add.input if name != graph.float_output)
-        set_initializer(proto, constant, lambda one: (one + 0.5 / 127.5).astype(np.float32))
+        node = next(node for node in proto.node if node.output[0] == quantize.input[0])
+        (place,) = [i for i, name in enumerate(node.input) if name != candidate.float_output]
+        (constant,) = [one for one in proto.initializer if one.name == node.input[place]]
+        half_a_level = np.float32(np.sign(numpy_helper.to_array(constant)) * 0.5 / 127.5)
+        moved = numpy_helper.from_array(numpy_helper.to_array(constant) + half_a_level, "moved")
+        proto.initializer.append(moved)
+        node.input[place] = "moved"
 
-    with pytest.raises(ParityError, match="8-bit values equal"):
-        check_parity(source, broken(graph, shift), QUICK)
+    message = refused(proof, broken(graph, shift))
+    assert "8-bit values equal" in message
+    assert "max abs diff" not in message.split(";")[0]
+    assert (
+        f"first wrong node: {next(n for n in graph.graph.node if n.output[0] == quantize.input[0]).op_type} " in message
+    )
 
 
-def test_nan_is_never_equal(source: Source, graph: ExportedGraph) -> None:
-    bias = next(node for node in graph.model.graph.node if node.op_type == "Conv").input[2]
-    poisoned = broken(graph, lambda g: set_initializer(g, bias, lambda b: np.full_like(b, np.nan)))
-    with pytest.raises(ParityError, match="inf"):
-        check_parity(source, poisoned, QUICK)
+def test_nan_is_never_equal(proof: Proof, graph: onnx.ModelProto) -> None:
+    bias = first(graph, "Conv").input[2]
+    message = refused(proof, broken(graph, lambda g: set_initializer(g, bias, lambda b: np.full_like(b, np.nan))))
+    assert "inf" in message
+    assert "NaN" in message
 
 
-def test_every_fault_is_named(source: Source, graph: ExportedGraph) -> None:
-    scale = next(node for node in graph.model.graph.node if node.op_type == "DequantizeLinear").input[1]
-    changed = broken(graph, lambda g: set_initializer(g, scale, lambda s: (s / 2).astype(np.float32)))
-    with pytest.raises(ParityError, match=r"max abs diff .*8-bit difference .*8-bit values equal"):
-        check_parity(source, changed, QUICK)
+def test_every_fault_is_named(proof: Proof, graph: onnx.ModelProto) -> None:
+    scale = first(graph, "DequantizeLinear").input[1]
+    message = refused(proof, broken(graph, lambda g: set_initializer(g, scale, lambda s: (s / 2).astype(np.float32))))
+    for fault in ("max abs diff", "8-bit difference", "8-bit values equal", "PSNR"):
+        assert fault in message
+
+
+def test_a_batch_that_is_no_longer_dynamic_is_caught(proof: Proof, graph: onnx.ModelProto) -> None:
+    def fix(proto: onnx.GraphProto) -> None:
+        for value in proto.input:
+            value.type.tensor_type.shape.dim[0].dim_value = 2
+
+    assert "fails on batch 1" in refused(proof, broken(graph, fix))
+
+
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+def test_no_tolerance_takes_nan(precision: str) -> None:
+    stage = StageParity(
+        name="x", nodes=1, max_abs_diff=np.inf, uint8_max_diff=0, uint8_equal=1.0, psnr_db=100.0, values=3
+    )
+    assert TOLERANCES[precision].faults(stage)  # type: ignore[index]
+
+
+def test_a_stage_must_have_some_signal() -> None:
+    tolerance = Tolerance(max_abs_diff=1, uint8_max_diff=255, uint8_equal=0, psnr_db=30)
+    stage = StageParity(
+        name="x", nodes=1, max_abs_diff=0.5, uint8_max_diff=9, uint8_equal=0.5, psnr_db=float("nan"), values=3
+    )
+    assert tolerance.faults(stage) == ["PSNR nan dB < 30.0 dB"]
+
+
+def test_a_graph_that_makes_another_shape_is_caught(proof: Proof, graph: onnx.ModelProto) -> None:
+    candidate = proof.candidate("simplified", graph)
+
+    def untransposed(proto: onnx.GraphProto) -> None:
+        end = next(node for node in proto.node if node.output[0] == "colored")
+        end.attribute[0].ints[:] = [0, 1, 2, 3]
+        del proto.output[0].type.tensor_type.shape.dim[1:]
+        proto.output[0].type.tensor_type.ClearField("shape")
+
+    changed = Candidate(
+        name="x",
+        model=broken(graph, untransposed),
+        float_output=candidate.float_output,
+        color_name=candidate.color_name,
+        rows=candidate.rows,
+    )
+    with pytest.raises(ParityError, match="makes .* expected"):
+        compare(proof.reference, changed)

@@ -1,0 +1,123 @@
+"""polyexport inspect: what is inside a model file."""
+
+import json
+import textwrap
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from polyexport.cli.console import console
+from polyexport.cli.options import JsonFlag, Quiet, Verbose
+
+if TYPE_CHECKING:
+    from polyexport.contract import Contract
+    from polyexport.inspection import Inspection, Macs
+
+__all__ = ["inspect"]
+
+_LABEL = 11  # columns
+_TEXT = 100
+_SHOWN_COLORS = 12
+
+
+def inspect(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="Model file.")],
+    json_report: JsonFlag = False,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+) -> None:
+    """Show what a model takes and gives, what was proven of it, and what its graph holds."""
+    console.set(verbose=verbose, quiet=quiet)
+
+    from polyexport.inspection import inspect_model
+
+    inspection = inspect_model(model)
+    if json_report:
+        contract = json.loads(inspection.contract.to_json())
+        console.json(asdict(inspection) | {"contract": contract, "num_nodes": inspection.num_nodes})
+        return
+    console.data(f"{'file':<{_LABEL}}{inspection.path}, {_scaled(inspection.size_bytes, 'B')}")
+    for label, text in _rows(inspection):
+        for i, line in enumerate(textwrap.wrap(text, _TEXT, break_long_words=False, break_on_hyphens=False)):
+            console.data(f"{'' if i else label:<{_LABEL}}{line}")
+
+
+def _rows(inspection: "Inspection") -> Iterator[tuple[str, str]]:
+    """Label and text, in the order in which they are printed."""
+    contract = inspection.contract
+    yield "SHA-256", inspection.sha256
+    yield "weights", f"{contract.network}, from a file with SHA-256 {contract.checkpoint_sha256}"
+    for label, tensors in (("input", inspection.inputs), ("output", inspection.outputs)):
+        widest = max(len(tensor.name) for tensor in tensors)
+        for tensor in tensors:
+            yield label, f"{tensor.name:<{widest}} {tensor}"
+    yield "sizes", _sizes(contract)
+    yield "colors", _colors(contract)
+    yield "parameters", f"{inspection.parameters:,}; initializers {_scaled(inspection.initializer_bytes, 'B')}"
+    yield "MACs", _macs(inspection.macs)
+    counts = ", ".join(f"{operator} {count}" for operator, count in inspection.nodes.items())
+    yield "nodes", f"{inspection.num_nodes}: {counts}"
+    yield "precision", f"{contract.precision}, opset {contract.opset}"
+    yield from _certificate(contract)
+    yield "golden", f"repeated by this machine's CPU, {inspection.golden_difference:.2g} levels off on average"
+    yield "versions", ", ".join(f"{tool} {version}" for tool, version in contract.versions.items()) or "unknown"
+
+
+def _sizes(contract: "Contract") -> str:
+    known = f"{contract.training_size}x{contract.training_size}"
+    if contract.fixed_size:
+        return f"{known} alone"
+    return f"height and width multiples of {contract.size_multiple}, trained at {known}"
+
+
+def _colors(contract: "Contract") -> str:
+    names = [name for name, _ in contract.palette]
+    known = ", ".join(names[:_SHOWN_COLORS])
+    more = f" and {len(names) - _SHOWN_COLORS} more, see --json" if len(names) > _SHOWN_COLORS else ""
+    listed = f"{len(names)}: {known}{more}" if names else "none of its own"
+    text = "any" if contract.conditioning == "rgb" else listed
+    if contract.embedding is not None:
+        made = "its encoder" if contract.embedding.encoder else "its table" if names else "the caller"
+        text += f"; as an embedding of {contract.embedding.dim} values, made by {made}"
+    return text + ("; several in one call" if contract.many_colors else "")
+
+
+def _macs(macs: "Macs") -> str:
+    if macs.total is None:
+        return f"unknown: {macs.unknown}"
+    parts = ", ".join(f"{operator} {_scaled(count)}" for operator, count in macs.by_type.items())
+    further = "" if macs.further_color is None else f"; each further color {_scaled(macs.further_color)}"
+    return f"{_scaled(macs.total)} for one {macs.size}x{macs.size} image in one color ({parts or 'none'}){further}"
+
+
+def _certificate(contract: "Contract") -> Iterator[tuple[str, str]]:
+    parity = contract.parity
+    batches = ", ".join(map(str, parity.batches))
+    sizes = ", ".join(f"{width}x{height}" for height, width in parity.sizes)
+    yield "parity", f"{parity.candidate} against {parity.reference}"
+    yield "", f"{parity.images} images x {parity.colors} colors x batches {batches} x sizes {sizes}"
+    widest = max(5, *(len(stage.name) for stage in parity.stages))
+    yield "", f"{'stage':<{widest}}  nodes  max abs diff  8-bit equal  largest diff  PSNR dB"
+    for stage in parity.stages:
+        numbers = f"{stage.nodes:>5}  {stage.max_abs_diff:>12.3g}  {stage.uint8_equal:>11.4%}"
+        yield "", f"{stage.name:<{widest}}  {numbers}  {stage.uint8_max_diff:>12}  {stage.psnr_db:>7.2f}"
+    for one in contract.fidelity:
+        to_fp32 = f"{one.psnr_to_fp32_mean_db:.2f} dB to fp32 (min {one.psnr_to_fp32_min_db:.2f})"
+        to_truth = f"{one.psnr_mean_db:.2f} dB to the truth (fp32 {one.fp32_psnr_mean_db:.2f})"
+        within = f"{one.within_8:.3%} of pixels within 8 (fp32 {one.fp32_within_8:.3%})"
+        yield "fidelity", f"{one.data}, {one.images} images: {to_fp32}, {to_truth}, {within}"
+    if contract.quality is not None:
+        one_set = contract.quality
+        scores = f"PSNR {one_set.psnr_mean_db:.2f} dB (min {one_set.psnr_min_db:.2f})"
+        yield "quality", f"{one_set.data}, {one_set.images} images: {scores}"
+
+
+def _scaled(value: float, unit: str = "") -> str:
+    """Four digits and a metric prefix."""
+    for factor, prefix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= factor:
+            return f"{value / factor:.4g} {prefix}{unit}"
+    return f"{value:.0f} {unit}".rstrip()

@@ -1,0 +1,43 @@
+"""polyexport package: a model file -> a folder that works alone."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from polyexport.cli.console import build, console
+from polyexport.cli.options import JsonFlag, Quiet, Verbose
+
+__all__ = ["package"]
+
+
+def package(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="Model file that `polyexport export` wrote.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the package.", metavar="DIR")],
+    name: Annotated[
+        str | None,
+        typer.Option(help="Of the model in Triton: letters, digits, '.', '_' and '-'.", show_default="MODEL's name"),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier package.")] = False,
+    json_report: JsonFlag = False,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+) -> None:
+    """Write a folder that runs the model where polyexport is not installed.
+
+    It holds the model, its card, a script that needs onnxruntime, numpy and pillow alone, a Triton model repository,
+    and the SHA-256 of every file.
+    """
+    console.set(verbose=verbose, quiet=quiet)
+
+    from polyexport.handover.triton import TritonOptions
+    from polyexport.handover.write import write_package
+
+    triton = build(TritonOptions, name=name) if name is not None else None
+    result = write_package(model, output, triton=triton, overwrite=overwrite)
+    if json_report:
+        console.json({**asdict(result), "size_bytes": result.size_bytes})
+    elif not quiet:
+        console.data(f"{result.output}: {len(result.files)} files, {result.size_bytes} bytes, model {result.sha256}")
+        console.data(f"try it: cd {result.output} && sha256sum -c SHA256SUMS")

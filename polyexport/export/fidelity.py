@@ -1,0 +1,166 @@
+"""What a reduced precision costs, on images: beside the fp32 graph that it was made of, and beside the truth."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from polyexport.contract import COLORED, IMAGE_INPUT, Fidelity, Precision
+from polyexport.evaluate.metrics import pixel_errors, psnr_db
+from polyexport.export.parity import CPU_OPTIONS, Candidate
+from polyexport.export.source import Source
+from polyexport.image import Pixels
+from polyexport.session import SessionOptions, open_session
+from trainer.polygons import SPLITS, DrawingConfig, draw
+
+__all__ = ["GATES", "Gate", "ImageGate"]
+
+_SEED = 20_260_102
+_PER_KIND = 8
+_BATCH = 8
+
+# Beside the splits of the evaluation: hairlines in the colours that people name, as in most drawings that users have.
+_KINDS: dict[str, DrawingConfig] = {
+    "plain": replace(SPLITS["clean"], antialiased=0, random_color=0, max_stroke=0.016),
+    **SPLITS,
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Gate:
+    """What a reduced precision may cost on the drawings of each kind."""
+
+    psnr_to_fp32_db: float
+    """Least mean PSNR against the images of the fp32 graph."""
+
+    psnr_loss_db: float
+    """Largest loss of mean PSNR against the true images."""
+
+    within_8_loss: float
+    """Largest loss of the fraction of pixels within 8 levels of the truth."""
+
+    def faults(self, fidelity: tuple[Fidelity, ...]) -> list[str]:
+        """Everything that the kinds miss."""
+        faults = []
+        for one in fidelity:
+            if not one.psnr_to_fp32_mean_db >= self.psnr_to_fp32_db:
+                faults.append(f"{one.data}: {one.psnr_to_fp32_mean_db:.1f} dB to fp32 < {self.psnr_to_fp32_db:.1f} dB")
+            if not one.fp32_psnr_mean_db - one.psnr_mean_db <= self.psnr_loss_db:
+                loss = one.fp32_psnr_mean_db - one.psnr_mean_db
+                faults.append(f"{one.data}: {loss:.2f} dB of PSNR lost > {self.psnr_loss_db:.2f} dB")
+            if not one.fp32_within_8 - one.within_8 <= self.within_8_loss:
+                loss = one.fp32_within_8 - one.within_8
+                faults.append(f"{one.data}: {loss:.3%} of pixels no longer within 8 levels > {self.within_8_loss:.3%}")
+        return faults
+
+
+GATES: dict[Precision, Gate] = {
+    "fp16": Gate(psnr_to_fp32_db=55, psnr_loss_db=0.25, within_8_loss=5e-4),
+    "int8": Gate(psnr_to_fp32_db=45, psnr_loss_db=0.5, within_8_loss=2e-3),
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Sample:
+    kind: str
+    image: Pixels
+    truth: Pixels
+    row: NDArray[Any]
+    """Of the graph's second input."""
+
+
+class ImageGate:
+    """Drawings of every kind, and what the fp32 graph makes of them."""
+
+    def __init__(
+        self,
+        source: Source,
+        fp32: Candidate,
+        encode: Callable[[NDArray[Any]], NDArray[Any]],
+        options: SessionOptions = CPU_OPTIONS,
+    ) -> None:
+        """Draw, and run the fp32 graph once.
+
+        Args:
+            source: decides size and colours.
+            fp32: the graph to measure against; it also says how every other graph is fed.
+            encode: conditions of the module [K, ...] -> rows of the graph's second input [K, ...].
+            options: where the graphs run.
+        """
+        self._options = options
+        self._fed = fp32
+        palette = tuple(rgb for _, rgb in source.palette)
+        self._samples = []
+        for number, (kind, config) in enumerate(_KINDS.items()):
+            for index in range(_PER_KIND):
+                rng = np.random.default_rng([_SEED, number, index])
+                drawing = draw(rng, max(16, source.training_size), replace(config, palette=palette))
+                row = encode(_condition(source, drawing.color, rng))[0]
+                size = source.training_size
+                self._samples.append(
+                    _Sample(kind=kind, image=drawing.image[:size, :size], truth=drawing.colored[:size, :size], row=row)
+                )
+        self._fp32 = self._images(fp32.model)
+
+    def feeds(self) -> list[dict[str, NDArray[Any]]]:
+        """The drawings as inputs of the graph, one each."""
+        return [self._batch([sample]) for sample in self._samples]
+
+    def psnr_to_fp32_db(self, model: onnx.ModelProto) -> float:
+        """Mean PSNR of a graph's images against those of the fp32 graph, over the drawings of all kinds."""
+        return float(np.mean([psnr_db(a, b) for a, b in zip(self._images(model), self._fp32, strict=True)]))
+
+    def fidelity(self, model: onnx.ModelProto) -> tuple[Fidelity, ...]:
+        """A graph on every kind of drawing."""
+        images = self._images(model)
+        result = []
+        for kind in _KINDS:
+            chosen = [i for i, sample in enumerate(self._samples) if sample.kind == kind]
+            own = [pixel_errors(images[i], self._samples[i].truth) for i in chosen]
+            fp32 = [pixel_errors(self._fp32[i], self._samples[i].truth) for i in chosen]
+            near = [psnr_db(images[i], self._fp32[i]) for i in chosen]
+            result.append(
+                Fidelity(
+                    data=kind,
+                    images=len(chosen),
+                    psnr_to_fp32_mean_db=round(float(np.mean(near)), 3),
+                    psnr_to_fp32_min_db=round(min(near), 3),
+                    fp32_psnr_mean_db=round(float(np.mean([one["psnr_db"] for one in fp32])), 3),
+                    psnr_mean_db=round(float(np.mean([one["psnr_db"] for one in own])), 3),
+                    fp32_within_8=round(float(np.mean([one["within_8"] for one in fp32])), 6),
+                    within_8=round(float(np.mean([one["within_8"] for one in own])), 6),
+                )
+            )
+        return tuple(result)
+
+    def _images(self, model: onnx.ModelProto) -> list[Pixels]:
+        session = open_session(model.SerializeToString(), self._options)
+        images: list[Pixels] = []
+        for start in range(0, len(self._samples), _BATCH):
+            colored = session.run(COLORED, self._batch(self._samples[start : start + _BATCH]))
+            images.extend(colored[:, 0] if self._fed.many_colors else colored)
+        return images
+
+    def _batch(self, samples: list[_Sample]) -> dict[str, NDArray[Any]]:
+        rows = np.stack([sample.row for sample in samples])
+        return {
+            IMAGE_INPUT: np.stack([sample.image for sample in samples]),
+            self._fed.color_name: rows[:, None] if self._fed.many_colors else rows,
+        }
+
+
+def _condition(source: Source, color: tuple[int, int, int], rng: np.random.Generator) -> NDArray[Any]:
+    """A colour as the module is conditioned on it, one row."""
+    if source.conditioning == "rgb":
+        return np.array([color], dtype=np.uint8)
+    if not source.palette:
+        return rng.standard_normal((1, source.embedding_dim), dtype=np.float32)
+    index = [rgb for _, rgb in source.palette].index(color)
+    if source.conditioning == "vocabulary":
+        return np.array([index], dtype=np.int64)
+    assert source.embedding_table is not None
+    row: NDArray[np.float32] = source.embedding_table[index : index + 1]
+    return row

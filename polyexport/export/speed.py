@@ -1,0 +1,72 @@
+"""Two graphs timed side by side: in one process, in turn, on the provider that the second one is meant for."""
+
+import gc
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from polyexport.contract import COLORED
+from polyexport.session import ProviderName, Session, SessionOptions, open_session
+
+__all__ = ["Speed", "compare_speed"]
+
+_WARM_UP = 3
+_ROUNDS = 15
+_SECONDS = 20.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Speed:
+    """A graph beside the fp32 graph that it was made of."""
+
+    execution_provider: str
+    batch_size: int
+    fp32_ms: float
+    """Median time of one call."""
+
+    candidate_ms: float
+    ratio: float
+    """fp32 over candidate, median of the rounds: above 1 the candidate is the faster one."""
+
+
+def compare_speed(
+    fp32: onnx.ModelProto, candidate: onnx.ModelProto, feeds: Mapping[str, NDArray[Any]], provider: ProviderName
+) -> Speed:
+    """Time both graphs, call by call in turn, so that a machine that changes its pace changes it for both.
+
+    Args:
+        feeds: inputs of either graph.
+        provider: where both run.
+
+    Raises:
+        ProviderError: it cannot be used.
+    """
+    options = SessionOptions(provider=provider)
+    sessions = [open_session(model.SerializeToString(), options) for model in (fp32, candidate)]
+    for session in sessions:
+        for _ in range(_WARM_UP):
+            session.run(COLORED, feeds)
+    rounds: list[tuple[float, float]] = []
+    deadline = time.perf_counter() + _SECONDS
+    gc.collect()
+    while len(rounds) < _ROUNDS and (len(rounds) < 5 or time.perf_counter() < deadline):
+        rounds.append((_call_ms(sessions[0], feeds), _call_ms(sessions[1], feeds)))
+    times = np.array(rounds)
+    return Speed(
+        execution_provider=sessions[1].execution_provider,
+        batch_size=len(next(iter(feeds.values()))),
+        fp32_ms=float(np.median(times[:, 0])),
+        candidate_ms=float(np.median(times[:, 1])),
+        ratio=float(np.median(times[:, 0] / times[:, 1])),
+    )
+
+
+def _call_ms(session: Session, feeds: Mapping[str, NDArray[Any]]) -> float:
+    started = time.perf_counter()
+    session.run(COLORED, feeds)
+    return 1e3 * (time.perf_counter() - started)

@@ -1,0 +1,78 @@
+"""A model file beside the network that it was exported from: the whole proof once more, on any provider."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import onnx
+
+from polyexport.contract import Fidelity, StageParity
+from polyexport.errors import ParityError
+from polyexport.export.fidelity import GATES, ImageGate
+from polyexport.export.graph import simplify
+from polyexport.export.palette import palette_graph
+from polyexport.export.proof import Proof
+from polyexport.export.source import Source
+from polyexport.image import Pixels
+from polyexport.model import Model
+from polyexport.session import SessionOptions
+
+__all__ = ["verify_against"]
+
+
+def verify_against(
+    data: bytes,
+    source: Source,
+    options: SessionOptions,
+    *,
+    images: Sequence[Pixels] = (),
+    report: Callable[[str], None] = lambda line: None,
+) -> tuple[StageParity, tuple[Fidelity, ...]]:
+    """Compare a model file with a network, as its export did.
+
+    Args:
+        data: the model file.
+        source: the network.
+        options: where the file runs; TensorFloat-32 is off whatever they say.
+        images: uint8 [H, W, 3] each; generated drawings if empty.
+        report: called with one line of text after each step.
+
+    Raises:
+        ContractError: the file is refused.
+        ParityError: it is of another kind of network, or differs from this one.
+    """
+    options = replace(options, use_tf32=False)
+    contract = Model.from_bytes(data, options).contract
+    for name in ("conditioning", "palette", "size_multiple", "training_size", "fixed_size"):
+        found, expected = getattr(contract, name), getattr(source, name)
+        if found != expected:
+            raise ParityError(
+                f"the model has {name} {str(found)[:60]}, the network {str(expected)[:60]}",
+                remedy="give --against the network that it was exported from",
+            )
+    if contract.checkpoint_sha256 != source.sha256:
+        report(
+            f"the weights are of another file: {source.sha256[:12]}..., exported from {contract.checkpoint_sha256[:12]}..."
+        )
+    proof = Proof.of(source, contract.color_input, embedding=contract.embedding, images=images, options=options)
+    model = onnx.load_model_from_string(data)
+    candidate = proof.candidate(contract.precision, model, many_colors=contract.many_colors)
+    stage = proof.check(candidate, contract.precision)
+    report(
+        f"parity: max abs diff {stage.max_abs_diff:.3g}, PSNR {stage.psnr_db:.1f} dB, {stage.uint8_equal:.4%} of "
+        f"{stage.values} 8-bit values equal, largest difference {stage.uint8_max_diff}"
+    )
+    if contract.precision == "fp32":
+        return stage, ()
+    fp32 = simplify(proof.traced.model)
+    if contract.many_colors:
+        fp32 = palette_graph(fp32)
+    gate = ImageGate(source, replace(candidate, name="fp32", model=fp32), proof.encode, options)
+    fidelity = gate.fidelity(model)
+    faults = GATES[contract.precision].faults(fidelity)
+    if faults:
+        raise ParityError(
+            f"{contract.precision} costs too much: {', '.join(faults)}", remedy="export the network again"
+        )
+    worst = min(fidelity, key=lambda one: one.psnr_to_fp32_mean_db)
+    report(f"fidelity: {worst.psnr_to_fp32_mean_db:.1f} dB to fp32 on {worst.data}, the least of {len(fidelity)} kinds")
+    return stage, fidelity

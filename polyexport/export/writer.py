@@ -1,0 +1,89 @@
+"""Nodes and initializers, appended to a graph under names that nobody has yet."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import NodeProto, TensorProto, helper, numpy_helper
+
+__all__ = ["GraphWriter"]
+
+
+@dataclass(kw_only=True, slots=True)
+class GraphWriter:
+    """What is written stands in ``nodes``, in an order in which it can run, and in ``initializers``.
+
+    Names follow from the calls alone: equal calls give equal graphs.
+    """
+
+    initializers: dict[str, TensorProto]
+    taken: set[str]
+    """Names of nodes and tensors that are in use."""
+
+    nodes: list[NodeProto] = field(default_factory=list)
+    made: dict[str, str] = field(default_factory=dict)
+    """Tensors that serve more than one use, by what they are."""
+
+    def fresh(self, name: str) -> str:
+        """This name, with a number behind it if it is taken."""
+        unique, number = name, 1
+        while unique in self.taken:
+            unique, number = f"{name}_{number}", number + 1
+        self.taken.add(unique)
+        return unique
+
+    def add(self, op: str, inputs: Iterable[str], output: str, *, exact: bool = False, **attributes: Any) -> str:
+        """Write a node with one output; ``exact`` gives that very name, which is then not to be in use elsewhere."""
+        output = output if exact else self.fresh(output)
+        self.nodes.append(helper.make_node(op, list(inputs), [output], self.fresh(f"node_{output}"), **attributes))
+        return output
+
+    def once(self, op: str, inputs: Iterable[str], output: str, **attributes: Any) -> str:
+        """Like ``add``, the first time."""
+        inputs = list(inputs)
+        key = f"{op} {inputs} {attributes}"
+        if key not in self.made:
+            self.made[key] = self.add(op, inputs, output, **attributes)
+        return self.made[key]
+
+    def copy(self, node: NodeProto, inputs: Iterable[str], suffix: str) -> str:
+        """Write the same step on other inputs. Only its first output has a name."""
+        copy = NodeProto()
+        copy.CopyFrom(node)
+        copy.name, output = self.fresh(f"{node.name}_{suffix}"), self.fresh(f"{node.output[0]}_{suffix}")
+        copy.input[:], copy.output[:] = inputs, [output]
+        self.nodes.append(copy)
+        return output
+
+    def initializer(self, array: NDArray[Any], name: str) -> str:
+        """Write a constant."""
+        name = self.fresh(name)
+        self.initializers[name] = numpy_helper.from_array(np.ascontiguousarray(array), name)
+        return name
+
+    def reshape(self, data: str, *extents: str | Sequence[int], output: str, exact: bool = False) -> str:
+        """Write a Reshape; its extents are names of vectors, and numbers, in a row."""
+        return self.add("Reshape", [data, self.vector(*extents)], output, exact=exact)
+
+    def vector(self, *pieces: str | Sequence[int]) -> str:
+        """Extents, int64 [rank]: names of vectors, and numbers, in a row."""
+        names = [piece if isinstance(piece, str) else self._numbers(piece) for piece in pieces]
+        return names[0] if len(names) == 1 else self.once("Concat", names, f"{names[-1]}_joined", axis=0)
+
+    def extents(self, name: str, start: int) -> str:
+        """The extents of a tensor from an axis on, int64 [rank - start]."""
+        return self.once("Shape", [name], f"{name}_extents", start=start)
+
+    def tail(self, extents: str) -> str:
+        """All but the first entry of a vector."""
+        ends = [self.vector([end]) for end in (1, np.iinfo(np.int64).max)]
+        return self.once("Slice", [extents, *ends], f"{extents}_tail")
+
+    def _numbers(self, values: Sequence[int]) -> str:
+        key = f"numbers {list(values)}"
+        if key not in self.made:
+            name = "_".join(("extents", *map(str, values))).replace("-", "minus")
+            self.made[key] = self.initializer(np.array(values, dtype=np.int64), name)
+        return self.made[key]
