@@ -24,6 +24,8 @@ $(RUNTIME): pyproject.toml constraints.txt
 
 $(DEV): $(RUNTIME)
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
+	@# Triton's schema, for the test of the configuration. It asks for an older protobuf than onnx does, and works with both.
+	$(BIN)/python -m pip install --quiet --no-deps -c constraints.txt tritonclient
 	@touch $@
 
 demo: $(RUNTIME)

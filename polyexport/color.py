@@ -10,13 +10,16 @@ from PIL import ImageColor
 
 from polyexport.errors import ColorError
 
-__all__ = ["NAMED_COLORS", "Color", "color_of", "parse_color"]
+__all__ = ["COLOR_NAME", "NAMED_COLORS", "Color", "color_of", "parse_color"]
 
 _FORMS = "a CSS name, '#ff8800', 'rgb(255, 136, 0)' or 'hsl(32, 100%, 50%)'"
 _HEX = re.compile(r"#?([0-9a-f]{3}|[0-9a-f]{6})")
 # CSS Color 4 also separates the values of rgb() and hsl() by spaces; pillow reads the comma form alone.
 _FUNCTION = re.compile(r"(rgb|hsl)\(\s*([\d.]+%?)(?:deg)?(?:\s*,\s*|\s+)([\d.]+%?)(?:\s*,\s*|\s+)([\d.]+%?)\s*\)")
 _MAX_LENGTH = 64
+
+COLOR_NAME = re.compile(r"\w[\w .-]{0,63}")
+"""What a model may call a colour of its own: names that can name a folder."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,13 +67,23 @@ class Conditioner:
         leading: tuple[int | None, ...] = (None, None) if self._contract.many_colors else (None,)
         return TensorType(kinds[self.dtype.name], leading + self.row_shape)
 
+    def color(self, color: ColorLike) -> Color:
+        """What a person types -> a colour: a name of the model's own palette, or what ``polyexport.color`` reads.
+
+        Raises:
+            ColorError: neither.
+        """
+        if isinstance(color, str) and (name := color.strip().lower()) in self._names:
+            return Color(name, self._values[self._names.index(name)])
+        return color_of(color)
+
     def row(self, color: ColorLike) -> ColorRow:
         """One row of the input: uint8 [3], an int64 scalar, or float32 [dim].
 
         Raises:
             ColorError: no colour, or one that the model does not know.
         """
-        parsed = color_of(color)
+        parsed = self.color(color)
         key = parsed.rgb if self._contract.conditioning == "rgb" else self._index(parsed)
         return self.encode(key)
 

@@ -9,10 +9,12 @@ JSON object under ``METADATA_KEY`` in the model's ``metadata_props``.
 """
 
 import base64
+import hashlib
 import json
 from dataclasses import asdict, dataclass, field
 from typing import Literal, get_args
 
+from polyexport.color import COLOR_NAME
 from polyexport.errors import ContractError
 from polyexport.jsonable import build
 
@@ -78,7 +80,7 @@ class StageParity:
     """Fraction of 8-bit values that are equal."""
 
     psnr_db: float
-    """Of all 8-bit values together; 100 if none differs."""
+    """Of all 8-bit values together, at most 100."""
 
     values: int
     """Values compared."""
@@ -141,6 +143,9 @@ class Embedding:
     encoder: str = ""
     """Base64 of an ONNX model: ``color`` uint8 [batch, 3] -> ``color_embedding`` float32 [batch, dim]."""
 
+    sha256: str = ""
+    """Of both: they stand in the metadata, where the hash of the graph does not reach. Empty: computed."""
+
     def __post_init__(self) -> None:
         if not 1 <= self.dim <= _MAX_EMBEDDING:
             raise ValueError(f"an embedding has 1 to {_MAX_EMBEDDING} values, got {self.dim}")
@@ -149,6 +154,12 @@ class Embedding:
         if len(base64.b64decode(self.table, validate=True)) % (4 * self.dim):
             raise ValueError(f"the embedding's table is not float32 [colors, {self.dim}]")
         base64.b64decode(self.encoder, validate=True)
+        digest = hashlib.sha256(f"{self.table}\n{self.encoder}".encode()).hexdigest()
+        if self.sha256 not in ("", digest):
+            raise ValueError(
+                f"the embedding was changed: it has SHA-256 {digest[:12]}..., expected {self.sha256[:12]}..."
+            )
+        object.__setattr__(self, "sha256", digest)
 
     @property
     def rows(self) -> int:
@@ -240,6 +251,8 @@ class Contract:
             raise ValueError("palette values must be from 0 to 255")
         if len({name for name, _ in self.palette}) != len(self.palette):
             raise ValueError("palette names must be unique")
+        if any(not COLOR_NAME.fullmatch(name) for name, _ in self.palette):
+            raise ValueError("palette names must be letters, digits, spaces, dots and hyphens, up to 64")
         if self.color_input not in get_args(ColorInput) or (self.color_input == "embedding") != bool(self.embedding):
             raise ValueError(f"color_input {self.color_input!r} and the embedding do not agree")
         if self.embedding and self.embedding.rows != len(self.palette):

@@ -7,7 +7,7 @@
     ├── TrainingError          1  a training that diverged
     ├── ImageError             3  one input image; never stops the others
     ├── ModelError             4  a model or checkpoint that is refused
-    │   ├── CheckpointError    4  not a checkpoint of ``trainer``, or damaged
+    │   ├── CheckpointError    4  a checkpoint or weights that are damaged or do not fit
     │   ├── ContractError      4  not a model file of this toolkit, or damaged
     │   └── ParityError        4  an export that does not equal its PyTorch model
     ├── OutputError            5  an output that cannot be written
@@ -97,7 +97,7 @@ class ModelError(PolyexportError):
 
 
 class CheckpointError(ModelError):
-    """A file that is not a whole checkpoint of ``trainer``."""
+    """A file that is not a whole checkpoint of ``trainer``, or weights that do not fit their network."""
 
 
 class ContractError(ModelError):

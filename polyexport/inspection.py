@@ -275,7 +275,7 @@ def _shapes(model: "onnx.ModelProto", size: int, *num_colors: int) -> dict[str, 
     from onnx import shape_inference
 
     graph = model.graph
-    del graph.value_info[:]  # an exporter's symbols would stand where an extent is known now
+    del graph.value_info[:]  # an exporter may have left the extents of another size there
     for value in _inputs(model):
         free = (1, size, size) if value.name == IMAGE_INPUT else (1, *num_colors)
         for dimension, extent in zip(value.type.tensor_type.shape.dim, free, strict=False):

@@ -11,7 +11,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
-from polyexport.color import color_of
 from polyexport.conditioning import ColorLike, ColorRow, Conditioner
 from polyexport.contract import COLORED, IMAGE_INPUT, METADATA_KEY, Contract
 from polyexport.errors import ContractError, UsageError, reason_of
@@ -269,7 +268,7 @@ class Model:
             ImageError: an image that cannot be read.
             ColorError: a colour that cannot be read, or that is not in the model's vocabulary.
         """
-        parsed = [color_of(color) for color in colors]
+        parsed = [self.conditioner.color(color) for color in colors]
         for color in parsed:
             self.color_value(color)
         framing = self.framing(size)

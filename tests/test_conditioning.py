@@ -172,3 +172,18 @@ def test_several_threads_share_one() -> None:
     with ThreadPoolExecutor(8) as pool:
         rows = list(pool.map(conditioner.encode, colors))
     assert all(same(row, np.array(rgb, np.float32) @ WEIGHTS) for row, rgb in zip(rows, colors, strict=True))
+
+
+def test_a_name_of_the_models_own_is_read_before_css_names() -> None:
+    own = replace(VOCABULARY, palette=(("house blue", (1, 2, 3)), ("red", (250, 0, 0)), ("lime", (0, 255, 0))))
+    conditioner = Conditioner(own)
+    assert conditioner.color(" House Blue ").rgb == (1, 2, 3)
+    assert conditioner.color("red").rgb == (250, 0, 0)
+    assert conditioner.row("house blue") == 0
+
+
+def test_an_embedding_that_was_changed_is_refused() -> None:
+    other = base64_of((ROWS + 1).astype("<f4").tobytes())
+    with pytest.raises(ValueError, match="was changed"):
+        Embedding(dim=2, table=other, sha256=TABLE.sha256)
+    assert Embedding(dim=2, table=TABLE.table, sha256=TABLE.sha256) == TABLE

@@ -186,12 +186,23 @@ def test_a_fixed_size_is_in_the_shapes(tmp_path: Path) -> None:
     assert found.macs.total == 2070
 
 
-def test_macs_are_of_the_training_size_whatever_the_exporter_left(tmp_path: Path) -> None:
-    model = dense()
-    model.graph.value_info.append(value("down", TensorProto.FLOAT, "n", 6, "h", "w"))
-    found = inspect_model(write(model, tmp_path, training_size=2 * SIZE))
+def test_macs_are_of_the_training_size(tmp_path: Path) -> None:
+    found = inspect_model(write(dense(), tmp_path, training_size=2 * SIZE))
     assert found.macs.by_type["Conv"] == 4 * 864
     assert found.macs.by_type["Gemm"] == 18
+
+
+def test_extents_that_an_exporter_left_do_not_stand_in_the_way(tmp_path: Path) -> None:
+    nodes: list[Node] = [
+        *FROM_LEVELS,
+        ("MatMul", ["c", "w"], "m"),
+        ("ReduceSum", ["m"], "s"),
+        ("Add", ["x", "s"], "y"),
+        *TO_LEVELS,
+    ]
+    model = graph(nodes, LEVELS | {"w": weights(3, 2)})
+    model.graph.value_info.append(value("m", TensorProto.FLOAT, 7, 2))  # of its own seven images
+    assert inspect_model(write(model, tmp_path)).macs.by_type == {"MatMul": 6}
 
 
 def test_a_weight_used_twice_counts_once(tmp_path: Path) -> None:
@@ -229,6 +240,22 @@ def test_half_precision_counts_as_single(tmp_path: Path) -> None:
     assert found.parameters == 15 + 3 + 3  # running statistics are none
     assert found.macs.by_type == {"Gemm": 5 * 3}
     assert found.initializer_bytes == 2 * (15 + 12) + 5
+
+
+def test_four_bit_weights_are_two_in_a_byte(tmp_path: Path) -> None:
+    nodes: list[Node] = [
+        *FROM_LEVELS,
+        ("DequantizeLinear", ["q", "unit"], "w"),
+        ("MatMul", ["c", "w"], "m"),
+        ("ReduceSum", ["m"], "s"),
+        ("Add", ["x", "s"], "y"),
+        *TO_LEVELS,
+    ]
+    model = graph(nodes, LEVELS)
+    model.graph.initializer.append(helper.make_tensor("q", TensorProto.INT4, [3, 5], bytes(8), raw=True))
+    found = inspect_model(write(model, tmp_path, precision="int8"))
+    assert found.parameters == 15
+    assert found.initializer_bytes == 8 + 5
 
 
 def many() -> onnx.ModelProto:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from polyexport.color import COLOR_NAME
 from polyexport.contract import (
     Contract,
     Embedding,
@@ -24,7 +25,8 @@ TEXT = st.text(max_size=6)
 COUNT = st.integers(0, 2**40)
 NUMBER = st.floats(allow_nan=False, allow_infinity=False)
 RGB = st.tuples(*[st.integers(0, 255)] * 3)
-PALETTE = st.lists(st.tuples(TEXT, RGB), min_size=1, max_size=3, unique_by=lambda entry: entry[0]).map(tuple)
+NAME = st.from_regex(COLOR_NAME, fullmatch=True)
+PALETTE = st.lists(st.tuples(NAME, RGB), min_size=1, max_size=3, unique_by=lambda entry: entry[0]).map(tuple)
 
 STAGE = st.builds(
     StageParity,

@@ -10,7 +10,11 @@ from polyexport.errors import ModelError
 __all__ = ["doctor"]
 
 # What the extras bring: looked up by name, never imported.
-_OPTIONAL = {"export": ("torch", "onnx", "onnxscript", "onnxsim", "safetensors"), "train": ("lightning",)}
+_OPTIONAL = {
+    "inspect": ("onnx",),
+    "export": ("torch", "onnx", "onnxscript", "onnxsim", "safetensors"),
+    "train": ("lightning",),
+}
 
 
 def doctor(json_report: JsonFlag = False, verbose: Verbose = False, quiet: Quiet = False) -> None:

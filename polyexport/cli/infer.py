@@ -21,9 +21,10 @@ from polyexport.cli.options import (
     Verbose,
 )
 from polyexport.color import parse_color
-from polyexport.errors import ExitCode, UsageError
+from polyexport.errors import ColorError, ExitCode, UsageError
 
 if TYPE_CHECKING:
+    from polyexport.color import Color
     from polyexport.model import Size
     from polyexport.pipeline.run import ItemResult, RunReport
 
@@ -59,7 +60,6 @@ def infer(
     Outputs are PNG files, OUTPUT/COLOR/NAME.png, at the size of their inputs. One bad input fails alone.
     """
     console.set(verbose=verbose, quiet=quiet)
-    colors = [parse_color(text) for text in color]
     wanted = parse_size(size)
 
     from polyexport.cores import granted_cores
@@ -68,7 +68,7 @@ def infer(
     from polyexport.pipeline.run import RunOptions, arrange, run_plan
     from polyexport.session import CPU
 
-    plan = make_plan(paths, colors, output=output, recursive=recursive, overwrite=overwrite)
+    plan = make_plan(paths, _colors(color, model), output=output, recursive=recursive, overwrite=overwrite)
     per_call, streams = arrange(len(plan.items) * len(plan.colors), threads=threads, cores=granted_cores())
     loaded = load_model(model, provider=provider.value, threads=per_call, device_id=device_id)
     for one in plan.colors:
@@ -98,6 +98,23 @@ def infer(
         )
     if report.failed:
         raise typer.Exit(ExitCode.SOME_FAILED)
+
+
+def _colors(texts: list[str], model: Path | None) -> "list[Color]":
+    """What the user typed, before the model is loaded; unless a name is one of the model's own.
+
+    Raises:
+        ColorError: no colour.
+    """
+    try:
+        return [parse_color(text) for text in texts]
+    except ColorError:
+        if model is None:
+            raise
+    from polyexport.model import load_model
+
+    conditioner = load_model(model, provider="cpu").conditioner
+    return [conditioner.color(text) for text in texts]
 
 
 def parse_size(text: str) -> "Size":

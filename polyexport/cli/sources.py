@@ -1,6 +1,8 @@
 """What `export` and `verify` take for a network, and the images they prove it on."""
 
+import contextlib
 import dataclasses
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,12 +35,13 @@ def load(source: str, **given: Any) -> "Source":
     from polyexport.export.source import load_source
     from polyexport.export.spec import NetworkSpec, read_spec
 
-    if source.endswith(".toml"):
-        return load_network(dataclasses.replace(read_spec(Path(source)), **given))
-    if is_network(source):
-        if "weights" not in given:
-            raise UsageError(f"{source} needs its weights", remedy="give --weights FILE.safetensors or FILE.pth")
-        return load_network(NetworkSpec(network=source, **given))
+    with contextlib.redirect_stdout(sys.stderr):  # what a user's module prints is not this command's result
+        if source.endswith(".toml"):
+            return load_network(dataclasses.replace(read_spec(Path(source)), **given))
+        if is_network(source):
+            if "weights" not in given:
+                raise UsageError(f"{source} needs its weights", remedy="give --weights FILE.safetensors or FILE.pth")
+            return load_network(NetworkSpec(network=source, **given))
     if given:
         raise UsageError(
             f"{next(iter(given))} does not go with a checkpoint of `polyexport train`",

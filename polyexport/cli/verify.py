@@ -17,8 +17,8 @@ def verify(
     against: Annotated[
         str | None,
         typer.Option(
-            help="The checkpoint or network (.safetensors, or .toml as for `export`) that it was exported from: repeats "
-            "the whole proof, with TensorFloat-32 off. Needs torch.",
+            help="The checkpoint, or the .toml file of the network, that it was exported from: repeats the whole "
+            "proof, with TensorFloat-32 off. Needs torch.",
             metavar="SOURCE",
         ),
     ] = None,

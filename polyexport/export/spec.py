@@ -12,7 +12,7 @@ from typing import Any, get_args
 
 import numpy as np
 
-from polyexport.color import parse_color
+from polyexport.color import COLOR_NAME, parse_color
 from polyexport.contract import MAX_SIZE, Conditioning, Palette
 from polyexport.errors import ColorError, UsageError, reason_of
 from polyexport.export.source import SIGNED, ValueRange
@@ -37,7 +37,6 @@ _MAX_SPEC_BYTES = 1 << 20
 _MAX_LEVEL = 1e6
 _NUMBER = r"[-+]?[0-9]{1,30}(?:\.[0-9]{1,30})?"
 _RANGE = re.compile(rf"({_NUMBER})\.\.({_NUMBER})")
-_COLOR_NAME = re.compile(r"\w[\w .-]{0,63}")  # can name a folder
 _PYTHON_WORDS = {"True": "true", "False": "false", "None": 'nothing, or "None" for the text'}
 
 
@@ -264,7 +263,7 @@ def color_name(text: str) -> str:
         return parse_color(text).name
     name = text.strip().lower()
     expect(
-        _COLOR_NAME.fullmatch(name) is not None,
+        COLOR_NAME.fullmatch(name) is not None,
         f"{text[:60]!r} cannot name a color",
         "give letters, digits, spaces, dots and hyphens, up to 64",
     )

@@ -16,8 +16,7 @@ from polyexport.session import ProviderName, Session, SessionOptions, open_sessi
 __all__ = ["Speed", "compare_speed"]
 
 _WARM_UP = 3
-_ROUNDS = 15
-_SECONDS = 20.0
+_LEAST_ROUNDS = 5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,15 +32,25 @@ class Speed:
     ratio: float
     """fp32 over candidate, median of the rounds: above 1 the candidate is the faster one."""
 
+    ratio_quartiles: tuple[float, float]
+
 
 def compare_speed(
-    fp32: onnx.ModelProto, candidate: onnx.ModelProto, feeds: Mapping[str, NDArray[Any]], provider: ProviderName
+    fp32: onnx.ModelProto,
+    candidate: onnx.ModelProto,
+    feeds: Mapping[str, NDArray[Any]],
+    provider: ProviderName,
+    *,
+    rounds: int = 15,
+    seconds: float = 20.0,
 ) -> Speed:
     """Time both graphs, call by call in turn, so that a machine that changes its pace changes it for both.
 
     Args:
         feeds: inputs of either graph.
         provider: where both run.
+        rounds: calls of each, at most.
+        seconds: after which no round begins, but for the first few.
 
     Raises:
         ProviderError: it cannot be used.
@@ -51,18 +60,20 @@ def compare_speed(
     for session in sessions:
         for _ in range(_WARM_UP):
             session.run(COLORED, feeds)
-    rounds: list[tuple[float, float]] = []
-    deadline = time.perf_counter() + _SECONDS
+    samples: list[tuple[float, float]] = []
+    deadline = time.perf_counter() + seconds
     gc.collect()
-    while len(rounds) < _ROUNDS and (len(rounds) < 5 or time.perf_counter() < deadline):
-        rounds.append((_call_ms(sessions[0], feeds), _call_ms(sessions[1], feeds)))
-    times = np.array(rounds)
+    while len(samples) < rounds and (len(samples) < _LEAST_ROUNDS or time.perf_counter() < deadline):
+        samples.append((_call_ms(sessions[0], feeds), _call_ms(sessions[1], feeds)))
+    times = np.array(samples)
+    ratios = times[:, 0] / times[:, 1]
     return Speed(
         execution_provider=sessions[1].execution_provider,
         batch_size=len(next(iter(feeds.values()))),
         fp32_ms=float(np.median(times[:, 0])),
         candidate_ms=float(np.median(times[:, 1])),
-        ratio=float(np.median(times[:, 0] / times[:, 1])),
+        ratio=float(np.median(ratios)),
+        ratio_quartiles=(float(np.percentile(ratios, 25)), float(np.percentile(ratios, 75))),
     )
 
 

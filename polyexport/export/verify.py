@@ -50,9 +50,7 @@ def verify_against(
                 remedy="give --against the network that it was exported from",
             )
     if contract.checkpoint_sha256 != source.sha256:
-        report(
-            f"the weights are of another file: {source.sha256[:12]}..., exported from {contract.checkpoint_sha256[:12]}..."
-        )
+        report(f"the weights are of another file: {source.sha256[:12]}..., not {contract.checkpoint_sha256[:12]}...")
     proof = Proof.of(source, contract.color_input, embedding=contract.embedding, images=images, options=options)
     model = onnx.load_model_from_string(data)
     candidate = proof.candidate(contract.precision, model, many_colors=contract.many_colors)

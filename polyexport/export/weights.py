@@ -198,8 +198,8 @@ def _read_pickled(data: bytes, path: Path) -> object:
     except pickle.UnpicklingError as error:
         # torch's message advises loading without weights_only: not to be repeated here.
         forbidden = _FORBIDDEN.search(str(error))
-        what = f"it asks for {forbidden[1]}" if forbidden else "it is no pickle of plain tensors"
-        raise CheckpointError(f"{path} holds more than weights: {what}", remedy=_REMEDY) from error
+        what = f"asks for {forbidden[1]}" if forbidden else "is not in pickle protocol 2"
+        raise CheckpointError(f"{path} is no file of plain tensors: it {what}", remedy=_REMEDY) from error
     except Exception as error:  # whatever a damaged file makes of the reader
         raise CheckpointError(
             f"{path} is no file of weights, or damaged ({reason_of(error)})", remedy=_REMEDY

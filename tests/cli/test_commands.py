@@ -168,7 +168,9 @@ def test_version_help_and_no_command(cli: Cli) -> None:
     assert cli().returncode == 2
 
 
-@pytest.mark.parametrize("command", ["train", "dataset", "export", "infer", "evaluate", "bench", "doctor"])
+@pytest.mark.parametrize(
+    "command", ["train", "dataset", "export", "verify", "inspect", "package", "infer", "evaluate", "bench", "doctor"]
+)
 def test_every_command_explains_itself(cli: Cli, command: str) -> None:
     assert "Usage: " in cli(command, "--help", check=0).stdout
 

@@ -16,11 +16,8 @@ Refused = Callable[..., str]
 def test_a_package_that_runs(cli: Cli, shipped_path: Path, tmp_path: Path) -> None:
     said = cli("package", shipped_path, "-o", "given", check=0).stdout
     digest = hashlib.sha256(shipped_path.read_bytes()).hexdigest()
-    assert (
-        f"given: 10 files, {sum(p.stat().st_size for p in (tmp_path / 'given').rglob('*.*'))}"
-        in said.replace("SHA256SUMS", "")
-        or digest in said
-    )
+    size = sum(path.stat().st_size for path in (tmp_path / "given").rglob("*") if path.is_file())
+    assert said.startswith(f"given: 10 files, {size} bytes, model {digest}\n")
     subprocess.run(["sha256sum", "--strict", "-c", "SHA256SUMS"], cwd=tmp_path / "given", check=True)
     command = [sys.executable, "-I", "given/run.py", "given/sample.png", "--color", "red"]
     subprocess.run(command, cwd=tmp_path, check=True)
@@ -40,7 +37,7 @@ def test_json_name_and_overwrite(cli: Cli, refused: Refused, shipped_path: Path,
     assert not (tmp_path / "given" / "triton" / "small").exists()
 
 
-@pytest.mark.parametrize("name", ["a b", "../x", "", ".x"])
+@pytest.mark.parametrize("name", ["../x", ""])
 def test_a_name_that_triton_would_refuse(name: str, refused: Refused, shipped_path: Path, tmp_path: Path) -> None:
     assert "Triton model name" in refused(2, "package", shipped_path, "-o", "given", "--name", name)
     assert not (tmp_path / "given").exists()

@@ -197,7 +197,10 @@ def test_a_newer_pickle_protocol(save: Save) -> None:
     spec = save("RgbNet")
     state = safetensors.torch.load_file(spec.weights)
     torch.save(state, spec.weights.with_name("p4.pth"), pickle_protocol=4)
-    load_network(replace(spec, weights=spec.weights.with_name("p4.pth")))
+    # torch warns about it and then does not read it: one line, and it is ours.
+    assert "is not in pickle protocol 2" in refusal(
+        replace(spec, weights=spec.weights.with_name("p4.pth")), CheckpointError
+    )
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -399,7 +402,7 @@ def test_a_prefix_of_some_keys_is_part_of_their_names(save: Save) -> None:
 
     spec = save("RgbNet")
     assert "1 unexpected (module.enter.weight)" in refusal(change(spec, one), CheckpointError)
-    assert "unexpected (module.color.weight, " in refusal(change(spec, all_but_one), CheckpointError)
+    assert "other.color.bias, module.color.weight and 8 more" in refusal(change(spec, all_but_one), CheckpointError)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])

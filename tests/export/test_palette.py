@@ -313,6 +313,7 @@ ACCEPTED = {
         rest = Concat<axis = 0>(size, three, one, one)\n d = Reshape(flat, rest)\n colored = Sub(x, d)""",
     "reshaped by -1": """rest = Constant<value = int64[4] {-1, 1, 3, 1}>()
         d = Reshape<allowzero = 1>(flat, rest)\n colored = Add(d, d)""",
+    "reshaped, the rest by -1": "to = Constant<value = int64[4] {0, -1, 1, 1}>()\n colored = Reshape(sum, to)",
     "resized to an extent": """twice = Add(spatial, spatial)\n to = Concat<axis = 0>(batch_size, three, twice)
         colored = Resize<mode = "nearest">(sum, , , to)""",
     "matrices of both": """t = Transpose<perm = [0, 1, 3, 2]>(x)\n colored = MatMul(sum, t)""",
@@ -365,7 +366,9 @@ REFUSED = {
     "the batch tiled": "times = Constant<value = int64[4] {2, 1, 1, 1}>()\n colored = Tile(sum, times)",
     "the batch sliced": "zero = Constant<value = int64[1] {0}>()\n colored = Slice(sum, zero, one)",
     "the batch padded": "pads = Constant<value = int64[8] {1, 0, 0, 0, 0, 0, 0, 0}>()\n colored = Pad(sum, pads)",
-    "one sample for all": "i = Constant<value = int64[1] {0}>()\n colored = Gather<axis = 0>(sum, i)",
+    "one sample for all": """i = Constant<value = int64[1] {0}>()\n y = Gather<axis = 0>(sum, i)
+        colored = Add(y, x)""",
+    "extents without a batch": "y = Expand(c, spatial)\n colored = Add(y, x)",
     "samples as channels": "colored = Add(flat, x)",
     "weights of the colour": """to = Constant<value = int64[4] {0, 3, 1, 1}>()\n w = Reshape(flat, to)
         colored = Conv(x, w)""",

@@ -6,6 +6,7 @@ import resource
 import signal
 import subprocess
 import sys
+import tempfile
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -265,27 +266,20 @@ def test_killed_at_every_write(model_of: ModelOf, tmp_path: Path) -> None:
     assert set(tree(output)) == NAMES
 
 
-def test_a_read_only_output_fails_before_the_model_is_loaded(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "pytest", "--version"]  # the cheapest child that proves setpriv works
+def test_a_read_only_output_fails_before_the_model_is_loaded() -> None:
+    """As another user, because root may write anywhere; pytest's own folders are closed to others."""
     nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"] if os.geteuid() == 0 else []
-    if nobody and subprocess.run([*nobody, *command], capture_output=True).returncode:
+    if nobody and subprocess.run([*nobody, sys.executable, "-c", "import numpy"], capture_output=True).returncode:
         pytest.skip("another user cannot run this interpreter")
-    locked = tmp_path / "locked"
-    locked.mkdir(mode=0o555)
-    for parent in tmp_path.parents:
-        if parent.owner() == "root" and parent.stat().st_mode & 0o001 == 0:
-            parent.chmod(parent.stat().st_mode | 0o001)
-        if parent == Path(tmp_path.anchor) / "tmp":
-            break
     code = (
         "import sys\nfrom pathlib import Path\nfrom polyexport.errors import OutputError\n"
         "from polyexport.handover.write import write_package\n"
-        "try: write_package(Path('no such model'), Path(sys.argv[1]))\n"
+        "try: write_package(Path('no such model'), Path(sys.argv[1], 'package'))\n"
         "except OutputError as error: print(error)"
     )
-    done = subprocess.run(
-        [*nobody, sys.executable, "-c", code, str(locked / "package")], cwd=ROOT, capture_output=True, text=True
-    )
+    with tempfile.TemporaryDirectory() as locked:
+        Path(locked).chmod(0o555)
+        done = subprocess.run([*nobody, sys.executable, "-c", code, locked], cwd=ROOT, capture_output=True, text=True)
     assert "Permission denied" in done.stdout, done.stderr
 
 
