@@ -64,6 +64,18 @@ def export(
     min_speedup: Annotated[
         float, typer.Option(min=0, help="Least speed of fp16 on CUDA or int8 on a CPU, in units of fp32's.")
     ] = 1.0,
+    max_loss: Annotated[
+        float | None,
+        typer.Option(
+            min=0.01,
+            max=20,
+            help="Largest loss of PSNR by fp16 or int8 on any kind of drawing, dB. More lets more layers be int8.",
+            show_default="0.25 for fp16, 0.75 for int8",
+        ),
+    ] = None,
+    amx: Annotated[
+        bool, typer.Option("--amx", help="int8 for CPUs with AMX alone: finer weights, faster kernels.")
+    ] = False,
     images: Annotated[
         Path | None,
         typer.Option(help="Folder of images for the proof.", show_default="generated drawings", metavar="DIR"),
@@ -166,7 +178,12 @@ def export(
         if target.exists() and taken.exists() and target.samefile(taken):
             raise UsageError(f"the output {target} is the source", remedy="name another file with -o")
     options = ExportOptions(
-        precision=precision.value, color_input=color_input.value, many_colors=palette, min_speedup=min_speedup
+        precision=precision.value,
+        color_input=color_input.value,
+        many_colors=palette,
+        min_speedup=min_speedup,
+        max_loss_db=max_loss,
+        amx=amx,
     )
     result = export_source(
         load(source, **given),

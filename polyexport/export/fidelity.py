@@ -1,5 +1,6 @@
 """What a reduced precision costs, on images: beside the fp32 graph that it was made of, and beside the truth."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -16,10 +17,11 @@ from polyexport.image import Pixels
 from polyexport.session import SessionOptions, open_session
 from trainer.polygons import SPLITS, DrawingConfig, draw
 
-__all__ = ["GATES", "Gate", "ImageGate"]
+__all__ = ["GATES", "Gate", "ImageGate", "calibration_feeds", "gate_of"]
 
 _SEED = 20_260_102
 _PER_KIND = 8
+_CALIBRATION = 64
 _BATCH = 8
 
 # Beside the splits of the evaluation: hairlines in the colours that people name, as in most drawings that users have.
@@ -59,8 +61,14 @@ class Gate:
 
 GATES: dict[Precision, Gate] = {
     "fp16": Gate(psnr_to_fp32_db=55, psnr_loss_db=0.25, within_8_loss=5e-4),
-    "int8": Gate(psnr_to_fp32_db=45, psnr_loss_db=0.5, within_8_loss=2e-3),
+    "int8": Gate(psnr_to_fp32_db=45, psnr_loss_db=0.75, within_8_loss=2e-3),
 }
+
+
+def gate_of(precision: Precision, max_loss_db: float | None = None) -> Gate:
+    """The gate of a precision, with another ceiling for the loss of PSNR if one is given."""
+    gate = GATES[precision]
+    return gate if max_loss_db is None else replace(gate, psnr_loss_db=max_loss_db)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -105,13 +113,22 @@ class ImageGate:
                 )
         self._fp32 = self._images(fp32.model)
 
-    def feeds(self) -> list[dict[str, NDArray[Any]]]:
-        """The drawings as inputs of the graph, one each."""
-        return [self._batch([sample]) for sample in self._samples]
+    def feeds(self, batch: int) -> dict[str, NDArray[Any]]:
+        """The first drawings as inputs of the graph."""
+        return self._batch(self._samples[:batch])
 
-    def psnr_to_fp32_db(self, model: onnx.ModelProto) -> float:
-        """Mean PSNR of a graph's images against those of the fp32 graph, over the drawings of all kinds."""
-        return float(np.mean([psnr_db(a, b) for a, b in zip(self._images(model), self._fp32, strict=True)]))
+    def headroom_db(self, model: onnx.ModelProto, gate: Gate) -> float:
+        """By how much a graph is closer to the fp32 graph than the gate asks, on the kind where that is least.
+
+        The error of a reduced precision and that of the network itself add up as squares, so a loss of L dB allows
+        10^(L/10) - 1 times the network's own squared error. The loss that a few drawings show may be luck: the two
+        errors happen to cancel on them. This does not depend on it.
+        """
+        allowed = -10 * math.log10(10 ** (gate.psnr_loss_db / 10) - 1)
+        return min(
+            one.psnr_to_fp32_mean_db - max(gate.psnr_to_fp32_db, one.fp32_psnr_mean_db + allowed)
+            for one in self.fidelity(model)
+        )
 
     def fidelity(self, model: onnx.ModelProto) -> tuple[Fidelity, ...]:
         """A graph on every kind of drawing."""
@@ -150,6 +167,25 @@ class ImageGate:
             IMAGE_INPUT: np.stack([sample.image for sample in samples]),
             self._fed.color_name: rows[:, None] if self._fed.many_colors else rows,
         }
+
+
+def calibration_feeds(
+    source: Source, fp32: Candidate, encode: Callable[[NDArray[Any]], NDArray[Any]]
+) -> list[dict[str, NDArray[Any]]]:
+    """Drawings of every difficulty and colour, other ones than those of the gate, as inputs of the graph."""
+    palette = tuple(rgb for _, rgb in source.palette)
+    size = source.training_size
+    feeds = []
+    for start in range(0, _CALIBRATION, _BATCH):
+        images, rows = [], []
+        for index in range(start, start + _BATCH):
+            rng = np.random.default_rng([_SEED, len(_KINDS), index])
+            drawing = draw(rng, max(16, size), DrawingConfig(palette=palette))
+            images.append(drawing.image[:size, :size])
+            rows.append(encode(_condition(source, drawing.color, rng))[0])
+        colors = np.stack(rows)
+        feeds.append({IMAGE_INPUT: np.stack(images), fp32.color_name: colors[:, None] if fp32.many_colors else colors})
+    return feeds
 
 
 def _condition(source: Source, color: tuple[int, int, int], rng: np.random.Generator) -> NDArray[Any]:

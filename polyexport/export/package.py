@@ -29,9 +29,11 @@ from polyexport.dataset import read_pairs
 from polyexport.errors import ParityError
 from polyexport.evaluate.metrics import psnr_db
 from polyexport.evaluate.predict import predict
-from polyexport.export.fidelity import GATES, ImageGate
+from polyexport.export.borders import bridged
+from polyexport.export.fidelity import Gate, ImageGate, calibration_feeds, gate_of
 from polyexport.export.graph import OPSET, simplify
 from polyexport.export.half import half_graph
+from polyexport.export.int8 import Int8Options, calibrate, quantizable, quantize, search
 from polyexport.export.palette import palette_graph
 from polyexport.export.parity import CPU_OPTIONS, Candidate
 from polyexport.export.proof import Proof
@@ -48,6 +50,7 @@ __all__ = ["ExportOptions", "ExportResult", "export_source"]
 Report = Callable[[str], None]
 
 _TOOLS = ("torch", "onnx", "onnxscript", "onnxsim", "numpy")
+_AMX_CHANNELS = 256  # from which on ONNX Runtime's general kernel, with AMX, beats its symmetric one
 _GOLDEN_SIZE = 64
 _GOLDEN_RGB = (255, 136, 0)
 
@@ -67,6 +70,16 @@ class ExportOptions:
 
     min_speedup: float = 1.0
     """Least speed of a reduced precision in units of the fp32 graph's, where its provider works; 0 to accept any."""
+
+    max_loss_db: float | None = None
+    """Largest loss of PSNR by a reduced precision on any kind of drawing; None for the usual one of ``GATES``."""
+
+    amx: bool = False
+    """int8 for CPUs with AMX alone: weights of 8 bits instead of 7, and the kernels that use it."""
+
+    def __post_init__(self) -> None:
+        if not self.min_speedup >= 0 or not (self.max_loss_db is None or 0 < self.max_loss_db <= 20):
+            raise ValueError(f"min_speedup must not be negative, max_loss_db above 0 and up to 20, got {self}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -133,11 +146,16 @@ def export_source(
     fidelity: tuple[Fidelity, ...] = ()
     speed: Speed | None = None
     if options.precision != "fp32":
-        gate = ImageGate(source, final, proof.encode)
-        reduced = replace(final, name=options.precision, model=_reduced(options.precision, final, gate, report))
-        fidelity = gate.fidelity(reduced.model)
-        _judge(GATES[options.precision].faults(fidelity), options.precision, report, fidelity)
-        speed = _speed(final, reduced, gate, options, report)
+        judge = ImageGate(source, final, proof.encode)
+        gate = gate_of(options.precision, options.max_loss_db)
+        if options.precision == "fp16":
+            model = half_graph(final.model)
+        else:
+            model = _int8(proof, final, lambda graph: judge.headroom_db(graph, gate), options, report)
+        reduced = replace(final, name=options.precision, model=model)
+        fidelity = judge.fidelity(model)
+        _check_fidelity(gate, fidelity, options.precision, report)
+        speed = _speed(final, reduced, judge, options, report)
         final = prove(reduced, options.precision)
 
     model = final.model
@@ -191,11 +209,27 @@ def _stage_line(stage: StageParity) -> str:
     )
 
 
-def _reduced(precision: Precision, fp32: Candidate, gate: ImageGate, report: Report) -> onnx.ModelProto:
-    return half_graph(fp32.model)
+def _int8(
+    proof: Proof,
+    fp32: Candidate,
+    headroom_db: Callable[[onnx.ModelProto], float],
+    options: ExportOptions,
+    report: Report,
+) -> onnx.ModelProto:
+    calibration = calibrate(fp32.model, calibration_feeds(proof.source, fp32, proof.encode))
+    names = quantizable(fp32.model)
+    kind = Int8Options(weight_bits=8, general_kernel_channels=_AMX_CHANNELS) if options.amx else Int8Options()
+    start = {names[0], names[-1]} if names else set()
+    result = search(fp32.model, calibration, headroom_db, floor=0.0, start=start, options=kind)
+    for line in result.log:
+        report(f"int8 search: headroom {line}")
+    kept = bridged(fp32.model, result.kept_float)
+    report(f"int8: {len(names) - len(kept)} of {len(names)} Conv nodes; in float: {', '.join(kept)}")
+    return quantize(fp32.model, calibration, keep_float=kept, options=kind)
 
 
-def _judge(faults: list[str], precision: Precision, report: Report, fidelity: tuple[Fidelity, ...]) -> None:
+def _check_fidelity(gate: Gate, fidelity: tuple[Fidelity, ...], precision: Precision, report: Report) -> None:
+    faults = gate.faults(fidelity)
     for one in fidelity:
         report(
             f"{precision} on {one.data}: {one.psnr_to_fp32_mean_db:.1f} dB to fp32, {one.psnr_mean_db:.2f} dB to the "
@@ -208,10 +242,10 @@ def _judge(faults: list[str], precision: Precision, report: Report, fidelity: tu
         )
 
 
-def _speed(fp32: Candidate, reduced: Candidate, gate: ImageGate, options: ExportOptions, report: Report) -> Speed:
+def _speed(fp32: Candidate, reduced: Candidate, judge: ImageGate, options: ExportOptions, report: Report) -> Speed:
     meant = _MEANT_FOR[options.precision]
     judged = probe_provider(meant).works
-    speed = compare_speed(fp32.model, reduced.model, gate.feeds()[0], meant if judged else "cpu")
+    speed = compare_speed(fp32.model, reduced.model, judge.feeds(1), meant if judged else "cpu")
     line = (
         f"{options.precision}: {speed.ratio:.2f} times the speed of fp32 on {speed.execution_provider} at batch 1 "
         f"({speed.candidate_ms:.2f} ms, fp32 {speed.fp32_ms:.2f} ms)"

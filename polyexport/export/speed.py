@@ -46,6 +46,8 @@ def compare_speed(
 ) -> Speed:
     """Time both graphs, call by call in turn, so that a machine that changes its pace changes it for both.
 
+    On a CPU a call has one thread, as `infer` runs a folder: one call on each core.
+
     Args:
         feeds: inputs of either graph.
         provider: where both run.
@@ -55,7 +57,7 @@ def compare_speed(
     Raises:
         ProviderError: it cannot be used.
     """
-    options = SessionOptions(provider=provider)
+    options = SessionOptions(provider=provider, threads=1)
     sessions = [open_session(model.SerializeToString(), options) for model in (fp32, candidate)]
     for session in sessions:
         for _ in range(_WARM_UP):
