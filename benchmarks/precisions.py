@@ -1,14 +1,17 @@
 """Every precision of a network beside its fp32 graph: parity, quality, size, speed, and whether its bytes repeat.
 
-    python benchmarks/precisions.py CHECKPOINT... [--data DIR ...] [--per-split 100] [--rounds 31] [--output F.json]
+    python benchmarks/precisions.py CHECKPOINT [--int8 "--max-loss 1.5 --amx"] [--data DIR ...] [--output F.json]
 
 Each precision is exported twice, each time in a process of its own, and the SHA-256 of both files are compared. Quality
-is the mean PSNR on the data sets DIR and on generated drawings of every split. Speed is that of a call at 128x128,
-fp32 and the precision in turn in one process, at batch 1 and 8: the median of the rounds' ratios, and their spread.
+is the mean PSNR on the data sets DIR and on generated drawings of every split. Speed is that of a call at the training
+size, fp32 and the precision in turn in one process, at batch 1 and 8: the median of the rounds' ratios and their
+quartiles, with one thread a call, which is how `infer` runs a folder, and with a thread for every core.
 """
 
 import argparse
+import itertools
 import json
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -23,6 +26,7 @@ from numpy.typing import NDArray
 
 from polyexport.bench.environment import environment
 from polyexport.contract import COLORED, IMAGE_INPUT
+from polyexport.cores import granted_cores
 from polyexport.dataset import read_pairs
 from polyexport.evaluate.metrics import psnr_db
 from polyexport.evaluate.predict import predict
@@ -34,10 +38,20 @@ PRECISIONS = ("fp32", "fp16", "int8")
 SEED = 4
 
 
-def exported(checkpoint: Path, precision: str, output: Path) -> dict[str, Any]:
+def exported(checkpoint: Path, options: Sequence[str], output: Path) -> dict[str, Any]:
     """Export in a process of its own and return its report."""
-    command = [sys.executable, "-m", "polyexport.cli.main", "export", str(checkpoint), "-o", str(output), "--json"]
-    done = subprocess.run([*command, "--precision", precision], check=True, stdout=subprocess.PIPE, text=True)
+    command = [
+        sys.executable,
+        "-m",
+        "polyexport.cli.main",
+        "export",
+        str(checkpoint),
+        "-o",
+        str(output),
+        "--json",
+        "-q",
+    ]
+    done = subprocess.run([*command, *options], check=True, stdout=subprocess.PIPE, text=True)
     report: dict[str, Any] = json.loads(done.stdout)
     return report
 
@@ -64,17 +78,19 @@ def quality(model: Model, data: Sequence[Path], per_split: int) -> dict[str, dic
 
 
 def speeds(fp32: Path, other: Path, size: int, rounds: int) -> dict[str, dict[str, float]]:
-    """By batch size."""
+    """By threads and batch size."""
     found = {}
-    for batch in (1, 8):
+    for threads, batch in itertools.product((1, granted_cores()), (1, 8)):
         drawing = draw(np.random.default_rng(SEED), size)
         feeds: Mapping[str, NDArray[Any]] = {
             IMAGE_INPUT: np.repeat(drawing.image[None], batch, axis=0),
             "color": np.repeat(np.array([drawing.color], np.uint8), batch, axis=0),
         }
         assert load_model(other, provider="cpu").session.run(COLORED, feeds).shape[0] == batch
-        speed = compare_speed(onnx.load(fp32), onnx.load(other), feeds, "cpu", rounds=rounds, seconds=120)
-        found[f"batch {batch}"] = {
+        speed = compare_speed(
+            onnx.load(fp32), onnx.load(other), feeds, "cpu", threads=threads, rounds=rounds, seconds=60
+        )
+        found[f"{threads} threads, batch {batch}"] = {
             "fp32_ms": round(speed.fp32_ms, 3),
             "ms": round(speed.candidate_ms, 3),
             "ratio": round(speed.ratio, 3),
@@ -86,7 +102,8 @@ def speeds(fp32: Path, other: Path, size: int, rounds: int) -> dict[str, dict[st
 def main() -> None:
     """Export, measure, print, and record if asked."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("checkpoints", type=Path, nargs="+")
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("--int8", default="", help="further options of its export")
     parser.add_argument("--data", type=Path, action="append", default=[])
     parser.add_argument("--per-split", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=31)
@@ -94,29 +111,29 @@ def main() -> None:
     arguments = parser.parse_args()
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        for checkpoint in arguments.checkpoints:
-            files = {precision: Path(folder, f"{checkpoint.stem}-{precision}.onnx") for precision in PRECISIONS}
-            for precision, file in files.items():
-                report = exported(checkpoint, precision, file)
-                again = exported(checkpoint, precision, file.with_suffix(".again.onnx"))
-                model = load_model(file, provider="cpu")
-                final = report["parity"]["stages"][-1]
-                row = {
-                    "network": checkpoint.stem,
-                    "precision": precision,
-                    "nodes_traced": report["nodes_before"],
-                    "nodes_simplified": report["nodes_after"],
-                    "nodes": final["nodes"],
-                    "size_bytes": report["size_bytes"],
-                    "sha256": report["sha256"],
-                    "sha256_equal": report["sha256"] == again["sha256"],
-                    "parity": final,
-                    "psnr": quality(model, arguments.data, arguments.per_split),
-                }
-                if precision != "fp32":
-                    row["speed"] = speeds(files["fp32"], file, model.contract.training_size, arguments.rounds)
-                print(json.dumps(row), flush=True)
-                rows.append(row)
+        files = {precision: Path(folder, f"{precision}.onnx") for precision in PRECISIONS}
+        for precision, file in files.items():
+            options = ["--precision", precision, *(shlex.split(arguments.int8) if precision == "int8" else [])]
+            report = exported(arguments.checkpoint, options, file)
+            again = exported(arguments.checkpoint, options, file.with_suffix(".again.onnx"))
+            model = load_model(file, provider="cpu")
+            final = report["parity"]["stages"][-1]
+            row = {
+                "network": arguments.checkpoint.stem,
+                "options": " ".join(options),
+                "nodes_traced": report["nodes_before"],
+                "nodes_simplified": report["nodes_after"],
+                "nodes": final["nodes"],
+                "size_bytes": report["size_bytes"],
+                "sha256": report["sha256"],
+                "sha256_equal": report["sha256"] == again["sha256"],
+                "parity": final,
+                "psnr": quality(model, arguments.data, arguments.per_split),
+            }
+            if precision != "fp32":
+                row["speed"] = speeds(files["fp32"], file, model.contract.training_size, arguments.rounds)
+            print(json.dumps(row), flush=True)
+            rows.append(row)
     if arguments.output:
         document = {"environment": asdict(environment()), "rounds": arguments.rounds, "rows": rows}
         arguments.output.write_text(json.dumps(document, indent=2) + "\n")

@@ -41,23 +41,23 @@ def compare_speed(
     feeds: Mapping[str, NDArray[Any]],
     provider: ProviderName,
     *,
+    threads: int = 1,
     rounds: int = 15,
     seconds: float = 20.0,
 ) -> Speed:
     """Time both graphs, call by call in turn, so that a machine that changes its pace changes it for both.
 
-    On a CPU a call has one thread, as `infer` runs a folder: one call on each core.
-
     Args:
         feeds: inputs of either graph.
         provider: where both run.
+        threads: of a call on a CPU; `infer` gives it one, and runs a call on each core.
         rounds: calls of each, at most.
         seconds: after which no round begins, but for the first few.
 
     Raises:
         ProviderError: it cannot be used.
     """
-    options = SessionOptions(provider=provider, threads=1)
+    options = SessionOptions(provider=provider, threads=threads)
     sessions = [open_session(model.SerializeToString(), options) for model in (fp32, candidate)]
     for session in sessions:
         for _ in range(_WARM_UP):
