@@ -115,6 +115,8 @@ def bench(model: Model, options: BenchOptions, *, report: Callable[[str], None] 
 def _sample(model: Model, batch_size: int, size: int, options: BenchOptions) -> Sequence[float]:
     image = np.repeat(_outline(size)[None], batch_size, axis=0)
     color = np.repeat(model.color_value(_any_color(model))[None], batch_size, axis=0)
+    if model.contract.many_colors:
+        color = color[:, None]  # one colour an image
     for _ in range(options.warm_up):
         model.run(image, color)
     samples_ms: list[float] = []

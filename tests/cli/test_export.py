@@ -1,0 +1,121 @@
+"""`export`, `verify` and `infer` on networks of every kind, run as users run them."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+Cli = Callable[..., subprocess.CompletedProcess[str]]
+Refused = Callable[..., str]
+
+NETWORKS = Path(__file__).parents[1] / "networks"
+
+
+@pytest.fixture
+def seed(tmp_path: Path) -> Path:
+    """A working folder with the code of a network in the seed's style, and what its training left behind."""
+    shutil.copy(NETWORKS / "seed_style.py", tmp_path / "seed_style.py")
+    code = "import seed_style, pathlib; seed_style.save_seed(pathlib.Path('seed.pth'), base=2)"
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True)
+    return tmp_path
+
+
+SEED = ("seed_style:SeedUNet", "--weights", "seed.pth", "--argument", "base=2", "--value-range", "0..1")
+
+
+def test_a_network_in_the_seeds_style_from_code_to_pictures(
+    cli: Cli, refused: Refused, seed: Path, drawings: Path
+) -> None:
+    done = cli("export", *SEED, "--size", 256, "-o", "seed.onnx", "--json", check=0)
+    report = json.loads(done.stdout)
+    verified = cli("verify", "seed.onnx", "--provider", "cpu", check=0)
+    cli("infer", drawings, "--color", "red", "--model", "seed.onnx", check=0)
+
+    assert report["parity"]["sizes"] == [[256, 256]]
+    assert report["parity"]["colors"] == 20
+    assert "verified" in verified.stdout
+    with Image.open(seed / "drawings-colored" / "red" / "0.png") as image:
+        assert image.size == (64, 64)  # fitted to 256x256 and brought back
+    assert "256x256 pixels alone" in refused(
+        2, "infer", drawings, "--color", "red", "-m", "seed.onnx", "--size", "native", "-o", "o"
+    )
+    assert "nearest are navy" in refused(2, "infer", drawings, "--color", "#000070", "-m", "seed.onnx", "-o", "o")
+
+    (seed / "net.toml").write_text(
+        'network = "seed_style:SeedUNet"\nweights = "seed.pth"\nvalue-range = "0..1"\nsize = 256\n'
+        "[arguments]\nbase = 2\n"
+    )
+    cli("export", "net.toml", check=0)
+    assert (seed / "net.onnx").read_bytes() == (seed / "seed.onnx").read_bytes()
+    assert "verified, equal to net.toml" in cli("verify", "net.onnx", "--against", "net.toml", check=0).stdout
+
+
+def test_embeddings_as_the_second_input_give_the_same_pictures(
+    cli: Cli, drawings: Path, tiny_checkpoint: Path, tiny_model_path: Path, tmp_path: Path
+) -> None:
+    cli("export", tiny_checkpoint, "--color-input", "embedding", "-o", "e.onnx", check=0)
+    shown = cli("inspect", "e.onnx", check=0).stdout
+    for model, output in ((tiny_model_path, "a"), ("e.onnx", "b")):
+        cli("infer", drawings, "--color", "teal", "--color", "#123456", "-m", model, "-o", output, check=0)
+
+    assert re.search(r"input\s+color_embedding float32 \[batch, 5\]", shown)
+    assert pictures(tmp_path / "a") == pictures(tmp_path / "b")
+
+
+def test_a_palette_gives_the_same_pictures_whatever_the_batch(
+    cli: Cli, drawings: Path, tiny_checkpoint: Path, tiny_model_path: Path, tmp_path: Path
+) -> None:
+    cli("export", tiny_checkpoint, "--palette", "-o", "p.onnx", check=0)
+    colors = [word for name in ("red", "teal", "#123456") for word in ("--color", name)]
+    cli("infer", drawings, *colors, "-m", tiny_model_path, "-o", "a", check=0)
+    for batch in (1, 4, 100):
+        cli("infer", drawings, *colors, "-m", "p.onnx", "-o", f"b{batch}", "-b", batch, check=0)
+        assert pictures(tmp_path / f"b{batch}") == pictures(tmp_path / "a")
+
+
+def pictures(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): np.asarray(Image.open(path)).tobytes() for path in folder.rglob("*.png")}
+
+
+def test_the_name_of_the_file_says_what_it_is(cli: Cli, tiny_checkpoint: Path, tmp_path: Path) -> None:
+    shutil.copy(tiny_checkpoint, tmp_path / "net.safetensors")
+    cli("export", "net.safetensors", "--precision", "fp16", "--palette", "--min-speedup", 0, check=0)
+    assert (tmp_path / "net-fp16-palette.onnx").exists()
+
+
+def test_what_cannot_be_exported_ends_in_one_line(
+    cli: Cli, refused: Refused, seed: Path, tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    before = sorted(os.listdir(tmp_path))
+    assert "--weights" in refused(2, "export", "seed_style:SeedUNet")
+    assert "does not go with a checkpoint" in refused(2, "export", tiny_checkpoint, "--size", 64)
+    assert "no_such" in refused(2, "export", "no_such:Net", "--weights", "seed.pth")
+    assert "expected float32 [2, 3, 128, 128]" in refused(2, "export", *SEED, "--size", 128)
+    assert "downs.0.0.weight" in refused(4, "export", *SEED[:4], "base=4", *SEED[5:], "--size", 256)
+    assert "0..x" in refused(2, "export", *SEED[:-1], "0..x", "--size", 256)
+    assert sorted(set(os.listdir(tmp_path)) - {"__pycache__"}) == before
+
+
+def test_verify_refuses_what_was_changed(
+    cli: Cli, refused: Refused, tiny_model_path: Path, vocabulary_checkpoint: Path, tmp_path: Path
+) -> None:
+    data = bytearray(tiny_model_path.read_bytes())
+    data[len(data) // 3] ^= 4
+    (tmp_path / "changed.onnx").write_bytes(data)
+    (tmp_path / "short.onnx").write_bytes(data[:-50])
+
+    refused(4, "verify", "changed.onnx")
+    refused(4, "verify", "short.onnx")
+    assert "conditioning" in refused(
+        4, "verify", tiny_model_path, "--provider", "cpu", "--against", vocabulary_checkpoint, "-q"
+    )
+    report = json.loads(cli("verify", tiny_model_path, "--provider", "cpu", "--json", check=0).stdout)
+    assert report["golden_difference_levels"] == 0
