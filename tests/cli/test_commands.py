@@ -186,7 +186,7 @@ def test_verbose_shows_the_traceback(tmp_path: Path, drawings: Path) -> None:
 
 def test_the_checkpoint_is_never_the_output(refused: Refused, tiny_checkpoint: Path) -> None:
     before = tiny_checkpoint.read_bytes()
-    assert "is the checkpoint" in refused(2, "export", tiny_checkpoint, "-o", tiny_checkpoint)
+    assert "is the source" in refused(2, "export", tiny_checkpoint, "-o", tiny_checkpoint)
     assert tiny_checkpoint.read_bytes() == before
 
 
