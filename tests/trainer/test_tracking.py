@@ -3,6 +3,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -219,6 +220,7 @@ def test_wandb_offline(tmp_path: Path, wandb_home: Path, capfd: pytest.CaptureFi
     record(tracker, 1, 4)
     tracker.close(failed=True)
     first = (folder / "wandb" / "run-id").read_text()
+    time.sleep(1.1)  # the parts of a run are named by the second in which they start
     tracker = open_tracker("wandb", folder, CONFIG, name="small", offline=True, resumed_step=4)
     record(tracker, 5, 6)
     tracker.card("# Card", {"validation/psnr_db": 21.0})
