@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from polyexport.cli.console import console
+from polyexport.cli.console import build, console
 from polyexport.cli.options import JsonFlag, Quiet, Verbose
 from polyexport.cli.sources import is_network, load, read_images
 from polyexport.errors import UsageError
@@ -177,7 +177,8 @@ def export(
     for taken in (Path(source), *([weights] if weights else [])):
         if target.exists() and taken.exists() and target.samefile(taken):
             raise UsageError(f"the output {target} is the source", remedy="name another file with -o")
-    options = ExportOptions(
+    options = build(
+        ExportOptions,
         precision=precision.value,
         color_input=color_input.value,
         many_colors=palette,
