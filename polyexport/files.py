@@ -15,7 +15,7 @@ TEMPORARY_SUFFIX = ".polyexport-tmp"
 """Ends the name of every unfinished file; a random part before it keeps two writers apart."""
 
 
-def read_limited(path: Path, max_bytes: int) -> bytes:
+def read_limited(path: str | Path, max_bytes: int) -> bytes:
     """Read a regular file of at most ``max_bytes``; never blocks on a pipe or reads a device without end.
 
     Raises:

@@ -11,6 +11,9 @@ __all__ = ["doctor"]
 
 # What the extras bring: looked up by name, never imported.
 _OPTIONAL = {
+    "openvino": ("openvino",),
+    "tensorrt": ("tensorrt-cu13-libs",),
+    "webgpu": ("onnxruntime-ep-webgpu",),
     "inspect": ("onnx",),
     "export": ("torch", "onnx", "onnxscript", "onnxsim", "safetensors"),
     "train": ("lightning",),
@@ -23,10 +26,11 @@ def doctor(json_report: JsonFlag = False, verbose: Verbose = False, quiet: Quiet
 
     from polyexport.bench.environment import environment
     from polyexport.model import default_model_path, load_model
-    from polyexport.session import probe_provider
+    from polyexport.session import PROVIDERS, auto_choice, probe_provider
 
     machine = environment()
-    providers = [probe_provider(name) for name in ("cpu", "cuda")]
+    providers = [probe_provider(name) for name in PROVIDERS if name != "auto"]
+    choice = auto_choice()
     extras = {extra: {name: _version(name) for name in names} for extra, names in _OPTIONAL.items()}
     try:
         shipped, fault = load_model(provider="cpu").sha256, ""
@@ -36,6 +40,7 @@ def doctor(json_report: JsonFlag = False, verbose: Verbose = False, quiet: Quiet
         document = {
             "environment": asdict(machine),
             "providers": [asdict(status) for status in providers],
+            "auto": choice,
             "extras": extras,
             "model": {"path": default_model_path(), "sha256": shipped, "fault": fault},
         }
@@ -45,10 +50,9 @@ def doctor(json_report: JsonFlag = False, verbose: Verbose = False, quiet: Quiet
     console.data(f"cpu: {machine.cpu}, {machine.cores_granted} cores granted of {machine.cores_visible} visible")
     console.data(f"onnxruntime {machine.onnxruntime}, numpy {machine.numpy}, pillow {machine.pillow}")
     for status in providers:
-        state = "works" if status.works else f"does not work: {status.reason}"
+        state = "works" if status.works else f"does not work: {status.reason}; {status.remedy}"
         console.data(f"provider {status.name} ({status.execution_provider}): {state}")
-    if not all(status.works for status in providers):
-        console.data("to run on an NVIDIA GPU: pip install 'polyexport[cuda]', and a driver for CUDA 13")
+    console.data(f"--provider auto takes {choice}")
     for extra, versions in extras.items():
         found = ", ".join(f"{name} {version or 'missing'}" for name, version in versions.items())
         console.data(f"extra {extra}: {found}")

@@ -1,10 +1,10 @@
-"""polyexport infer: a folder in, a folder out."""
+"""polyexport infer: drawings in, coloured drawings out."""
 
-import contextlib
-from collections.abc import Callable, Iterator
-from dataclasses import asdict
+import functools
+import sys
+from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -21,35 +21,88 @@ from polyexport.cli.options import (
     Verbose,
 )
 from polyexport.color import parse_color
-from polyexport.errors import ColorError, ExitCode, UsageError
+from polyexport.errors import ColorError, ImageError, OutputError, UsageError
 
 if TYPE_CHECKING:
     from polyexport.color import Color
-    from polyexport.model import Size
-    from polyexport.pipeline.run import ItemResult, RunReport
+    from polyexport.conditioning import Conditioner
+    from polyexport.model import Model, Size
+    from polyexport.pipeline.decoding import Decoders
+    from polyexport.pipeline.job import LoadModel
+    from polyexport.pipeline.plan import Plan
 
 __all__ = ["infer", "parse_size"]
 
+_PIPE = "-"
+
+
+class Background(StrEnum):
+    """Values of --background."""
+
+    WHITE = "white"
+    TRANSPARENT = "transparent"
+
 
 def infer(
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Images and folders of images.")],
+    paths: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[PATH]...", help="Images, folders of images, glob patterns; - is an image on stdin."),
+    ] = None,
     color: Annotated[
-        list[str], typer.Option("--color", help="CSS name, hex, rgb() or hsl(); repeat it for several colors.")
-    ],
+        list[str] | None,
+        typer.Option("-c", "--color", help="CSS name, hex, rgb() or hsl(); repeat it for several colors."),
+    ] = None,
     output: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
-            "-o", "--output", help="Output folder.", show_default="FOLDER-colored beside FOLDER", metavar="DIR"
+            "-o",
+            "--output",
+            help="Output folder; - is stdout, for one image.",
+            show_default="FOLDER-colored beside FOLDER",
+            metavar="DIR",
         ),
     ] = None,
     model: ModelOption = None,
+    files_from: Annotated[
+        str | None,
+        typer.Option(
+            "--files-from", help="Take paths from a list, one a line or NUL-separated; - is stdin.", metavar="FILE"
+        ),
+    ] = None,
+    manifest: Annotated[
+        Path | None,
+        typer.Option(help="A color for each image: a CSV with columns image and color, or data.json.", metavar="FILE"),
+    ] = None,
     recursive: Annotated[bool, typer.Option("-r", "--recursive", help="Go into subfolders.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist.")] = False,
+    include: Annotated[
+        list[str] | None, typer.Option(help="Take only what matches this pattern; repeatable.", metavar="GLOB")
+    ] = None,
+    exclude: Annotated[
+        list[str] | None, typer.Option(help="Leave out what matches this pattern; repeatable.", metavar="GLOB")
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Do everything anew, and replace any file that stands in the way.")
+    ] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Try again what failed in an earlier run.")
+    ] = False,
     size: SizeOption = "fit",
+    background: Annotated[
+        Background, typer.Option(help="What becomes of the paper around a drawing.")
+    ] = Background.WHITE,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done; write nothing.")] = False,
+    contact_sheet: Annotated[
+        Path | None,
+        typer.Option(help="Also write one picture of the first 100 inputs and outputs.", metavar="FILE.png"),
+    ] = None,
     provider: ProviderOption = Provider.AUTO,
     device_id: DeviceId = 0,
-    batch_size: Annotated[int, typer.Option("-b", "--batch-size", min=1, max=1024, help="Images per call.")] = 4,
-    jobs: Annotated[int, typer.Option("-j", "--jobs", min=1, max=256, help="Threads to decode, and to encode.")] = 2,
+    batch_size: Annotated[
+        int, typer.Option("-b", "--batch-size", min=0, max=1024, help="Images per call; 0 chooses by the provider.")
+    ] = 0,
+    jobs: Annotated[
+        int, typer.Option("-j", "--jobs", min=0, max=256, help="Processes that decode; 0 chooses by the cores.")
+    ] = 0,
     threads: Threads = 0,
     json_report: JsonFlag = False,
     verbose: Verbose = False,
@@ -57,47 +110,104 @@ def infer(
 ) -> None:
     """Color outline drawings.
 
-    Outputs are PNG files, OUTPUT/COLOR/NAME.png, at the size of their inputs. One bad input fails alone.
+    Outputs are PNG files, OUTPUT/COLOR/NAME.png, at the size of their inputs. One bad input fails alone. The
+    same command carries on where an earlier run ended: what is done is skipped.
     """
     console.set(verbose=verbose, quiet=quiet)
     wanted = parse_size(size)
 
-    from polyexport.cores import granted_cores
-    from polyexport.model import load_model
-    from polyexport.pipeline.plan import make_plan
-    from polyexport.pipeline.run import RunOptions, arrange, run_plan
-    from polyexport.session import CPU
+    from polyexport.pipeline.decoding import Decoders, default_jobs
 
-    plan = make_plan(paths, _colors(color, model), output=output, recursive=recursive, overwrite=overwrite)
-    per_call, streams = arrange(len(plan.items) * len(plan.colors), threads=threads, cores=granted_cores())
-    loaded = load_model(model, provider=provider.value, threads=per_call, device_id=device_id)
-    for one in plan.colors:
-        loaded.color_value(one)
-    framing = loaded.framing(wanted)
-    if loaded.session.fallback_reason:
-        console.info(f"running on {loaded.session.execution_provider} ({loaded.session.fallback_reason})")
-    with _progress(len(plan.items)) as advance:
+    def load(*, threads: int, streams: int) -> "Model":
+        from polyexport.model import load_model
 
-        def settled(result: "ItemResult") -> None:
-            advance()
-            if result.status == "failed":
-                console.error(f"failed: {result.item.source}: {result.reason}")
-            for warning in result.warnings:
-                console.info(f"warning: {result.item.source}: {warning}")
+        return load_model(model, provider=provider.value, threads=threads, streams=streams, device_id=device_id)
 
-        on_cpu = loaded.session.execution_provider == CPU
-        options = build(RunOptions, batch_size=batch_size, jobs=jobs, streams=streams if on_cpu else 1)
-        report = run_plan(plan, loaded, framing, options, on_result=settled)
-    if json_report:
-        console.json(_as_json(report, plan.output))
-    elif not quiet:
-        console.data(
-            f"{len(report.results)} images: {len(report.results) - report.failed} ok, {report.failed} failed; "
-            f"{report.written} written to {plan.output} in {report.seconds:.2f} s, "
-            f"{report.images_per_s:.1f} images/s on {report.execution_provider}"
+    if _PIPE in (output, *(paths or ())):
+        others = {"--manifest": manifest, "--files-from": files_from, "--contact-sheet": contact_sheet}
+        flags = {"--dry-run": dry_run, "--json": json_report}
+        source, one_color = _one(
+            paths or [], color or [], output, [name for name, on in (others | flags).items() if on]
         )
-    if report.failed:
-        raise typer.Exit(ExitCode.SOME_FAILED)
+        with Decoders(jobs=1) as decoders:
+            decoders.start()
+            _pipe(source, _colors([one_color], model)[0], load, decoders, wanted, background.value)
+        return
+    plan = _plan(
+        [*(paths or []), *_listed(files_from)],
+        color or [],
+        Path(output) if output is not None else None,
+        model=model,
+        manifest=manifest,
+        recursive=recursive,
+        include=include or [],
+        exclude=exclude or [],
+    )
+    with Decoders(jobs=jobs or default_jobs(len(plan.items))) as decoders:
+        decoders.start()  # it gets ready while this process loads ONNX Runtime and the model
+
+        from polyexport.cli.infer_report import ReportOptions, report_preview, report_run
+        from polyexport.pipeline.job import Job
+
+        job = build(
+            Job,
+            plan=plan,
+            size=wanted,
+            background=background.value,
+            overwrite=overwrite,
+            retry_failed=retry_failed,
+            batch_size=batch_size,
+            threads=threads,
+        )
+        if dry_run:
+            exit_code = report_preview(job, load, decoders, json_report=json_report)
+        else:
+            options = ReportOptions(json=json_report, contact_sheet=contact_sheet)
+            exit_code = report_run(job, load, decoders, options)
+    if exit_code:
+        raise typer.Exit(exit_code)
+
+
+def _plan(
+    paths: list[str],
+    colors: list[str],
+    output: Path | None,
+    *,
+    model: Path | None,
+    manifest: Path | None,
+    recursive: bool,
+    include: list[str],
+    exclude: list[str],
+) -> "Plan":
+    from polyexport.pipeline.manifest import read_manifest
+    from polyexport.pipeline.plan import make_plan, plan_entries
+
+    if manifest is None:
+        if not colors:
+            raise UsageError("no color", remedy="give --color, or --manifest with a color for each image")
+        wanted = _colors(colors, model)
+        return make_plan(paths, wanted, output=output, recursive=recursive, include=include, exclude=exclude)
+    if paths or colors or include or exclude:
+        raise UsageError(
+            "--manifest names images and colors", remedy="leave out paths, --color, --include and --exclude"
+        )
+    folder = manifest if manifest.is_dir() else manifest.parent
+    target = output if output is not None else folder.resolve().with_name(f"{folder.resolve().name}-colored")
+    return plan_entries(read_manifest(manifest, lambda text: _colors([text], model)[0]), output=target)
+
+
+def _listed(files_from: str | None) -> list[str]:
+    if files_from is None:
+        return []
+    from polyexport.files import read_limited
+    from polyexport.pipeline.discover import MAX_LIST_BYTES, read_list
+
+    if files_from == _PIPE:
+        return read_list(sys.stdin.buffer.read(MAX_LIST_BYTES + 1))
+    try:
+        return read_list(read_limited(Path(files_from), MAX_LIST_BYTES))
+    except OSError as error:
+        raise UsageError(f"{files_from} cannot be read ({error.strerror})", remedy="give a list of paths") from error
 
 
 def _colors(texts: list[str], model: Path | None) -> "list[Color]":
@@ -111,10 +221,60 @@ def _colors(texts: list[str], model: Path | None) -> "list[Color]":
     except ColorError:
         if model is None:
             raise
+    conditioner = _conditioner(model)
+    return [conditioner.color(text) for text in texts]
+
+
+@functools.cache
+def _conditioner(model: Path) -> "Conditioner":
     from polyexport.model import load_model
 
-    conditioner = load_model(model, provider="cpu").conditioner
-    return [conditioner.color(text) for text in texts]
+    return load_model(model, provider="cpu").conditioner
+
+
+def _one(paths: list[str], colors: list[str], output: str | None, others: list[str]) -> tuple[str, str]:
+    """The one image and the one colour of a pipe.
+
+    Raises:
+        UsageError: more, or less, or an option that has no place there.
+    """
+    if others:
+        raise UsageError(f"{others[0]} does not go with an image on stdin or stdout", remedy="leave it out")
+    if len(paths) != 1 or len(colors) != 1:
+        raise UsageError(
+            f"a pipe takes one image and one color, got {len(paths)} and {len(colors)}", remedy="name a folder with -o"
+        )
+    if output not in (None, _PIPE):
+        raise UsageError("an image on stdin goes to stdout", remedy="leave out -o, and redirect stdout")
+    return paths[0], colors[0]
+
+
+def _pipe(
+    path: str,
+    color: "Color",
+    load: "LoadModel",
+    decoders: "Decoders",
+    size: "Size",
+    background: Literal["white", "transparent"],
+) -> None:
+    from polyexport.cores import granted_cores
+    from polyexport.image import MAX_FILE_BYTES
+    from polyexport.pipeline.pipe import color_one
+
+    if sys.stdout is None or sys.stdout.isatty():
+        raise UsageError("stdout is a terminal, which cannot show a PNG", remedy="redirect it to a file or a program")
+    source = sys.stdin.buffer.read(MAX_FILE_BYTES + 1) if path == _PIPE else path
+    if len(source) > MAX_FILE_BYTES:
+        raise ImageError(f"stdin has more than {MAX_FILE_BYTES} bytes", remedy="give a smaller file")
+    model = load(threads=granted_cores(), streams=1)
+    png, warnings = color_one(source, color, model, decoders, size=size, background=background)
+    for warning in warnings:
+        console.info(f"warning: {path}: {warning}")
+    try:
+        sys.stdout.buffer.write(png)
+        sys.stdout.buffer.flush()
+    except OSError as error:
+        raise OutputError(f"cannot write to stdout ({error.strerror})", remedy="free space there") from error
 
 
 def parse_size(text: str) -> "Size":
@@ -130,29 +290,3 @@ def parse_size(text: str) -> "Size":
     if text.isascii() and text.isdigit() and len(text) <= 6:
         return int(text)
     raise UsageError(f"unknown size {text!r}", remedy="give fit, native or a number of pixels")
-
-
-@contextlib.contextmanager
-def _progress(total: int) -> Iterator[Callable[[], None]]:
-    if not console.shows_progress:
-        yield lambda: None
-        return
-    import sys
-
-    with typer.progressbar(length=total, label="coloring", file=sys.stderr, show_pos=True) as bar:
-        yield lambda: bar.update(1)
-
-
-def _as_json(report: "RunReport", output: Path) -> dict[str, object]:
-    return {
-        "output": str(output),
-        "execution_provider": report.execution_provider,
-        "seconds": report.seconds,
-        "images_per_s": report.images_per_s,
-        "written": report.written,
-        "failed": report.failed,
-        "images": [
-            {**asdict(result), "item": str(result.item.source), "name": str(result.item.name)}
-            for result in report.results
-        ],
-    }

@@ -25,6 +25,9 @@ class Provider(StrEnum):
     AUTO = "auto"
     CPU = "cpu"
     CUDA = "cuda"
+    TENSORRT = "tensorrt"
+    OPENVINO = "openvino"
+    WEBGPU = "webgpu"
 
 
 ModelOption = Annotated[

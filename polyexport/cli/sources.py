@@ -58,7 +58,7 @@ def read_images(folder: Path | None) -> "list[Pixels]":
     """
     from polyexport.export.parity import MAX_IMAGES
     from polyexport.image import read_image
-    from polyexport.pipeline.plan import find_images
+    from polyexport.pipeline.discover import find_images
 
     images = []
     for path in find_images(folder)[:MAX_IMAGES] if folder else ():

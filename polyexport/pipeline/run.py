@@ -1,47 +1,80 @@
 """Decode, batch, infer, encode and write, overlapped, with a bounded number of images in memory.
 
-Three pools of threads: to decode, to run the network, to encode and write. Pillow and ONNX Runtime release the
-interpreter's lock, so the stages really overlap. The calling thread only hands work from one pool to the next.
+Processes decode (``decoding``), and threads call the network, encode and write; pillow, ONNX Runtime and the kernel
+work without the interpreter's lock, so the stages really overlap. The calling thread only hands work from one stage to
+the next, in the order of the plan: which images share a batch does not depend on timing. Finished files are journaled
+and named in groups (``outputs``), so that one sync of the journal serves many of them.
 """
 
-import errno
+import hashlib
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from polyexport.color import Color
-from polyexport.errors import ImageError, OutputError, PolyexportError, reason_of
-from polyexport.files import write_atomic
+from polyexport.errors import PolyexportError, reason_of
 from polyexport.framing import Framed, Framing
-from polyexport.image import Pixels, encode_png, read_image
+from polyexport.image import Pixels, encode_png
+from polyexport.matte import transparent
 from polyexport.model import Model
-from polyexport.pipeline.plan import Item, Plan
+from polyexport.pipeline.decoding import Decoded, Decoders
+from polyexport.pipeline.journal import Record, recipe_of
+from polyexport.pipeline.outputs import OutputFolder, Pending
+from polyexport.pipeline.plan import Item, Plan, output_name
+from polyexport.pipeline.survey import Standing, Survey
 
-__all__ = ["ItemResult", "RunOptions", "RunReport", "arrange", "run_plan"]
+__all__ = [
+    "MAX_BATCH_SIZE",
+    "Background",
+    "ItemResult",
+    "RunOptions",
+    "RunReport",
+    "Timings",
+    "arrange",
+    "recipes_of",
+    "run_plan",
+]
 
-# Errors of one name; any other means that the output folder itself is unusable, and that ends the run.
-_ONE_FILE_ERRNOS = frozenset((errno.ENAMETOOLONG, errno.EISDIR, errno.EINVAL, errno.EILSEQ))
+Background = Literal["white", "transparent"]
+
+MAX_BATCH_SIZE = 1024
+
+_GROUP = 32  # outputs that share one sync of the journal
+_GROUP_S = 0.25  # and for how long the first of them waits
+_MAX_WINDOWS = 16  # of inputs that an image waits for others of its shape
+_WRITERS = 4  # at least: they wait for the disk
+_KNOWN = "known from an earlier run; --retry-failed tries it again"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunOptions:
     """How a run uses this machine. None of it changes the outputs."""
 
-    batch_size: int = 4
+    batch_size: int = 1
     """Images per call of the network."""
-
-    jobs: int = 2
-    """Threads that decode, and as many that encode and write."""
 
     streams: int = 1
     """Calls of the network at a time."""
 
     def __post_init__(self) -> None:
-        if not 1 <= self.batch_size <= 1024 or not 1 <= self.jobs <= 256 or not 1 <= self.streams <= 256:
-            raise ValueError(f"batch_size must be 1 to 1024, jobs and streams 1 to 256; got {self}")
+        if not 1 <= self.batch_size <= MAX_BATCH_SIZE or not 1 <= self.streams <= 256:
+            raise ValueError(f"batch_size must be 1 to {MAX_BATCH_SIZE} and streams 1 to 256, got {self}")
+
+
+@dataclass(slots=True)
+class Timings:
+    """Milliseconds that an input spent in each stage, all its colours together; waiting is not in it."""
+
+    read_ms: float = 0.0
+    decode_ms: float = 0.0
+    infer_ms: float = 0.0
+    """Its share of its batches."""
+
+    encode_ms: float = 0.0
+    write_ms: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,18 +82,24 @@ class ItemResult:
     """The one state that an input ends in."""
 
     item: Item
-    status: Literal["ok", "failed"]
+    status: Literal["ok", "failed", "skipped"]
+    """``skipped``: every output is there, made of this input by this recipe."""
+
     reason: str = ""
+    written: int = 0
+    """Outputs of this run."""
+
     warnings: tuple[str, ...] = ()
+    timings: Timings = field(default_factory=Timings)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunReport:
-    """The end of a run."""
+    """The end of a run. What became of each input went to ``on_result``."""
 
-    results: tuple[ItemResult, ...]
-    """In the order of the plan."""
-
+    ok: int
+    failed: int
+    skipped: int
     written: int
     """Output files."""
 
@@ -68,8 +107,9 @@ class RunReport:
     execution_provider: str
 
     @property
-    def failed(self) -> int:
-        return sum(result.status == "failed" for result in self.results)
+    def images(self) -> int:
+        """Inputs."""
+        return self.ok + self.failed + self.skipped
 
     @property
     def images_per_s(self) -> float:
@@ -81,10 +121,26 @@ class RunReport:
 class _Progressing:
     """An input on its way; it is done when as many outputs as colours are settled."""
 
+    index: int
     item: Item
-    warnings: tuple[str, ...]
+    first: int
+    """Number of its first output."""
+
+    recipes: list[str]
+    settled: list[Record | None]
+    """What an earlier run settled of each colour, if the input is still the same."""
+
     waiting: int
+    sha256: str = ""
     reason: str = ""
+    written: int = 0
+    warnings: tuple[str, ...] = ()
+    timings: Timings = field(default_factory=Timings)
+
+    def known(self) -> str:
+        """The hash of the input with which nothing is left to do; empty if there is none."""
+        inputs = {record.input_sha256 if record else "" for record in self.settled}
+        return inputs.pop() if len(inputs) == 1 else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,14 +149,19 @@ class _Work:
 
     owner: _Progressing
     framed: Framed
-    color: Color
+    number: int
+    """Of the colour in its item."""
+
+    @property
+    def color(self) -> Color:
+        return self.owner.item.colors[self.number]
 
 
 def arrange(outputs: int, *, threads: int, cores: int) -> tuple[int, int]:
     """Threads per call and calls at a time on a CPU.
 
-    Measured on two cores with the shipped model: two calls of one thread each give about 15 % more images per second
-    than one call of two threads, whatever the batch size. A handful of images is done sooner with every core on each.
+    Measured with the shipped models: one thread a call and a call for every core gives more images per second than one
+    call on all cores, at every batch size. A handful of images is done sooner with every core on each.
 
     Args:
         outputs: images times colours of the run.
@@ -112,23 +173,53 @@ def arrange(outputs: int, *, threads: int, cores: int) -> tuple[int, int]:
     return threads, max(1, cores // threads)
 
 
+def recipes_of(plan: Plan, model: Model, framing: Framing, background: Background) -> dict[Color, str]:
+    """For each colour of a plan, the hash of everything but the input that decides an output's pixels.
+
+    Raises:
+        ColorError: a colour that the model does not know.
+    """
+    return {
+        color: recipe_of(
+            model=model.sha256,
+            color=model.color_value(color).tolist(),
+            mode=framing.mode,
+            size=framing.size if framing.mode == "fit" else 0,
+            background=background,
+        )
+        for color in plan.colors
+    }
+
+
 def run_plan(
     plan: Plan,
     model: Model,
     framing: Framing,
     options: RunOptions,
     *,
+    folder: OutputFolder,
+    survey: Survey,
+    decoders: Decoders,
+    background: Background = "white",
     on_result: Callable[[ItemResult], None] = lambda result: None,
 ) -> RunReport:
     """Colour every input of a plan. A bad input fails alone.
 
     Args:
-        on_result: called once per input, from the calling thread, as it is settled.
+        plan: inputs and outputs.
+        model: for every call.
+        framing: of this model.
+        options: how this machine is used.
+        folder: the plan's output, open.
+        survey: of that folder.
+        decoders: processes; they are closed only if the run ends with an error.
+        background: what becomes of the paper around a drawing.
+        on_result: called once per input, from the calling thread, in the order of the plan.
 
     Raises:
         OutputError: the output folder became unusable; what was written before is whole.
     """
-    run = _Run(plan, model, framing, options, on_result)
+    run = _Run(plan, model, framing, options, folder, survey, decoders, background, on_result)
     return run.execute()
 
 
@@ -139,157 +230,249 @@ class _Run:
         model: Model,
         framing: Framing,
         options: RunOptions,
+        folder: OutputFolder,
+        survey: Survey,
+        decoders: Decoders,
+        background: Background,
         on_result: Callable[[ItemResult], None],
     ) -> None:
         self.plan = plan
         self.model = model
         self.framing = framing
         self.options = options
+        self.folder = folder
+        self.survey = survey
+        self.processes = decoders
+        self.background = background
         self.on_result = on_result
-        self.results: dict[Item, ItemResult] = {}
+        self.recipes = recipes_of(plan, model, framing, background)
+        self.counts = {"ok": 0, "failed": 0, "skipped": 0}
         self.written = 0
+        self.reported = 0
+        self.results: dict[int, ItemResult] = {}  # that wait for the result of an earlier input
         # Batches are of one canvas shape; the oldest shape goes first when too much waits.
         self.buckets: OrderedDict[tuple[int, ...], list[_Work]] = OrderedDict()
-        self.inferences: deque[tuple[list[_Work], Future[list[Pixels | str]]]] = deque()
-        self.writes: deque[tuple[_Progressing, Future[str]]] = deque()
+        self.inferences: deque[tuple[list[_Work], Future[tuple[list[Pixels | str], float]]]] = deque()
+        self.writes: deque[tuple[_Work, Future[tuple[Pending | str, float, float]]]] = deque()
+        self.group: list[tuple[_Progressing, Pending]] = []
+        self.group_since = 0.0
+        self.commits: deque[tuple[list[tuple[_Progressing, Pending]], Future[list[str]]]] = deque()
         # Whole images, where the colours of one share a run.
         colors = len(plan.colors) if model.contract.many_colors else 1
         self.batch_size = max(1, options.batch_size // colors) * colors
-        self.window = 2 * max(self.batch_size * (options.streams + 1), options.jobs)
-        self.decoders = ThreadPoolExecutor(options.jobs, thread_name_prefix="decode")
+        self.window = 2 * max(self.batch_size * (options.streams + 1), decoders.jobs, _WRITERS)
+        self.decoders = ThreadPoolExecutor(decoders.jobs, thread_name_prefix="decode")
         self.networks = ThreadPoolExecutor(options.streams, thread_name_prefix="network")
-        self.writers = ThreadPoolExecutor(options.jobs, thread_name_prefix="write")
+        self.writers = ThreadPoolExecutor(max(decoders.jobs, _WRITERS), thread_name_prefix="write")
+        self.committer = ThreadPoolExecutor(1, thread_name_prefix="commit")
 
     def execute(self) -> RunReport:
         started = time.perf_counter()
         try:
-            for item, decoded in self._decoded():
-                self._accept(item, decoded)
-                while self._waiting() > self.window or self._full_bucket():
-                    self._infer_oldest()
+            for owner, decoded in self._decoded():
+                self._accept(owner, decoded.result())
+                while shape := self._ready(owner.index):
+                    self._start(shape)
                 self._settle(down_to=self.window)
             while self.buckets:
-                self._infer_oldest()
+                self._start(next(iter(self.buckets)))
                 self._settle(down_to=self.window)
             self._collect(down_to=0)
             self._settle(down_to=0)
+            self._commit()
+            self._confirm(down_to=0)
+        except BaseException:
+            self.processes.close()  # or a decoder that hangs would hold up the end
+            raise
         finally:
-            # On an error or an interrupt: no new work; writes under way finish, so that no file is left half named.
+            # On an error or an interrupt: no new work. What is staged already still gets its name.
             for pool in (self.decoders, self.networks, self.writers):
                 pool.shutdown(wait=True, cancel_futures=True)
+            self._finish_group()
         return RunReport(
-            results=tuple(self.results[item] for item in self.plan.items),
+            **self.counts,
             written=self.written,
             seconds=time.perf_counter() - started,
             execution_provider=self.model.session.execution_provider,
         )
 
-    def _decode(self, item: Item) -> tuple[Framed, tuple[str, ...]]:
-        decoded = read_image(item.source)
-        return self.framing.frame(decoded.pixels), decoded.warnings
+    def _finish_group(self) -> None:
+        """After an error: name or remove what is staged, so that nothing is left half done."""
+        for work, write in self.writes:
+            if (
+                not write.cancelled()
+                and write.exception() is None
+                and isinstance(pending := write.result()[0], Pending)
+            ):
+                self.group.append((work.owner, pending))
+        self.writes.clear()
+        if self.group:
+            self._commit()
+        self.committer.shutdown(wait=True)
 
-    def _decoded(self) -> Iterator[tuple[Item, Future[tuple[Framed, tuple[str, ...]]]]]:
+    def _owners(self) -> Iterator[_Progressing]:
+        first = 0
+        for index, item in enumerate(self.plan.items):
+            recipes = [self.recipes[color] for color in item.colors]
+            settled = self.survey.settled(item, first, recipes)
+            yield _Progressing(index, item, first, recipes, settled, len(item.colors))
+            first += len(item.colors)
+
+    def _decoded(self) -> Iterator[tuple[_Progressing, Future[Decoded]]]:
         """Inputs in the order of the plan, decoded a bounded distance ahead."""
-        ahead: deque[tuple[Item, Future[tuple[Framed, tuple[str, ...]]]]] = deque()
-        for item in self.plan.items:
-            ahead.append((item, self.decoders.submit(self._decode, item)))
+        ahead: deque[tuple[_Progressing, Future[Decoded]]] = deque()
+        for owner in self._owners():
+            decode = self.decoders.submit(self.processes.decode, owner.item.source, self.framing, known=owner.known())
+            ahead.append((owner, decode))
             if len(ahead) >= self.window:
                 yield ahead.popleft()
         while ahead:
             yield ahead.popleft()
 
-    def _accept(self, item: Item, decoded: Future[tuple[Framed, tuple[str, ...]]]) -> None:
-        owner = _Progressing(item, (), len(self.plan.colors))
-        try:
-            framed, owner.warnings = decoded.result()
-        except ImageError as error:
-            reason = str(error)
-        except Exception as error:  # noqa: BLE001 - no input may take the others with it; memory is the usual cause
-            reason = f"cannot be decoded ({reason_of(error)})"
+    def _accept(self, owner: _Progressing, decoded: Decoded) -> None:
+        owner.sha256, owner.warnings = decoded.sha256, decoded.warnings
+        owner.timings.read_ms, owner.timings.decode_ms = decoded.read_ms, decoded.decode_ms
+        works: list[_Work] = []
+        for number, record in enumerate(owner.settled):
+            if record is not None and record.input_sha256 == decoded.sha256:
+                self._settled(owner, f"{record.failed} ({_KNOWN})" if record.failed else "")
+            elif decoded.framed is None:
+                self._failed(owner, number, decoded.reason, lasting=decoded.lasting)
+            else:
+                works.append(_Work(owner, decoded.framed, number))
+        if works:
+            self.buckets.setdefault(works[0].framed.canvas.shape, []).extend(works)
+
+    def _failed(self, owner: _Progressing, number: int, reason: str, *, lasting: bool) -> None:
+        if lasting and owner.sha256:
+            output = output_name(owner.item, owner.item.colors[number])
+            self._queue(owner, Pending(output, Record(owner.sha256, owner.recipes[number], "", reason)))
         else:
-            bucket = self.buckets.setdefault(framed.canvas.shape, [])
-            bucket.extend(_Work(owner, framed, color) for color in self.plan.colors)
-            return
-        owner.waiting, owner.reason = 0, reason
-        self._finish(owner)
+            self._settled(owner, reason)
 
-    def _waiting(self) -> int:
-        return sum(map(len, self.buckets.values()))
+    def _ready(self, index: int) -> tuple[int, ...] | None:
+        """The shape whose images go to the network now, with input ``index`` accepted; None to wait for more.
 
-    def _full_bucket(self) -> bool:
+        A matter of the plan alone, never of timing: a full batch, or the oldest shape when too many images wait, or one
+        whose first image is so far behind that the results of those after it pile up.
+        """
         for shape, bucket in self.buckets.items():
-            if len(bucket) >= self.batch_size:
-                self.buckets.move_to_end(shape, last=False)
-                return True
-        return False
+            if len(bucket) >= self.batch_size or index - bucket[0].owner.index > _MAX_WINDOWS * self.window:
+                return shape
+        if sum(map(len, self.buckets.values())) > self.window:
+            return next(iter(self.buckets))
+        return None
 
-    def _infer_oldest(self) -> None:
-        shape, bucket = next(iter(self.buckets.items()))
+    def _start(self, shape: tuple[int, ...]) -> None:
+        bucket = self.buckets[shape]
         count = bucket[0].framed.batch_limit(self.batch_size)
         batch, rest = bucket[:count], bucket[count:]
         if rest:
             self.buckets[shape] = rest
         else:
             del self.buckets[shape]
-        self.inferences.append((batch, self.networks.submit(self._infer, batch)))
+        self.inferences.append((batch, self.networks.submit(self._infer, batch, count)))
         self._collect(down_to=self.options.streams)
 
-    def _infer(self, batch: list[_Work]) -> list[Pixels | str]:
-        """Run the network; for each image its canvas, or why there is none."""
+    def _infer(self, batch: list[_Work], count: int) -> tuple[list[Pixels | str], float]:
+        """Run the network; for each image its canvas, or why there is none; and the milliseconds of the call."""
+        started = time.perf_counter()
+        return self._canvases(batch, count), 1e3 * (time.perf_counter() - started)
+
+    def _canvases(self, batch: list[_Work], count: int) -> list[Pixels | str]:
+        # Where a new shape costs a compilation, the last batch is filled up.
+        filled = self.model.session.stable_shapes and not self.model.contract.many_colors
+        works = batch + batch[-1:] * (count - len(batch) if filled else 0)
         try:
-            return list(self.model.run_canvases([work.framed for work in batch], [work.color for work in batch]))
+            canvases = self.model.run_canvases([work.framed for work in works], [work.color for work in works])
+            return list(canvases[: len(batch)])
         except PolyexportError:
             raise
         except Exception as error:  # noqa: BLE001 - ONNX Runtime raises unrelated types; memory is the usual cause
             half = len(batch) // 2
             if half:
-                return self._infer(batch[:half]) + self._infer(batch[half:])
+                self.batch_size = min(self.batch_size, len(batch) - half)  # what follows is tried at this size
+                return self._canvases(batch[:half], half) + self._canvases(batch[half:], len(batch) - half)
             return [f"the network failed on it ({reason_of(error)})"]
 
     def _collect(self, *, down_to: int) -> None:
         """Hand finished canvases to the writers."""
         while len(self.inferences) > down_to or (self.inferences and self.inferences[0][1].done()):
             batch, inference = self.inferences.popleft()
-            for work, canvas in zip(batch, inference.result(), strict=True):
+            canvases, batch_ms = inference.result()
+            for work, canvas in zip(batch, canvases, strict=True):
+                work.owner.timings.infer_ms += batch_ms / len(batch)
                 if isinstance(canvas, str):
                     self._settled(work.owner, canvas)
                 else:
-                    self.writes.append((work.owner, self.writers.submit(self._write, work, canvas)))
+                    self.writes.append((work, self.writers.submit(self._write, work, canvas)))
 
-    def _write(self, work: _Work, canvas: Pixels) -> str:
-        """Restore, encode and write one output; returns why this one alone cannot be written, or nothing."""
+    def _write(self, work: _Work, canvas: Pixels) -> tuple[Pending | str, float, float]:
+        """Restore, encode and stage one output, or say why not; and the milliseconds to encode and to write."""
+        owner, number = work.owner, work.number
+        started = time.perf_counter()
         try:
-            data = encode_png(work.framed.restore(canvas))
+            colored = work.framed.restore(canvas)
+            data = encode_png(transparent(colored) if self.background == "transparent" else colored)
         except Exception as error:  # noqa: BLE001 - memory, again
-            return f"cannot be encoded ({reason_of(error)})"
-        try:
-            write_atomic(self.plan.destination(work.owner.item, work.color), data)
-        except OutputError as error:
-            cause = error.__cause__
-            if isinstance(cause, OSError) and cause.errno in _ONE_FILE_ERRNOS:
-                return str(error)
-            raise
-        return ""
+            return f"cannot be encoded ({reason_of(error)})", 0.0, 0.0
+        encoded = time.perf_counter()
+        record = Record(owner.sha256, owner.recipes[number], hashlib.sha256(data).hexdigest())
+        replace = self.survey.standing[owner.first + number] != Standing.NOTHING
+        pending = Pending(output_name(owner.item, work.color), record, self.folder.stage(data), replace)
+        return pending, 1e3 * (encoded - started), 1e3 * (time.perf_counter() - encoded)
 
     def _settle(self, *, down_to: int) -> None:
+        """Take staged outputs over into the group that is committed next."""
         while len(self.writes) > down_to or (self.writes and self.writes[0][1].done()):
-            owner, write = self.writes.popleft()
-            reason = write.result()
-            self.written += not reason
-            self._settled(owner, reason)
+            work, write = self.writes.popleft()
+            pending, encode_ms, write_ms = write.result()
+            work.owner.timings.encode_ms += encode_ms
+            work.owner.timings.write_ms += write_ms
+            if isinstance(pending, str):
+                self._settled(work.owner, pending)
+            else:
+                self._queue(work.owner, pending)
+        if self.group and time.monotonic() - self.group_since > _GROUP_S:
+            self._commit()
+        self._confirm(down_to=1)
+
+    def _queue(self, owner: _Progressing, pending: Pending) -> None:
+        if not self.group:
+            self.group_since = time.monotonic()
+        self.group.append((owner, pending))
+        if len(self.group) >= _GROUP:
+            self._commit()
+
+    def _commit(self) -> None:
+        group, self.group = self.group, []
+        self.commits.append((group, self.committer.submit(self.folder.commit, [pending for _, pending in group])))
+
+    def _confirm(self, *, down_to: int) -> None:
+        while len(self.commits) > down_to or (self.commits and self.commits[0][1].done()):
+            group, commit = self.commits.popleft()
+            for (owner, pending), reason in zip(group, commit.result(), strict=True):
+                if pending.staged and not reason:
+                    owner.written += 1
+                self._settled(owner, pending.record.failed or reason)
 
     def _settled(self, owner: _Progressing, reason: str) -> None:
         owner.waiting -= 1
         owner.reason = owner.reason or reason
-        if not owner.waiting:
-            self._finish(owner)
-
-    def _finish(self, owner: _Progressing) -> None:
-        result = ItemResult(
+        if owner.waiting:
+            return
+        status: Literal["ok", "failed", "skipped"] = "ok" if owner.written else "skipped"
+        self.results[owner.index] = ItemResult(
             item=owner.item,
-            status="failed" if owner.reason else "ok",
-            reason=owner.reason,
+            status="failed" if owner.reason else status,
+            reason=owner.reason or ("done before" if status == "skipped" else ""),
+            written=owner.written,
             warnings=owner.warnings,
+            timings=owner.timings,
         )
-        self.results[owner.item] = result
-        self.on_result(result)
+        while self.reported in self.results:
+            result = self.results.pop(self.reported)
+            self.reported += 1
+            self.counts[result.status] += 1
+            self.written += result.written
+            self.on_result(result)

@@ -1,4 +1,7 @@
+"""A folder in, a folder out, with every kind of input and fault on the way."""
+
 import errno
+import json
 import os
 import threading
 from collections.abc import Callable
@@ -9,104 +12,209 @@ import pytest
 from PIL import Image
 
 from polyexport.color import parse_color
-from polyexport.errors import OutputError
-from polyexport.files import TEMPORARY_SUFFIX
-from polyexport.framing import Framed, Framing
+from polyexport.errors import OutputError, UsageError
+from polyexport.framing import Framed
 from polyexport.image import encode_png, read_image
 from polyexport.model import Model
 from polyexport.pipeline import run as module
-from polyexport.pipeline.plan import make_plan
-from polyexport.pipeline.run import ItemResult, RunOptions, RunReport, arrange, run_plan
+from polyexport.pipeline.decoding import Decoders
+from polyexport.pipeline.manifest import Entry
+from polyexport.pipeline.outputs import OutputFolder
+from polyexport.pipeline.plan import make_plan, plan_entries
+from polyexport.pipeline.run import ItemResult, RunOptions, RunReport, arrange
 
-COLORS = [parse_color("red"), parse_color("#0080ff")]
+RED, BLUE = COLORS = (parse_color("red"), parse_color("#0080ff"))
+
+Colorize = Callable[..., tuple[RunReport, dict[str, ItemResult]]]
 
 
 def tree(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*.png"))}
 
 
-@pytest.fixture
-def run(drawings: Path, tiny_model: Model) -> Callable[..., RunReport]:
-    def go(output: Path, size: str = "fit", **options: int) -> RunReport:
-        plan = make_plan([drawings], COLORS, output=output, recursive=True, overwrite=True)
-        framing = tiny_model.framing(size)  # type: ignore[arg-type]
-        return run_plan(plan, tiny_model, framing, RunOptions(**options))
-
-    return go
+def strays(folder: Path) -> list[str]:
+    """Whatever should not be left: everything hidden but the journal."""
+    return [str(path) for path in folder.rglob(".polyexport/*") if path.name != "journal.jsonl"]
 
 
 def test_every_output_is_what_the_model_says(
-    run: Callable[..., RunReport], drawings: Path, tiny_model: Model, tmp_path: Path
+    colorize: Colorize, drawings: Path, tiny_model: Model, tmp_path: Path
 ) -> None:
-    report = run(tmp_path / "out", "native")
+    report, results = colorize(tmp_path / "out", size="native")
 
-    assert (report.written, report.failed, report.execution_provider) == (12, 0, "CPUExecutionProvider")
+    assert (report.written, report.ok, report.failed, report.skipped) == (12, 6, 0, 0)
+    assert report.execution_provider == "CPUExecutionProvider"
+    assert all(result.written == 2 and result.timings.infer_ms > 0 for result in results.values())
     for file in sorted(drawings.iterdir()):
         expected = tiny_model.colorize([file], COLORS, size="native")[0]
         for color, pixels in zip(COLORS, expected, strict=True):
             assert np.array_equal(read_image(tmp_path / "out" / color.name / file.name).pixels, pixels)
+    assert strays(tmp_path / "out") == []
 
 
 @pytest.mark.parametrize("size", ["fit", "native"])
 def test_batches_jobs_and_sizes_do_not_change_a_byte(
-    run: Callable[..., RunReport], drawings: Path, tmp_path: Path, size: str
+    colorize: Colorize, drawings: Path, tmp_path: Path, size: str
 ) -> None:
     for number, extent in enumerate([(10, 90), (33, 64), (64, 64), (1, 1), (100, 7)]):
         Image.fromarray(np.random.default_rng(number).integers(0, 256, (*extent, 3), dtype=np.uint8)).save(
             drawings / f"odd{number}.png"
         )
-    for number, options in enumerate([(1, 1, 1), (2, 3, 2), (8, 2, 3), (100, 4, 1)]):
-        run(tmp_path / str(number), size, batch_size=options[0], jobs=options[1], streams=options[2])
+    for number, (batch_size, threads) in enumerate([(1, 1), (2, 2), (8, 1), (100, 0)]):
+        colorize(tmp_path / str(number), size=size, batch_size=batch_size, threads=threads)
     first = tree(tmp_path / "0")
 
     assert len(first) == 22
     assert all(tree(tmp_path / str(number)) == first for number in range(1, 4))
 
 
-def test_bad_files_fail_alone_each_with_its_reason(
-    run: Callable[..., RunReport], drawings: Path, tmp_path: Path
-) -> None:
+def test_bad_files_fail_alone_each_with_its_reason(colorize: Colorize, drawings: Path, tmp_path: Path) -> None:
     good = tree(drawings)
     (drawings / "empty.png").write_bytes(b"")
     (drawings / "text.png").write_text("not a picture")
     (drawings / "cut.png").write_bytes(good["3.png"][:-40])
     (drawings / "mislabelled.jpg").write_bytes(good["1.png"])
     os.mkfifo(drawings / "pipe.png")
-    report = run(tmp_path / "out")
-    reasons = {result.item.source.name: result.reason for result in report.results if result.status == "failed"}
+    report, results = colorize(tmp_path / "out")
+    reasons = {name: result.reason for name, result in results.items() if result.status == "failed"}
 
     assert sorted(reasons) == ["cut.png", "empty.png", "pipe.png", "text.png"]
     assert "empty" in reasons["empty.png"]
     assert "known format" in reasons["text.png"]
     assert "truncated" in reasons["cut.png"]
     assert "regular file" in reasons["pipe.png"]
-    assert report.written == 14
+    assert (report.written, report.failed) == (14, 4)
     assert len(tree(tmp_path / "out")) == 14
 
 
-def test_a_file_that_vanishes_fails_alone(drawings: Path, tiny_model: Model, tmp_path: Path) -> None:
+def test_a_file_that_vanishes_fails_alone(colorize: Colorize, drawings: Path, tmp_path: Path) -> None:
     plan = make_plan([drawings], COLORS, output=tmp_path / "out")
     (drawings / "2.png").unlink()
-    report = run_plan(plan, tiny_model, tiny_model.framing(), RunOptions())
-    assert [result.item.source.name for result in report.results if result.reason] == ["2.png"]
+    _, results = colorize(tmp_path / "out", plan=plan)
+    assert [name for name, result in results.items() if result.status == "failed"] == ["2.png"]
 
 
-def test_results_come_once_per_input_and_in_the_plans_order(drawings: Path, tiny_model: Model, tmp_path: Path) -> None:
-    seen: list[ItemResult] = []
+def test_results_come_once_per_input_and_in_the_plans_order(colorize: Colorize, drawings: Path, tmp_path: Path) -> None:
+    """Whatever their shapes, which decide the batches, and however early they fail."""
+    for number in range(40):
+        Image.new("RGB", (16 * (1 + number % 3), 16), "white").save(drawings / f"{number:02}.png")
+        (drawings / f"{number:02}-bad.png").write_bytes(b"")
+    seen: list[str] = []
     plan = make_plan([drawings], COLORS, output=tmp_path / "out")
-    report = run_plan(plan, tiny_model, tiny_model.framing(), RunOptions(), on_result=seen.append)
+    colorize(
+        tmp_path / "out", plan=plan, size="native", batch_size=8, on_result=lambda result: seen.append(result.item.name)
+    )
+    assert seen == [item.name for item in plan.items]
 
-    assert [result.item for result in report.results] == list(plan.items)
-    assert sorted(map(id, seen)) == sorted(map(id, report.results))
+
+def test_a_manifest_gives_each_input_its_colors(
+    colorize: Colorize, drawings: Path, tiny_model: Model, tmp_path: Path
+) -> None:
+    entries = [Entry(str(drawings / f"{n}.png"), f"{n}.png", color) for n, color in ((0, RED), (1, BLUE), (1, RED))]
+    report, _ = colorize(tmp_path / "out", plan=plan_entries(entries, output=tmp_path / "out"))
+
+    assert report.written == 3
+    assert list(tree(tmp_path / "out")) == ["0080ff/1.png", "red/0.png", "red/1.png"]
+    expected = tiny_model.colorize([drawings / "1.png"], [BLUE])[0][0]
+    assert np.array_equal(read_image(tmp_path / "out/0080ff/1.png").pixels, expected)
+
+
+def test_transparent_paper_over_white_is_the_usual_output(colorize: Colorize, tmp_path: Path) -> None:
+    colorize(tmp_path / "white")
+    colorize(tmp_path / "clear", background="transparent")
+    for name, white in tree(tmp_path / "white").items():
+        with Image.open(tmp_path / "clear" / name) as image:
+            assert image.mode == "RGBA"
+        difference = (
+            read_image(tmp_path / "clear" / name).pixels.astype(int) - read_image(tmp_path / "white" / name).pixels
+        )
+        assert np.abs(difference).max() <= 1
+        assert white != (tmp_path / "clear" / name).read_bytes()
+
+
+# A rerun
+
+
+def test_a_rerun_does_nothing_and_makes_what_is_missing(colorize: Colorize, drawings: Path, tmp_path: Path) -> None:
+    colorize(tmp_path / "out")
+    whole = tree(tmp_path / "out")
+    stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.png")}
+    report, results = colorize(tmp_path / "out")
+    assert (report.ok, report.skipped, report.written) == (0, 6, 0)
+    assert {result.reason for result in results.values()} == {"done before"}
+    assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
+
+    (tmp_path / "out" / "red" / "3.png").unlink()
+    os.utime(drawings / "1.png", (1, 1))  # times do not count
+    report, _ = colorize(tmp_path / "out")
+    assert (report.ok, report.skipped, report.written) == (1, 5, 1)
+    assert tree(tmp_path / "out") == whole
+
+
+def test_a_changed_input_color_size_or_model_is_done_anew(
+    colorize: Colorize, drawings: Path, tiny_model: Model, shipped: Model, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    colorize(out)
+    (drawings / "1.png").write_bytes((drawings / "2.png").read_bytes())
+    report, _ = colorize(out)
+    assert (report.written, report.skipped) == (2, 5)
+    assert (out / "red/1.png").read_bytes() == (out / "red/2.png").read_bytes()
+
+    report, _ = colorize(out, (RED, parse_color("blue")))
+    assert (report.written, report.ok, report.skipped) == (6, 6, 0)
+
+    for options in ({"size": "native"}, {"background": "transparent"}, {"model": shipped}):
+        report, _ = colorize(out, (RED,), **options)
+        assert (report.written, report.skipped) == (6, 0), options
+    expected = shipped.colorize([drawings / "0.png"], [RED])[0][0]
+    assert np.array_equal(read_image(out / "red/0.png").pixels, expected)
+    assert colorize(out, (RED,), model=shipped)[0].skipped == 6
+
+
+def test_files_that_no_run_made_are_kept_unless_told_otherwise(
+    colorize: Colorize, drawings: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    colorize(out)
+    whole = tree(out)
+    (out / "red/1.png").write_bytes(b"retouched by hand")
+    with pytest.raises(UsageError, match=r"1 of 12 outputs .* red/1.png.*--overwrite".replace(" red", r".*red")):
+        colorize(out)
+    assert (out / "red/1.png").read_bytes() == b"retouched by hand"
+    report, _ = colorize(out, overwrite=True)
+    assert report.written == 12
+    assert tree(out) == whole
+
+
+def test_failures_are_remembered_by_content_and_tried_again_when_asked(
+    colorize: Colorize, drawings: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    good = (drawings / "0.png").read_bytes()
+    (drawings / "bad.png").write_bytes(good[:-40])
+    (drawings / "gone.png").symlink_to(drawings / "nowhere.png")
+    assert colorize(out)[0].failed == 2
+    report, results = colorize(out)
+    assert (report.failed, report.skipped) == (2, 6)
+    assert "--retry-failed" in results["bad.png"].reason
+    assert "--retry-failed" not in results["gone.png"].reason  # it has no content that could be known
+    _, results = colorize(out, retry_failed=True)
+    assert "earlier run" not in results["bad.png"].reason
+    (drawings / "bad.png").write_bytes(good)
+    assert colorize(out)[0].written == 2
+
+
+# Faults
 
 
 def test_a_full_disk_ends_the_run_and_a_rerun_completes(
-    run: Callable[..., RunReport], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    colorize: Colorize, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run(tmp_path / "whole")
+    colorize(tmp_path / "whole")
     whole = tree(tmp_path / "whole")
     real = os.fsync
-    for allowed in range(1, len(whole) + 1, 3):
+    for allowed in range(1, 16, 3):
         count = iter(range(10_000))
 
         def fsync(descriptor: int, count: object = count, allowed: int = allowed) -> None:
@@ -114,30 +222,29 @@ def test_a_full_disk_ends_the_run_and_a_rerun_completes(
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             real(descriptor)
 
-        with monkeypatch.context() as patch:
+        with monkeypatch.context() as patch, Decoders(jobs=1) as processes:
             patch.setattr(os, "fsync", fsync)
             with pytest.raises(OutputError, match="No space left"):
-                run(tmp_path / "out")
-        partial = tree(tmp_path / "out")
-        assert not [name for name in partial if name.endswith(TEMPORARY_SUFFIX)]
-        assert partial.items() <= whole.items()
-    run(tmp_path / "out")
+                colorize(tmp_path / "out", processes=processes)
+        assert tree(tmp_path / "out").items() <= whole.items()
+        assert strays(tmp_path / "out") == []
+    colorize(tmp_path / "out")
     assert tree(tmp_path / "out") == whole
 
 
-def test_a_name_that_is_too_long_fails_alone(run: Callable[..., RunReport], drawings: Path, tmp_path: Path) -> None:
-    (drawings / "0.png").rename(drawings / ("x" * 252 + ".gif"[:3]))
+def test_a_name_that_is_too_long_fails_alone(colorize: Colorize, drawings: Path, tmp_path: Path) -> None:
+    (drawings / "0.png").rename(drawings / ("x" * 252 + ".gi"))
     name = "y" * 250 + ".gif"
     (drawings / "1.png").rename(drawings / name)
     (drawings / ("y" * 250 + ".png")).write_bytes((drawings / "2.png").read_bytes())
-    report = run(tmp_path / "out")
+    report, results = colorize(tmp_path / "out")
 
-    assert [result.item.source.name for result in report.results if result.status == "failed"] == [name]
+    assert [name for name, result in results.items() if result.status == "failed"] == [name]
     assert report.written == 10
 
 
 def test_out_of_memory_halves_the_batch_and_then_fails_one(
-    run: Callable[..., RunReport], tiny_model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    colorize: Colorize, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     real = Model.run_canvases
     sizes: list[int] = []
@@ -149,92 +256,103 @@ def test_out_of_memory_halves_the_batch_and_then_fails_one(
         return real(self, framed, colors)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Model, "run_canvases", limited)
-    assert run(tmp_path / "out", batch_size=8).written == 12
+    assert colorize(tmp_path / "out", batch_size=8)[0].written == 12
     assert max(sizes) == 8
+    assert sizes[-1] <= 2
 
     def broken(self: Model, framed: list[Framed], colors: list[object]) -> object:
         raise MemoryError("bad allocation")
 
     monkeypatch.setattr(Model, "run_canvases", broken)
-    report = run(tmp_path / "none")
+    report, results = colorize(tmp_path / "none")
     assert report.failed == 6
-    assert all("bad allocation" in result.reason for result in report.results)
+    assert all("bad allocation" in result.reason for result in results.values())
+    monkeypatch.undo()
+    assert colorize(tmp_path / "none")[0].written == 12  # a lack of memory is not remembered
 
 
-def test_an_interrupt_stops_the_threads_and_leaves_whole_files(
-    drawings: Path, tiny_model: Model, tmp_path: Path
-) -> None:
-    def interrupt(result: ItemResult) -> None:
-        raise KeyboardInterrupt
-
-    plan = make_plan([drawings], COLORS, output=tmp_path / "out")
-    with pytest.raises(KeyboardInterrupt):
-        run_plan(plan, tiny_model, tiny_model.framing(), RunOptions(batch_size=1), on_result=interrupt)
-
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith(("decode", "network", "write"))]
-    for path in (tmp_path / "out").rglob("*"):
-        assert path.is_dir() or read_image(path).pixels.shape == (64, 64, 3)
-
-
-def test_memory_is_bounded_whatever_the_folder(
-    drawings: Path, tiny_model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Images decoded and not yet written never exceed the windows of the three stages."""
-    for number in range(100):
-        (drawings / f"more{number}.png").write_bytes((drawings / "0.png").read_bytes())
-    decoded = written = most = 0
-    lock = threading.Lock()
-    real_read, real_write = module.read_image, module.write_atomic
-
-    def read(path: Path) -> object:
-        nonlocal decoded, most
-        with lock:
-            decoded += 1
-            most = max(most, decoded - written)
-        return real_read(path)
-
-    def write(path: Path, data: bytes) -> None:
-        nonlocal written
-        real_write(path, data)
-        with lock:
-            written += 1
-
-    monkeypatch.setattr(module, "read_image", read)
-    monkeypatch.setattr(module, "write_atomic", write)
-    plan = make_plan([drawings], COLORS[:1], output=tmp_path / "out")
-    run_plan(plan, tiny_model, tiny_model.framing(), RunOptions(batch_size=2, jobs=2))
-    assert most <= 3 * 8 + 2 * 2
-
-
-@pytest.mark.parametrize("values", [{"batch_size": 0}, {"jobs": 0}, {"batch_size": 5000}, {"streams": 0}])
-def test_options_are_checked_when_built(values: dict[str, int]) -> None:
-    with pytest.raises(ValueError, match="must be"):
-        RunOptions(**values)
-
-
-@pytest.mark.parametrize("stage", ["frame", "encode"])
 def test_a_stage_that_runs_out_of_memory_fails_that_image_alone(
-    run: Callable[..., RunReport], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str
+    colorize: Colorize, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     count = iter(range(1000))
 
-    def sometimes(real: Callable[..., object]) -> Callable[..., object]:
-        def call(*arguments: object) -> object:
-            if next(count) == 3:
-                raise MemoryError
-            return real(*arguments)
+    def sometimes(pixels: np.ndarray) -> bytes:
+        if next(count) == 3:
+            raise MemoryError
+        return encode_png(pixels)
 
-        return call
+    monkeypatch.setattr(module, "encode_png", sometimes)
+    report, results = colorize(tmp_path / "out")
 
-    if stage == "frame":
-        monkeypatch.setattr(Framing, "frame", sometimes(Framing.frame))
-    else:
-        monkeypatch.setattr(module, "encode_png", sometimes(encode_png))
-    report = run(tmp_path / "out", jobs=1)
+    assert (report.failed, report.written) == (1, 11)
+    assert "MemoryError" in next(result.reason for result in results.values() if result.reason)
 
-    assert report.failed == 1
-    assert report.written == (10 if stage == "frame" else 11)
-    assert "MemoryError" in next(result.reason for result in report.results if result.reason)
+
+@pytest.mark.parametrize("when", [1, 4, 6])
+def test_an_interrupt_leaves_whole_files_and_a_rerun_completes(colorize: Colorize, tmp_path: Path, when: int) -> None:
+    def interrupt(result: ItemResult) -> None:
+        seen.append(result)
+        if len(seen) == when:
+            raise KeyboardInterrupt
+
+    seen: list[ItemResult] = []
+    with Decoders(jobs=2) as processes, pytest.raises(KeyboardInterrupt):
+        colorize(tmp_path / "out", batch_size=1, processes=processes, on_result=interrupt)
+
+    names = ("decode", "network", "write", "commit")
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith(names) and thread.name[-2] == "_"]
+    assert strays(tmp_path / "out") == []
+    report, _ = colorize(tmp_path / "out")
+    assert report.skipped >= when - 1
+    colorize(tmp_path / "whole")
+    assert tree(tmp_path / "out") == tree(tmp_path / "whole")
+
+
+def test_memory_is_bounded_whatever_the_folder(
+    colorize: Colorize, drawings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Images decoded and not yet staged never exceed the windows of the stages."""
+    for number in range(150):
+        (drawings / f"more{number}.png").write_bytes((drawings / "0.png").read_bytes())
+    decoded = staged = most = 0
+    lock = threading.Lock()
+    real_decode, real_stage = Decoders.decode, OutputFolder.stage
+
+    def decode(self: Decoders, *arguments: object, **options: object) -> object:
+        nonlocal decoded, most
+        with lock:
+            decoded += 1
+            most = max(most, decoded - staged)
+        return real_decode(self, *arguments, **options)  # type: ignore[arg-type]
+
+    def stage(self: OutputFolder, data: bytes) -> str:
+        nonlocal staged
+        name = real_stage(self, data)
+        with lock:
+            staged += 1
+        return name
+
+    monkeypatch.setattr(Decoders, "decode", decode)
+    monkeypatch.setattr(OutputFolder, "stage", stage)
+    colorize(tmp_path / "out", (RED,), batch_size=2)
+    assert staged == 157  # one of them tried whether the folder can be written
+    assert most <= 3 * 12 + 4
+
+
+def test_the_journal_stays_small_when_nothing_is_to_do(colorize: Colorize, tmp_path: Path) -> None:
+    journal = tmp_path / "out/.polyexport/journal.jsonl"
+    colorize(tmp_path / "out")
+    before = journal.read_text()
+    assert len(before.splitlines()) == 12
+    assert {json.loads(line)["output"] for line in before.splitlines()} == set(tree(tmp_path / "out"))
+    colorize(tmp_path / "out")
+    assert journal.read_text() == before
+
+
+def test_bad_options_are_refused_when_built() -> None:
+    for values in ({"batch_size": 0}, {"batch_size": 5000}, {"streams": 0}):
+        with pytest.raises(ValueError, match="must be"):
+            RunOptions(**values)
 
 
 @pytest.mark.parametrize(

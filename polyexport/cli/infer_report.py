@@ -1,0 +1,141 @@
+"""What `polyexport infer` prints, on the way and at the end."""
+
+import contextlib
+import json
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from polyexport.cli.console import console
+from polyexport.errors import ExitCode, ImageError, UsageError
+from polyexport.files import write_atomic
+from polyexport.image import encode_png, read_image
+from polyexport.model import Model
+from polyexport.pipeline.contact_sheet import ContactSheet
+from polyexport.pipeline.decoding import Decoders
+from polyexport.pipeline.job import Job, LoadModel, run_job
+from polyexport.pipeline.plan import Item, output_name
+from polyexport.pipeline.preview import Preview, preview
+from polyexport.pipeline.run import ItemResult
+
+__all__ = ["ReportOptions", "report_preview", "report_run"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReportOptions:
+    """What is wanted besides the outputs."""
+
+    json: bool
+    """One line of JSON for each image and one for the run, on stdout."""
+
+    contact_sheet: Path | None
+    """Where a picture of the first inputs and outputs goes."""
+
+
+def report_run(job: Job, load: LoadModel, decoders: Decoders, options: ReportOptions) -> ExitCode:
+    """Do a job and say how it went; returns how the process should end."""
+    shown: list[Item] = []
+    if options.contact_sheet is not None:
+        _check_sheet(options.contact_sheet)
+    with _progress(len(job.plan.items)) as advance:
+
+        def settled(result: ItemResult) -> None:
+            advance()
+            if result.status == "failed":
+                console.error(f"failed: {result.item.source}: {result.reason}")
+            elif options.contact_sheet is not None and len(shown) < ContactSheet.MAX_IMAGES:
+                shown.append(result.item)
+            for warning in result.warnings:
+                console.info(f"warning: {result.item.source}: {warning}")
+            if options.json:
+                _json_line({"type": "image", **_of(result.item)}, result)
+
+        report = run_job(job, load, decoders, on_model=_say_provider, on_result=settled)
+    if options.contact_sheet is not None:
+        _write_sheet(options.contact_sheet, job, shown, total=report.images)
+    if options.json:
+        totals = {"type": "run", "output": str(job.plan.output), "images": report.images, **asdict(report)}
+        console.data(json.dumps(totals | {"images_per_s": report.images_per_s}))
+    elif not console.quiet:
+        skipped = f", {report.skipped} skipped" if report.skipped else ""
+        console.data(
+            f"{report.images} images: {report.ok} ok{skipped}, {report.failed} failed; "
+            f"{report.written} written to {job.plan.output} in {report.seconds:.2f} s, "
+            f"{report.images_per_s:.1f} images/s on {report.execution_provider}"
+        )
+    return ExitCode.SOME_FAILED if report.failed else ExitCode.OK
+
+
+def report_preview(job: Job, load: LoadModel, decoders: Decoders, *, json_report: bool) -> ExitCode:
+    """Say what a job would do; returns how the process should end."""
+    model = load(threads=1, streams=1)
+    _say_provider(model)
+    counts = Preview()
+    for one in preview(job, model, decoders, counts):
+        if json_report:
+            outputs = [{"output": output, "state": state} for output, state in one.outputs]
+            console.data(json.dumps({"type": "image", **_of(one.item), "outputs": outputs, "reason": one.reason}))
+            continue
+        for output, state in one.outputs:
+            because = f": {one.reason}" if state in ("unreadable", "failed before") else ""
+            console.data(f"{one.item.source} -> {job.plan.output / output} ({state}{because})")
+    if json_report:
+        console.data(json.dumps({"type": "preview", "output": str(job.plan.output), **asdict(counts)}))
+    elif not console.quiet:
+        states = ", ".join(
+            f"{count} to {state}" if state in ("make", "replace") else f"{count} {state}"
+            for state, count in counts.outputs.items()
+        )
+        console.data(
+            f"{counts.images} images, {counts.unreadable} of them unreadable; outputs: {states}; "
+            f"about {counts.estimated_s:.1f} s on {model.session.execution_provider}; nothing was written"
+        )
+    return ExitCode.SOME_FAILED if counts.unreadable or counts.outputs.get("failed before") else ExitCode.OK
+
+
+def _say_provider(model: Model) -> None:
+    if model.session.fallback_reason:
+        console.info(f"running on {model.session.execution_provider} ({model.session.fallback_reason})")
+
+
+def _of(item: Item) -> dict[str, Any]:
+    return {"source": item.source, "name": item.name, "colors": [color.name for color in item.colors]}
+
+
+def _json_line(head: dict[str, Any], result: ItemResult) -> None:
+    timings = {name: round(value, 3) for name, value in asdict(result.timings).items()}
+    values = {"status": result.status, "reason": result.reason, "written": result.written}
+    console.data(json.dumps({**head, **values, "warnings": result.warnings, **timings}))
+
+
+def _check_sheet(path: Path) -> None:
+    if path.suffix.lower() != ".png":
+        raise UsageError(f"the contact sheet {path} is no PNG", remedy="give it a name that ends in .png")
+    if path.is_dir():
+        raise UsageError(f"the contact sheet {path} is a folder", remedy="choose another name")
+
+
+def _write_sheet(path: Path, job: Job, items: list[Item], *, total: int) -> None:
+    """A picture of what the run left behind, read back from the files."""
+    sheet = ContactSheet(total=total)
+    for index, item in enumerate(items):
+        with contextlib.suppress(ImageError):  # it has gone since
+            outputs = [
+                (color.name, read_image(job.plan.output / output_name(item, color)).pixels) for color in item.colors
+            ]
+            sheet.add(index, item.name, read_image(Path(item.source)).pixels, outputs)
+    write_atomic(path, encode_png(sheet.render()))
+    console.info(f"contact sheet: {path}")
+
+
+@contextlib.contextmanager
+def _progress(total: int) -> Iterator[Callable[[], None]]:
+    if not console.shows_progress:
+        yield lambda: None
+        return
+    with typer.progressbar(length=total, label="coloring", file=sys.stderr, show_pos=True) as bar:
+        yield lambda: bar.update(1)

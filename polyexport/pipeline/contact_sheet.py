@@ -1,0 +1,179 @@
+"""One picture of a run: each input beside its outputs, in rows, with their names."""
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from polyexport.image import Pixels, encode_png
+
+__all__ = ["MAX_OUTPUTS", "THUMBNAIL_SIZE", "ContactSheet"]
+
+THUMBNAIL_SIZE = 128
+"""Longest side of a thumbnail, pixels."""
+
+MAX_OUTPUTS = 8
+"""Outputs that are shown of one input; the others are counted."""
+
+_WIDTH = 1400  # of a whole sheet, unless one cell is wider
+_MARGIN = 20
+_GAP = 6  # between the pictures of a cell
+_PADDING = 10  # between a cell's border and its pictures
+_LABEL_HEIGHT = 16
+_NAME_HEIGHT = 20
+_HEADER_HEIGHT = 34
+_SQUARE = 8  # of the checkerboard
+
+_BACKGROUND = (238, 240, 243)
+_CELL = (255, 255, 255)
+_LINE = (208, 212, 218)
+_TEXT = (32, 36, 42)
+_FAINT_TEXT = (112, 118, 128)
+_CHECKERS = (255, 204)
+
+_Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+
+
+@dataclass(frozen=True, slots=True)
+class _Cell:
+    name: str
+    pictures: tuple[tuple[str, Pixels], ...]
+    """A label and a thumbnail each, the input first."""
+
+    hidden: int
+    """Outputs that are not shown."""
+
+
+class ContactSheet:
+    """Collects thumbnails while a run goes on; may be called from several threads.
+
+    Of all that is added, the images with the lowest indexes are shown, in the order of their indexes: the sheet does
+    not depend on which thread was first. It holds the thumbnails of at most ``max_images`` images, each with
+    ``MAX_OUTPUTS`` outputs: 48 KiB a thumbnail.
+    """
+
+    MAX_IMAGES: ClassVar[int] = 100
+    """That a sheet shows, unless it is told otherwise."""
+
+    def __init__(self, max_images: int = MAX_IMAGES, *, total: int | None = None) -> None:
+        """Begin an empty sheet.
+
+        Args:
+            max_images: 1 to 1000.
+            total: images that the header counts, for a caller that does not add them all; else those added.
+        """
+        if not 1 <= max_images <= 1000:
+            raise ValueError(f"max_images must be from 1 to 1000, got {max_images}")
+        self._total = total
+        self._max_images = max_images
+        self._cells: dict[int, _Cell] = {}
+        self._count = 0
+        self._lock = threading.Lock()
+
+    def add(self, index: int, name: str, image: Pixels, outputs: Sequence[tuple[str, NDArray[np.uint8]]]) -> None:
+        """Add one input and its outputs; nothing of the arrays is kept.
+
+        Args:
+            index: place of the input in the run, its own.
+            name: of the input.
+            image: uint8 [H, W, 3], RGB.
+            outputs: a label, such as the colour's name, and uint8 [H, W, 3] or [H, W, 4] each; transparency is shown
+                over a checkerboard.
+        """
+        with self._lock:
+            self._count += 1
+            if not self._shows(index):
+                return
+        shown = [("input", image), *outputs[:MAX_OUTPUTS]]
+        pictures = tuple((_printable(label), _thumbnail(pixels)) for label, pixels in shown)
+        cell = _Cell(_printable(name), pictures, max(0, len(outputs) - MAX_OUTPUTS))
+        with self._lock:
+            if self._shows(index):
+                self._cells[index] = cell
+                if len(self._cells) > self._max_images:
+                    del self._cells[max(self._cells)]
+
+    def _shows(self, index: int) -> bool:
+        return len(self._cells) < self._max_images or index < max(self._cells)
+
+    def render(self) -> Pixels:
+        """The sheet as it is now, uint8 [H, W, 3]; with a header that counts, where not all is shown."""
+        with self._lock:
+            cells = [self._cells[index] for index in sorted(self._cells)]
+            count = self._count if self._total is None else self._total
+        if cells:
+            header = f"{len(cells):,} of {count:,} shown" if len(cells) < count else ""
+        else:
+            header = "no images"
+        pictures = max((len(cell.pictures) for cell in cells), default=1)
+        cell_width = 2 * _PADDING + pictures * (THUMBNAIL_SIZE + _GAP) - _GAP
+        cell_height = 2 * _PADDING + THUMBNAIL_SIZE + _LABEL_HEIGHT + _NAME_HEIGHT
+        columns = max(1, min(len(cells), (_WIDTH - _MARGIN) // (cell_width + _MARGIN)))
+        rows = -(-len(cells) // columns)
+        top = _MARGIN + (_HEADER_HEIGHT if header else 0)
+        size = (_MARGIN + columns * (cell_width + _MARGIN), top + max(0, rows * (cell_height + _MARGIN)))
+        sheet = Image.new("RGB", size, _BACKGROUND)
+        pen = ImageDraw.Draw(sheet)
+        if header:
+            pen.text((_MARGIN, top - _HEADER_HEIGHT // 2), header, _TEXT, ImageFont.load_default(18), anchor="lm")
+        for number, cell in enumerate(cells):
+            row, column = divmod(number, columns)
+            left_top = _MARGIN + column * (cell_width + _MARGIN), top + row * (cell_height + _MARGIN)
+            _draw(sheet, pen, cell, left_top, (cell_width, cell_height))
+        return np.array(sheet)
+
+    def to_png(self) -> bytes:
+        """``render``, as the bytes of a PNG."""
+        return encode_png(self.render())
+
+
+def _draw(
+    sheet: Image.Image, pen: ImageDraw.ImageDraw, cell: _Cell, left_top: tuple[int, int], size: tuple[int, int]
+) -> None:
+    label_font, name_font = ImageFont.load_default(11), ImageFont.load_default(13)
+    (left, top), (width, height) = left_top, size
+    pen.rectangle((left, top, left + width - 1, top + height - 1), _CELL, _LINE)
+    for number, (label, thumbnail) in enumerate(cell.pictures):
+        x, y = left + _PADDING + number * (THUMBNAIL_SIZE + _GAP), top + _PADDING
+        picture_height, picture_width = thumbnail.shape[:2]
+        inner = x + (THUMBNAIL_SIZE - picture_width) // 2, y + (THUMBNAIL_SIZE - picture_height) // 2
+        sheet.paste(Image.fromarray(thumbnail), inner)
+        pen.rectangle((x, y, x + THUMBNAIL_SIZE - 1, y + THUMBNAIL_SIZE - 1), None, _LINE)
+        middle = x + THUMBNAIL_SIZE // 2, y + THUMBNAIL_SIZE + _LABEL_HEIGHT // 2 + 1
+        pen.text(middle, _shortened(label, label_font, THUMBNAIL_SIZE), _FAINT_TEXT, label_font, anchor="mm")
+    more = f"  +{cell.hidden:,} more" if cell.hidden else ""
+    room = width - 2 * _PADDING - name_font.getlength(more)
+    base = left + _PADDING, top + height - _PADDING - _NAME_HEIGHT // 2 + 4
+    pen.text(base, _shortened(cell.name, name_font, room) + more, _TEXT, name_font, anchor="lm")
+
+
+def _thumbnail(pixels: NDArray[np.uint8]) -> Pixels:
+    image = Image.fromarray(np.ascontiguousarray(pixels))
+    # reducing_gap: a large image is first averaged by whole factors.
+    image.thumbnail((THUMBNAIL_SIZE, THUMBNAIL_SIZE), Image.Resampling.LANCZOS, reducing_gap=3.0)
+    if image.mode == "RGBA":
+        rows, columns = np.indices(image.size[::-1]) // _SQUARE
+        checkers = np.where((rows + columns) % 2, np.uint8(_CHECKERS[1]), np.uint8(_CHECKERS[0]))
+        background = Image.fromarray(checkers).convert("RGBA")
+        image = Image.alpha_composite(background, image).convert("RGB")
+    return np.array(image)
+
+
+def _printable(text: str) -> str:
+    """ASCII, which is what pillow's own font has; all else is escaped."""
+    return "".join(char if " " <= char <= "~" else char.encode("unicode_escape").decode() for char in text)
+
+
+def _shortened(text: str, font: _Font, room: float) -> str:
+    """The text, or both of its ends: names of one series differ at the end."""
+    text = text if len(text) < 1000 else f"{text[:500]}{text[-500:]}"
+    kept = len(text)
+    shown = text
+    while font.getlength(shown) > room and kept > 2:
+        kept -= 1
+        shown = f"{text[: kept // 2]}...{text[len(text) - (kept - kept // 2) :]}"
+    return shown

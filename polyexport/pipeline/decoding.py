@@ -1,0 +1,244 @@
+"""Images decoded in processes of their own: one that crashes or hangs a decoder fails alone.
+
+A decoding process costs about 0.1 s to start, in parallel with loading the model, and 0.1 ms an image to talk to.
+"""
+
+import contextlib
+import hashlib
+import json
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import IO, Any, Self, cast
+
+import numpy as np
+
+from polyexport.cores import granted_cores
+from polyexport.errors import reason_of
+from polyexport.files import read_limited
+from polyexport.framing import MAX_NATIVE_PIXELS, Framed, Framing
+from polyexport.image import MAX_FILE_BYTES
+from polyexport.pipeline.decode_worker import receive, receive_into, send
+
+__all__ = ["Decoded", "Decoders", "Source", "default_jobs"]
+
+TIMEOUT_S = 30.0
+"""For one image, from the request to the answer. A file at every limit takes about 3 s."""
+
+MAX_JOBS = 256
+_IMAGES_PER_JOB = 64  # below that another process costs more than it gives
+_WATCH_S = 0.2
+_START = (
+    "import sys, json; sys.path[:] = json.loads(sys.argv[1]); "
+    "from polyexport.pipeline.decode_worker import main; main()"
+)
+
+Source = str | bytes
+"""The path of a file, or the bytes of one."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Decoded:
+    """What came of one input: a framed image, or a reason, or neither, if it was known."""
+
+    sha256: str
+    """Of the input's bytes; empty if it could not be read."""
+
+    framed: Framed | None = None
+    reason: str = ""
+    lasting: bool = False
+    """Whether the reason lies in the bytes, so that another try comes to the same end."""
+
+    warnings: tuple[str, ...] = ()
+    read_ms: float = 0.0
+    decode_ms: float = 0.0
+
+
+def default_jobs(images: int) -> int:
+    """How many processes decode a run of this many images."""
+    return min(granted_cores(), MAX_JOBS, 1 + images // _IMAGES_PER_JOB)
+
+
+class _HungError(Exception):
+    """The process was killed because it did not answer."""
+
+
+class _Worker:
+    """One decoding process."""
+
+    def __init__(self) -> None:
+        # Isolated (-I): neither the working folder nor the environment decides which code decodes untrusted files.
+        command = [sys.executable, "-I", "-c", _START, json.dumps(sys.path)]
+        self._process = subprocess.Popen(  # noqa: S603 - this interpreter, with arguments of ours
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
+        self._requests = cast(IO[bytes], self._process.stdin)
+        self._answers = cast(IO[bytes], self._process.stdout)
+        self._deadline = float("inf")
+        self._hung = False
+
+    def ask(self, request: dict[str, Any], given: bytes) -> tuple[dict[str, Any], Framed | None]:
+        """One request, one answer.
+
+        Raises:
+            _HungError: there was none in time.
+            EOFError, OSError, ValueError, KeyError, TypeError: the process has ended or talks nonsense.
+        """
+        self._deadline = time.monotonic() + request["timeout_s"]
+        try:
+            send(self._requests, request, given)
+            answer = receive(self._answers)
+            return answer, self._framed(answer) if answer["state"] == "pixels" else None
+        except (EOFError, OSError) as error:
+            if self._hung:
+                raise _HungError from error
+            raise
+        finally:
+            self._deadline = float("inf")
+
+    def _framed(self, answer: dict[str, Any]) -> Framed:
+        rows, columns = (int(side) for side in answer["canvas"])
+        (height, width), (inner_height, inner_width) = map(int, answer["size"]), map(int, answer["inner"])
+        if not (0 < rows * columns <= MAX_NATIVE_PIXELS and 0 < inner_height <= rows and 0 < inner_width <= columns):
+            raise ValueError("no canvas has this size")
+        canvas = np.empty((rows, columns, 3), np.uint8)
+        receive_into(self._answers, canvas)
+        return Framed(canvas=canvas, height=height, width=width, inner_height=inner_height, inner_width=inner_width)
+
+    def kill_if_hung(self, now: float) -> None:
+        if now > self._deadline:
+            self._hung = True
+            self._process.kill()
+
+    def end(self) -> int:
+        """End it; returns its exit status as ``subprocess`` gives it, which stays what it was if it has ended."""
+        self._process.kill()
+        for stream in (self._requests, self._answers):
+            with contextlib.suppress(OSError):
+                stream.close()
+        return self._process.wait()
+
+
+class Decoders:
+    """Up to ``jobs`` decoding processes, each started when it is first needed. Safe to call from several threads."""
+
+    def __init__(self, *, jobs: int, timeout_s: float = TIMEOUT_S) -> None:
+        if not 1 <= jobs <= MAX_JOBS or not 0 < timeout_s <= 86400:
+            raise ValueError(f"jobs must be 1 to {MAX_JOBS}, timeout_s at most a day; got {jobs} and {timeout_s}")
+        self.jobs = jobs
+        self._timeout_s = timeout_s
+        self._idle: queue.LifoQueue[_Worker | None] = queue.LifoQueue()
+        for _ in range(jobs):
+            self._idle.put(None)
+        self._running: set[_Worker] = set()
+        self._mutex = threading.Lock()
+        self._closed = threading.Event()
+        threading.Thread(target=self._watch, name="watch", daemon=True).start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def start(self) -> None:
+        """Start one process now; it gets ready while the caller does something else."""
+        self._idle.get()
+        self._idle.put(self._new())
+
+    def decode(self, source: Source, framing: Framing, *, known: str = "") -> Decoded:
+        """Read and decode one image, and frame it.
+
+        Args:
+            source: untrusted.
+            known: a SHA-256; an input with this hash is not decoded.
+        """
+        return self._ask(source, lambda: {"framing": asdict(framing), "header_only": False, "known": known})
+
+    def inspect(self, source: Source, *, known: str = "") -> Decoded:
+        """Read one image file, and decode no more than its header."""
+        return self._ask(source, lambda: {"framing": None, "header_only": True, "known": known})
+
+    def close(self) -> None:
+        """End every process; whatever they are at is dropped."""
+        self._closed.set()
+        with self._mutex:
+            running, self._running = self._running, set()
+        for worker in running:
+            worker.end()
+
+    def _new(self) -> _Worker:
+        with self._mutex:
+            if self._closed.is_set():
+                raise EOFError("the decoders are closed")
+            worker = _Worker()
+            self._running.add(worker)
+        return worker
+
+    def _ask(self, source: Source, wanted: Callable[[], dict[str, Any]]) -> Decoded:
+        path, given = (source, b"") if isinstance(source, str) else (None, source)
+        request = {"path": path, "given_bytes": len(given), "timeout_s": self._timeout_s, **wanted()}
+        worker = self._idle.get()
+        try:
+            worker = worker or self._new()
+            answer, framed = worker.ask(request, given)
+            return Decoded(
+                sha256=str(answer["sha256"]),
+                framed=framed,
+                reason=str(answer.get("reason", "")),
+                lasting=bool(answer["lasting"]),
+                warnings=tuple(map(str, answer["warnings"])),
+                read_ms=float(answer.get("read_ms", 0.0)),
+                decode_ms=float(answer.get("decode_ms", 0.0)),
+            )
+        except _HungError:
+            self._bury(worker)
+            worker = None
+            reason = f"cannot be decoded (the decoder hung for {self._timeout_s:g} s and was stopped)"
+            return Decoded(sha256=_sha256(source), reason=reason, lasting=True)
+        except (EOFError, OSError, ValueError, KeyError, TypeError) as error:
+            status = self._bury(worker)
+            worker = None
+            return Decoded(
+                sha256=_sha256(source),
+                reason=f"cannot be decoded (the decoder {_obituary(status, error)})",
+                # A kill comes from outside: from us, from somebody, or from the system, short of memory.
+                lasting=status < 0 and status != -signal.SIGKILL,
+            )
+        finally:
+            self._idle.put(worker)
+
+    def _bury(self, worker: _Worker | None) -> int:
+        if worker is None:
+            return 0
+        with self._mutex:
+            self._running.discard(worker)
+        return worker.end()
+
+    def _watch(self) -> None:
+        while not self._closed.wait(_WATCH_S):
+            with self._mutex:
+                for worker in self._running:
+                    worker.kill_if_hung(time.monotonic())
+
+
+def _sha256(source: Source) -> str:
+    try:
+        data = source if isinstance(source, bytes) else read_limited(source, MAX_FILE_BYTES)
+    except OSError:
+        return ""
+    return hashlib.sha256(data).hexdigest()
+
+
+def _obituary(status: int, error: Exception) -> str:
+    if not isinstance(error, (EOFError, OSError)):
+        return f"gave no sensible answer: {reason_of(error)}"
+    if status < 0:
+        with contextlib.suppress(ValueError):
+            return f"crashed with {signal.Signals(-status).name}"
+    return f"ended with status {status}: {reason_of(error)}"

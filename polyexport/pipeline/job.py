@@ -1,0 +1,97 @@
+"""One run from its plan to its report: the output folder, the decoders, the model, and how they share the machine."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from polyexport.cores import granted_cores
+from polyexport.model import Model, Size
+from polyexport.pipeline.decoding import Decoders
+from polyexport.pipeline.outputs import OutputFolder
+from polyexport.pipeline.plan import Plan
+from polyexport.pipeline.run import MAX_BATCH_SIZE, Background, ItemResult, RunOptions, RunReport, arrange, run_plan
+from polyexport.pipeline.survey import survey
+from polyexport.session import CPU
+
+__all__ = ["Job", "LoadModel", "run_job"]
+
+_DEVICE_BATCH_SIZE = 16
+_DEVICE_STREAMS = 2  # one batch is copied while the other is computed
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Job:
+    """What to do, and what of the machine to use for it. 0 stands for a choice of ours."""
+
+    plan: Plan
+    size: Size = "fit"
+    background: Background = "white"
+    overwrite: bool = False
+    """Do everything anew, and replace whatever stands at an output's name."""
+
+    retry_failed: bool = False
+    """Try again what failed in an earlier run."""
+
+    batch_size: int = 0
+    """Images per call of the network."""
+
+    threads: int = 0
+    """Of each call on the CPU."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.batch_size <= MAX_BATCH_SIZE or self.threads < 0:
+            raise ValueError(f"batch_size must be 0 to {MAX_BATCH_SIZE} and threads not negative, got {self}")
+
+
+class LoadModel(Protocol):
+    """Loads the job's model, for calls of ``threads`` threads each, ``streams`` at a time."""
+
+    def __call__(self, *, threads: int, streams: int) -> Model: ...
+
+
+def run_job(
+    job: Job,
+    load: LoadModel,
+    decoders: Decoders,
+    *,
+    on_model: Callable[[Model], None] = lambda model: None,
+    on_result: Callable[[ItemResult], None] = lambda result: None,
+) -> RunReport:
+    """Colour everything in a plan that is not done yet.
+
+    Args:
+        job: what to do.
+        decoders: processes; they are closed only if the run ends with an error.
+        load: called once, after the output folder has proved usable.
+        on_model: called with the loaded model before the first image.
+        on_result: called once per input, from the calling thread, in the order of the plan.
+
+    Raises:
+        UsageError: outputs exist that no run made; a size that the network cannot take.
+        ColorError: a colour that the model does not know.
+        ModelError: a model that is refused.
+        ProviderError: an execution provider that cannot be used.
+        OutputError: the output folder cannot be used, or another run holds it.
+    """
+    threads, streams = arrange(job.plan.outputs, threads=job.threads, cores=granted_cores())
+    with OutputFolder(job.plan.output) as folder:
+        standing = survey(job.plan, folder, folder.journal, overwrite=job.overwrite, retry_failed=job.retry_failed)
+        model = load(threads=threads, streams=streams)
+        framing = model.framing(job.size)
+        on_model(model)
+        device = model.session.execution_provider != CPU and model.session.stable_shapes
+        options = RunOptions(
+            batch_size=job.batch_size or (_DEVICE_BATCH_SIZE if device else 1),
+            streams=_DEVICE_STREAMS if device else streams,
+        )
+        return run_plan(
+            job.plan,
+            model,
+            framing,
+            options,
+            folder=folder,
+            survey=standing,
+            decoders=decoders,
+            background=job.background,
+            on_result=on_result,
+        )

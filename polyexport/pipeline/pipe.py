@@ -1,0 +1,45 @@
+"""One image through a pipe: bytes in, the bytes of a PNG out, no folder and no journal."""
+
+from polyexport.color import Color
+from polyexport.errors import ImageError
+from polyexport.image import encode_png
+from polyexport.matte import transparent
+from polyexport.model import Model, Size
+from polyexport.pipeline.decoding import Decoders, Source
+from polyexport.pipeline.run import Background
+
+__all__ = ["color_one"]
+
+
+def color_one(
+    source: Source,
+    color: Color,
+    model: Model,
+    decoders: Decoders,
+    *,
+    size: Size = "fit",
+    background: Background = "white",
+) -> tuple[bytes, tuple[str, ...]]:
+    """Colour one image.
+
+    Args:
+        source: the path of a file, or the bytes of one; untrusted.
+        color: one that the model knows.
+        model: for the one call.
+        decoders: where the image is decoded.
+        size: of the canvas; see ``Model.framing``.
+        background: what becomes of the paper around the drawing.
+
+    Returns:
+        The bytes of a PNG, at the size of the input, and warnings about the input.
+
+    Raises:
+        ImageError: an image that cannot be read.
+        UsageError: a size that the network cannot take.
+        ColorError: a colour that the model does not know.
+    """
+    decoded = decoders.decode(source, model.framing(size))
+    if decoded.framed is None:
+        raise ImageError(f"the image is refused: {decoded.reason}", remedy="give another image")
+    colored = decoded.framed.restore(model.run_canvases([decoded.framed], [color])[0])
+    return encode_png(transparent(colored) if background == "transparent" else colored), decoded.warnings

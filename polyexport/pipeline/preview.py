@@ -1,0 +1,128 @@
+"""What a run would do, without doing it: nothing is written, no folder is made, no image is decoded."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from itertools import islice
+from time import perf_counter
+from typing import Literal
+
+import numpy as np
+
+from polyexport.cores import granted_cores
+from polyexport.model import Model
+from polyexport.pipeline.decoding import Decoded, Decoders
+from polyexport.pipeline.job import Job
+from polyexport.pipeline.outputs import OutputView, read_journal
+from polyexport.pipeline.plan import Item, output_name
+from polyexport.pipeline.run import arrange, recipes_of
+from polyexport.pipeline.survey import Standing, Survey, survey
+
+__all__ = ["ItemPreview", "Preview", "preview"]
+
+_PROBES_S = 0.5  # for the estimate
+_AHEAD = 64
+
+State = Literal["make", "replace", "done", "failed before", "unreadable"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ItemPreview:
+    """What would become of one input."""
+
+    item: Item
+    outputs: tuple[tuple[str, State], ...]
+    """Each output below the output folder, and what would happen to it."""
+
+    reason: str = ""
+    """Why it is unreadable, or failed before."""
+
+
+@dataclass(slots=True)
+class Preview:
+    """Counts, complete when every item has been looked at."""
+
+    images: int = 0
+    unreadable: int = 0
+    outputs: dict[State, int] = field(default_factory=dict)
+    estimated_s: float = 0.0
+    """Wall-clock time of the run, from a few calls of the network now."""
+
+
+def preview(job: Job, model: Model, decoders: Decoders, counts: Preview) -> Iterator[ItemPreview]:
+    """Look at every input and output of a job.
+
+    Args:
+        job: what would be done.
+        model: for the recipes and the estimate.
+        decoders: processes that read the headers.
+        counts: is filled on the way.
+
+    Raises:
+        UsageError: outputs exist that no run made; a size that the network cannot take.
+        ColorError: a colour that the model does not know.
+        OutputError: the output folder cannot be looked at.
+    """
+    framing = model.framing(job.size)
+    recipes = recipes_of(job.plan, model, framing, job.background)
+    with _standing(job) as standing:
+        first = 0
+        with ThreadPoolExecutor(decoders.jobs) as pool:
+            items = iter(job.plan.items)
+            # A bounded number at a time: a map over all of them would hold every answer.
+            while some := list(islice(items, _AHEAD)):
+                sources = [item.source for item in some]
+                for item, seen in zip(some, pool.map(decoders.inspect, sources), strict=True):
+                    one = _look(item, seen, standing, first, [recipes[color] for color in item.colors])
+                    first += len(item.colors)
+                    _count(counts, one)
+                    yield one
+    counts.estimated_s = _estimate(job, model, counts.outputs.get("make", 0) + counts.outputs.get("replace", 0))
+
+
+@contextmanager
+def _standing(job: Job) -> Iterator[Survey]:
+    with ExitStack() as stack:
+        view = OutputView(job.plan.output) if job.plan.output.exists() else None
+        journal = read_journal(job.plan.output)
+        for one in (view, journal):
+            if one is not None:
+                stack.callback(one.close)
+        yield survey(job.plan, view, journal, overwrite=job.overwrite, retry_failed=job.retry_failed)
+
+
+def _look(item: Item, seen: Decoded, standing: Survey, first: int, recipes: list[str]) -> ItemPreview:
+    outputs: list[tuple[str, State]] = []
+    reason = seen.reason
+    for number, record in enumerate(standing.settled(item, first, recipes)):
+        state: State = "make" if standing.standing[first + number] == Standing.NOTHING else "replace"
+        if record is not None and record.input_sha256 == seen.sha256:
+            state, reason = ("failed before", record.failed) if record.failed else ("done", reason)
+        elif seen.reason:
+            state = "unreadable"
+        outputs.append((output_name(item, item.colors[number]), state))
+    return ItemPreview(item=item, outputs=tuple(outputs), reason=reason)
+
+
+def _count(counts: Preview, one: ItemPreview) -> None:
+    counts.images += 1
+    counts.unreadable += any(state == "unreadable" for _, state in one.outputs)
+    for _, state in one.outputs:
+        counts.outputs[state] = counts.outputs.get(state, 0) + 1
+
+
+def _estimate(job: Job, model: Model, outputs: int) -> float:
+    """Seconds for the network alone, which takes nearly all of a run; at the model's own size."""
+    if not outputs:
+        return 0.0
+    framing = model.framing("fit" if job.size == "native" else job.size)
+    framed = framing.frame(np.full((framing.size, framing.size, 3), 255, np.uint8))
+    color = job.plan.colors[0]
+    model.run_canvases([framed], [color])  # the first call allocates
+    started, calls = perf_counter(), 0
+    while perf_counter() - started < _PROBES_S:
+        model.run_canvases([framed], [color])
+        calls += 1
+    _, streams = arrange(outputs, threads=job.threads, cores=granted_cores())
+    return outputs * (perf_counter() - started) / calls / streams

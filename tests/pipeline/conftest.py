@@ -1,0 +1,58 @@
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from polyexport.color import Color, parse_color
+from polyexport.model import Model
+from polyexport.pipeline.decoding import Decoders
+from polyexport.pipeline.job import Job, run_job
+from polyexport.pipeline.plan import Plan, make_plan
+from polyexport.pipeline.run import ItemResult, RunReport
+
+COLORS = (parse_color("red"), parse_color("#0080ff"))
+
+Results = dict[str, ItemResult]
+Colorize = Callable[..., tuple[RunReport, Results]]
+
+
+@pytest.fixture(scope="module")
+def decoders() -> Iterator[Decoders]:
+    with Decoders(jobs=2) as processes:
+        yield processes
+
+
+@pytest.fixture
+def colorize(drawings: Path, tiny_model: Model, decoders: Decoders) -> Colorize:
+    """The drawings through a job; gives the report, and the results by the name of the input."""
+
+    def go(
+        output: Path,
+        colors: tuple[Color, ...] = COLORS,
+        *,
+        plan: Plan | None = None,
+        model: Model = tiny_model,
+        processes: Decoders = decoders,
+        on_result: Callable[[ItemResult], None] = lambda result: None,
+        **options: object,
+    ) -> tuple[RunReport, Results]:
+        results: Results = {}
+
+        def settled(result: ItemResult) -> None:
+            assert results.setdefault(Path(result.item.source).name, result) is result
+            on_result(result)
+
+        job = Job(plan=plan or make_plan([drawings], colors, output=output, recursive=True), **options)  # type: ignore[arg-type]
+        return run_job(job, lambda threads, streams: model, processes, on_result=settled), results
+
+    return go
+
+
+def outputs(folder: Path) -> dict[str, bytes]:
+    """The pictures of an output folder."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*.png"))}
+
+
+def everything(folder: Path) -> set[str]:
+    """Whatever stands below a folder, hidden or not."""
+    return {str(path.relative_to(folder)) for path in folder.rglob("*")}
