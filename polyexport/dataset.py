@@ -9,7 +9,7 @@ it does not, the first letters in the name of its input do.
 
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from polyexport.errors import ColorError, DatasetError, ImageError, OutputError
 from polyexport.files import read_limited, write_atomic
 from polyexport.image import Pixels, encode_png, read_image
 
-__all__ = ["Pair", "PairPixels", "read_pair", "read_pairs", "read_splits", "write_pairs"]
+__all__ = ["Pair", "PairPixels", "entry_color", "read_pair", "read_pairs", "read_splits", "write_pairs"]
 
 INDEX = "data.json"
 INPUTS = "inputs"
@@ -105,6 +105,16 @@ def _sets_in(folder: Path) -> list[Path]:
         return [folder]  # read_pairs says why
 
 
+def entry_color(text: str, parse: Callable[[str], Color] = parse_color) -> Color:
+    """What an entry says for its colour, in which ``green`` is full green; all else is read by ``parse``.
+
+    Raises:
+        ColorError: from ``parse``.
+    """
+    name = text.strip().lower()
+    return Color(name, _LAYOUT_NAMES[name]) if name in _LAYOUT_NAMES else parse(text)
+
+
 def _pair(folder: Path, number: int, entry: object) -> Pair:
     where = f"{folder / INDEX}, entry {number}"
     keys = ("input_polygon", "colour", "output_image")
@@ -112,8 +122,7 @@ def _pair(folder: Path, number: int, entry: object) -> Pair:
         raise DatasetError(f"{where} is not an object with {', '.join(keys)} as text", remedy="mend the entry")
     input_name, color_name, output_name = (entry[key] for key in keys)
     try:
-        known = _LAYOUT_NAMES.get(color_name.strip().lower())
-        color = Color(color_name.strip().lower(), known) if known else parse_color(color_name)
+        color = entry_color(color_name)
     except ColorError as error:
         raise DatasetError(f"{where}: {error.message}", remedy=error.remedy) from error
     return Pair(

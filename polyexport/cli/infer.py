@@ -1,5 +1,6 @@
 """polyexport infer: drawings in, coloured drawings out."""
 
+import contextlib
 import functools
 import sys
 from enum import StrEnum
@@ -117,6 +118,7 @@ def infer(
     wanted = parse_size(size)
 
     from polyexport.pipeline.decoding import Decoders, default_jobs
+    from polyexport.pipeline.outputs import OutputFolder
 
     def load(*, threads: int, streams: int) -> "Model":
         from polyexport.model import load_model
@@ -143,8 +145,11 @@ def infer(
         include=include or [],
         exclude=exclude or [],
     )
-    with Decoders(jobs=jobs or default_jobs(len(plan.items))) as decoders:
-        decoders.start()  # it gets ready while this process loads ONNX Runtime and the model
+    with contextlib.ExitStack() as stack:
+        # First what can refuse; then a decoder gets ready while this process loads ONNX Runtime and the model.
+        folder = None if dry_run else stack.enter_context(OutputFolder(plan.output))
+        decoders = stack.enter_context(Decoders(jobs=jobs or default_jobs(len(plan.items))))
+        decoders.start()
 
         from polyexport.cli.infer_report import ReportOptions, report_preview, report_run
         from polyexport.pipeline.job import Job
@@ -159,11 +164,11 @@ def infer(
             batch_size=batch_size,
             threads=threads,
         )
-        if dry_run:
+        if folder is None:
             exit_code = report_preview(job, load, decoders, json_report=json_report)
         else:
             options = ReportOptions(json=json_report, contact_sheet=contact_sheet)
-            exit_code = report_run(job, load, decoders, options)
+            exit_code = report_run(job, load, folder, decoders, options)
     if exit_code:
         raise typer.Exit(exit_code)
 

@@ -8,16 +8,20 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import typer
+from numpy.typing import NDArray
+from PIL import Image
 
 from polyexport.cli.console import console
 from polyexport.errors import ExitCode, ImageError, UsageError
 from polyexport.files import write_atomic
-from polyexport.image import encode_png, read_image
+from polyexport.image import read_image
 from polyexport.model import Model
 from polyexport.pipeline.contact_sheet import ContactSheet
 from polyexport.pipeline.decoding import Decoders
 from polyexport.pipeline.job import Job, LoadModel, run_job
+from polyexport.pipeline.outputs import OutputFolder
 from polyexport.pipeline.plan import Item, output_name
 from polyexport.pipeline.preview import Preview, preview
 from polyexport.pipeline.run import ItemResult
@@ -36,7 +40,7 @@ class ReportOptions:
     """Where a picture of the first inputs and outputs goes."""
 
 
-def report_run(job: Job, load: LoadModel, decoders: Decoders, options: ReportOptions) -> ExitCode:
+def report_run(job: Job, load: LoadModel, folder: OutputFolder, decoders: Decoders, options: ReportOptions) -> ExitCode:
     """Do a job and say how it went; returns how the process should end."""
     shown: list[Item] = []
     if options.contact_sheet is not None:
@@ -54,7 +58,7 @@ def report_run(job: Job, load: LoadModel, decoders: Decoders, options: ReportOpt
             if options.json:
                 _json_line({"type": "image", **_of(result.item)}, result)
 
-        report = run_job(job, load, decoders, on_model=_say_provider, on_result=settled)
+        report = run_job(job, load, folder=folder, decoders=decoders, on_model=_say_provider, on_result=settled)
     if options.contact_sheet is not None:
         _write_sheet(options.contact_sheet, job, shown, total=report.images)
     if options.json:
@@ -123,13 +127,17 @@ def _write_sheet(path: Path, job: Job, items: list[Item], *, total: int) -> None
     """A picture of what the run left behind, read back from the files."""
     sheet = ContactSheet(total=total)
     for index, item in enumerate(items):
-        with contextlib.suppress(ImageError):  # it has gone since
-            outputs = [
-                (color.name, read_image(job.plan.output / output_name(item, color)).pixels) for color in item.colors
-            ]
+        with contextlib.suppress(ImageError, OSError):  # it has gone since
+            outputs = [(color.name, _own(job.plan.output / output_name(item, color))) for color in item.colors]
             sheet.add(index, item.name, read_image(Path(item.source)).pixels, outputs)
-    write_atomic(path, encode_png(sheet.render()))
+    write_atomic(path, sheet.to_png())
     console.info(f"contact sheet: {path}")
+
+
+def _own(path: Path) -> NDArray[np.uint8]:
+    """A PNG of ours, with its transparency."""
+    with Image.open(path, formats=["PNG"]) as image:
+        return np.asarray(image)
 
 
 @contextlib.contextmanager

@@ -105,10 +105,8 @@ class ContactSheet:
         with self._lock:
             cells = [self._cells[index] for index in sorted(self._cells)]
             count = self._count if self._total is None else self._total
-        if cells:
-            header = f"{len(cells):,} of {count:,} shown" if len(cells) < count else ""
-        else:
-            header = "no images"
+        header = f"{len(cells):,} of {count:,} shown" if len(cells) < count else ""
+        header = header if cells else "no images"
         pictures = max((len(cell.pictures) for cell in cells), default=1)
         cell_width = 2 * _PADDING + pictures * (THUMBNAIL_SIZE + _GAP) - _GAP
         cell_height = 2 * _PADDING + THUMBNAIL_SIZE + _LABEL_HEIGHT + _NAME_HEIGHT
@@ -170,10 +168,16 @@ def _printable(text: str) -> str:
 
 def _shortened(text: str, font: _Font, room: float) -> str:
     """The text, or both of its ends: names of one series differ at the end."""
-    text = text if len(text) < 1000 else f"{text[:500]}{text[-500:]}"
     kept = len(text)
     shown = text
+    if kept > room / 2:  # no letter is narrower than 2 pixels, and measuring a long text takes long
+        kept = int(room / 2)
+        shown = _ends(text, kept)
     while font.getlength(shown) > room and kept > 2:
         kept -= 1
-        shown = f"{text[: kept // 2]}...{text[len(text) - (kept - kept // 2) :]}"
+        shown = _ends(text, kept)
     return shown
+
+
+def _ends(text: str, kept: int) -> str:
+    return f"{text[: kept // 2]}...{text[len(text) - (kept - kept // 2) :]}"

@@ -148,4 +148,3 @@ def _answer(request: dict[str, Any], given: bytes) -> tuple[dict[str, Any], NDAr
         "canvas": list(canvas.shape[:2]),
     }
     return answer, canvas
-

@@ -19,7 +19,7 @@ from typing import IO, Any, Self, cast
 import numpy as np
 
 from polyexport.cores import granted_cores
-from polyexport.errors import reason_of
+from polyexport.errors import PolyexportError, reason_of
 from polyexport.files import read_limited
 from polyexport.framing import MAX_NATIVE_PIXELS, Framed, Framing
 from polyexport.image import MAX_FILE_BYTES
@@ -74,9 +74,15 @@ class _Worker:
     def __init__(self) -> None:
         # Isolated (-I): neither the working folder nor the environment decides which code decodes untrusted files.
         command = [sys.executable, "-I", "-c", _START, json.dumps(sys.path)]
-        self._process = subprocess.Popen(  # noqa: S603 - this interpreter, with arguments of ours
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-        )
+        try:
+            self._process = subprocess.Popen(  # noqa: S603 - this interpreter, with arguments of ours
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+            )
+        except OSError as error:
+            raise PolyexportError(
+                f"cannot start a process to decode images ({error.strerror})",
+                remedy=f"see that {sys.executable} can be run, and that there is memory for it",
+            ) from error
         self._requests = cast(IO[bytes], self._process.stdin)
         self._answers = cast(IO[bytes], self._process.stdout)
         self._deadline = float("inf")

@@ -52,8 +52,9 @@ class LoadModel(Protocol):
 def run_job(
     job: Job,
     load: LoadModel,
-    decoders: Decoders,
     *,
+    folder: OutputFolder,
+    decoders: Decoders,
     on_model: Callable[[Model], None] = lambda model: None,
     on_result: Callable[[ItemResult], None] = lambda result: None,
 ) -> RunReport:
@@ -61,8 +62,9 @@ def run_job(
 
     Args:
         job: what to do.
+        load: called once, after the output folder has been looked at.
+        folder: the plan's output, open.
         decoders: processes; they are closed only if the run ends with an error.
-        load: called once, after the output folder has proved usable.
         on_model: called with the loaded model before the first image.
         on_result: called once per input, from the calling thread, in the order of the plan.
 
@@ -71,27 +73,26 @@ def run_job(
         ColorError: a colour that the model does not know.
         ModelError: a model that is refused.
         ProviderError: an execution provider that cannot be used.
-        OutputError: the output folder cannot be used, or another run holds it.
+        OutputError: the output folder became unusable.
     """
     threads, streams = arrange(job.plan.outputs, threads=job.threads, cores=granted_cores())
-    with OutputFolder(job.plan.output) as folder:
-        standing = survey(job.plan, folder, folder.journal, overwrite=job.overwrite, retry_failed=job.retry_failed)
-        model = load(threads=threads, streams=streams)
-        framing = model.framing(job.size)
-        on_model(model)
-        device = model.session.execution_provider != CPU and model.session.stable_shapes
-        options = RunOptions(
-            batch_size=job.batch_size or (_DEVICE_BATCH_SIZE if device else 1),
-            streams=_DEVICE_STREAMS if device else streams,
-        )
-        return run_plan(
-            job.plan,
-            model,
-            framing,
-            options,
-            folder=folder,
-            survey=standing,
-            decoders=decoders,
-            background=job.background,
-            on_result=on_result,
-        )
+    standing = survey(job.plan, folder, folder.journal, overwrite=job.overwrite, retry_failed=job.retry_failed)
+    model = load(threads=threads, streams=streams)
+    framing = model.framing(job.size)
+    on_model(model)
+    device = model.session.execution_provider != CPU and model.session.stable_shapes
+    options = RunOptions(
+        batch_size=job.batch_size or (_DEVICE_BATCH_SIZE if device else 1),
+        streams=_DEVICE_STREAMS if device else streams,
+    )
+    return run_plan(
+        job.plan,
+        model,
+        framing,
+        options,
+        folder=folder,
+        survey=standing,
+        decoders=decoders,
+        background=job.background,
+        on_result=on_result,
+    )

@@ -139,15 +139,15 @@ class Journal:
                 f"the journal has version {value['v']}, later than {VERSION}",
                 remedy="update polyexport or choose another -o",
             )
-        output, failed = value.get("output"), value.get("failed")
-        made, sha256 = [value.get("input"), value.get("recipe")], value.get("sha256")
+        output, sha256, failed = value.get("output"), value.get("sha256"), value.get("failed")
+        made: list[Any] = [value.get("input"), value.get("recipe")]
         if value.get("v") != VERSION or not isinstance(output, str) or not all(map(_is_sha256, made)):
             return
         before = self._records.get(output)
         if isinstance(before, bytes):
             self._earlier[output] = self._earlier.get(output, b"") + before[64:]
         if _is_sha256(sha256):
-            self._records[output] = bytes.fromhex("".join([*made, sha256]))
+            self._records[output] = bytes.fromhex("".join([*made, str(sha256)]))
         elif isinstance(failed, str):
             self._records[output] = ":".join([*made, failed])
 

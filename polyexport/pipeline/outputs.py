@@ -9,7 +9,7 @@ Every path below the output folder is opened from the folder that holds it, and 
 one that somebody puts there during the run.
 """
 # Everything here is relative to an open folder, which pathlib does not know.
-# ruff: noqa: PTH
+# ruff: noqa: PTH102, PTH106, PTH208
 
 import contextlib
 import errno

@@ -11,7 +11,7 @@ from polyexport.errors import UsageError
 from polyexport.pipeline.discover import Found, discover, input_folders
 from polyexport.pipeline.manifest import Entry
 
-__all__ = ["Item", "Plan", "make_plan", "plan_entries"]
+__all__ = ["Item", "Plan", "make_plan", "output_name", "plan_entries"]
 
 
 @dataclass(frozen=True, slots=True)

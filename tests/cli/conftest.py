@@ -13,12 +13,12 @@ Cli = Callable[..., subprocess.CompletedProcess[str]]
 
 @pytest.fixture
 def cli(tmp_path: Path) -> Cli:
-    def run(*arguments: object, check: int | None = None) -> subprocess.CompletedProcess[str]:
+    def run(*arguments: object, check: int | None = None, stdin: str = "") -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
             [sys.executable, "-W", "error", "-m", "polyexport.cli.main", *map(str, arguments)],
             cwd=tmp_path,
             env=os.environ | {"NO_COLOR": "1"},
-            stdin=subprocess.DEVNULL,
+            input=stdin,
             capture_output=True,
             text=True,
             timeout=300,

@@ -157,7 +157,7 @@ def test_doctor_tells_what_is_there(cli: Cli) -> None:
     report = json.loads(cli("doctor", "--json", check=0).stdout)
 
     assert "provider cpu (CPUExecutionProvider): works" in text
-    assert {status["name"] for status in report["providers"]} == {"cpu", "cuda"}
+    assert {"cpu", "cuda"} <= {status["name"] for status in report["providers"]}
     assert all(status["works"] or status["reason"] for status in report["providers"])
     assert report["model"]["sha256"] == load_model(provider="cpu").sha256
 

@@ -1,7 +1,10 @@
 """Every way in which `polyexport infer` is misused, and that it works."""
 
+import contextlib
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,7 +17,7 @@ import onnx
 import pytest
 from PIL import Image
 
-from polyexport.image import read_image
+from polyexport.image import decode, read_image
 from polyexport.model import Model
 from polyexport.session import probe_provider
 
@@ -23,11 +26,14 @@ Refused = Callable[..., str]
 
 
 def outputs(folder: Path) -> list[str]:
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    """Every file but the journal."""
+    files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    return sorted(files - {".polyexport/journal.jsonl"})
 
 
 def test_a_folder_in_two_colors(cli: Cli, drawings: Path, shipped: Model) -> None:
-    done = cli("infer", drawings, "--color", "red", "--color", "hsl(120, 100%, 50%)", check=0)
+    colors = ("--color", "red", "--color", "hsl(120, 100%, 50%)")
+    done = cli("infer", drawings, *colors, "--provider", "cpu", check=0)
     folder = drawings.with_name("drawings-colored")
 
     assert outputs(folder) == [f"{color}/{n}.png" for color in ("00ff00", "red") for n in range(6)]
@@ -63,11 +69,16 @@ def test_an_empty_folder_and_a_missing_one(refused: Refused, tmp_path: Path) -> 
     assert "does not exist" in refused(2, "infer", tmp_path / "missing", "--color", "red")
 
 
-@pytest.mark.parametrize("output", ["drawings", "drawings/inside"])
-def test_an_output_in_the_input(refused: Refused, drawings: Path, tmp_path: Path, output: str) -> None:
+def test_an_output_that_is_the_input(refused: Refused, drawings: Path) -> None:
     before = {path.name: path.read_bytes() for path in drawings.iterdir()}
-    assert "lies in the input" in refused(2, "infer", drawings, "--color", "red", "-o", tmp_path / output)
+    assert "is the input folder" in refused(2, "infer", drawings, "--color", "red", "-o", drawings)
     assert {path.name: path.read_bytes() for path in drawings.iterdir()} == before
+
+
+def test_an_output_inside_the_input_is_no_input_of_the_next_run(cli: Cli, drawings: Path) -> None:
+    for _ in range(2):
+        cli("infer", drawings, "--color", "red", "-r", "-o", drawings / "colored", check=0)
+    assert outputs(drawings / "colored") == [f"red/{n}.png" for n in range(6)]
 
 
 def test_models_that_are_refused(
@@ -107,10 +118,17 @@ def test_any_size_of_input_comes_back_at_its_size(cli: Cli, tmp_path: Path) -> N
                 assert image.size == (width, height)
 
 
-def test_nothing_is_replaced_unless_told(cli: Cli, refused: Refused, drawings: Path) -> None:
+def test_a_rerun_skips_what_is_done_and_replaces_nothing_unless_told(
+    cli: Cli, refused: Refused, drawings: Path
+) -> None:
     cli("infer", drawings, "--color", "red", check=0)
+    assert "0 ok, 6 skipped, 0 failed; 0 written" in cli("infer", drawings, "--color", "red", check=0).stdout
+    precious = drawings.with_name("drawings-colored") / "red" / "2.png"
+    precious.write_bytes(b"retouched")
     assert "--overwrite" in refused(2, "infer", drawings, "--color", "red")
+    assert precious.read_bytes() == b"retouched"
     cli("infer", drawings, "--color", "red", "--overwrite", check=0)
+    assert precious.read_bytes() != b"retouched"
 
 
 def test_an_output_that_cannot_be_written(refused: Refused, drawings: Path, tmp_path: Path) -> None:
@@ -120,12 +138,15 @@ def test_an_output_that_cannot_be_written(refused: Refused, drawings: Path, tmp_
 
 def test_the_json_report(cli: Cli, drawings: Path, tmp_path: Path) -> None:
     (drawings / "bad\n\udcff.png").write_bytes(b"")
-    done = cli("infer", drawings, "--color", "red", "-o", tmp_path / "out", "--json", check=3)
-    report = json.loads(done.stdout)
+    done = cli("infer", drawings, "--color", "red", "-o", tmp_path / "out", "--json", "--provider", "cpu", check=3)
+    *images, report = [json.loads(line) for line in done.stdout.splitlines()]
 
-    assert (report["written"], report["failed"]) == (6, 1)
-    assert [image["status"] for image in report["images"]].count("ok") == 6
+    assert (report["type"], report["images"], report["written"], report["failed"]) == ("run", 7, 6, 1)
     assert report["execution_provider"] == "CPUExecutionProvider"
+    assert [image["name"] for image in images] == [*(f"{n}.png" for n in range(6)), "bad\n\udcff.png"]
+    assert [image["status"] for image in images] == ["ok"] * 6 + ["failed"]
+    assert all(image["decode_ms"] > 0 and image["infer_ms"] > 0 and image["write_ms"] > 0 for image in images[:6])
+    assert "empty" in images[6]["reason"]
 
 
 def test_quiet_says_nothing_but_errors(cli: Cli, drawings: Path, tmp_path: Path) -> None:
@@ -140,8 +161,8 @@ def test_odd_names_keep_to_one_line(cli: Cli, drawings: Path, tmp_path: Path) ->
 
 
 def test_no_option_is_a_usage_error(cli: Cli, drawings: Path) -> None:
-    assert cli("infer", drawings).returncode == 2
-    assert cli("infer", "--color", "red").returncode == 2
+    assert "no color" in cli("infer", drawings, check=2).stderr
+    assert "no input" in cli("infer", "--color", "red", check=2).stderr
     assert cli("infer", drawings, "--color", "red", "--provider", "gpu").returncode == 2
 
 
@@ -207,3 +228,183 @@ def test_a_run_that_ignores_interrupts_goes_on_ignoring_them(drawings: Path, tmp
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=60) == 0
     assert len(outputs(tmp_path / "out")) == 206
+
+
+def test_a_list_of_paths(cli: Cli, drawings: Path, tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text(f"{drawings / '1.png'}\n{drawings / '3.png'}\n")
+    cli("infer", "--files-from", tmp_path / "list.txt", "-c", "red", "-o", tmp_path / "out", check=0)
+    cli("infer", "--files-from", "-", "-c", "red", "-o", tmp_path / "nul", check=0, stdin=f"{drawings / '5.png'}\0")
+
+    assert outputs(tmp_path / "out") == ["red/1.png", "red/3.png"]
+    assert outputs(tmp_path / "nul") == ["red/5.png"]
+
+
+def test_patterns(cli: Cli, refused: Refused, drawings: Path, tmp_path: Path) -> None:
+    cli("infer", drawings / "[0-2].png", "-c", "red", "--exclude", "1.*", "-o", tmp_path / "out", check=0)
+    assert outputs(tmp_path / "out") == ["red/0.png", "red/2.png"]
+    assert "no image" in refused(2, "infer", drawings, "-c", "red", "--include", "*.webp", "-o", tmp_path / "none")
+
+
+def test_a_manifest(cli: Cli, refused: Refused, drawings: Path, tmp_path: Path) -> None:
+    (drawings / "colors.csv").write_text("image,color\n0.png,red\n1.png,#0080ff\n1.png,red\n")
+    cli("infer", "--manifest", drawings / "colors.csv", check=0)
+    assert outputs(drawings.with_name("drawings-colored")) == ["0080ff/1.png", "red/0.png", "red/1.png"]
+    (drawings / "colors.csv").write_text("image,color\n0.png,redd\n")
+    assert "line 2" in refused(2, "infer", "--manifest", drawings / "colors.csv")
+    assert "leave out" in refused(2, "infer", drawings, "--manifest", drawings / "colors.csv")
+
+
+def test_a_data_set_is_colored_as_its_index_says(cli: Cli, tmp_path: Path) -> None:
+    cli("dataset", tmp_path / "set", "--count", "3", "--size", "32", check=0)
+    cli("infer", "--manifest", tmp_path / "set" / "data.json", "-o", tmp_path / "out", check=0)
+    assert len(outputs(tmp_path / "out")) == 3
+
+
+def test_one_image_through_a_pipe(drawings: Path, shipped: Model) -> None:
+    expected = shipped.colorize([drawings / "3.png"], ["red"])[0][0]
+    program, cpu = [sys.executable, "-m", "polyexport.cli.main", "infer"], ["--provider", "cpu"]
+    for arguments, given in ((["-"], (drawings / "3.png").read_bytes()), ([drawings / "3.png", "-o", "-"], b"")):
+        done = subprocess.run([*program, *arguments, *cpu, "-c", "red"], input=given, capture_output=True, check=True)
+        assert np.array_equal(decode(done.stdout).pixels, expected)
+    bad = subprocess.run([*program, "-", "-c", "red"], input=b"no image", capture_output=True)
+    assert (bad.returncode, bad.stdout) == (3, b"")
+    assert b"known format" in bad.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["-", "-"],
+        ["-", "-c", "blue"],
+        ["-", "-o", "folder"],
+        ["-", "--dry-run"],
+        ["-", "--json"],
+        ["drawings", "x", "-o", "-"],
+    ],
+)
+def test_what_does_not_go_through_a_pipe(refused: Refused, drawings: Path, arguments: list[str]) -> None:
+    refused(2, "infer", "-c", "red", *arguments)
+
+
+def test_a_dry_run_says_what_would_be_done_and_writes_nothing(cli: Cli, drawings: Path, tmp_path: Path) -> None:
+    (drawings / "0.jpg").write_bytes(b"broken")
+    arguments = ("infer", drawings, "-c", "red", "-o", tmp_path / "out")
+    done = cli(*arguments, "--dry-run", check=3)
+    assert not (tmp_path / "out").exists()
+    lines = done.stdout.splitlines()
+    assert f"{drawings / '0.png'} -> {tmp_path / 'out/red/0.png'} (make)" in lines
+    assert f"{drawings / '0.jpg'} -> {tmp_path / 'out/red/0.jpg.png'} (unreadable: no image" in "\n".join(lines)
+    assert "7 images, 1 of them unreadable; outputs: " in lines[-1]
+    assert "6 to make" in lines[-1]
+    assert float(re.search(r"about ([\d.]+) s", lines[-1])[1]) >= 0  # type: ignore[index]
+
+    cli(*arguments, check=3)
+    (tmp_path / "out" / "red" / "1.png").unlink()
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+    done = cli(*arguments, "--dry-run", "--json", check=3)
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+    *images, total = [json.loads(line) for line in done.stdout.splitlines()]
+    assert total["outputs"] == {"make": 1, "done": 5, "failed before": 1}
+    assert {image["name"]: image["outputs"][0]["state"] for image in images}["1.png"] == "make"
+
+
+def test_a_contact_sheet(cli: Cli, refused: Refused, drawings: Path, tmp_path: Path) -> None:
+    arguments = ("infer", drawings, "-c", "red", "-c", "blue", "-o", tmp_path / "out", "--contact-sheet")
+    assert ".png" in refused(2, *arguments, tmp_path / "sheet.txt")
+    cli(*arguments, tmp_path / "sheet.png", check=0)
+    first = read_image(tmp_path / "sheet.png").pixels
+    assert np.any(np.all(first == (255, 0, 0), axis=-1))
+    assert np.any(np.all(first == (0, 0, 255), axis=-1))
+    cli(*arguments, tmp_path / "again.png", check=0)  # all skipped, and shown all the same
+    assert np.array_equal(read_image(tmp_path / "again.png").pixels, first)
+
+
+def test_two_runs_into_one_folder(drawings: Path, refused: Refused, tmp_path: Path) -> None:
+    for copy in range(300):
+        os.link(drawings / "0.png", drawings / f"copy{copy}.png")
+    program = [sys.executable, "-m", "polyexport.cli.main"]
+    process = subprocess.Popen(
+        [*program, "infer", drawings, "-c", "red", "-o", tmp_path / "out"], stdout=subprocess.DEVNULL
+    )
+    deadline = time.monotonic() + 60
+    while not list((tmp_path / "out").glob("red/*.png")) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    line = refused(5, "infer", drawings, "-c", "blue", "-o", tmp_path / "out")
+    assert process.wait(timeout=60) == 0
+    assert f"process {process.pid} on" in line
+    assert len(outputs(tmp_path / "out")) == 306
+
+
+def test_a_killed_run_is_completed_to_the_same_bytes(
+    cli: Cli, drawings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """kill -9 at random moments of the run; POLYEXPORT_KILLS sets how many."""
+    for copy in range(30):
+        draw = Image.open(drawings / f"{copy % 6}.png").resize((40 + copy, 50))
+        draw.save(drawings / f"copy{copy}.png")
+    started = time.monotonic()
+    cli("infer", drawings, "-c", "red", "-o", tmp_path / "whole", check=0)
+    seconds = time.monotonic() - started
+    whole = {name: (tmp_path / "whole" / name).read_bytes() for name in outputs(tmp_path / "whole")}
+    generator = np.random.default_rng()
+    program = [sys.executable, "-m", "polyexport.cli.main", "infer", drawings, "-c", "red", "-q", "-o"]
+    partly = 0
+    for number in range(int(os.environ.get("POLYEXPORT_KILLS", "4"))):
+        out = tmp_path / f"out{number}"
+        process = subprocess.Popen([*program, out])
+        moment = generator.uniform(0.3, 1.0) * seconds
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=moment)
+        process.kill()
+        process.wait()
+        found = {name: (out / name).read_bytes() for name in outputs(out) if not name.startswith(".polyexport/")}
+        assert found.items() <= whole.items(), f"killed after {moment:.3f} s"
+        partly += 0 < len(found) < len(whole)
+        subprocess.run([*program, out], check=True)
+        assert {name: (out / name).read_bytes() for name in outputs(out)} == whole, f"killed after {moment:.3f} s"
+    with capsys.disabled():
+        sys.stdout.write(f"\n{partly} kills left some outputs made and others to be done\n")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts a file system")
+def test_a_disk_that_is_really_full(cli: Cli, refused: Refused, drawings: Path, tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", disk], capture_output=True).returncode:
+        pytest.skip("mounting is not allowed here")
+    try:
+        for copy in range(20):
+            Image.effect_noise((64, 64), 90 + copy).save(drawings / f"noise{copy}.png")
+        arguments = ("infer", drawings, "-c", "red", "-o")
+        cli(*arguments, tmp_path / "whole", check=0)
+        assert "No space left" in refused(5, *arguments, disk / "out")
+        some = outputs(disk / "out")
+        assert 0 < len(some) < 26
+        assert all((disk / "out" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes() for name in some)
+        subprocess.run(["mount", "-o", "remount,size=10m", disk], check=True)
+        cli(*arguments, disk / "out", check=0)
+        assert outputs(disk / "out") == outputs(tmp_path / "whole")
+        for name in outputs(tmp_path / "whole"):
+            assert (disk / "out" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+def test_an_output_folder_of_somebody_else(
+    drawings: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Fails before the model is loaded: the model does not exist."""
+    if os.geteuid() == 0 and shutil.which("setpriv"):
+        unprivileged = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    elif os.geteuid() == 0:
+        pytest.skip("root may write everywhere")
+    else:
+        unprivileged = []
+    (tmp_path / "out").mkdir(mode=0o555)
+    for folder in (*tmp_path.parents, tmp_path, drawings):
+        if folder.is_relative_to(tmp_path_factory.getbasetemp().parent):
+            folder.chmod(0o755)
+    command = [*unprivileged, sys.executable, "-m", "polyexport.cli.main", "infer", str(drawings), "-c", "red"]
+    done = subprocess.run([*command, "-m", "no.onnx", "-o", tmp_path / "out"], capture_output=True, text=True)
+    assert done.returncode == 5, done.stderr
+    assert "Permission denied" in done.stderr

@@ -7,6 +7,7 @@ from polyexport.color import Color, parse_color
 from polyexport.model import Model
 from polyexport.pipeline.decoding import Decoders
 from polyexport.pipeline.job import Job, run_job
+from polyexport.pipeline.outputs import OutputFolder
 from polyexport.pipeline.plan import Plan, make_plan
 from polyexport.pipeline.run import ItemResult, RunReport
 
@@ -43,16 +44,8 @@ def colorize(drawings: Path, tiny_model: Model, decoders: Decoders) -> Colorize:
             on_result(result)
 
         job = Job(plan=plan or make_plan([drawings], colors, output=output, recursive=True), **options)  # type: ignore[arg-type]
-        return run_job(job, lambda threads, streams: model, processes, on_result=settled), results
+        with OutputFolder(job.plan.output) as folder:
+            report = run_job(job, lambda threads, streams: model, folder=folder, decoders=processes, on_result=settled)
+        return report, results
 
     return go
-
-
-def outputs(folder: Path) -> dict[str, bytes]:
-    """The pictures of an output folder."""
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*.png"))}
-
-
-def everything(folder: Path) -> set[str]:
-    """Whatever stands below a folder, hidden or not."""
-    return {str(path.relative_to(folder)) for path in folder.rglob("*")}

@@ -79,6 +79,9 @@ def test_one_input_given_twice_counts_once(tree: Path, monkeypatch: pytest.Monke
     for paths in ([tree, "deep"], ["deep", tree], [tree, "b.png"], [tree, "*.png"], ["**", tree]):
         sources = {os.path.realpath(found.source) for found in discover(paths, recursive=True)}
         assert len(discover(paths, recursive=True)) == len(sources) == 3, paths
+    # All that a folder holds may have been found in another.
+    put(tree.parent, "above/b/c.png")
+    assert names(discover([tree.parent / "above" / "b", tree.parent / "above"], recursive=True)) == ["b/c.png"]
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,9 @@ import pytest
 from PIL import Image
 
 from polyexport.color import parse_color
-from polyexport.errors import OutputError, UsageError
-from polyexport.pipeline.plan import Plan, make_plan
+from polyexport.errors import UsageError
+from polyexport.pipeline.manifest import Entry
+from polyexport.pipeline.plan import Plan, make_plan, output_name, plan_entries
 
 RED = parse_color("red")
 
@@ -30,7 +31,7 @@ def test_the_default_output_is_a_sibling_and_keeps_the_tree(tmp_path: Path) -> N
 
     assert names(flat) == ["a.png", "b.png"]
     assert names(deep) == ["a.png", "b.png", "deep/er/c.png"]
-    assert deep.destination(deep.items[2], RED) == tmp_path / "in-colored" / "red" / "deep" / "er" / "c.png"
+    assert (deep.output, output_name(deep.items[2], RED)) == (tmp_path / "in-colored", "red/deep/er/c.png")
 
 
 def test_files_and_several_paths_go_to_colored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,19 +57,22 @@ def test_names_that_differ_only_in_case_are_a_usage_error(tmp_path: Path) -> Non
         make_plan([tmp_path / "in"], [RED])
 
 
-@pytest.mark.parametrize("output", [".", "sub", "../in", "sub/../sub/x"])
-def test_an_output_in_the_input_is_refused(tmp_path: Path, output: str) -> None:
-    picture(tmp_path / "in" / "a.png")
-    with pytest.raises(UsageError, match="lies in the input folder"):
-        make_plan([tmp_path / "in"], [RED], output=tmp_path / "in" / output)
-    assert os.listdir(tmp_path / "in") == ["a.png"]
-
-
-def test_an_output_in_the_input_behind_a_link_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("output", ["in", "in/../in", "link"])
+def test_an_output_that_is_the_input_is_refused(tmp_path: Path, output: str) -> None:
     picture(tmp_path / "in" / "a.png")
     (tmp_path / "link").symlink_to(tmp_path / "in")
-    with pytest.raises(UsageError, match="lies in the input folder"):
-        make_plan([tmp_path / "in"], [RED], output=tmp_path / "link" / "out")
+    with pytest.raises(UsageError, match="is the input folder"):
+        make_plan([tmp_path / "in"], [RED], output=tmp_path / output)
+
+
+@pytest.mark.parametrize("output", ["in/out", "link/out", "in/deep/../out"])
+def test_an_output_inside_the_input_is_left_out_of_the_scan(tmp_path: Path, output: str) -> None:
+    picture(tmp_path / "in" / "a.png")
+    picture(tmp_path / "in" / "deep" / "b.png")
+    picture(tmp_path / "in" / "out" / "red" / "a.png")
+    (tmp_path / "link").symlink_to(tmp_path / "in")
+    plan = make_plan([tmp_path / "in"], [RED], output=tmp_path / output, recursive=True)
+    assert names(plan) == ["a.png", "deep/b.png"]
 
 
 def test_empty_and_missing_inputs_are_usage_errors(tmp_path: Path) -> None:
@@ -92,23 +96,6 @@ def test_links_out_of_the_folder_and_loops_of_folders_are_not_followed(tmp_path:
     assert names(make_plan([tmp_path / "in"], [RED], recursive=True)) == ["a.png", "in.png", "self.png"]
 
 
-def test_existing_outputs_are_kept_unless_told_otherwise(tmp_path: Path) -> None:
-    picture(tmp_path / "in" / "a.png")
-    precious = picture(tmp_path / "in-colored" / "red" / "a.png")
-    before = precious.read_bytes()
-    with pytest.raises(UsageError, match="1 of 1 outputs exist.*--overwrite"):
-        make_plan([tmp_path / "in"], [RED])
-    assert precious.read_bytes() == before
-    make_plan([tmp_path / "in"], [RED], overwrite=True)
-
-
-def test_an_output_that_cannot_be_written_fails_in_the_plan(tmp_path: Path) -> None:
-    picture(tmp_path / "in" / "a.png")
-    (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(OutputError):
-        make_plan([tmp_path / "in"], [RED], output=tmp_path / "file")
-
-
 def test_repeated_colors_and_repeated_files_count_once(tmp_path: Path) -> None:
     file = picture(tmp_path / "a.png")
     plan = make_plan([file, file], [RED, parse_color("RED")], output=tmp_path / "out")
@@ -124,17 +111,29 @@ def test_odd_names_survive(tmp_path: Path) -> None:
 
 
 def test_an_input_is_never_an_output(tmp_path: Path) -> None:
-    """Three ways in which --overwrite would replace what the user drew."""
+    """Ways in which --overwrite would replace what the user drew."""
     drawing = picture(tmp_path / "out" / "red" / "a.png")
-    with pytest.raises(UsageError, match="lies in the input folder"):
-        make_plan([tmp_path / "out" / "red"], [RED], output=tmp_path / "out", overwrite=True)
-    with pytest.raises(UsageError, match="is an input"):
-        make_plan([drawing], [RED], output=tmp_path / "out", overwrite=True)
     picture(tmp_path / "in" / "a.png")
     (tmp_path / "linked").mkdir()
     (tmp_path / "linked" / "red").symlink_to(tmp_path / "in")
-    with pytest.raises(UsageError, match="lies in the input folder"):
-        make_plan([tmp_path / "in"], [RED], output=tmp_path / "linked", overwrite=True)
+    (tmp_path / "a.png").symlink_to(drawing)
+    for given, output in (("out/red", "out"), ("out/red/a.png", "out"), ("in", "linked"), ("a.png", "out")):
+        with pytest.raises(UsageError, match="is an input"):
+            make_plan([tmp_path / given], [RED], output=tmp_path / output)
+    assert names(make_plan([tmp_path / "out" / "red"], [parse_color("blue")], output=tmp_path / "out")) == ["a.png"]
+
+
+def test_a_manifest_gives_each_image_its_colors(tmp_path: Path) -> None:
+    blue = parse_color("blue")
+    entries = [Entry(f"in/{name}", name, color) for name, color in (("b.png", RED), ("a.jpg", blue), ("b.png", blue))]
+    plan = plan_entries(entries, output=tmp_path)
+    assert [(item.source, item.name, item.colors) for item in plan.items] == [
+        ("in/a.jpg", "a.png", (blue,)),
+        ("in/b.png", "b.png", (RED, blue)),
+    ]
+    assert (plan.outputs, set(plan.colors)) == (3, {RED, blue})
+    with pytest.raises(UsageError, match="same output"):
+        plan_entries([Entry("a.png", "a.png", RED), Entry("A.png", "A.png", RED)], output=tmp_path)
 
 
 def test_folders_of_one_name_keep_their_paths(tmp_path: Path) -> None:
