@@ -4,6 +4,7 @@ import base64
 import hashlib
 import itertools
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -17,8 +18,15 @@ from polyexport.errors import ContractError, UsageError, reason_of
 from polyexport.files import read_limited
 from polyexport.framing import Framed, Framing
 from polyexport.image import Pixels, decode, read_image, to_pixels
-from polyexport.modelfile import graph_sha256
-from polyexport.session import ProviderName, Session, SessionOptions, TensorType, open_session
+from polyexport.modelfile import graph_sha256, metadata_props
+from polyexport.session import (
+    ProviderName,
+    Session,
+    SessionOptions,
+    TensorType,
+    open_session,
+    refuse_external_data,
+)
 
 __all__ = ["DEFAULT_MODEL", "Model", "default_model_path", "load_model", "read_model"]
 
@@ -42,14 +50,20 @@ def default_model_path() -> Path:
 
 
 def load_model(
-    path: str | Path | None = None, *, provider: ProviderName = "auto", threads: int = 0, device_id: int = 0
+    path: str | Path | None = None,
+    *,
+    provider: ProviderName = "auto",
+    threads: int = 0,
+    streams: int = 1,
+    device_id: int = 0,
 ) -> "Model":
     """Load a model file.
 
     Args:
         path: a file that ``polyexport export`` wrote; the shipped model if None.
         provider: ``auto`` takes the best that works; a named one is required.
-        threads: of the CPU provider; 0 takes every core that is granted.
+        threads: of one call, on the CPU; 0 shares every core that is granted among the streams.
+        streams: calls at a time.
         device_id: which GPU.
 
     Raises:
@@ -57,7 +71,7 @@ def load_model(
         ProviderError: the named provider cannot be used.
     """
     file = Path(path) if path is not None else default_model_path()
-    options = SessionOptions(provider=provider, threads=threads, device_id=device_id)
+    options = SessionOptions(provider=provider, threads=threads, streams=streams, device_id=device_id)
     return Model.from_bytes(read_model(file), options, name=str(file))
 
 
@@ -103,7 +117,7 @@ class Model:
         """
         try:
             return cls._load(data, options or SessionOptions())
-        except UnicodeDecodeError as error:  # ONNX Runtime hands out names and metadata as they are
+        except UnicodeDecodeError as error:  # protobuf and ONNX Runtime hand out names and metadata as they are
             called = f"model {name}" if name else "the model"
             raise ContractError(f"{called} is refused: it holds text that is not UTF-8", remedy=_REMEDY) from error
         except ContractError as error:
@@ -114,8 +128,8 @@ class Model:
     @classmethod
     def _load(cls, data: bytes, options: SessionOptions) -> "Model":
         found = graph_sha256(data)  # first: what is not whole is not worth a session
-        session = open_session(data, options)
-        text = session.metadata.get(METADATA_KEY)
+        refuse_external_data(data)
+        text = metadata_props(data).get(METADATA_KEY)
         if text is None:
             raise ContractError(f"its metadata has no {METADATA_KEY}", remedy=_REMEDY)
         contract = Contract.from_json(text)
@@ -124,7 +138,14 @@ class Model:
                 f"its graph was changed: it has SHA-256 {found[:12]}..., the contract {contract.graph_sha256[:12]}...",
                 remedy="fetch or export it again",
             )
-        return cls(contract, session, sha256=hashlib.sha256(data).hexdigest())
+        sha256 = hashlib.sha256(data).hexdigest()
+        loaded: list[Model] = []
+        open_session(
+            data,
+            replace(options, precision=contract.precision),
+            accept=lambda session: loaded.append(cls(contract, session, sha256=sha256)),
+        )
+        return loaded[-1]
 
     def _check_graph(self) -> None:
         side = self.contract.training_size if self.contract.fixed_size else None

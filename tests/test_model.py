@@ -429,7 +429,7 @@ def test_an_image_in_several_colors_is_run_once(
         seen.append(feeds[COLOR_INPUT].shape)
         return session.run_all((output,), feeds)[0]
 
-    monkeypatch.setattr(Session, "run", run)
+    monkeypatch.setattr(type(many.session), "run", run)
     found = many.run_rows(canvases, rows)
     assert seen == runs
     assert all(np.array_equal(*pair) for pair in zip(expected, found, strict=True))

@@ -3,13 +3,14 @@ import hashlib
 import time
 
 import onnx
+import onnxruntime as ort
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
 from polyexport.errors import ContractError
-from polyexport.modelfile import graph_sha256
+from polyexport.modelfile import graph_sha256, metadata_props
 
 VARINT, EIGHT_BYTES, LENGTH_DELIMITED, GROUP, FOUR_BYTES = 0, 1, 2, 3, 5
 METADATA = 14
@@ -166,3 +167,49 @@ def test_a_large_model_takes_no_longer_than_its_hash() -> None:
     start = time.perf_counter()
     hashlib.sha256(data).hexdigest()
     assert found < 0.5 + 5 * (time.perf_counter() - start)
+
+
+@given(st.dictionaries(st.text(max_size=9), st.text(max_size=300), max_size=4))
+def test_it_reads_the_metadata_that_onnx_writes(metadata: dict[str, str]) -> None:
+    assert metadata_props(relu(metadata).SerializeToString()) == metadata
+
+
+def test_it_reads_the_metadata_as_onnx_runtime_does() -> None:
+    one, two = (relu({"k": value}).metadata_props[0].SerializeToString() for value in ("one", "two"))
+    for padding in (0, 2):
+        entries = [record(METADATA, LENGTH_DELIMITED, entry, padding=padding) for entry in (one, two)]
+        # A text of the wrong wire type is none, and the last of two counts: of keys, and of entries with one key.
+        odd = record(METADATA, LENGTH_DELIMITED, record(1, VARINT, b"\x07") + one + record(1, LENGTH_DELIMITED, b"n"))
+        data = entries[0] + BARE + entries[1] + odd + record(METADATA, VARINT, b"\x01")
+        expected = {"k": "two", "n": "one"}
+        assert metadata_props(data) == expected
+        session = ort.InferenceSession(data, providers=["CPUExecutionProvider"])
+        assert session.get_modelmeta().custom_metadata_map == expected
+
+
+ENTRIES = st.lists(
+    st.tuples(st.integers(1, 3), st.sampled_from([VARINT, LENGTH_DELIMITED]), st.sampled_from([b"", b"a", b"b", b"cc"]))
+)
+
+
+@given(st.lists(ENTRIES, max_size=4))
+def test_any_entries_are_read_as_protobuf_reads_them(entries: list[list[tuple[int, int, bytes]]]) -> None:
+    data = BARE
+    for entry in entries:
+        content = b"".join(record(number, kind, b"\x01" if kind == VARINT else text) for number, kind, text in entry)
+        data += record(METADATA, LENGTH_DELIMITED, content)
+    expected = {prop.key: prop.value for prop in onnx.load_model_from_string(data).metadata_props}
+    assert metadata_props(data) == expected
+
+
+@given(st.binary(max_size=200) | st.binary(max_size=40).map(lambda tail: BARE + tail))
+def test_any_bytes_have_metadata_or_are_refused(data: bytes) -> None:
+    with contextlib.suppress(ContractError, UnicodeDecodeError):
+        metadata_props(data)
+
+
+def test_a_torn_entry_is_refused() -> None:
+    with pytest.raises(ContractError, match="not a whole ONNX model"):
+        metadata_props(BARE + record(METADATA, LENGTH_DELIMITED, b"\x0a\x05k"))
+    with pytest.raises(UnicodeDecodeError):
+        metadata_props(BARE + record(METADATA, LENGTH_DELIMITED, record(1, LENGTH_DELIMITED, b"\xff")))

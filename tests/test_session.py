@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -6,13 +8,22 @@ import onnxruntime as ort
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from onnx import TensorProto, external_data_helper, helper, numpy_helper
+from onnx import external_data_helper, helper, numpy_helper
 
 from polyexport import session as module
-from polyexport.contract import COLOR_INPUT, COLORED, IMAGE_INPUT
 from polyexport.errors import ContractError, ProviderError
-from polyexport.model import Model, load_model
-from polyexport.session import CPU, SessionOptions, cuda_options, open_session, probe_provider
+from polyexport.model import load_model
+from polyexport.onnxruntime_session import CpuSession
+from polyexport.providers import _PROBE_MODEL as PROBE
+from polyexport.session import (
+    CPU,
+    InputRange,
+    ProviderStatus,
+    Session,
+    SessionOptions,
+    open_session,
+    probe_provider,
+)
 
 no_cuda = pytest.mark.skipif(probe_provider("cuda").works, reason="CUDA is there")
 
@@ -32,11 +43,13 @@ def test_cuda_without_cuda_is_refused_with_what_is_missing(relu_model: onnx.Mode
 
 
 @no_cuda
-def test_auto_falls_back_and_says_why(relu_model: onnx.ModelProto) -> None:
+def test_auto_falls_back_and_says_why(relu_model: onnx.ModelProto, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "AUTO_ORDER", ("cuda", "cpu"))
     session = open_session(relu_model.SerializeToString(), SessionOptions(provider="auto"))
 
     assert session.execution_provider == CPU
     assert session.fallback_reason.startswith("cuda: ")
+    assert "cannot be used" not in session.fallback_reason
 
 
 @no_cuda
@@ -44,56 +57,114 @@ def test_a_session_that_onnx_runtime_quietly_moved_to_the_cpu_is_refused(
     relu_model: onnx.ModelProto, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # The probe is fooled; the session itself is what ONNX Runtime really gives here: a CPU one.
-    works = module.ProviderStatus(name="cuda", execution_provider="CUDAExecutionProvider", works=True)
+    works = ProviderStatus(name="cuda", execution_provider="CUDAExecutionProvider", works=True)
     monkeypatch.setattr(module, "probe_provider", lambda name: works)
     with pytest.raises(ProviderError, match="gave CPUExecutionProvider"):
         open_session(relu_model.SerializeToString(), SessionOptions(provider="cuda"))
 
 
-def test_heavy_nodes_on_the_cpu_are_a_silent_fallback_in_parts(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """The provider is the CPU under the name of another, so its nodes count as astray."""
-    graph = helper.make_graph(
-        [helper.make_node("MatMul", ["x", "x"], ["y"])],
-        "matmul",
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [2, 2])],
-        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [2, 2])],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    works = module.ProviderStatus(name="cuda", execution_provider=CPU, works=True)
+def astray(monkeypatch: pytest.MonkeyPatch, placement: dict[str, dict[str, int]], model: bytes) -> str:
+    """What is said of a session on CUDA whose nodes landed there; nothing if it is taken."""
+    works = ProviderStatus(name="cuda", execution_provider="CUDAExecutionProvider", works=True)
     monkeypatch.setattr(module, "probe_provider", lambda name: works)
-    monkeypatch.setitem(module._EXECUTION_PROVIDERS, "cuda", CPU)
-    monkeypatch.setattr(module, "_provider_list", lambda name, options: [CPU])
-    with pytest.raises(ProviderError, match="left MatMul nodes to the CPU"):
-        open_session(model.SerializeToString(), SessionOptions(provider="cuda"))
+
+    def create(*arguments: object, **keywords: object) -> CpuSession:
+        session = CpuSession(ort.InferenceSession(model, providers=[CPU]))
+        monkeypatch.setattr(CpuSession, "execution_provider", "CUDAExecutionProvider")
+        monkeypatch.setattr(CpuSession, "placement", lambda session: placement)
+        return session
+
+    monkeypatch.setattr(module, "create_session", create)
+    try:
+        open_session(model, SessionOptions(provider="cuda"))
+    except ProviderError as error:
+        return error.message
+    return ""
 
 
-def test_cuda_options_are_the_documented_ones() -> None:
-    options = cuda_options(SessionOptions(device_id=1, use_tf32=False))
-    assert options == {
-        "device_id": "1",
-        "arena_extend_strategy": "kSameAsRequested",
-        "cudnn_conv_algo_search": "HEURISTIC",
-        "use_tf32": "0",
-    }
+@pytest.mark.parametrize(
+    ("elsewhere", "said"),
+    [
+        ({"MatMul": 1}, "1 MatMul"),
+        ({"Conv": 2, "Resize": 1, "Shape": 9}, "2 Conv, 1 Resize"),
+        ({"QuantizeLinear": 1, "Shape": 4}, ""),
+        ({"QuantizeLinear": 2}, "2 QuantizeLinear"),
+        ({}, ""),
+    ],
+)
+def test_heavy_nodes_elsewhere_are_a_silent_fallback_in_parts(
+    relu_model: onnx.ModelProto, monkeypatch: pytest.MonkeyPatch, elsewhere: dict[str, int], said: str
+) -> None:
+    placement = {"CUDAExecutionProvider": {"Conv": 19}, CPU: elsewhere}
+    message = astray(monkeypatch, placement, relu_model.SerializeToString())
+    assert message == (f"cuda left nodes to other providers: {said}" if said else "")
 
 
-@pytest.mark.parametrize("values", [{"provider": "gpu"}, {"threads": -1}, {"device_id": -1}])
+def test_nodes_count_as_astray_wherever_they_are(relu_model: onnx.ModelProto, monkeypatch: pytest.MonkeyPatch) -> None:
+    placement = {"CUDAExecutionProvider": {}, CPU: {"Conv": 1}, "OtherExecutionProvider": {"Conv": 2}}
+    assert "3 Conv" in astray(monkeypatch, placement, relu_model.SerializeToString())
+
+
+def test_auto_goes_on_when_a_session_is_not_accepted(
+    relu_model: onnx.ModelProto, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when a provider does not repeat the golden sample of a model file."""
+    if not probe_provider("openvino").works:
+        pytest.skip("no OpenVINO")
+    monkeypatch.setattr(module, "AUTO_ORDER", ("openvino", "cpu"))
+    seen: list[str] = []
+
+    def accept(session: Session) -> None:
+        seen.append(session.execution_provider)
+        if session.execution_provider != CPU:
+            raise ContractError("its golden sample comes out 9 levels off", remedy="")
+
+    session = open_session(relu_model.SerializeToString(), SessionOptions(), accept=accept)
+    assert seen == ["OpenVINO", CPU]
+    assert session.execution_provider == CPU
+    assert session.fallback_reason == "openvino: its golden sample comes out 9 levels off"
+    with pytest.raises(ContractError, match="golden"):
+        open_session(relu_model.SerializeToString(), SessionOptions(provider="openvino"), accept=accept)
+
+
+def test_the_metadata_is_that_of_the_bytes(relu_model: onnx.ModelProto) -> None:
+    helper.set_model_props(relu_model, {"a": "1", "b": "\N{SNOWMAN}"})
+    session = open_session(relu_model.SerializeToString(), SessionOptions(provider="cpu"))
+    assert session.metadata == {"a": "1", "b": "\N{SNOWMAN}"}
+    with pytest.raises(ContractError, match="not UTF-8"):
+        open_session(
+            relu_model.SerializeToString().replace("\N{SNOWMAN}".encode(), b"\xff\xff\xff"),
+            SessionOptions(provider="cpu"),
+        )
+
+
+def test_importing_sessions_loads_neither_openvino_nor_the_plugin() -> None:
+    code = (
+        "import sys, polyexport.session as s\n"
+        "s.open_session(bytes.fromhex('" + PROBE.hex() + "'), s.SessionOptions(provider='cpu'))\n"
+        "assert not {'openvino', 'openvino_telemetry', 'onnxruntime_ep_webgpu'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("values", [{"provider": "gpu"}, {"threads": -1}, {"device_id": -1}, {"streams": 0}])
 def test_options_are_checked_when_built(values: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="must"):
         SessionOptions(**values)  # type: ignore[arg-type]
 
 
-def test_io_binding_gives_the_same_as_a_plain_run(tiny_model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The path of every provider but the CPU, run on the CPU: whatever `execution_provider` says decides."""
-    feeds = {
-        IMAGE_INPUT: np.random.default_rng(0).integers(0, 256, (3, 16, 8, 3), dtype=np.uint8),
-        COLOR_INPUT: np.array([[1, 2, 3]] * 3, np.uint8),
-    }
-    plain = tiny_model.session.run(COLORED, feeds)
-    monkeypatch.setattr(module, "CPU", "none")
-    assert np.array_equal(tiny_model.session.run(COLORED, feeds), plain)
+def test_streams_share_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("polyexport.session_options.granted_cores", lambda: 8)
+    assert SessionOptions().granted_threads == 8
+    assert SessionOptions(streams=3).granted_threads == 2
+    assert SessionOptions(streams=16).granted_threads == 1
+    assert SessionOptions(streams=4, threads=3).granted_threads == 3
+
+
+@pytest.mark.parametrize(("smallest", "largest"), [((1,), (1, 2)), ((2,), (1,)), ((0,), (1,))])
+def test_a_range_of_shapes_is_checked_when_built(smallest: tuple[int, ...], largest: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="image"):
+        InputRange(name="image", smallest=smallest, largest=largest)
 
 
 @pytest.mark.parametrize("where", ["initializer", "attribute", "subgraph", "function"])
@@ -128,14 +199,6 @@ def test_padded_protobuf_does_not_hide_external_data(key: bytes) -> None:
 def test_bytes_that_are_no_model_are_refused(data: bytes) -> None:
     with pytest.raises(ContractError):
         open_session(data, SessionOptions(provider="cpu"))
-
-
-def test_the_probe_tells_an_unknown_build_from_a_missing_library(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ort, "get_available_providers", lambda: [CPU])
-    status = probe_provider.__wrapped__("cuda")
-
-    assert not status.works
-    assert "built without it" in status.reason
 
 
 @pytest.mark.gpu

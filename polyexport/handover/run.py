@@ -23,6 +23,7 @@ import stat
 import struct
 import sys
 import warnings
+import zlib
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -32,11 +33,11 @@ try:
     import numpy as np
     import onnxruntime as ort
     from numpy.typing import NDArray
-    from PIL import Image, ImageCms, ImageColor, ImageOps, UnidentifiedImageError
+    from PIL import Image, ImageCms, ImageColor, UnidentifiedImageError
 except ImportError as missing:
     sys.exit(f"error: {missing.name or missing} cannot be imported; pip install -r requirements.txt")
 
-__all__ = ["Model", "Stop", "decode", "main"]
+__all__ = ["Model", "Stop", "decode", "encode_png", "main"]
 
 Pixels = NDArray[np.uint8]
 """[H, W, 3], RGB, 0 to 255."""
@@ -78,8 +79,18 @@ _DECODE_ERRORS = (
     RuntimeError,
     ZeroDivisionError,
     struct.error,
+    zlib.error,
     ImageCms.PyCMSError,
+    Warning,  # under python -W error
 )
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_SIGNATURE = re.compile(
+    rb"(?P<PNG>\x89PNG\r\n\x1a\n)|(?P<JPEG>\xff\xd8\xff)|(?P<BMP>BM)|(?P<GIF>GIF8[79]a)|"
+    rb"(?P<TIFF>II[*+]\0|MM\0[*+])|(?P<WEBP>RIFF....WEBP)|(?P<PPM>P[1-6][\s#])",
+    re.DOTALL,
+)
+# By the orientation in EXIF data, 2 to 8.
+_TURNS = dict(enumerate(map(Image.Transpose, (0, 3, 1, 5, 4, 6, 2)), start=2))
 
 
 class Stop(Exception):  # noqa: N818 - it names what happens
@@ -113,29 +124,61 @@ def read_limited(path: Path, max_bytes: int) -> bytes:
 def decode(data: bytes, notes: list[str]) -> Pixels:
     """The first frame of an image file -> uint8 [H, W, 3]; ``notes`` gets what was dropped. Raises BadImage."""
     if not data:
-        raise BadImage("the file is empty")
+        raise BadImage("the file is empty; write it again")
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            width, height = image.size
-            if width * height > MAX_PIXELS:
-                raise BadImage(f"{width}x{height} pixels, more than the limit of {MAX_PIXELS}; shrink the image")
+            tags = getattr(image, "tag_v2", {})
+            for width, height in (image.size, (tags.get(322, 0), tags.get(323, 0))):  # a tile is decoded whole
+                if width * height > MAX_PIXELS:
+                    raise BadImage(f"{width}x{height} pixels, more than the limit of {MAX_PIXELS}; shrink the image")
+            if image.format == "PNG":
+                _check_png(data)
             if getattr(image, "is_animated", False):
                 notes.append("only the first frame is used")
                 image.seek(0)
+            # A GIF's frame may cover a part of it; what it leaves out is transparent, and black to pillow.
+            frame = image.tile[0][1] if image.format == "GIF" and image.tile else None
             image.load()
-            return _to_pixels(image, notes)
+            if image.mode == "P":  # pillow makes up a black color for what is outside the palette
+                last, colors = int(np.max(np.asarray(image))), len(image.getpalette() or ()) // 3
+                if last >= colors:
+                    raise ValueError(f"a pixel of color {last} in a palette of {colors}")
+            pixels = _to_pixels(image, notes)
     except UnidentifiedImageError as error:
+        if known := _SIGNATURE.match(data):
+            reason = f"its {known.lastgroup} header cannot be read"
+            raise BadImage(f"corrupt or truncated ({reason}); write the file again") from error
         raise BadImage(f"no image of a known format; known formats: {', '.join(FORMATS)}") from error
     except Image.DecompressionBombError as error:
         raise BadImage(f"more pixels than the limit of {MAX_PIXELS}; shrink the image") from error
     except _DECODE_ERRORS as error:
-        raise BadImage(f"corrupt or truncated ({_reason(error)})") from error
+        raise BadImage(f"corrupt or truncated ({_reason(error)}); write the file again") from error
+    if frame:
+        left, top, right, bottom = frame
+        paper = np.full_like(pixels, 255)
+        paper[top:bottom, left:right] = pixels[top:bottom, left:right]
+        pixels = paper
+    return pixels
+
+
+def _check_png(data: bytes) -> None:
+    """Raise ValueError unless every chunk up to IEND matches its checksum: pillow checks neither pixels nor end."""
+    view, name, end = memoryview(data), b"", 4
+    while name != b"IEND":
+        start = end + 4
+        end = start + 8 + int.from_bytes(data[start : start + 4], "big")
+        if end + 4 > len(data):
+            raise ValueError("the file ends before its image does")
+        name = data[start + 4 : start + 8]
+        if zlib.crc32(view[start + 4 : end]) != int.from_bytes(data[end : end + 4], "big"):
+            raise ValueError(f"the checksum of chunk {_ascii(name)} is wrong")
 
 
 def _to_pixels(image: Image.Image, notes: list[str]) -> Pixels:
-    upright = _upright(image, notes)
+    turn = _TURNS.get(_orientation(image, notes))
+    upright = image if turn is None else image.transpose(turn)
     if upright.mode.startswith("I") or upright.mode == "F":
-        return _from_deep_grey(upright, image)
+        return _from_deep_grey(upright, image, notes)
     if upright.mode == "LAB":
         profiles = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
         upright = ImageCms.profileToProfile(upright, *profiles, outputMode="RGB") or upright
@@ -145,30 +188,33 @@ def _to_pixels(image: Image.Image, notes: list[str]) -> Pixels:
     return np.asarray(upright.convert("RGB"))
 
 
-def _upright(image: Image.Image, notes: list[str]) -> Image.Image:
+def _orientation(image: Image.Image, notes: list[str]) -> int:
     if "exif" not in image.info and image.format != "TIFF":
-        return image
+        return 1
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
             if "exif" in image.info:
                 Image.Exif().load(image.info["exif"])
-            upright = ImageOps.exif_transpose(image)
+            orientation, broken = image.getexif().get(274, 1), False
         except _DECODE_ERRORS:
-            upright = None
-    if upright is None or caught:
+            orientation, broken = 1, True
+    if broken or caught:
         notes.append("broken EXIF data is ignored")
-    return upright or image
+    return orientation if isinstance(orientation, int) else 1
 
 
-def _from_deep_grey(image: Image.Image, opened: Image.Image) -> Pixels:
+def _from_deep_grey(image: Image.Image, opened: Image.Image, notes: list[str]) -> Pixels:
     """Greys of more than 8 bits; ``opened`` has the tags that turning the image loses."""
     tags = getattr(opened, "tag_v2", {})
     (bits, *_), (sample_format, *_) = _tuple(tags.get(258, 16)), _tuple(tags.get(339, 1))
     values = np.asarray(image)
     if image.mode == "I" and sample_format == 1 and bits == 32:
         values = values.view(np.uint32)
-    peak = float(np.nanmax(values, initial=0.0))
+    unknown = np.isnan(values)  # none, where values are integers
+    if unknown.any():
+        notes.append("values that are not numbers are white")
+    peak = float(np.max(values, initial=0.0, where=np.isfinite(values)))
     scales: tuple[float, ...]
     if image.mode == "F":
         scales = (1.0, 255.0, 65535.0)
@@ -177,10 +223,11 @@ def _from_deep_grey(image: Image.Image, opened: Image.Image) -> Pixels:
     else:
         scales = (float(2 ** (bits - (sample_format == 2)) - 1),)
     full_scale = next((scale for scale in scales if peak <= scale), peak)
-    scaled = np.nan_to_num(values.astype(np.float32), posinf=full_scale, neginf=0.0) * np.float32(255 / full_scale)
-    grey = np.clip(np.rint(scaled), 0, 255).astype(np.uint8)
+    finite = np.nan_to_num(values.astype(np.float32), posinf=full_scale, neginf=0.0)
+    grey = np.clip(np.rint(finite * np.float32(255 / full_scale)), 0, 255).astype(np.uint8)
     if tags.get(262) == 0:  # white is zero
         grey = 255 - grey
+    grey[unknown] = 255
     transparent = image.info.get("transparency")
     if isinstance(transparent, int):
         grey = np.where(values == transparent, np.uint8(255), grey)
@@ -189,6 +236,22 @@ def _from_deep_grey(image: Image.Image, opened: Image.Image) -> Pixels:
 
 def _tuple(tag: Any) -> tuple[Any, ...]:
     return tag if isinstance(tag, tuple) and tag else (tag,)
+
+
+def encode_png(pixels: Pixels) -> bytes:
+    """Rows as differences from the row above, runs alone compressed: small for flat colors, and fast."""
+    height, width, _ = pixels.shape
+    rows = pixels.reshape(height, width * 3)
+    filtered = np.full((height, 1 + width * 3), 2, np.uint8)  # the filter "up"
+    filtered[:1, 1:] = rows[:1]
+    np.subtract(rows[1:], rows[:-1], out=filtered[1:, 1:])
+    compressor = zlib.compressobj(level=1, memLevel=9, strategy=zlib.Z_RLE)
+    body = compressor.compress(filtered.data) + compressor.flush()
+    chunks = (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)), (b"IDAT", body), (b"IEND", b"")
+    return _PNG_SIGNATURE + b"".join(
+        struct.pack(">I", len(part)) + name + part + struct.pack(">I", zlib.crc32(part, zlib.crc32(name)))
+        for name, part in chunks
+    )
 
 
 # --- one color: what a person types -> sRGB --------------------------------------------------------------------------
@@ -454,9 +517,7 @@ def run(arguments: argparse.Namespace) -> int:
         try:
             pixels = decode(read_limited(source, MAX_FILE_BYTES), notes)
             for folder, colored in zip(colors, model.colorize(pixels, list(colors.values())), strict=True):
-                buffer = io.BytesIO()
-                Image.fromarray(colored).save(buffer, format="PNG", compress_level=1)
-                _write(output / folder / name, buffer.getvalue())
+                _write(output / folder / name, encode_png(colored))
         except Stop:
             raise
         except Exception as error:  # noqa: BLE001 - no drawing may take the others with it; memory is the usual cause

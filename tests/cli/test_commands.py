@@ -135,7 +135,7 @@ def test_a_data_set_is_the_same_for_one_seed_and_not_replaced(cli: Cli, refused:
 
 
 def test_bench_passes_misses_and_tells(cli: Cli) -> None:
-    quick = ("bench", "--seconds", 0.05, "--size", 32)
+    quick = ("bench", "--seconds", 0.05, "--size", 32, "--provider", "cpu")
     passed = cli(*quick, "--target-ms", 100_000, check=0)
     missed = cli(*quick, "--target-ms", 0.0001, check=7)
     report = json.loads(cli(*quick, "--json", "-b", 2, "--target-ms", 100_000, check=0).stdout)

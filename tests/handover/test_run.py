@@ -1,19 +1,23 @@
 """The script of a package, where polyexport is not installed."""
 
 import ast
+import io
 import json
 import os
 import re
 import shutil
 import signal
+import struct
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image, ImageColor
 
 from polyexport import contract, errors, files, framing, image, model
@@ -22,8 +26,10 @@ from polyexport.errors import ColorError, ExitCode, ImageError
 from polyexport.handover import run
 from polyexport.image import decode, encode_png
 from polyexport.model import load_model
+from polyexport.pipeline.decoding import Decoders
+from polyexport.pipeline.job import Job, run_job
+from polyexport.pipeline.outputs import OutputFolder
 from polyexport.pipeline.plan import make_plan
-from polyexport.pipeline.run import RunOptions, run_plan
 from trainer.polygons import draw
 
 ModelOf = Callable[[str], Path]
@@ -118,6 +124,12 @@ def test_without_its_packages_it_says_so(package: Package) -> None:
     assert done.stderr == "error: numpy cannot be imported; pip install -r requirements.txt\n"
 
 
+@pytest.fixture(scope="module")
+def decoders() -> Iterator[Decoders]:
+    with Decoders(jobs=1) as processes:
+        yield processes
+
+
 @pytest.mark.parametrize(
     ("kind", "colors"),
     [
@@ -132,7 +144,7 @@ def test_without_its_packages_it_says_so(package: Package) -> None:
     ],
 )
 def test_the_same_pixels_as_polyexport_infer(
-    kind: str, colors: list[str], package: Package, model_of: ModelOf, main: Main, tmp_path: Path
+    kind: str, colors: list[str], package: Package, model_of: ModelOf, decoders: Decoders, main: Main, tmp_path: Path
 ) -> None:
     inputs = [
         drawing(tmp_path / f"{width}x{height}.png", width, height, seed)
@@ -140,7 +152,9 @@ def test_the_same_pixels_as_polyexport_infer(
     ]
     loaded = load_model(model_of(kind), provider="cpu")
     parsed = [parse_color(color) for color in colors]
-    run_plan(make_plan(inputs, parsed, output=tmp_path / "infer"), loaded, loaded.framing(), RunOptions())
+    job = Job(plan=make_plan(inputs, parsed, output=tmp_path / "infer"))
+    with OutputFolder(job.plan.output) as folder:
+        run_job(job, lambda threads, streams: loaded, folder=folder, decoders=decoders)
     options = [f"--color={color}" for color in colors]
 
     assert main(*inputs, *options, "--model", package(kind) / "model.onnx", "-o", "alone") == 0
@@ -229,30 +243,75 @@ def images(folder: Path) -> list[Path]:
     for orientation in range(1, 9):
         exif = Image.Exif()
         exif[0x0112] = orientation
-        Image.fromarray(rgb).save(folder / f"{orientation}.jpg", exif=exif)
+        for kind in ("jpg", "tif", "png"):
+            Image.fromarray(rgb).save(folder / f"{orientation}.{kind}", exif=exif)
     Image.fromarray(rgb).save(folder / "exif.jpg", exif=b"Exif\0\0broken")
     (folder / "empty.png").touch()
     (folder / "cut.png").write_bytes((folder / "rgba.png").read_bytes()[:90])
     (folder / "text.png").write_text("text")
     Image.fromarray(rgb).save(folder / "other.pcx")
     Image.new("1", (65536, 1025)).save(folder / "bomb.png")
+    Image.new("1", (65536, 1400)).save(folder / "bomb that pillow warns of.png")
+    tags = {256: 14, 257: 9, 258: 8, 259: 1, 262: 1, 277: 1, 322: 65536, 323: 65536, 324: 8, 325: 1}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    (folder / "tile.tif").write_bytes(b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4))
+    whole = bytearray((folder / "rgba.png").read_bytes())
+    (folder / "end.png").write_bytes(whole + b"what follows the end")
+    (folder / "no end.png").write_bytes(whole[:-12])
+    whole[whole.index(b"IDAT") + 40] ^= 1
+    (folder / "flipped.png").write_bytes(whole)
+    for value in (np.nan, np.inf, -np.inf):
+        Image.fromarray(np.array([[0, 0.5, value, 1]], np.float32)).save(folder / f"{value}.tif")
+    Image.fromarray(grey).save(folder / "frame.gif")
+    partial = bytearray((folder / "frame.gif").read_bytes())
+    partial[6:10] = struct.pack("<HH", 20, 12)  # of a larger screen
+    (folder / "frame.gif").write_bytes(partial)
+    (folder / "header.gif").write_bytes(b"GIF89a" + bytes(12))
+    Image.fromarray(grey).save(folder / "palette.bmp")
+    three = bytearray((folder / "palette.bmp").read_bytes())
+    three[46:50], three[54:57] = struct.pack("<I", 3), b"red"  # colors
+    (folder / "palette.bmp").write_bytes(three)
     return sorted(folder.iterdir())
 
 
+def judged_alike(data: bytes) -> bool:
+    """Whether the image is taken, by the script as by polyexport: the same pixels and notes, or the same words."""
+    notes: list[str] = []
+    try:
+        expected = decode(data)
+    except ImageError as error:
+        with pytest.raises(run.BadImage) as refused:
+            run.decode(data, notes)
+        assert str(refused.value) == str(error)
+        return False
+    assert np.array_equal(run.decode(data, notes), expected.pixels)
+    assert tuple(notes) == expected.warnings
+    return True
+
+
 def test_images_are_read_as_polyexport_reads_them(tmp_path: Path) -> None:
-    refused = []
-    for path in images(tmp_path / "images"):
-        data, notes = path.read_bytes(), list[str]()
-        try:
-            expected = decode(data)
-        except ImageError:
-            refused.append(path.name)
-            with pytest.raises(run.BadImage):
-                run.decode(data, notes)
-        else:
-            assert np.array_equal(run.decode(data, notes), expected.pixels), path.name
-            assert tuple(notes) == expected.warnings
-    assert refused == ["bomb.png", "cut.png", "empty.png", "other.pcx", "text.png"]
+    refused = {path.name for path in images(tmp_path / "images") if not judged_alike(path.read_bytes())}
+    assert refused == {
+        *("bomb.png", "bomb that pillow warns of.png", "tile.tif"),
+        *("cut.png", "flipped.png", "no end.png", "palette.bmp"),
+        *("empty.png", "header.gif", "other.pcx", "text.png"),
+    }
+
+
+@given(st.data(), st.sampled_from(image.FORMATS))
+def test_damaged_images_are_judged_as_polyexport_judges_them(data: st.DataObject, kind: str) -> None:
+    buffer = io.BytesIO()
+    Image.fromarray(draw(np.random.default_rng(2), 32).image).save(buffer, kind)
+    damaged = bytearray(buffer.getvalue())
+    for _ in range(data.draw(st.integers(1, 3))):
+        damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
+    judged_alike(bytes(damaged[: data.draw(st.integers(0, len(damaged)))]))
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 50), (70, 1), (33, 41)])
+def test_a_png_is_written_as_polyexport_writes_it(height: int, width: int) -> None:
+    pixels = np.random.default_rng(height).integers(0, 256, (height, width, 3), np.uint8)
+    assert run.encode_png(pixels) == encode_png(pixels)
 
 
 def test_its_numbers_are_those_of_polyexport() -> None:
