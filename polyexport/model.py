@@ -14,7 +14,7 @@ from PIL import Image
 
 from polyexport.conditioning import ColorLike, ColorRow, Conditioner
 from polyexport.contract import COLORED, IMAGE_INPUT, METADATA_KEY, Contract
-from polyexport.errors import ContractError, UsageError, reason_of
+from polyexport.errors import ContractError, ImageError, UsageError, reason_of
 from polyexport.files import read_limited
 from polyexport.framing import Framed, Framing
 from polyexport.image import Pixels, decode, read_image, to_pixels
@@ -27,6 +27,7 @@ from polyexport.session import (
     open_session,
     refuse_external_data,
 )
+from polyexport.watch import WATCH, all_numbers, watched
 
 __all__ = ["DEFAULT_MODEL", "Model", "default_model_path", "load_model", "read_model"]
 
@@ -97,6 +98,7 @@ class Model:
         """Of the model file's bytes."""
         self.conditioner = Conditioner(contract)
         """Colours -> rows of the second input."""
+        self._watched = WATCH in session.outputs
         self._check_graph()
         self.golden_difference = self._check_golden()
         """Mean absolute difference, in levels, of the golden sample as this session repeats it."""
@@ -141,7 +143,7 @@ class Model:
         sha256 = hashlib.sha256(data).hexdigest()
         loaded: list[Model] = []
         open_session(
-            data,
+            watched(data),
             replace(options, precision=contract.precision),
             accept=lambda session: loaded.append(cls(contract, session, sha256=sha256)),
         )
@@ -153,7 +155,7 @@ class Model:
         colored = TensorType("tensor(uint8)", (None, None, side, side, 3)) if self.contract.many_colors else pixels
         for kind, found, expected in (
             ("inputs", self.session.inputs, {IMAGE_INPUT: pixels, self.conditioner.name: self.conditioner.tensor_type}),
-            ("outputs", self.session.outputs, {COLORED: colored}),
+            ("outputs", {k: v for k, v in self.session.outputs.items() if k != WATCH}, {COLORED: colored}),
         ):
             if found != expected:
                 raise ContractError(f"its {kind} are {_signature(found)}, not {_signature(expected)}", remedy=_REMEDY)
@@ -216,6 +218,7 @@ class Model:
 
         Raises:
             UsageError: inputs of another dtype or shape, or a size the network cannot take.
+            ImageError: values that are no numbers.
             ContractError: the graph gives an output of another shape.
         """
         image, color = np.asarray(image), np.asarray(color)
@@ -240,7 +243,14 @@ class Model:
                 f"color is {color.dtype} {list(color.shape)}",
                 remedy=f"give {self.conditioner.dtype} [{', '.join(map(str, wanted))}]",
             )
-        colored = self.session.run(COLORED, {IMAGE_INPUT: image, self.conditioner.name: color})
+        feeds = {IMAGE_INPUT: image, self.conditioner.name: color}
+        colored, *watch = self.session.run_all([COLORED, WATCH] if self._watched else [COLORED], feeds)
+        bad = int(np.count_nonzero(~all_numbers(watch[0]))) if watch else 0
+        if bad:
+            raise ImageError(
+                f"{bad} of {len(watch[0])} images came out of the network as no numbers (NaN or infinity)",
+                remedy="export the model in fp32, or run it on another provider",
+            )
         if colored.shape != (len(image), *many, *image.shape[1:]):
             raise ContractError(f"the graph made {list(colored.shape)} of {list(image.shape)}", remedy=_REMEDY)
         return colored
@@ -286,7 +296,7 @@ class Model:
             ``result[i][k]`` is image i in colour k: uint8 [H, W, 3] at the size of image i.
 
         Raises:
-            ImageError: an image that cannot be read.
+            ImageError: an image that cannot be read, or that the network makes no numbers of.
             ColorError: a colour that cannot be read, or that is not in the model's vocabulary.
         """
         parsed = [self.conditioner.color(color) for color in colors]

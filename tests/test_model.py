@@ -160,7 +160,7 @@ def test_a_model_with_other_weights_is_refused(tiny_model_path: Path, value: flo
 
     with pytest.raises(ContractError, match="graph was changed"):
         Model.from_bytes(changed(tiny_model_path, tamper), CPU)
-    with pytest.raises(ContractError, match="golden sample comes out"):
+    with pytest.raises(ContractError, match="golden sample (comes out|cannot be repeated)"):
         Model.from_bytes(changed(tiny_model_path, tamper, stamped=True), CPU)
 
 

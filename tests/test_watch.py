@@ -1,6 +1,5 @@
 """What is no number is black in 8 bits; the watch tells the two apart."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +9,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
+from polyexport.color import parse_color
 from polyexport.contract import METADATA_KEY, Contract
 from polyexport.errors import ContractError, ImageError
 from polyexport.image import encode_png
 from polyexport.model import Model, load_model
 from polyexport.modelfile import graph_sha256
-from polyexport.session import SessionOptions
+from polyexport.pipeline.decoding import Decoders
+from polyexport.pipeline.job import Job, run_job
+from polyexport.pipeline.outputs import OutputFolder
+from polyexport.pipeline.plan import make_plan
+from polyexport.session import SessionOptions, open_session
 from polyexport.watch import WATCH, watched
 
 
@@ -61,14 +65,25 @@ def test_what_is_no_number_is_an_error_and_not_black(breaking: Path, provider: s
         model.run(np.stack([white, black, white]), np.zeros((3, 3), np.uint8))
 
 
+def test_a_run_fails_the_image_that_came_out_as_no_numbers(breaking: Path, drawings: Path, tmp_path: Path) -> None:
+    (drawings / "3.png").write_bytes(encode_png(np.zeros((64, 64, 3), np.uint8)))
+    plan = make_plan([drawings], [parse_color("red")], output=tmp_path / "out")
+    model, results = load_model(breaking, provider="cpu"), []
+    with OutputFolder(plan.output) as folder, Decoders(jobs=1) as decoders:
+        job = Job(plan=plan, size=64, batch_size=4)
+        report = run_job(
+            job, lambda threads, streams: model, folder=folder, decoders=decoders, on_result=results.append
+        )
+    assert (report.ok, report.failed, report.written) == (5, 1, 5)
+    assert [result.item.name for result in results if "no numbers" in result.reason] == ["3.png"]
+
+
 def test_every_kind_of_model_is_watched(tiny_model: Model, shipped: Model, vocabulary_model: Model) -> None:
     for model in (tiny_model, shipped, vocabulary_model):
         assert WATCH in model.session.outputs
 
 
 def test_the_watch_does_not_change_a_pixel(shipped_path: Path, shipped: Model) -> None:
-    from polyexport.session import open_session
-
     plain = open_session(shipped_path.read_bytes(), SessionOptions(provider="cpu"))
     feeds = {
         "image": np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), dtype=np.uint8),

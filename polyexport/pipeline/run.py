@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from polyexport.color import Color
-from polyexport.errors import PolyexportError, reason_of
+from polyexport.errors import ImageError, PolyexportError, reason_of
 from polyexport.framing import Framed, Framing
 from polyexport.image import Pixels, encode_png
 from polyexport.matte import transparent
@@ -386,14 +386,17 @@ class _Run:
         try:
             canvases = self.model.run_canvases([work.framed for work in works], [work.color for work in works])
             return list(canvases[: len(batch)])
+        except ImageError as error:  # one of them; which, the halves tell
+            reason = error.message
         except PolyexportError:
             raise
         except Exception as error:  # noqa: BLE001 - ONNX Runtime raises unrelated types; memory is the usual cause
-            half = len(batch) // 2
-            if half:
-                self.batch_size = min(self.batch_size, len(batch) - half)  # what follows is tried at this size
-                return self._canvases(batch[:half], half) + self._canvases(batch[half:], len(batch) - half)
-            return [f"the network failed on it ({reason_of(error)})"]
+            reason = reason_of(error)
+            self.batch_size = min(self.batch_size, -(-len(batch) // 2))  # what follows is tried at this size
+        half = len(batch) // 2
+        if half:
+            return self._canvases(batch[:half], half) + self._canvases(batch[half:], len(batch) - half)
+        return [f"the network failed on it ({reason})"]
 
     def _collect(self, *, down_to: int) -> None:
         """Hand finished canvases to the writers."""
