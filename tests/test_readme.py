@@ -62,7 +62,7 @@ def test_every_command_runs_in_the_order_of_the_readme(desk: Path) -> None:
         allowed = {ExitCode.OK, ExitCode.TARGET_MISSED} if arguments[0] == "bench" else {ExitCode.OK}
         assert done.returncode in allowed, f"{line}: {done.stderr}"
     assert len(os.listdir("drawings-colored/red")) == 6
-    assert sorted(os.listdir("out")) == ["1e90ff", "29a352", "tomato"]
+    assert sorted(os.listdir("out")) == [".polyexport", "1e90ff", "29a352", "tomato"]
 
 
 def test_the_exit_codes_are_the_programs() -> None:
