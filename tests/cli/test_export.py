@@ -64,7 +64,8 @@ def test_embeddings_as_the_second_input_give_the_same_pictures(
     cli("export", tiny_checkpoint, "--color-input", "embedding", "-o", "e.onnx", check=0)
     shown = cli("inspect", "e.onnx", check=0).stdout
     for model, output in ((tiny_model_path, "a"), ("e.onnx", "b")):
-        cli("infer", drawings, "--color", "teal", "--color", "#123456", "-m", model, "-o", output, check=0)
+        colors = ("--color", "teal", "--color", "#123456")
+        cli("infer", drawings, *colors, "-m", model, "-o", output, "--provider", "cpu", check=0)
 
     assert re.search(r"input\s+color_embedding float32 \[batch, 5\]", shown)
     assert pictures(tmp_path / "a") == pictures(tmp_path / "b")
@@ -75,6 +76,7 @@ def test_a_palette_gives_the_same_pictures_whatever_the_batch(
 ) -> None:
     cli("export", tiny_checkpoint, "--palette", "-o", "p.onnx", check=0)
     colors = [word for name in ("red", "teal", "#123456") for word in ("--color", name)]
+    colors += ["--provider", "cpu"]
     cli("infer", drawings, *colors, "-m", tiny_model_path, "-o", "a", check=0)
     for batch in (1, 4, 100):
         cli("infer", drawings, *colors, "-m", "p.onnx", "-o", f"b{batch}", "-b", batch, check=0)
