@@ -107,31 +107,38 @@ def _limit() -> None:
 
 def _serve(requests: IO[bytes], answers: IO[bytes]) -> None:
     request = receive(requests)
-    # An orphan does not hang for ever: the default of SIGALRM ends even a decoder that never comes back to Python.
-    signal.alarm(int(request["timeout_s"]) + 5)
-    given = bytearray(int(request["given_bytes"]))
-    receive_into(requests, given)
-    answer, canvas = _answer(request, bytes(given))
-    send(answers, answer, canvas)
+    framing = request["framing"] and Framing(**request["framing"])
+    images = [(image, bytearray(int(image["given_bytes"]))) for image in request["images"]]
+    # All of it before the first answer, or both sides might wait for each other to read.
+    for _, given in images:
+        receive_into(requests, given)
+    for image, given in images:
+        # An orphan does not hang for ever: the default of SIGALRM ends even a decoder that never comes back to Python.
+        signal.alarm(int(request["timeout_s"]) + 5)
+        answer, canvas = _answer(image, bytes(given), framing)
+        send(answers, answer, canvas)
     signal.alarm(0)
 
 
-def _answer(request: dict[str, Any], given: bytes) -> tuple[dict[str, Any], NDArray[np.uint8] | bytes]:
+def _answer(
+    image: dict[str, Any], given: bytes, framing: Framing | None
+) -> tuple[dict[str, Any], NDArray[np.uint8] | bytes]:
+    """Decode one image, or only its header without a framing."""
     started = time.perf_counter()
     answer: dict[str, Any] = {"state": "failed", "sha256": "", "warnings": [], "lasting": False}
     try:
-        data = given or (b"" if request["path"] is None else read_limited(request["path"], MAX_FILE_BYTES))
+        data = given or (b"" if image["path"] is None else read_limited(image["path"], MAX_FILE_BYTES))
         answer["sha256"] = hashlib.sha256(data).hexdigest()
         answer["read_ms"] = 1e3 * (time.perf_counter() - started)
-        if answer["sha256"] == request["known"]:
+        if answer["sha256"] == image["known"]:
             return answer | {"state": "known"}, b""
-        if request["header_only"]:
+        if framing is None:
             width, height = inspect_header(data)
             return answer | {"state": "header", "size": [height, width]}, b""
         started = time.perf_counter()
         decoded = decode(data)
         del data
-        framed = Framing(**request["framing"]).frame(decoded.pixels)
+        framed = framing.frame(decoded.pixels)
         answer["decode_ms"] = 1e3 * (time.perf_counter() - started)
     except OSError as error:
         return answer | {"reason": f"cannot be read ({error.strerror or error}); give a readable image file"}, b""

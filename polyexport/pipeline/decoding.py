@@ -6,6 +6,7 @@ the CPU time of decoding a 128x128 drawing (0.37 and 0.22 ms on a busy Xeon).
 
 import contextlib
 import hashlib
+import itertools
 import json
 import queue
 import signal
@@ -13,7 +14,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import IO, Any, Self, cast
 
@@ -89,18 +90,30 @@ class _Worker:
         self._deadline = float("inf")
         self._hung = False
 
-    def ask(self, request: dict[str, Any], given: bytes) -> tuple[dict[str, Any], Framed | None]:
-        """One request, one answer.
+    def ask(self, request: dict[str, Any], given: Sequence[bytes], timeout_s: float) -> Iterator[Decoded]:
+        """One request, an answer for each of its images.
 
         Raises:
-            _HungError: there was none in time.
+            _HungError: the next one did not come in time.
             EOFError, OSError, ValueError, KeyError, TypeError: the process has ended or talks nonsense.
         """
-        self._deadline = time.monotonic() + request["timeout_s"]
         try:
-            send(self._requests, request, given)
-            answer = receive(self._answers)
-            return answer, self._framed(answer) if answer["state"] == "pixels" else None
+            self._deadline = time.monotonic() + timeout_s
+            send(self._requests, request, b"".join(given))
+            for _ in request["images"]:
+                self._deadline = time.monotonic() + timeout_s
+                answer = receive(self._answers)
+                decoded = Decoded(
+                    sha256=str(answer["sha256"]),
+                    framed=self._framed(answer) if answer["state"] == "pixels" else None,
+                    reason=str(answer.get("reason", "")),
+                    lasting=bool(answer["lasting"]),
+                    warnings=tuple(map(str, answer["warnings"])),
+                    read_ms=float(answer.get("read_ms", 0.0)),
+                    decode_ms=float(answer.get("decode_ms", 0.0)),
+                )
+                self._deadline = float("inf")
+                yield decoded
         except (EOFError, OSError) as error:
             if self._hung:
                 raise _HungError from error
@@ -158,18 +171,29 @@ class Decoders:
         self._idle.get()
         self._idle.put(self._new())
 
-    def decode(self, source: Source, framing: Framing, *, known: str = "") -> Decoded:
-        """Read and decode one image, and frame it.
+    def decode(self, source: Source, framing: Framing) -> Decoded:
+        """Read and decode one image, and frame it. ``source`` is untrusted."""
+        return self.decode_all([source], framing)[0]
+
+    def decode_all(self, sources: Sequence[Source], framing: Framing, *, known: Sequence[str] = ()) -> list[Decoded]:
+        """Read and decode images, one after the other in one process, and frame them.
+
+        Several at once spare most of the cost of asking. Each still fails alone: the process that follows one that
+        crashed or hung goes on behind the image that it ended with.
 
         Args:
-            source: untrusted.
-            known: a SHA-256; an input with this hash is not decoded.
-        """
-        return self._ask(source, lambda: {"framing": asdict(framing), "header_only": False, "known": known})
+            sources: untrusted.
+            framing: of each.
+            known: for each a SHA-256, or nothing; an input with this hash is not decoded.
 
-    def inspect(self, source: Source, *, known: str = "") -> Decoded:
+        Returns:
+            One for each source, in order.
+        """
+        return self._ask(sources, known, asdict(framing))
+
+    def inspect(self, source: Source) -> Decoded:
         """Read one image file, and decode no more than its header."""
-        return self._ask(source, lambda: {"framing": None, "header_only": True, "known": known})
+        return self._ask([source], (), None)[0]
 
     def close(self) -> None:
         """End every process; whatever they are at is dropped."""
@@ -187,38 +211,40 @@ class Decoders:
             self._running.add(worker)
         return worker
 
-    def _ask(self, source: Source, wanted: Callable[[], dict[str, Any]]) -> Decoded:
-        path, given = (source, b"") if isinstance(source, str) else (None, source)
-        request = {"path": path, "given_bytes": len(given), "timeout_s": self._timeout_s, **wanted()}
+    def _ask(self, sources: Sequence[Source], known: Sequence[str], framing: dict[str, Any] | None) -> list[Decoded]:
+        answers: list[Decoded] = []
         worker = self._idle.get()
         try:
-            worker = worker or self._new()
-            answer, framed = worker.ask(request, given)
-            return Decoded(
-                sha256=str(answer["sha256"]),
-                framed=framed,
-                reason=str(answer.get("reason", "")),
-                lasting=bool(answer["lasting"]),
-                warnings=tuple(map(str, answer["warnings"])),
-                read_ms=float(answer.get("read_ms", 0.0)),
-                decode_ms=float(answer.get("decode_ms", 0.0)),
-            )
-        except _HungError:
-            self._bury(worker)
-            worker = None
-            reason = f"cannot be decoded (the decoder hung for {self._timeout_s:g} s and was stopped)"
-            return Decoded(sha256=_sha256(source), reason=reason, lasting=True)
-        except (EOFError, OSError, ValueError, KeyError, TypeError) as error:
-            status = self._bury(worker)
-            worker = None
-            return Decoded(
-                sha256=_sha256(source),
-                reason=f"cannot be decoded (the decoder {_obituary(status, error)})",
-                # A kill comes from outside: from us, from somebody, or from the system, short of memory.
-                lasting=status < 0 and status != -signal.SIGKILL,
-            )
+            while len(answers) < len(sources):
+                rest = slice(len(answers), None)
+                given = [b"" if isinstance(source, str) else source for source in sources[rest]]
+                images = [
+                    {"path": source if isinstance(source, str) else None, "given_bytes": len(data), "known": hashed}
+                    for source, data, hashed in itertools.zip_longest(sources[rest], given, known[rest], fillvalue="")
+                ]
+                request = {"timeout_s": self._timeout_s, "framing": framing, "images": images}
+                try:
+                    worker = worker or self._new()
+                    answers.extend(worker.ask(request, given, self._timeout_s))
+                except _HungError:
+                    self._bury(worker)
+                    worker = None
+                    reason = f"cannot be decoded (the decoder hung for {self._timeout_s:g} s and was stopped)"
+                    answers.append(Decoded(sha256=_sha256(sources[len(answers)]), reason=reason, lasting=True))
+                except (EOFError, OSError, ValueError, KeyError, TypeError) as error:
+                    status = self._bury(worker)
+                    worker = None
+                    answers.append(
+                        Decoded(
+                            sha256=_sha256(sources[len(answers)]),
+                            reason=f"cannot be decoded (the decoder {_obituary(status, error)})",
+                            # A kill comes from outside: from us, from somebody, or from the system, short of memory.
+                            lasting=status < 0 and status != -signal.SIGKILL,
+                        )
+                    )
         finally:
             self._idle.put(worker)
+        return answers
 
     def _bury(self, worker: _Worker | None) -> int:
         if worker is None:

@@ -12,6 +12,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Literal
 
 from polyexport.color import Color
@@ -44,6 +45,8 @@ MAX_BATCH_SIZE = 1024
 
 _GROUP = 32  # outputs that share one sync of the journal
 _GROUP_S = 0.25  # and for how long the first of them waits
+_MAX_ASKED = 8  # images in one request to a decoding process
+_ASKED_BYTES = 1 << 20  # and of their canvases
 _MAX_WINDOWS = 16  # of inputs that an image waits for others of its shape
 _WRITERS = 4  # at least: they wait for the disk
 _KNOWN = "known from an earlier run; --retry-failed tries it again"
@@ -260,17 +263,24 @@ class _Run:
         # Whole images, where the colours of one share a run.
         colors = len(plan.colors) if model.contract.many_colors else 1
         self.batch_size = max(1, options.batch_size // colors) * colors
-        self.window = 2 * max(self.batch_size * (options.streams + 1), decoders.jobs, _WRITERS)
+        self.asked = self._images_per_request()
+        self.window = 2 * max(self.batch_size * (options.streams + 1), decoders.jobs * self.asked, _WRITERS)
         self.decoders = ThreadPoolExecutor(decoders.jobs, thread_name_prefix="decode")
         self.networks = ThreadPoolExecutor(options.streams, thread_name_prefix="network")
         self.writers = ThreadPoolExecutor(max(decoders.jobs, _WRITERS), thread_name_prefix="write")
         self.committer = ThreadPoolExecutor(1, thread_name_prefix="commit")
 
+    def _images_per_request(self) -> int:
+        """How many a decoding process is asked for at a time: more than one where they are many and small."""
+        if self.framing.mode == "native" or len(self.plan.items) < _MAX_ASKED * _MAX_ASKED:
+            return 1
+        return min(_MAX_ASKED, max(1, _ASKED_BYTES // (3 * self.framing.size**2)))
+
     def execute(self) -> RunReport:
         started = time.perf_counter()
         try:
             for owner, decoded in self._decoded():
-                self._accept(owner, decoded.result())
+                self._accept(owner, decoded)
                 while shape := self._ready(owner.index):
                     self._start(shape)
                 self._settle(down_to=self.window)
@@ -318,16 +328,18 @@ class _Run:
             yield _Progressing(index, item, first, recipes, settled, len(item.colors))
             first += len(item.colors)
 
-    def _decoded(self) -> Iterator[tuple[_Progressing, Future[Decoded]]]:
+    def _decoded(self) -> Iterator[tuple[_Progressing, Decoded]]:
         """Inputs in the order of the plan, decoded a bounded distance ahead."""
-        ahead: deque[tuple[_Progressing, Future[Decoded]]] = deque()
-        for owner in self._owners():
-            decode = self.decoders.submit(self.processes.decode, owner.item.source, self.framing, known=owner.known())
-            ahead.append((owner, decode))
-            if len(ahead) >= self.window:
-                yield ahead.popleft()
-        while ahead:
-            yield ahead.popleft()
+        ahead: deque[tuple[list[_Progressing], Future[list[Decoded]]]] = deque()
+        owners = self._owners()
+        while some := list(islice(owners, self.asked)):
+            sources, known = [owner.item.source for owner in some], [owner.known() for owner in some]
+            ahead.append((some, self.decoders.submit(self.processes.decode_all, sources, self.framing, known=known)))
+            if len(ahead) * self.asked >= self.window:
+                asked, decode = ahead.popleft()
+                yield from zip(asked, decode.result(), strict=True)
+        for asked, decode in ahead:
+            yield from zip(asked, decode.result(), strict=True)
 
     def _accept(self, owner: _Progressing, decoded: Decoded) -> None:
         owner.sha256, owner.warnings = decoded.sha256, decoded.warnings
@@ -372,7 +384,7 @@ class _Run:
         else:
             del self.buckets[shape]
         self.inferences.append((batch, self.networks.submit(self._infer, batch, count)))
-        self._collect(down_to=self.options.streams)
+        self._collect(down_to=2 * self.options.streams)  # as many wait as are computed: none waits for this thread
 
     def _infer(self, batch: list[_Work], count: int) -> tuple[list[Pixels | str], float]:
         """Run the network; for each image its canvas, or why there is none; and the milliseconds of the call."""

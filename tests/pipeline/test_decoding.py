@@ -53,7 +53,7 @@ def test_a_file_and_the_bytes_of_one(drawings: Path) -> None:
             assert np.array_equal(decoded.framed.canvas, read_image(path).pixels)
             assert decoded.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
             assert decoded.decode_ms > 0
-        known = decoders.decode(str(path), FRAMING, known=decoded.sha256)
+        (known,) = decoders.decode_all([str(path)], FRAMING, known=[decoded.sha256])
         assert (known.framed, known.reason, known.sha256) == (None, "", decoded.sha256)
         assert decoders.inspect(str(path)).reason == ""
         assert "format" in decoders.inspect(b"text").reason
@@ -88,6 +88,33 @@ def test_a_decoder_that_hangs_is_stopped(deadly: None, drawings: Path) -> None:
         assert "hung for 1 s" in decoded.reason
         assert decoded.lasting
         assert decoders.decode(str(drawings / "0.png"), FRAMING).framed is not None
+
+
+def test_those_asked_for_together_still_fail_alone(deadly: None, drawings: Path) -> None:
+    good = str(drawings / "0.png")
+    names = ["crash", "abort", "hang", "killed", "exit"]
+    sources = [source for name in names for source in (name.encode(), good, b"text", good)]
+    with Decoders(jobs=1, timeout_s=1.0) as decoders:
+        answers = decoders.decode_all(sources, FRAMING)
+    expected = read_image(Path(good)).pixels
+    for number, name in enumerate(names):
+        deadly_one, first, text, second = answers[4 * number : 4 * number + 4]
+        assert ("hung" if name == "hang" else "the decoder") in deadly_one.reason
+        assert deadly_one.sha256 == hashlib.sha256(name.encode()).hexdigest()
+        assert "format" in text.reason
+        for one in (first, second):
+            assert one.framed is not None
+            assert np.array_equal(one.framed.canvas, expected)
+
+
+def test_large_images_asked_for_together_come_whole(tmp_path: Path) -> None:
+    pixels = [np.random.default_rng(seed).integers(0, 256, (400, 300, 3), dtype=np.uint8) for seed in range(6)]
+    framing = Framing(mode="native", size=64, multiple=16)
+    with Decoders(jobs=1) as decoders:
+        answers = decoders.decode_all([encode_png(one) for one in pixels], framing)
+    for one, answer in zip(pixels, answers, strict=True):
+        assert answer.framed is not None
+        assert np.array_equal(answer.framed.restore(answer.framed.canvas), one)
 
 
 def test_closing_does_not_wait_for_a_decoder_that_hangs(deadly: None) -> None:
@@ -161,7 +188,7 @@ def test_nonsense_is_a_failure_of_that_image(monkeypatch: pytest.MonkeyPatch, an
 
 
 def test_an_impossible_canvas_is_not_allocated(monkeypatch: pytest.MonkeyPatch) -> None:
-    header = b'{"state": "pixels", "canvas": [1000000, 1000000], "size": [1, 1], "inner": [1, 1]}'
+    header = b'{"state": "pixels", "sha256": "", "canvas": [1000000, 1000000], "size": [1, 1], "inner": [1, 1]}'
     answer = len(header).to_bytes(4, "big") + header
     monkeypatch.setattr(decoding, "_START", f"import os; os.read(0, 100); os.write(1, {answer!r}); os.read(0, 9)")
     with Decoders(jobs=1) as decoders:
