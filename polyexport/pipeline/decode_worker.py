@@ -27,6 +27,8 @@ MAX_MEMORY_BYTES = 4 * 1024**3
 
 MAX_HEADER_BYTES = 256 * 1024
 
+_BUFFER_BYTES = 256 * 1024  # a small answer is one write, so that its reader wakes up once
+
 _PREFIX = struct.Struct(">I")
 
 
@@ -81,7 +83,7 @@ def main() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     requests = os.fdopen(os.dup(0), "rb")
-    answers = os.fdopen(os.dup(1), "wb")
+    answers = os.fdopen(os.dup(1), "wb", buffering=_BUFFER_BYTES)
     # Native decoders print what they please; the answers keep a descriptor that they do not know.
     nothing = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
