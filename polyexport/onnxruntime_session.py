@@ -24,6 +24,8 @@ class CpuSession:
     """One graph on ONNX Runtime's CPU provider."""
 
     stable_shapes = False
+    images_per_call = 1
+    computes_elsewhere = False
 
     def __init__(
         self, session: ort.InferenceSession, *, metadata: Mapping[str, str] | None = None, fallback_reason: str = ""
@@ -73,6 +75,8 @@ class DeviceSession(CpuSession):
     """
 
     stable_shapes = True
+    images_per_call = 16
+    computes_elsewhere = True
 
     def __init__(
         self,

@@ -42,6 +42,8 @@ class OpenVinoSession:
 
     # New shapes are compiled too, in about the time of a call.
     stable_shapes = False
+    images_per_call = 4
+    computes_elsewhere = True
     execution_provider = OPENVINO
 
     def __init__(
@@ -94,9 +96,19 @@ class OpenVinoSession:
         """Of the compiled graph: OpenVINO fuses nodes and gives them names of its own."""
         operators: dict[str, int] = {}
         for node in self._compiled.model.get_runtime_model().get_ops():
-            operator = node.get_rt_info()["layerType"].astype(str)
+            operator = _layer(node)
             operators[operator] = operators.get(operator, 0) + 1
         return {OPENVINO: operators}
+
+    def unpacked_weights(self) -> int:
+        """How many convolutions have their integer weights turned into floats in every call.
+
+        OpenVINO multiplies integers only where the weights' zero point is 0.
+        """
+        return sum(
+            _layer(node) == "Convolution" and _layer(node.input_value(1).get_node()) != "Const"
+            for node in self._compiled.model.get_runtime_model().get_ops()
+        )
 
     def run(self, output: str, feeds: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
         return self.run_all((output,), feeds)[0]
@@ -177,6 +189,11 @@ def _core() -> Any:
         else:
             sys.modules[name] = known
     return openvino.Core()
+
+
+def _layer(node: Any) -> str:
+    """Of the compiled graph."""
+    return str(node.get_rt_info()["layerType"].astype(str))
 
 
 def _tensor_type(port: Any) -> TensorType:

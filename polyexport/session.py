@@ -96,7 +96,14 @@ def _required(
         if not status.works:
             raise ProviderError(_CANNOT.format(name) + status.reason, remedy=status.remedy)
     if name == "openvino":
-        return OpenVinoSession(model, options, metadata=metadata, fallback_reason=fallback_reason)
+        compiled = OpenVinoSession(model, options, metadata=metadata, fallback_reason=fallback_reason)
+        unpacked = compiled.unpacked_weights() if options.provider == "auto" and options.precision == "int8" else 0
+        if unpacked:  # half as fast as ONNX Runtime, measured with `base`
+            raise ProviderError(
+                f"{unpacked} convolutions have 8-bit weights that it multiplies as floats",
+                remedy="export without --amx for it, or use --provider cpu",
+            )
+        return compiled
     try:
         session = create_session(model, name, options, metadata=metadata, fallback_reason=fallback_reason)
     except Exception as error:

@@ -106,6 +106,14 @@ class Session(Protocol):
         """Whether a shape that it has not seen costs so much that a short batch is better filled up."""
 
     @property
+    def images_per_call(self) -> int:
+        """How many small images a call should take for the most images per second, by measurement."""
+
+    @property
+    def computes_elsewhere(self) -> bool:
+        """Whether calls are computed in other threads than their own, so that one more of them fills the gaps."""
+
+    @property
     def metadata(self) -> dict[str, str]:
         """The model's ``metadata_props``."""
 

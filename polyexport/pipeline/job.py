@@ -5,18 +5,18 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from polyexport.cores import granted_cores
+from polyexport.framing import Framing
 from polyexport.model import Model, Size
 from polyexport.pipeline.decoding import Decoders
 from polyexport.pipeline.outputs import OutputFolder
 from polyexport.pipeline.plan import Plan
 from polyexport.pipeline.run import MAX_BATCH_SIZE, Background, ItemResult, RunOptions, RunReport, arrange, run_plan
 from polyexport.pipeline.survey import survey
-from polyexport.session import CPU
+from polyexport.session import Session
 
 __all__ = ["Job", "LoadModel", "run_job"]
 
-_DEVICE_BATCH_SIZE = 16
-_DEVICE_STREAMS = 2  # one batch is copied while the other is computed
+_PIXELS_PER_CALL = 16 * 256**2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,10 +80,11 @@ def run_job(
     model = load(threads=threads, streams=streams)
     framing = model.framing(job.size)
     on_model(model)
-    device = model.session.execution_provider != CPU and model.session.stable_shapes
+    session = model.session
     options = RunOptions(
-        batch_size=job.batch_size or (_DEVICE_BATCH_SIZE if device else 1),
-        streams=_DEVICE_STREAMS if device else streams,
+        batch_size=job.batch_size or _images_per_call(session, framing),
+        # On a device one batch is copied while the other is computed.
+        streams=(1 if session.stable_shapes else streams) + session.computes_elsewhere,
     )
     return run_plan(
         job.plan,
@@ -96,3 +97,9 @@ def run_job(
         background=job.background,
         on_result=on_result,
     )
+
+
+def _images_per_call(session: Session, framing: Framing) -> int:
+    if framing.mode == "native":  # of any size; on a device, what is too much for it is tried again in halves
+        return session.images_per_call if session.stable_shapes else 1
+    return max(1, min(session.images_per_call, _PIXELS_PER_CALL // framing.size**2))
