@@ -1,15 +1,16 @@
 """`polyexport infer` over a folder, beside its bound, the loop one would write instead, and the seed's way.
 
     python benchmarks/throughput.py IMAGES --model small-int8.onnx --copies 5000 --rounds 3 \\
-        [--seed base.safetensors] [--output FILE.json]
+        [--provider cpu --provider openvino] [--seed base.safetensors] [--output FILE.json]
 
 IMAGES is a folder of 128x128 drawings, at any depth; its files are copied until there are as many as asked. The
 programs run in turn, each as a process of its own, so interpreter start, model loading and every file operation count;
-for `infer` also the syncing of every file and of the journal. Every round compares the outputs: equal pixels, or no
-figure.
+for `infer` also the syncing of every file and of the journal. Every round compares the outputs with the loop's: equal
+pixels on the provider `cpu`, and elsewhere less than half a level on average, or no figure.
 
 The bound is what these cores could give if nothing but the stages cost anything: cores divided by the CPU time that
-the stages take per image, each measured alone, in one thread: read and decode, infer, encode, stage and commit.
+the stages take per image, each measured alone, in one thread, on the images in turn: read and decode, infer (as many
+images a call as `infer` takes), encode, stage and commit.
 
 The loop opens each image with Pillow, runs ONNX Runtime with its default options and saves with Pillow. The seed's way
 is PyTorch, eager, one 256x256 image at a time, with Pillow; only its loop is timed, without the import of torch, and it
@@ -40,6 +41,7 @@ from polyexport.pipeline.journal import Record
 from polyexport.pipeline.outputs import OutputFolder, Pending
 
 COLOR = "#ff8800"
+MAX_DIFFERENCE = 0.5
 
 LOOP = """
 import sys
@@ -111,6 +113,8 @@ def stages(files: Sequence[Path], model: Model, root: Path, size: int) -> dict[s
     framing = model.framing(size)
     framed = [framing.frame(decode(path.read_bytes()).pixels) for path in files[:64]]
     color = parse_color(COLOR)
+    count = min(len(framed), model.session.images_per_call)
+    calls = [(framed[first : first + count], [color] * count) for first in range(0, len(framed) - count + 1, count)]
     canvases = [model.run_canvases([one], [color])[0] for one in framed]
     pngs = [encode_png(one.restore(canvas)) for one, canvas in zip(framed, canvases, strict=True)]
     many = len(framed)
@@ -137,18 +141,22 @@ def stages(files: Sequence[Path], model: Model, root: Path, size: int) -> dict[s
 
         return {
             "read and decode": cpu_ms(read, 500),
-            "infer": cpu_ms(lambda number: model.run_canvases([framed[number % many]], [color]), 100),
+            "infer": cpu_ms(lambda number: model.run_canvases(*calls[number % len(calls)]), 100) / count,
             "encode": cpu_ms(encode, 500),
             "stage and commit": cpu_ms(write, 4) / min(32, many),
         }
 
 
-def differing(ours: Path, theirs: Path) -> int:
-    """How many outputs have other pixels."""
-    return sum(
-        not np.array_equal(np.asarray(Image.open(ours / path.name)), np.asarray(Image.open(path)))
-        for path in sorted(theirs.iterdir())
-    )
+def compare(ours: Path, theirs: Path, *, exact: bool) -> float:
+    """Mean absolute difference of the outputs, in levels."""
+    means = []
+    for path in sorted(theirs.iterdir()):
+        pair = (np.asarray(Image.open(one), np.int16) for one in (ours / path.name, path))
+        means.append(float(np.abs(np.subtract(*pair)).mean()))
+    difference = statistics.mean(means)
+    if difference > (0 if exact else MAX_DIFFERENCE):
+        raise SystemExit(f"the outputs of {ours.parent.name} differ from the loop's by {difference:.3f} levels")
+    return difference
 
 
 def copies(sources: Sequence[Path], folder: Path, count: int) -> None:
@@ -158,10 +166,96 @@ def copies(sources: Sequence[Path], folder: Path, count: int) -> None:
         shutil.copy(sources[number % len(sources)], folder / f"{number:06}.png")
 
 
+def spread(values: Sequence[float]) -> dict[str, float]:
+    """Median, smallest and largest."""
+    return {"median": statistics.median(values), "min": min(values), "max": max(values)}
+
+
 def ratios(ours: Sequence[float], theirs: Sequence[float]) -> dict[str, float]:
     """Of times per image, round by round."""
-    values = [other / own for own, other in zip(ours, theirs, strict=True)]
-    return {"median": statistics.median(values), "min": min(values), "max": max(values)}
+    return spread([other / own for own, other in zip(ours, theirs, strict=True)])
+
+
+def infer_seconds(folder: Path, output: Path, model: Path, provider: str, *options: str) -> float:
+    """Wall-clock seconds of a whole run."""
+    shutil.rmtree(output, ignore_errors=True)
+    program = str(Path(sys.executable).with_name("polyexport"))
+    command = [program, "infer", str(folder), "--color", COLOR, "--provider", provider, "-m", str(model)]
+    return seconds_of([*command, "-o", str(output), "-q", *options])
+
+
+def beside_the_loop(sources: Sequence[Path], arguments: argparse.Namespace, root: Path) -> dict[str, object]:
+    """Rates and bounds of each provider, and of the loop, at the model's own size."""
+    copies(sources, root / "in", arguments.copies)
+    files, cores = sorted((root / "in").iterdir()), environment().cores_granted
+    loop = [sys.executable, "-c", LOOP, str(arguments.model), str(root / "in"), str(root / "loop")]
+    models = {name: load_model(arguments.model, provider=name, threads=1) for name in arguments.provider}
+    loops: list[float] = []
+    found: dict[str, dict[str, list[float]]] = {name: {"s": [], "bound": [], "difference": []} for name in models}
+    costs: dict[str, list[dict[str, float]]] = {name: [] for name in models}
+    for _ in range(arguments.rounds):
+        shutil.rmtree(root / "loop", ignore_errors=True)
+        loops.append(seconds_of(loop) / arguments.copies)
+        for name, model in models.items():
+            shutil.rmtree(root / "stages", ignore_errors=True)
+            costs[name].append(stages(files, model, root, model.contract.training_size))
+            found[name]["bound"].append(1e3 * cores / sum(costs[name][-1].values()))
+            found[name]["s"].append(infer_seconds(root / "in", root / name, arguments.model, name) / arguments.copies)
+            ours = root / name / COLOR[1:]
+            found[name]["difference"].append(compare(ours, root / "loop", exact=name == "cpu"))
+    report: dict[str, object] = {"loop_images_per_s": [1 / seconds for seconds in loops]}
+    print(f"plain loop {1 / statistics.median(loops):.1f} images/s")
+    for name, values in found.items():
+        rates = [1 / seconds for seconds in values["s"]]
+        fractions = spread([rate / bound for rate, bound in zip(rates, values["bound"], strict=True)])
+        times = ratios(values["s"], loops)
+        stage_ms = {stage: statistics.median(cost[stage] for cost in costs[name]) for stage in costs[name][0]}
+        report[name] = {
+            "stage_cpu_ms": stage_ms,
+            "bound_images_per_s": values["bound"],
+            "infer_images_per_s": rates,
+            "fraction_of_bound": fractions,
+            "times_the_loop": times,
+            "mean_difference_levels": max(values["difference"]),
+        }
+        print(f"{name}: " + ", ".join(f"{stage} {value:.3f} ms" for stage, value in stage_ms.items()))
+        print(f"  infer {statistics.median(rates):.1f} images/s", end="; ")
+        print("{median:.3f} ({min:.3f} to {max:.3f}) of the bound".format(**fractions), end="; ")
+        print("{median:.2f} ({min:.2f} to {max:.2f}) times the loop".format(**times))
+    return report
+
+
+def beside_the_seed(sources: Sequence[Path], arguments: argparse.Namespace, root: Path) -> dict[str, object]:
+    """How much faster than PyTorch, one image at a time, at 256x256."""
+    large = root / "large"
+    large.mkdir()
+    for number, source in enumerate(sources[:16]):
+        image = Image.open(source).convert("RGB").resize((256, 256), Image.Resampling.LANCZOS)
+        image.save(large / f"{number}.png")
+    many, few = arguments.copies // 5, 12
+    copies(sorted(large.iterdir()), root / "in256", many)
+    seed = [sys.executable, "-c", SEED, str(arguments.seed), str(root / "in256"), str(root / "seed"), str(few)]
+    seeds: list[float] = []
+    found: dict[str, list[float]] = {name: [] for name in arguments.provider}
+    for _ in range(arguments.rounds):
+        shutil.rmtree(root / "seed", ignore_errors=True)
+        seeds.append(float(subprocess.run(seed, check=True, capture_output=True, text=True).stdout) / few)
+        for name, times in found.items():
+            seconds = infer_seconds(root / "in256", root / "ours256", arguments.model, name, "--size", "256")
+            times.append(seconds / many)
+    print(f"256x256: the seed's way {1e3 * statistics.median(seeds):.0f} ms per image")
+    for name, times in found.items():
+        print(f"  {name}: infer {1e3 * statistics.median(times):.2f} ms per image", end="; ")
+        print("{median:.1f} ({min:.1f} to {max:.1f}) times as fast".format(**ratios(times, seeds)))
+    return {
+        "images": many,
+        "seed_way": f"PyTorch eager, {arguments.seed.name}, one image at a time",
+        "seed_ms_per_image": [1e3 * seconds for seconds in seeds],
+        **{
+            name: {"infer_images_per_s": [1 / one for one in times], "times_the_seed_way": ratios(times, seeds)}
+            for name, times in found.items()
+        },
+    }
 
 
 def main() -> None:
@@ -169,96 +263,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("images", type=Path)
     parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--provider", action="append", help="several run in turn; cpu by default")
     parser.add_argument("--copies", type=int, default=5000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seed", type=Path, help="checkpoint for the seed's way")
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
+    arguments.provider = arguments.provider or ["cpu"]
     sources = sorted(arguments.images.rglob("*.png"))
-    report: dict[str, object] = {
-        "environment": asdict(environment()),
-        "model": arguments.model.name,
-        "images": arguments.copies,
-    }
-    model = load_model(arguments.model, provider="cpu", threads=1)
+    report = {"environment": asdict(environment()), "model": arguments.model.name, "images": arguments.copies}
     with tempfile.TemporaryDirectory() as temporary:
-        root = Path(temporary)
-        copies(sources, root / "in", arguments.copies)
-        infer = [
-            str(Path(sys.executable).with_name("polyexport")),
-            "infer",
-            "--color",
-            COLOR,
-            "--provider",
-            "cpu",
-            "-q",
-        ]
-        infer += ["-m", str(arguments.model)]
-        ours_command = [*infer, str(root / "in"), "-o", str(root / "ours")]
-        loop_command = [sys.executable, "-c", LOOP, str(arguments.model), str(root / "in"), str(root / "loop")]
-        rates: list[float] = []
-        loops: list[float] = []
-        fractions: list[float] = []
-        costs: list[dict[str, float]] = []
-        for _ in range(arguments.rounds):
-            for folder in ("ours", "loop", "stages"):
-                shutil.rmtree(root / folder, ignore_errors=True)
-            costs.append(stages(sorted((root / "in").iterdir()), model, root, model.contract.training_size))
-            rates.append(seconds_of(ours_command) / arguments.copies)
-            loops.append(seconds_of(loop_command) / arguments.copies)
-            bound = 1e3 * environment().cores_granted / sum(costs[-1].values())
-            fractions.append(1 / rates[-1] / bound)
-            wrong = differing(root / "ours" / COLOR[1:], root / "loop")
-            if wrong:
-                raise SystemExit(f"{wrong} of {arguments.copies} outputs differ")
-        stage_ms = {name: statistics.median(cost[name] for cost in costs) for name in costs[0]}
-        report |= {
-            "stage_cpu_ms": stage_ms,
-            "bound_images_per_s": 1e3 * environment().cores_granted / sum(stage_ms.values()),
-            "infer_images_per_s": [1 / seconds for seconds in rates],
-            "loop_images_per_s": [1 / seconds for seconds in loops],
-            "fraction_of_bound": fractions,
-            "times_the_loop": ratios(rates, loops),
-            "differing_outputs": 0,
-        }
-        print(", ".join(f"{name} {value:.3f} ms" for name, value in stage_ms.items()))
-        print(f"bound {report['bound_images_per_s']:.1f} images/s; infer {1 / statistics.median(rates):.1f}", end="; ")
-        print(f"fraction {statistics.median(fractions):.3f} ({min(fractions):.3f} to {max(fractions):.3f})")
-        print(f"plain loop {1 / statistics.median(loops):.1f} images/s: infer is", end=" ")
-        print("{median:.2f} times as fast ({min:.2f} to {max:.2f})".format(**ratios(rates, loops)))
+        report |= beside_the_loop(sources, arguments, Path(temporary))
         if arguments.seed:
-            large = root / "large"
-            large.mkdir()
-            for source in sources[:16]:
-                Image.open(source).convert("RGB").resize((256, 256), Image.Resampling.LANCZOS).save(large / source.name)
-            many, few = arguments.copies // 5, 12
-            copies(sorted(large.iterdir()), root / "in256", many)
-            rates, seeds = [], []
-            for _ in range(arguments.rounds):
-                for folder in ("ours256", "seed"):
-                    shutil.rmtree(root / folder, ignore_errors=True)
-                command = [*infer, str(root / "in256"), "--size", "256", "-o", str(root / "ours256")]
-                rates.append(seconds_of(command) / many)
-                seed = [
-                    sys.executable,
-                    "-c",
-                    SEED,
-                    str(arguments.seed),
-                    str(root / "in256"),
-                    str(root / "seed"),
-                    str(few),
-                ]
-                seeds.append(float(subprocess.run(seed, check=True, capture_output=True, text=True).stdout) / few)
-            report["size_256"] = {
-                "images": many,
-                "infer_images_per_s": [1 / seconds for seconds in rates],
-                "seed_way": f"PyTorch eager, {arguments.seed.name}, one image at a time",
-                "seed_ms_per_image": [1e3 * seconds for seconds in seeds],
-                "times_the_seed_way": ratios(rates, seeds),
-            }
-            print(f"256x256: infer {1 / statistics.median(rates):.1f} images/s", end="; ")
-            print(f"the seed's way {1e3 * statistics.median(seeds):.0f} ms per image: infer is", end=" ")
-            print("{median:.1f} times as fast ({min:.1f} to {max:.1f})".format(**ratios(rates, seeds)))
+            report["size_256"] = beside_the_seed(sources, arguments, Path(temporary))
     if arguments.output:
         arguments.output.write_text(json.dumps(report, indent=2) + "\n")
 

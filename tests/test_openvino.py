@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from onnx import external_data_helper, numpy_helper
+from onnx import external_data_helper, helper, numpy_helper
 
 from polyexport.contract import COLORED
 from polyexport.errors import ContractError, ProviderError
@@ -113,6 +113,31 @@ def test_the_shipped_model_repeats_its_golden_sample(shipped_path: Path) -> None
     assert model.session.execution_provider == OPENVINO
     assert model.golden_difference < 0.1
     assert Model.from_bytes(shipped_path.read_bytes(), EXACT).golden_difference == 0
+
+
+@pytest.mark.parametrize(("zero_point", "taken"), [(0, OPENVINO), (-1, "CPUExecutionProvider")])
+def test_auto_leaves_graphs_alone_whose_integers_it_would_multiply_as_floats(zero_point: int, taken: str) -> None:
+    nodes = [
+        helper.make_node("QuantizeLinear", ["x", "step", "zero"], ["x_quantized"]),
+        helper.make_node("DequantizeLinear", ["x_quantized", "step", "zero"], ["x_again"]),
+        helper.make_node("DequantizeLinear", ["w", "w_step", "w_zero"], ["w_floats"], axis=0),
+        helper.make_node("Conv", ["x_again", "w_floats"], ["y"], pads=[1, 1, 1, 1]),
+    ]
+    weights = {
+        "step": np.float32(0.1),
+        "zero": np.uint8(128),
+        "w": np.random.default_rng(0).integers(-127, 128, (32, 32, 3, 3), dtype=np.int8),
+        "w_step": np.full(32, 0.01, np.float32),
+        "w_zero": np.full(32, zero_point, np.int8),
+    }
+    floats = [helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, [1, 32, 16, 16]) for name in "xy"]
+    stored = [numpy_helper.from_array(np.asarray(value), name) for name, value in weights.items()]
+    graph = helper.make_graph(nodes, "quantized", floats[:1], floats[1:], stored)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8).SerializeToString()
+    session = open_session(model, SessionOptions(precision="int8"))
+    assert session.execution_provider == taken
+    assert ("8-bit weights" in session.fallback_reason) == (taken != OPENVINO)
+    assert open_session(model, SessionOptions(provider="openvino", precision="int8")).execution_provider == OPENVINO
 
 
 def test_int64_inputs_are_taken(vocabulary_model: Model, vocabulary_checkpoint: Path) -> None:
