@@ -9,8 +9,9 @@ for `infer` also the syncing of every file and of the journal. Every round compa
 pixels on the provider `cpu`, and elsewhere less than half a level on average, or no figure.
 
 The bound is what these cores could give if nothing but the stages cost anything: cores divided by the CPU time that
-the stages take per image, each measured alone, in one thread, on the images in turn: read and decode, infer (as many
-images a call as `infer` takes), encode, stage and commit.
+the stages take per image, each measured alone, before and after the run: read and decode, infer (as many images a call
+as `infer` takes), encode, stage and commit. It is given twice: with `infer` measured in one thread while the other
+cores are idle, and as it runs, with a call on every core, where it costs more.
 
 The loop opens each image with Pillow, runs ONNX Runtime with its default options and saves with Pillow. The seed's way
 is PyTorch, eager, one 256x256 image at a time, with Pillow; only its loop is timed, without the import of torch, and it
@@ -27,6 +28,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 
@@ -42,6 +44,7 @@ from polyexport.pipeline.outputs import OutputFolder, Pending
 
 COLOR = "#ff8800"
 MAX_DIFFERENCE = 0.5
+ALL_CORES = "infer, a call on every core"
 
 LOOP = """
 import sys
@@ -108,6 +111,13 @@ def cpu_ms(work: Callable[[int], object], count: int) -> float:
     return statistics.median(rounds)
 
 
+def all_cores_ms(work: Callable[[int], object], count: int) -> float:
+    """As ``cpu_ms``, of as many threads at a time as there are cores."""
+    cores = environment().cores_granted
+    with ThreadPoolExecutor(cores) as pool:
+        return cpu_ms(lambda _: list(pool.map(work, range(count))), 1) / count
+
+
 def stages(files: Sequence[Path], model: Model, root: Path, size: int) -> dict[str, float]:
     """CPU milliseconds per image of each stage, alone."""
     framing = model.framing(size)
@@ -127,6 +137,10 @@ def stages(files: Sequence[Path], model: Model, root: Path, size: int) -> dict[s
     def encode(number: int) -> None:
         hashlib.sha256(encode_png(framed[number % many].restore(canvases[number % many])))
 
+    def infer(number: int) -> None:
+        model.run_canvases(*calls[number % len(calls)])
+
+    shutil.rmtree(root / "stages", ignore_errors=True)
     with OutputFolder(root / "stages") as folder:
         written = 0
 
@@ -141,7 +155,8 @@ def stages(files: Sequence[Path], model: Model, root: Path, size: int) -> dict[s
 
         return {
             "read and decode": cpu_ms(read, 500),
-            "infer": cpu_ms(lambda number: model.run_canvases(*calls[number % len(calls)]), 100) / count,
+            "infer": cpu_ms(infer, 100) / count,
+            ALL_CORES: all_cores_ms(infer, 200) / count,
             "encode": cpu_ms(encode, 500),
             "stage and commit": cpu_ms(write, 4) / min(32, many),
         }
@@ -191,36 +206,43 @@ def beside_the_loop(sources: Sequence[Path], arguments: argparse.Namespace, root
     loop = [sys.executable, "-c", LOOP, str(arguments.model), str(root / "in"), str(root / "loop")]
     models = {name: load_model(arguments.model, provider=name, threads=1) for name in arguments.provider}
     loops: list[float] = []
-    found: dict[str, dict[str, list[float]]] = {name: {"s": [], "bound": [], "difference": []} for name in models}
+    found: dict[str, dict[str, list[float]]] = {name: {"s": [], "difference": []} for name in models}
     costs: dict[str, list[dict[str, float]]] = {name: [] for name in models}
     for _ in range(arguments.rounds):
         shutil.rmtree(root / "loop", ignore_errors=True)
         loops.append(seconds_of(loop) / arguments.copies)
         for name, model in models.items():
-            shutil.rmtree(root / "stages", ignore_errors=True)
-            costs[name].append(stages(files, model, root, model.contract.training_size))
-            found[name]["bound"].append(1e3 * cores / sum(costs[name][-1].values()))
+            before = stages(files, model, root, model.contract.training_size)
             found[name]["s"].append(infer_seconds(root / "in", root / name, arguments.model, name) / arguments.copies)
+            after = stages(files, model, root, model.contract.training_size)
+            costs[name].append({stage: (before[stage] + after[stage]) / 2 for stage in before})
             ours = root / name / COLOR[1:]
             found[name]["difference"].append(compare(ours, root / "loop", exact=name == "cpu"))
     report: dict[str, object] = {"loop_images_per_s": [1 / seconds for seconds in loops]}
     print(f"plain loop {1 / statistics.median(loops):.1f} images/s")
     for name, values in found.items():
         rates = [1 / seconds for seconds in values["s"]]
-        fractions = spread([rate / bound for rate, bound in zip(rates, values["bound"], strict=True)])
         times = ratios(values["s"], loops)
         stage_ms = {stage: statistics.median(cost[stage] for cost in costs[name]) for stage in costs[name][0]}
+        bounds: dict[str, list[float]] = {}
+        parts: dict[str, dict[str, float]] = {}
+        for inferring, without in (("infer", ALL_CORES), (ALL_CORES, "infer")):
+            limits = [1e3 * cores / (sum(cost.values()) - cost[without]) for cost in costs[name]]
+            bounds[inferring] = limits
+            parts[inferring] = spread([rate / limit for rate, limit in zip(rates, limits, strict=True)])
         report[name] = {
             "stage_cpu_ms": stage_ms,
-            "bound_images_per_s": values["bound"],
             "infer_images_per_s": rates,
-            "fraction_of_bound": fractions,
+            "bound_images_per_s": bounds,
+            "fraction_of_bound": parts,
             "times_the_loop": times,
             "mean_difference_levels": max(values["difference"]),
         }
         print(f"{name}: " + ", ".join(f"{stage} {value:.3f} ms" for stage, value in stage_ms.items()))
         print(f"  infer {statistics.median(rates):.1f} images/s", end="; ")
-        print("{median:.3f} ({min:.3f} to {max:.3f}) of the bound".format(**fractions), end="; ")
+        for kind, part in parts.items():
+            print("{median:.3f} ({min:.3f} to {max:.3f}) of the bound".format(**part), end="")
+            print("; " if kind == "infer" else " with a call on every core; ", end="")
         print("{median:.2f} ({min:.2f} to {max:.2f}) times the loop".format(**times))
     return report
 

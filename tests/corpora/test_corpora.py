@@ -16,7 +16,7 @@ import numpy as np
 import onnx
 import pytest
 
-from polyexport.errors import ContractError
+from polyexport.errors import ContractError, ExitCode
 from polyexport.image import decode
 from polyexport.model import Model
 
@@ -218,6 +218,29 @@ def test_images_look_as_their_references(corpora: Path, image: str, reference: s
         pytest.skip(f"{corpora} has no {image}")
     found, expected = (decode((corpora / name).read_bytes()).pixels.astype(int) for name in (image, reference))
     assert np.abs(found - expected).max() <= 1
+
+
+@pytest.mark.parametrize("outcomes_of", CORPORA, indirect=True)
+def test_infer_brings_every_file_to_one_state(
+    outcomes_of: list[Outcome], tiny_model_path: Path, tmp_path: Path
+) -> None:
+    """The same files through the program: a state for each, a whole picture for those accepted, and nothing else."""
+    command = [sys.executable, "-m", "polyexport.cli.main", "infer", "--files-from", "-", "--json", "-c", "red"]
+    command += ["-m", str(tiny_model_path), "--provider", "cpu", "-o", str(tmp_path / "out")]
+    listed = "\0".join(str(outcome.path) for outcome in outcomes_of)
+    for again in (False, True):
+        done = subprocess.run(command, check=False, input=listed, capture_output=True, text=True)
+        *lines, run = (json.loads(line) for line in done.stdout.splitlines())
+        assert "Traceback" not in done.stderr
+        assert done.returncode == ExitCode.SOME_FAILED
+        states = {line["source"]: line["status"] for line in lines}
+        assert len(lines) == len(states) == len(outcomes_of) == run["images"]
+        for outcome in outcomes_of:
+            expected = "failed" if outcome.state == "refused" else "skipped" if again else "ok"
+            assert states[str(outcome.path)] == expected, outcome
+        pictures = [path for path in (tmp_path / "out").rglob("*") if path.is_file() and path.name != "journal.jsonl"]
+        assert len(pictures) == sum(outcome.state == "accepted" for outcome in outcomes_of)
+        assert all(decode(path.read_bytes()).pixels.ndim == 3 for path in pictures)
 
 
 def test_models_of_others_are_refused() -> None:
