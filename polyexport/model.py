@@ -56,6 +56,7 @@ def load_model(
     provider: ProviderName = "auto",
     threads: int = 0,
     streams: int = 1,
+    images: int = 0,
     device_id: int = 0,
 ) -> "Model":
     """Load a model file.
@@ -65,6 +66,7 @@ def load_model(
         provider: ``auto`` takes the best that works; a named one is required.
         threads: of one call, on the CPU; 0 shares every core that is granted among the streams.
         streams: calls at a time.
+        images: how many it is for, if that is known: ``auto`` spares few a provider that takes long to start.
         device_id: which GPU.
 
     Raises:
@@ -72,7 +74,7 @@ def load_model(
         ProviderError: the named provider cannot be used.
     """
     file = Path(path) if path is not None else default_model_path()
-    options = SessionOptions(provider=provider, threads=threads, streams=streams, device_id=device_id)
+    options = SessionOptions(provider=provider, threads=threads, streams=streams, images=images, device_id=device_id)
     return Model.from_bytes(read_model(file), options, name=str(file))
 
 

@@ -42,6 +42,9 @@ class SessionOptions:
     streams: int = 1
     """Calls at a time. OpenVINO is told; ONNX Runtime runs each call where it was made."""
 
+    images: int = 0
+    """How many it is for; 0 if that is not known. ``auto`` spares few images a provider that takes long to start."""
+
     device_id: int = 0
     """Which GPU."""
 
@@ -67,6 +70,8 @@ class SessionOptions:
             raise ValueError(f"provider must be one of {', '.join(PROVIDERS)}, got {self.provider!r}")
         if not 0 <= self.threads <= 1024 or not 0 <= self.device_id <= 1024:
             raise ValueError("threads and device_id must be from 0 to 1024")
+        if self.images < 0:
+            raise ValueError("images must not be negative")
         if not 1 <= self.streams <= 1024:
             raise ValueError("streams must be from 1 to 1024")
 

@@ -120,10 +120,12 @@ def infer(
     from polyexport.pipeline.decoding import Decoders, default_jobs
     from polyexport.pipeline.outputs import OutputFolder
 
-    def load(*, threads: int, streams: int) -> "Model":
+    def load(*, threads: int, streams: int, images: int) -> "Model":
         from polyexport.model import load_model
 
-        return load_model(model, provider=provider.value, threads=threads, streams=streams, device_id=device_id)
+        return load_model(
+            model, provider=provider.value, threads=threads, streams=streams, images=images, device_id=device_id
+        )
 
     if _PIPE in (output, *(paths or ())):
         others = {"--manifest": manifest, "--files-from": files_from, "--contact-sheet": contact_sheet}
@@ -271,7 +273,7 @@ def _pipe(
     source = sys.stdin.buffer.read(MAX_FILE_BYTES + 1) if path == _PIPE else path
     if len(source) > MAX_FILE_BYTES:
         raise ImageError(f"stdin has more than {MAX_FILE_BYTES} bytes", remedy="give a smaller file")
-    model = load(threads=granted_cores(), streams=1)
+    model = load(threads=granted_cores(), streams=1, images=1)
     png, warnings = color_one(source, color, model, decoders, size=size, background=background)
     for warning in warnings:
         console.info(f"warning: {path}: {warning}")

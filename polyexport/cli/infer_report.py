@@ -76,7 +76,7 @@ def report_run(job: Job, load: LoadModel, folder: OutputFolder, decoders: Decode
 
 def report_preview(job: Job, load: LoadModel, decoders: Decoders, *, json_report: bool) -> ExitCode:
     """Say what a job would do; returns how the process should end."""
-    model = load(threads=1, streams=1)
+    model = load(threads=1, streams=1, images=job.plan.outputs)
     _say_provider(model)
     counts = Preview()
     for one in preview(job, model, decoders, counts):

@@ -44,9 +44,9 @@ class Job:
 
 
 class LoadModel(Protocol):
-    """Loads the job's model, for calls of ``threads`` threads each, ``streams`` at a time."""
+    """Loads the job's model, for calls of ``threads`` threads each, ``streams`` at a time, and so many images in all."""
 
-    def __call__(self, *, threads: int, streams: int) -> Model: ...
+    def __call__(self, *, threads: int, streams: int, images: int) -> Model: ...
 
 
 def run_job(
@@ -77,7 +77,8 @@ def run_job(
     """
     threads, streams = arrange(job.plan.outputs, threads=job.threads, cores=granted_cores())
     standing = survey(job.plan, folder, folder.journal, overwrite=job.overwrite, retry_failed=job.retry_failed)
-    model = load(threads=threads, streams=streams)
+    # All of the plan, not what is left of it: a rerun must take the provider that the first run took.
+    model = load(threads=threads, streams=streams, images=job.plan.outputs)
     framing = model.framing(job.size)
     on_model(model)
     session = model.session
