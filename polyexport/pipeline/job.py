@@ -44,7 +44,7 @@ class Job:
 
 
 class LoadModel(Protocol):
-    """Loads the job's model, for calls of ``threads`` threads each, ``streams`` at a time, and so many images in all."""
+    """Loads the model for calls of ``threads`` threads each, ``streams`` at a time, and so many images in all."""
 
     def __call__(self, *, threads: int, streams: int, images: int) -> Model: ...
 
