@@ -72,7 +72,7 @@ def test_a_run_fails_the_image_that_came_out_as_no_numbers(breaking: Path, drawi
     with OutputFolder(plan.output) as folder, Decoders(jobs=1) as decoders:
         job = Job(plan=plan, size=64, batch_size=4)
         report = run_job(
-            job, lambda threads, streams: model, folder=folder, decoders=decoders, on_result=results.append
+            job, lambda threads, streams, images: model, folder=folder, decoders=decoders, on_result=results.append
         )
     assert (report.ok, report.failed, report.written) == (5, 1, 5)
     assert [result.item.name for result in results if "no numbers" in result.reason] == ["3.png"]

@@ -156,7 +156,7 @@ def test_the_same_pixels_as_polyexport_infer(
     parsed = [parse_color(color) for color in colors]
     job = Job(plan=make_plan(inputs, parsed, output=tmp_path / "infer"))
     with OutputFolder(job.plan.output) as folder:
-        run_job(job, lambda threads, streams: loaded, folder=folder, decoders=decoders)
+        run_job(job, lambda threads, streams, images: loaded, folder=folder, decoders=decoders)
     options = [f"--color={color}" for color in colors]
 
     assert main(*inputs, *options, "--model", package(kind) / "model.onnx", "-o", "alone") == 0
