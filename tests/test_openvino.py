@@ -140,6 +140,16 @@ def test_auto_leaves_graphs_alone_whose_integers_it_would_multiply_as_floats(zer
     assert open_session(model, SessionOptions(provider="openvino", precision="int8")).execution_provider == OPENVINO
 
 
+@pytest.mark.parametrize(("images", "taken"), [(0, OPENVINO), (1, "CPUExecutionProvider"), (1_000_000, OPENVINO)])
+def test_auto_starts_it_only_for_as_many_images_as_pay_for_the_start(
+    tiny_model_path: Path, images: int, taken: str
+) -> None:
+    session = load_model(tiny_model_path, images=images).session
+    assert session.execution_provider == taken
+    assert ("starts too slowly for so few images" in session.fallback_reason) == (taken != OPENVINO)
+    assert load_model(tiny_model_path, provider="openvino", images=images).session.execution_provider == OPENVINO
+
+
 def test_int64_inputs_are_taken(vocabulary_model: Model, vocabulary_checkpoint: Path) -> None:
     model = load_model(vocabulary_checkpoint.with_suffix(".onnx"), provider="openvino")
     image = np.full((1, 16, 16, 3), 255, np.uint8)

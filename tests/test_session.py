@@ -147,7 +147,9 @@ def test_importing_sessions_loads_neither_openvino_nor_the_plugin() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-@pytest.mark.parametrize("values", [{"provider": "gpu"}, {"threads": -1}, {"images": -1}, {"device_id": -1}, {"streams": 0}])
+@pytest.mark.parametrize(
+    "values", [{"provider": "gpu"}, {"threads": -1}, {"images": -1}, {"device_id": -1}, {"streams": 0}]
+)
 def test_options_are_checked_when_built(values: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="must"):
         SessionOptions(**values)  # type: ignore[arg-type]

@@ -45,7 +45,9 @@ def colorize(drawings: Path, tiny_model: Model, decoders: Decoders) -> Colorize:
 
         job = Job(plan=plan or make_plan([drawings], colors, output=output, recursive=True), **options)  # type: ignore[arg-type]
         with OutputFolder(job.plan.output) as folder:
-            report = run_job(job, lambda threads, streams, images: model, folder=folder, decoders=processes, on_result=settled)
+            report = run_job(
+                job, lambda threads, streams, images: model, folder=folder, decoders=processes, on_result=settled
+            )
         return report, results
 
     return go
