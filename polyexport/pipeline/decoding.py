@@ -1,7 +1,7 @@
 """Images decoded in processes of their own: one that crashes or hangs a decoder fails alone.
 
-A decoding process costs about 0.2 s of CPU time to start, in parallel with loading the model; asking it, eight images at
-a time, costs about as much CPU time as decoding a 128x128 drawing: 0.15 to 0.2 ms an image on a Xeon.
+A decoding process costs about 0.2 s of CPU time to start, in parallel with loading the model; asking it, eight images
+at a time, costs about as much CPU time as decoding a 128x128 drawing: 0.15 to 0.2 ms an image on a Xeon.
 """
 
 import contextlib
