@@ -1,5 +1,6 @@
 """Real parts for every test: a tiny network, exported as users export, and the shipped model."""
 
+import signal
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -13,6 +14,12 @@ from polyexport.contract import METADATA_KEY
 from polyexport.model import Model, default_model_path, load_model
 from polyexport.session import probe_provider
 from trainer.polygons import draw
+
+
+def pytest_configure() -> None:
+    # What a shell starts in the background ignores interrupts, and so would every program that a test starts.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
