@@ -4,6 +4,7 @@ import contextlib
 import functools
 import threading
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,10 @@ class CpuSession:
             for node in subgraph.get_nodes():
                 operators[node.op_type] = operators.get(node.op_type, 0) + 1
         return placed
+
+    def end_profiling(self) -> Path:
+        """Write the profile that ``SessionOptions.profile`` asked for, and return its file."""
+        return Path(self._session.end_profiling())
 
     def run(self, output: str, feeds: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
         return self.run_all((output,), feeds)[0]
@@ -180,6 +185,12 @@ def create_session(
     # Idle threads that spin take their core from the threads that decode and encode.
     settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
     settings.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+    if not options.fused:
+        settings.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
+        settings.add_session_config_entry("session.disable_prepacking", "1")  # packed weights have no shape
+    if options.profile:
+        settings.enable_profiling = True
+        settings.profile_file_prefix = options.profile
     if name == "webgpu":
         with captured_stderr():  # of Vulkan's loader and of Dawn
             settings.add_provider_for_devices(webgpu_devices()[:1], {})

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from polyexport.errors import ContractError, ProviderError, reason_of
 from polyexport.session_options import SessionOptions, TensorType
 
-__all__ = ["OPENVINO", "OpenVinoSession", "compile_options"]
+__all__ = ["OPENVINO", "OpenVinoSession", "compile_options", "has_bfloat16", "openvino_core"]
 
 OPENVINO = "OpenVINO"
 
@@ -61,7 +61,7 @@ class OpenVinoSession:
             ProviderError: OpenVINO cannot compile it.
             ImportError: OpenVINO is not installed.
         """
-        core = _core()
+        core = openvino_core()
         try:
             graph = core.read_model(io.BytesIO(model))
         except Exception as error:
@@ -69,8 +69,7 @@ class OpenVinoSession:
                 f"not a whole ONNX model that OpenVINO can read: {_plain(error)}",
                 remedy="give a model that `polyexport export` wrote, or use --provider cpu",
             ) from error
-        capabilities = core.get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-        settings = compile_options(options, capabilities)
+        settings = compile_options(options, _capabilities())
         self._compile: Callable[[], Any] = lambda: core.compile_model(graph, "CPU", settings)
         try:
             self._compiled = _Compiled(self._compile())
@@ -171,8 +170,22 @@ def compile_options(options: SessionOptions, capabilities: Sequence[str]) -> dic
     }
 
 
+def has_bfloat16() -> bool:
+    """Whether the CPU multiplies in bfloat16 faster than in float32, and so whether float32 is multiplied in that.
+
+    Raises:
+        ImportError: OpenVINO is not installed.
+    """
+    return "BF16" in _capabilities()
+
+
+def _capabilities() -> Sequence[str]:
+    capabilities: Sequence[str] = openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return capabilities
+
+
 @functools.cache
-def _core() -> Any:
+def openvino_core() -> Any:
     """OpenVINO, without its telemetry.
 
     The package sends an event when it is imported, from a child that it forks, and leaves files in the user's home. It

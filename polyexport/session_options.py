@@ -65,6 +65,12 @@ class SessionOptions:
     cuda_graph: bool = False
     """On CUDA, capture the launches of a shape once and replay them: less work for the CPU, and one call at a time."""
 
+    profile: str = ""
+    """Where ONNX Runtime writes the time of every node: how the name of the file begins. Empty for no profile."""
+
+    fused: bool = True
+    """Let ONNX Runtime replace nodes and repack weights for speed; without, a profile shows those of the model file."""
+
     def __post_init__(self) -> None:
         if self.provider not in PROVIDERS:
             raise ValueError(f"provider must be one of {', '.join(PROVIDERS)}, got {self.provider!r}")

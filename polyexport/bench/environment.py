@@ -2,7 +2,10 @@
 
 import os
 import platform
+import shutil
+import subprocess
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +34,12 @@ class Environment:
     onnxruntime: str
     numpy: str
     pillow: str
+    openvino: str
+    """Empty where it is not installed; so are the next two."""
+
+    torch: str
+    gpu: str
+    """Name, memory and driver of each GPU that NVIDIA's driver knows."""
 
 
 def environment() -> Environment:
@@ -46,7 +55,29 @@ def environment() -> Environment:
         onnxruntime=ort.__version__,
         numpy=np.__version__,
         pillow=PIL.__version__,
+        openvino=_version("openvino"),
+        torch=_version("torch"),
+        gpu=_gpu(),
     )
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
+
+
+def _gpu() -> str:
+    program = shutil.which("nvidia-smi")
+    if program is None:
+        return ""
+    query = [program, "--query-gpu=name,memory.total,driver_version", "--format=csv,noheader"]
+    try:
+        told = subprocess.run(query, capture_output=True, text=True, timeout=10, check=True).stdout  # noqa: S603 - a fixed command
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return "; ".join(line.strip() for line in told.splitlines())
 
 
 def _cpu_name() -> str:

@@ -1,32 +1,129 @@
-"""Percentiles of latency samples."""
+"""What samples say: percentiles, whether a machine kept its pace, and intervals of ratios."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-__all__ = ["Latency", "summarize"]
+__all__ = [
+    "STEADY",
+    "WINDOWS",
+    "Figures",
+    "Interval",
+    "is_steady",
+    "percentile",
+    "ratio_interval",
+    "spread",
+    "summarize",
+]
+
+WINDOWS = 3
+"""Of every measurement, one after the other."""
+
+STEADY = 1.10
+"""The slowest window over the fastest, up to which the figures of all count. NVIDIA's Triton Performance Analyzer takes
+three windows and 10 % as well (``--stability-percentage``): https://github.com/triton-inference-server/perf_analyzer"""
+
+_RESAMPLES = 2000
+_SEED = 20_260_101
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Latency:
-    """Wall-clock time of one call of the network, milliseconds."""
+class Figures:
+    """Of a set of samples, in their unit."""
 
     samples: int
-    min_ms: float
-    p50_ms: float
-    p90_ms: float
-    p99_ms: float
-    max_ms: float
+    min: float
+    p50: float
+    p90: float | None
+    """None for fewer than 10 samples, where it would say no more than the maximum."""
+
+    p99: float | None
+    """None for fewer than 100 samples."""
+
+    max: float
 
 
-def summarize(samples_ms: Sequence[float]) -> Latency:
-    """Percentiles by linear interpolation between the closest ranks (NumPy's default).
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Interval:
+    """An estimate and where it lies with a confidence of 95 %."""
+
+    estimate: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.estimate:.3f} ({self.low:.3f} to {self.high:.3f})"
+
+
+def summarize(samples: Sequence[float]) -> Figures:
+    """The usual percentiles.
 
     Raises:
         ValueError: no samples.
     """
-    if not samples_ms:
+    if not len(samples):
         raise ValueError("no samples")
-    low, p50, p90, p99, high = np.percentile(samples_ms, [0, 50, 90, 99, 100]).tolist()
-    return Latency(samples=len(samples_ms), min_ms=low, p50_ms=p50, p90_ms=p90, p99_ms=p99, max_ms=high)
+    return Figures(
+        samples=len(samples),
+        min=float(min(samples)),
+        p50=float(np.median(samples)),
+        p90=percentile(samples, 90),
+        p99=percentile(samples, 99),
+        max=float(max(samples)),
+    )
+
+
+def percentile(samples: Sequence[float], wanted: float) -> float | None:
+    """By linear interpolation between the closest ranks (NumPy's default).
+
+    None where less than one sample is expected beyond it: the 99th needs 100 samples, the 90th 10, the median 2.
+    """
+    if round(len(samples) * (100 - wanted), 6) < 100:
+        return None
+    return float(np.percentile(samples, wanted))
+
+
+def spread(windows: Sequence[float]) -> float:
+    """The largest of the windows' figures over the smallest."""
+    return max(windows) / min(windows)
+
+
+def is_steady(windows: Sequence[float]) -> bool:
+    """Whether the windows' figures lie within 10 % of each other."""
+    return spread(windows) <= STEADY
+
+
+def ratio_interval(above: Sequence[float], below: Sequence[float], *, paired: bool) -> Interval:
+    """Median of ``above`` over median of ``below``, with a percentile bootstrap's interval.
+
+    Efron, "Bootstrap methods: another look at the jackknife", Annals of Statistics 7(1), 1979. The same samples
+    give the same interval.
+
+    Args:
+        above: samples, all above 0.
+        below: samples, all above 0.
+        paired: the samples of one index were taken side by side: the ratios of pairs are resampled, and what slowed
+            both down falls out.
+
+    Raises:
+        ValueError: no samples, or pairs of different numbers.
+    """
+    if not len(above) or not len(below) or (paired and len(above) != len(below)):
+        raise ValueError(f"cannot compare {len(above)} samples with {len(below)}")
+    first, second = np.asarray(above, np.float64), np.asarray(below, np.float64)
+    random = np.random.default_rng(_SEED)
+    if paired:
+        ratios = first / second
+        resampled = np.median(_resample(ratios, random), axis=1)
+        estimate = float(np.median(ratios))
+    else:
+        resampled = np.median(_resample(first, random), axis=1) / np.median(_resample(second, random), axis=1)
+        estimate = float(np.median(first) / np.median(second))
+    low, high = np.percentile(resampled, [2.5, 97.5]).tolist()
+    return Interval(estimate=estimate, low=low, high=high)
+
+
+def _resample(values: NDArray[np.float64], random: np.random.Generator) -> NDArray[np.float64]:
+    return values[random.integers(0, len(values), (_RESAMPLES, len(values)))]

@@ -1,14 +1,9 @@
 """The report's plots, as SVG that takes its text colour from the page: readable on light and on dark."""
 
-import io
-import re
-import warnings
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
-import matplotlib as mpl
 import numpy as np
-from matplotlib.backends.backend_svg import FigureCanvasSVG
+from markupsafe import Markup
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
@@ -17,6 +12,7 @@ from polyexport.evaluate.catalog import COLUMN
 from polyexport.evaluate.color_difference import PAPER
 from polyexport.evaluate.score import Method, Scores, Split
 from polyexport.evaluate.summary import Confusion, Summary
+from polyexport.page import svg
 
 __all__ = ["COLORS", "LABELS", "color_difference_curves", "confusion_map", "group_bars", "psnr_histograms"]
 
@@ -29,32 +25,8 @@ _LARGEST_DIFFERENCE = 120
 _MAX_PANELS = 12
 _MAX_GROUPS = 24
 
-_INK = "#767778"  # stands for the page's text colour until the SVG is written
-_STYLE: dict[Any, Any] = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "polyexport",
-    "text.parse_math": False,  # names come from files
-    "font.size": 9,
-    "text.color": _INK,
-    "axes.edgecolor": _INK,
-    "axes.labelcolor": _INK,
-    "axes.titlecolor": _INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.linewidth": 0.6,
-    "axes.titlesize": 9,
-    "xtick.color": _INK,
-    "ytick.color": _INK,
-    "grid.color": _INK,
-    "grid.alpha": 0.18,
-    "grid.linewidth": 0.6,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "legend.frameon": False,
-}
 
-
-def psnr_histograms(splits: Sequence[Split]) -> str:
+def psnr_histograms(splits: Sequence[Split]) -> Markup:
     """PSNR of the images, one panel for each split; of too many, the first ones and the last."""
     shown = splits if len(splits) <= _MAX_PANELS else (*splits[: _MAX_PANELS - 1], splits[-1])
     columns = min(2, len(shown))
@@ -73,10 +45,10 @@ def psnr_histograms(splits: Sequence[Split]) -> str:
             panel.set_axis_off()
         panels.flat[0].legend(loc="upper left")
 
-    return _svg(draw, 3.9 * columns if columns > 1 else 6.5, 2.4 * rows, "Histogram of the PSNR")
+    return svg(draw, 3.9 * columns if columns > 1 else 6.5, 2.4 * rows, "Histogram of the PSNR")
 
 
-def color_difference_curves(split: Split) -> str:
+def color_difference_curves(split: Split) -> Markup:
     """Share of images whose mean colour difference inside the fill is at most x."""
 
     def draw(figure: Figure) -> None:
@@ -97,10 +69,10 @@ def color_difference_curves(split: Split) -> str:
         )
         axes.legend(loc="lower right")
 
-    return _svg(draw, 6.5, 2.9, "Distribution of the colour difference")
+    return svg(draw, 6.5, 2.9, "Distribution of the colour difference")
 
 
-def group_bars(groups: dict[Method, dict[str, Summary]]) -> str:
+def group_bars(groups: dict[Method, dict[str, Summary]]) -> Markup:
     """Mean PSNR by group, the largest groups first."""
     sizes = {name: summary.images for name, summary in groups["model"].items()}
     names = sorted(sizes, key=lambda name: (-sizes[name], name))[:_MAX_GROUPS]
@@ -117,10 +89,10 @@ def group_bars(groups: dict[Method, dict[str, Summary]]) -> str:
         axes.set(xlabel="mean PSNR, dB (100: exact)", xlim=(0, 101))
         axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
 
-    return _svg(draw, 6.5, 0.9 + 0.3 * len(names), "Mean PSNR by group")
+    return svg(draw, 6.5, 0.9 + 0.3 * len(names), "Mean PSNR by group")
 
 
-def confusion_map(confusion: Confusion) -> str:
+def confusion_map(confusion: Confusion) -> Markup:
     """Wanted against painted colour names, as shares of the wanted one: right in blue, left empty in grey, else red."""
     counts, names = confusion.counts, confusion.names
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -141,25 +113,9 @@ def confusion_map(confusion: Confusion) -> str:
         axes.set(xlabel="painted", ylabel="wanted", aspect="equal", xlim=(0, len(names)), ylim=(len(names), 0))
 
     side = 1.6 + 0.22 * max(4, len(names))
-    return _svg(draw, side, side, "Confusion of colour names")
+    return svg(draw, side, side, "Confusion of colour names")
 
 
 def _defined(scores: Scores, name: str) -> NDArray[np.float64]:
     values = scores.values[:, COLUMN[name]]
     return values[~np.isnan(values)]
-
-
-def _svg(draw: Callable[[Figure], None], width_in: float, height_in: float, label: str) -> str:
-    buffer = io.StringIO()
-    with mpl.rc_context(_STYLE), warnings.catch_warnings():
-        # The browser has glyphs for names in scripts that matplotlib's own font lacks.
-        warnings.filterwarnings("ignore", message="Glyph", category=UserWarning)
-        figure = Figure(figsize=(width_in, height_in), layout="constrained")
-        FigureCanvasSVG(figure)
-        draw(figure)
-        nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-        figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
-    drawing = buffer.getvalue()
-    drawing = drawing[drawing.index("<svg") :].replace(_INK, "currentColor")
-    drawing = re.sub(r'<g id="[^"]*"', "<g", drawing)  # several plots share one page
-    return drawing.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)

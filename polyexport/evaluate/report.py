@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 
-from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
 from PIL import Image
 
 from polyexport.evaluate import plots
@@ -17,6 +15,7 @@ from polyexport.evaluate.document import BRIEF_GROUPS, ModelFacts, document
 from polyexport.evaluate.score import AMPLIFICATION, METHODS, Evaluation, Method, Sample, Split
 from polyexport.evaluate.summary import Summary, by_color, by_shape, confusion, largest, summarize
 from polyexport.image import Pixels
+from polyexport.page import render_page
 
 __all__ = ["render"]
 
@@ -98,16 +97,14 @@ class _Shown:
 
 def render(evaluation: Evaluation, facts: ModelFacts) -> str:
     """Write the page; equal evaluations give equal pages."""
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    environment.policies["json.dumps_kwargs"] = {"sort_keys": False, "separators": (",", ":"), "allow_nan": False}
-    template = environment.from_string(files("polyexport.evaluate").joinpath(_TEMPLATE).read_text(encoding="utf-8"))
     several = len(evaluation.splits) > 1
     splits = (*evaluation.splits, evaluation.all) if several else evaluation.splits
     summaries = [(split.name, _summaries(split)) for split in splits]  # a split may be named "all", too
     everything = evaluation.all
     colors = {method: by_color(everything.items, everything.scores[method]) for method in METHODS}
     shapes = {method: by_shape(everything.items, everything.scores[method]) for method in METHODS}
-    return template.render(
+    return render_page(
+        files("polyexport.evaluate").joinpath(_TEMPLATE).read_text(encoding="utf-8"),
         facts=facts,
         evaluation=evaluation,
         method_colors={plots.LABELS[method]: color for method, color in plots.COLORS.items()},
@@ -116,12 +113,12 @@ def render(evaluation: Evaluation, facts: ModelFacts) -> str:
         failures=_table(summaries, _FAILURES),
         colors=_table(_by_group(colors), _GROUP),
         shapes=_table(_by_group(shapes), _GROUP),
-        psnr_plot=Markup(plots.psnr_histograms(splits)),  # noqa: S704 - markup of matplotlib, which escapes names
-        difference_plot=Markup(plots.color_difference_curves(everything)),  # noqa: S704
-        color_plot=Markup(plots.group_bars(colors)),  # noqa: S704
-        shape_plot=Markup(plots.group_bars(shapes)),  # noqa: S704
+        psnr_plot=plots.psnr_histograms(splits),
+        difference_plot=plots.color_difference_curves(everything),
+        color_plot=plots.group_bars(colors),
+        shape_plot=plots.group_bars(shapes),
         confusion_plots=[
-            (plots.LABELS[method], Markup(plots.confusion_map(matrix)))  # noqa: S704
+            (plots.LABELS[method], plots.confusion_map(matrix))
             for method in METHODS
             for matrix in [confusion(everything.items, everything.scores[method])]
             if matrix.names

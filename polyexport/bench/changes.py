@@ -1,0 +1,61 @@
+"""What changed since an older report."""
+
+from collections.abc import Sequence
+
+from polyexport.bench.document import BenchReport, Change, Row
+from polyexport.bench.environment import Environment
+from polyexport.bench.statistics import ratio_interval
+from polyexport.errors import UsageError
+
+__all__ = ["changes", "differences"]
+
+
+def changes(rows: Sequence[Row], old: BenchReport, *, tolerance: float) -> tuple[Change, ...]:
+    """Compare every measurement that both have.
+
+    A measurement is worse if its time has grown by more than the tolerance and the growth is none of chance's: the
+    interval lies above 1. Time is counted in multiplications of matrices, measured between the calls, so that a machine
+    that is slower today is no regression; where there are none, on devices and for whole programs, in milliseconds.
+
+    Args:
+        rows: of this run.
+        old: the older report.
+        tolerance: 0.05 allows a growth of 5 %.
+
+    Raises:
+        UsageError: they have no stable measurement in common.
+    """
+    known = {row.key: row for row in old.rows if row.stable}
+    found = []
+    for row in rows:
+        before = known.get(row.key)
+        if before is None or not row.stable:
+            continue
+        raw = ratio_interval(row.block_ms, before.block_ms, paired=False)
+        calibrated = (
+            ratio_interval(_in_multiplications(row), _in_multiplications(before), paired=False)
+            if all(row.calibration_ms) and all(before.calibration_ms)
+            else raw
+        )
+        worse = calibrated.estimate > 1 + tolerance and calibrated.low > 1
+        found.append(Change(scenario=row.scenario, name=row.name, raw=raw, calibrated=calibrated, worse=worse))
+    if not found:
+        raise UsageError(
+            "the baseline has no stable measurement of what was measured now",
+            remedy="give a report of the same scenarios and the same size",
+        )
+    return tuple(found)
+
+
+def differences(now: Environment, then: Environment) -> list[str]:
+    """What of the machine and the versions is not the same: a change may come from there."""
+    names = ("cpu", "cores_granted", "python", "onnxruntime", "openvino", "numpy")
+    return [
+        f"{name}: {getattr(then, name)} then, {getattr(now, name)} now"
+        for name in names
+        if getattr(then, name) != getattr(now, name)
+    ]
+
+
+def _in_multiplications(row: Row) -> list[float]:
+    return [ms / calibration for ms, calibration in zip(row.block_ms, row.calibration_ms, strict=True)]

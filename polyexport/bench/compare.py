@@ -1,0 +1,245 @@
+"""Other ways to do the same work, in turn with polyexport, block by block.
+
+The work: a uint8 batch [N, H, W, 3] in host memory and a colour -> a uint8 batch in host memory. The reference for the
+differences is PyTorch where it is compared, else ONNX Runtime's CPU provider in the model's own precision.
+"""
+
+import importlib
+import importlib.util
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any, Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from polyexport.bench.calls import checked_size, inputs
+from polyexport.bench.document import Compared
+from polyexport.bench.limit import GFLOP
+from polyexport.bench.measure import closed_loop
+from polyexport.bench.options import BenchOptions, Subject
+from polyexport.bench.statistics import WINDOWS, is_steady, ratio_interval
+from polyexport.conditioning import ColorRow
+from polyexport.contract import COLORED, IMAGE_INPUT
+from polyexport.cores import granted_cores
+from polyexport.errors import PolyexportError, UsageError, reason_of
+from polyexport.model import Model
+from polyexport.openvino_session import OPENVINO, openvino_core
+
+__all__ = ["CONTENDERS", "ContenderName", "compare"]
+
+ContenderName = Literal["torch", "torch-compile", "openvino", "onnxruntime-loop", "seed-style"]
+CONTENDERS: tuple[ContenderName, ...] = get_args(ContenderName)
+
+_WARM_UP = 5
+_ROUNDS = 15  # of one block each, a multiple of WINDOWS
+
+Pixels4 = NDArray[np.uint8]
+Call = Callable[[], Pixels4]
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    path: Path
+    """Of the model file."""
+
+    checkpoint: Path | None
+    image: Pixels4
+    color: ColorRow
+    many_colors: bool
+    """The model takes an axis of colours more, here of one."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Contender:
+    name: str
+    how: str
+    versions: str
+    call: Call
+
+
+def compare(
+    model: Model,
+    path: Path,
+    subject: Subject,
+    names: Sequence[ContenderName],
+    *,
+    checkpoint: Path | None,
+    options: BenchOptions,
+    report: Callable[[str], None] = lambda line: None,
+) -> tuple[Compared, ...]:
+    """Measure polyexport and the others.
+
+    Args:
+        model: loaded for one call at a time on all cores.
+        path: its file.
+        subject: what is known of it.
+        names: the others.
+        checkpoint: what the model was exported from, for those that are PyTorch.
+        options: size and seconds of three windows for each of them; one image a call.
+        report: takes lines of progress.
+
+    Raises:
+        UsageError: something is missing that a name needs.
+    """
+    image, color = inputs(model, checked_size(model, options))
+    work = _Work(path, checkpoint, image, color, model.contract.many_colors)
+    ours = _Contender(
+        "polyexport",
+        f"Model.run on {model.session.execution_provider}, as `infer` calls it",
+        _versions("openvino" if model.session.execution_provider == OPENVINO else "onnxruntime"),
+        lambda: model.run(image, color),
+    )
+    contenders = [ours]
+    for name in names:
+        report(f"preparing {name}")
+        contenders.append(_BUILD[name](name, work))
+    outputs = []
+    for contender in contenders:
+        try:
+            for _ in range(_WARM_UP):
+                output = contender.call()
+        except Exception as error:
+            raise PolyexportError(
+                f"{contender.name} cannot do this work: {reason_of(error)}", remedy="leave it out of --compare"
+            ) from error
+        outputs.append(output.reshape(image.shape))
+    torch_names = [number for number, contender in enumerate(contenders) if contender.name in ("torch", "seed-style")]
+    reference = outputs[torch_names[0]] if torch_names else _plain(work)().reshape(image.shape)
+    report(f"comparing {', '.join(contender.name for contender in contenders)}")
+    blocks: list[list[float]] = [[] for _ in contenders]
+    calibration_ms = []
+    for number in range(_ROUNDS):
+        if subject.calibrate:
+            calibration_ms.append(subject.calibrate())
+        order = range(len(contenders)) if number % 2 == 0 else reversed(range(len(contenders)))
+        for index in order:
+            contender = contenders[index]
+            contender.call()  # threads of the one before may still spin, and the caches are its
+            blocks[index].append(median(closed_loop(contender.call)(WINDOWS * options.seconds / _ROUNDS)))
+    limit = GFLOP / median(calibration_ms) * 1e3 if calibration_ms else 0.0
+    results = []
+    for contender, samples, output in zip(contenders, blocks, outputs, strict=True):
+        steady = is_steady([median(part) for part in np.array_split(samples, WINDOWS)])
+        difference = np.abs(output.astype(np.int16) - reference.astype(np.int16))
+        rate = 2 * subject.macs / median(samples) / 1e6
+        results.append(
+            Compared(
+                name=contender.name,
+                how=contender.how,
+                versions=contender.versions,
+                p50_ms=median(samples) if steady else None,
+                ratio=None if contender is ours else ratio_interval(samples, blocks[0], paired=True),
+                mean_difference=float(difference.mean()),
+                max_difference=int(difference.max()),
+                gflop_per_s=rate if steady and subject.macs else None,
+                limit_fraction=rate / limit if steady and subject.macs and limit else None,
+            )
+        )
+    return tuple(results)
+
+
+def _torch(name: ContenderName, work: _Work) -> _Contender:
+    if importlib.util.find_spec("torch") is None:
+        raise UsageError(f"{name} needs PyTorch", remedy="pip install 'polyexport[export]', or leave it out")
+    if work.checkpoint is None:
+        raise UsageError(f"{name} needs the network that the model was exported from", remedy="give --checkpoint")
+    import torch
+
+    from polyexport.export.source import load_source
+
+    torch.set_num_threads(granted_cores())
+    source = load_source(work.checkpoint)
+    rows = work.color[:, 0] if work.many_colors else work.color
+    if rows.dtype == np.float32 and source.conditioning != "embedding":
+        raise UsageError(
+            f"the model takes embeddings, and {name} colors", remedy="compare a model without --color-input embedding"
+        )
+    module: Any = source.module.eval()
+    low, high = source.output_range
+    if name == "torch-compile":
+        module = torch.compile(module)
+
+    def network(pixels: torch.Tensor) -> torch.Tensor:
+        condition = torch.from_numpy(rows)
+        if source.conditioning == "rgb":
+            condition = source.scaled(condition)
+        colored: torch.Tensor = module(pixels, condition)
+        return ((colored - low) * (255 / (high - low))).round().clamp(0, 255).to(torch.uint8)
+
+    @torch.inference_mode()
+    def call() -> Pixels4:
+        pixels = source.scaled(torch.from_numpy(work.image)).permute(0, 3, 1, 2).contiguous()
+        return network(pixels).permute(0, 2, 3, 1).numpy()
+
+    @torch.inference_mode()
+    def seed() -> Pixels4:
+        colored = []
+        for one in work.image:
+            picture = Image.fromarray(one).convert("RGB")
+            pixels = source.scaled(torch.from_numpy(np.array(picture))).permute(2, 0, 1).unsqueeze(0)
+            made = network(pixels)[0].permute(1, 2, 0).numpy()
+            colored.append(np.asarray(Image.fromarray(made)))
+        return np.stack(colored)
+
+    how = {
+        "torch": "eager, float32, inference mode",
+        "torch-compile": "torch.compile with its defaults, float32, inference mode",
+        "seed-style": "eager, float32, one image at a time, from a Pillow image to a Pillow image",
+    }[name]
+    return _Contender(name, how, _versions("torch"), seed if name == "seed-style" else call)
+
+
+def _openvino(name: ContenderName, work: _Work) -> _Contender:
+    try:
+        core = openvino_core()
+    except ImportError as error:
+        raise UsageError(
+            f"{name} needs OpenVINO", remedy="pip install 'polyexport[openvino]', or leave it out"
+        ) from error
+    compiled = core.compile_model(str(work.path), "CPU", {"PERFORMANCE_HINT": "LATENCY"})
+    feeds = {IMAGE_INPUT: work.image, _second(compiled.inputs): work.color}
+    output = compiled.output(COLORED)
+
+    def call() -> Pixels4:
+        return np.array(compiled(feeds)[output])
+
+    return _Contender(name, "compile_model with the hint LATENCY, called directly", _versions("openvino"), call)
+
+
+def _onnxruntime(name: ContenderName, work: _Work) -> _Contender:
+    return _Contender(name, "InferenceSession with its defaults, CPU provider", _versions("onnxruntime"), _plain(work))
+
+
+def _plain(work: _Work) -> Call:
+    import onnxruntime as ort
+
+    session = ort.InferenceSession(str(work.path), providers=["CPUExecutionProvider"])
+    second = next(value.name for value in session.get_inputs() if value.name != IMAGE_INPUT)
+
+    def call() -> Pixels4:
+        colored: Pixels4 = session.run([COLORED], {IMAGE_INPUT: work.image, second: work.color})[0]
+        return colored
+
+    return call
+
+
+def _second(ports: Sequence[Any]) -> str:
+    return next(str(port.any_name) for port in ports if port.any_name != IMAGE_INPUT)
+
+
+def _versions(*modules: str) -> str:
+    """Of the modules themselves: ONNX Runtime's packages have several names."""
+    return ", ".join(f"{name} {importlib.import_module(name).__version__.partition('-')[0]}" for name in modules)
+
+
+_BUILD: dict[ContenderName, Callable[[ContenderName, _Work], _Contender]] = {
+    "torch": _torch,
+    "torch-compile": _torch,
+    "openvino": _openvino,
+    "onnxruntime-loop": _onnxruntime,
+    "seed-style": _torch,
+}

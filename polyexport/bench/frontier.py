@@ -1,0 +1,128 @@
+"""Fidelity against speed, for every model and provider that is there."""
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+
+from polyexport.bench.calls import inputs
+from polyexport.bench.document import Variant
+from polyexport.bench.measure import closed_loop
+from polyexport.bench.statistics import WINDOWS, is_steady
+from polyexport.errors import PolyexportError, UsageError
+from polyexport.evaluate.metrics import psnr_db
+from polyexport.model import Model, load_model
+from polyexport.session import ProviderName, probe_provider
+from trainer.polygons import draw
+
+__all__ = ["dominated", "frontier"]
+
+_PROVIDERS: tuple[ProviderName, ...] = ("cuda", "tensorrt", "openvino", "webgpu", "cpu")
+_ROUNDS = 12  # a multiple of WINDOWS
+_DRAWINGS = 48
+_SEED = 20_260_102
+_WARM_UP = 5
+
+
+@dataclass(frozen=True, slots=True)
+class _Candidate:
+    variant: Variant
+    call: Callable[[], object]
+
+
+def frontier(
+    models: Sequence[Path],
+    *,
+    size: int,
+    seconds: float,
+    report: Callable[[str], None] = lambda line: None,
+) -> tuple[Variant, ...]:
+    """Measure each model on each provider that works, one image a call on all cores, in turn.
+
+    Fidelity is the mean PSNR over 48 generated drawings in random colours, against what they should be; a drawing that
+    comes out exactly counts as 100 dB.
+
+    Args:
+        models: files.
+        size: height and width; 0 for each model's own.
+        seconds: of three windows for each of them.
+        report: takes lines of progress.
+
+    Raises:
+        UsageError: none of the models can be loaded.
+    """
+    variants: list[Variant] = []
+    candidates: list[_Candidate] = []
+    for path in models:
+        for provider in _PROVIDERS:
+            if not probe_provider(provider).works:
+                continue
+            report(f"{path.name} on {provider}: fidelity")
+            named = Variant(
+                model=path.stem,
+                precision="",
+                provider=provider,
+                psnr_db=None,
+                image_ms=None,
+                dominated_by="",
+                note="",
+            )
+            try:
+                model = load_model(path, provider=provider)
+                image, color = inputs(model, size or model.contract.training_size)
+                psnr = _mean_psnr_db(model, size or model.contract.training_size)
+            except PolyexportError as error:
+                variants.append(replace(named, note=error.message))
+                continue
+            measured = replace(named, precision=model.contract.precision, psnr_db=psnr)
+
+            call = functools.partial(model.run, image, color)
+            for _ in range(_WARM_UP):
+                call()
+            candidates.append(_Candidate(measured, call))
+    if not candidates:
+        raise UsageError("no model can be loaded", remedy=variants[0].note if variants else "give model files")
+    report(f"timing {len(candidates)} variants in turn")
+    samples: list[list[float]] = [[] for _ in candidates]
+    for _ in range(_ROUNDS):
+        for blocks, candidate in zip(samples, candidates, strict=True):
+            candidate.call()  # the caches are those of the one before
+            blocks.append(median(closed_loop(candidate.call)(WINDOWS * seconds / _ROUNDS)))
+    for blocks, candidate in zip(samples, candidates, strict=True):
+        steady = is_steady([median(part) for part in np.array_split(blocks, WINDOWS)])
+        variants.append(replace(candidate.variant, image_ms=median(blocks) if steady else None))
+    return dominated(variants)
+
+
+def dominated(variants: Sequence[Variant]) -> tuple[Variant, ...]:
+    """Name, for each variant that nobody should take, the best reason: the fastest that is at least as good."""
+    return tuple(
+        replace(one, dominated_by=f"{best.model} on {best.provider}" if best else "")
+        for one in variants
+        for best in [min((other for other in variants if _beats(other, one)), key=_ms, default=None)]
+    )
+
+
+def _beats(other: Variant, one: Variant) -> bool:
+    if one.psnr_db is None or one.image_ms is None or other.psnr_db is None or other.image_ms is None:
+        return False
+    as_good = other.psnr_db >= one.psnr_db and other.image_ms <= one.image_ms
+    return as_good and (other.psnr_db, other.image_ms) != (one.psnr_db, one.image_ms)
+
+
+def _ms(variant: Variant) -> float:
+    return variant.image_ms or 0.0
+
+
+def _mean_psnr_db(model: Model, size: int) -> float:
+    scores = []
+    palette = model.contract.palette
+    for number in range(_DRAWINGS):
+        wanted = palette[number % len(palette)][1] if palette else None
+        drawing = draw(np.random.default_rng([_SEED, number]), size, color=wanted)
+        colored = model.colorize([drawing.image], [drawing.color], size=size)[0][0]
+        scores.append(psnr_db(colored, drawing.colored))
+    return sum(scores) / len(scores)

@@ -1,0 +1,96 @@
+"""What this machine can do at most: the rate at which the runtimes themselves multiply matrices.
+
+A convolution is a multiplication of matrices with bookkeeping around it (Chellapilla et al., "High Performance
+Convolutional Neural Networks for Document Processing", 2006), so a network cannot be faster than that.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.resources import files
+from statistics import median
+from typing import Literal
+
+import numpy as np
+
+from polyexport.openvino_session import OPENVINO, has_bfloat16
+from polyexport.session import CPU, ProviderName, Session, SessionOptions, open_session, probe_provider
+
+__all__ = ["GFLOP", "Limit", "Multiplied", "measure_limits", "multiplied_in", "multiplier"]
+
+Multiplied = Literal["float32", "bfloat16", "int8"]
+
+SIDE = 1024
+"""Of the two square matrices in ``matmul/``: one is the input, the other is constant."""
+
+GFLOP = 2 * SIDE**3 / 1e9
+"""Of one multiplication; a multiplication and an addition are two operations, as in LINPACK."""
+
+_MEASURED: dict[ProviderName, str] = {"cpu": CPU, "openvino": OPENVINO}
+
+_WARM_UP = 3
+_SECONDS = 0.3
+_LEAST_CALLS = 5
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Limit:
+    """How fast one runtime multiplies."""
+
+    provider: str
+    precision: Multiplied
+    gflop_per_s: float
+    """Median, on all granted cores. Operations on integers for ``int8``."""
+
+
+def multiplied_in(session: Session, model_precision: str) -> tuple[ProviderName, Multiplied] | None:
+    """Where and in what a session multiplies heavy layers; None on devices, whose limit is not measured."""
+    name = next((name for name, spelled in _MEASURED.items() if spelled == session.execution_provider), None)
+    if name is None:
+        return None
+    if model_precision == "int8":
+        return name, "int8"
+    return name, "bfloat16" if name == "openvino" and has_bfloat16() else "float32"
+
+
+def multiplier(provider: ProviderName, precision: Multiplied) -> Callable[[], float]:
+    """A function that multiplies once, on all granted cores, and returns the milliseconds that took.
+
+    Raises:
+        ProviderError: the provider cannot be used.
+    """
+    name = "int8" if precision == "int8" else "float32"
+    graph = files("polyexport.bench").joinpath("matmul", f"{name}.onnx").read_bytes()
+    session = open_session(graph, SessionOptions(provider=provider, use_tf32=precision == "bfloat16"))
+    random = np.random.default_rng(0)
+    matrix = (
+        random.integers(0, 256, (SIDE, SIDE), dtype=np.uint8)
+        if precision == "int8"
+        else random.random((SIDE, SIDE), dtype=np.float32)
+    )
+
+    def multiply() -> float:
+        started = time.perf_counter()
+        session.run("c", {"a": matrix})
+        return (time.perf_counter() - started) * 1e3
+
+    for _ in range(_WARM_UP):
+        multiply()
+    return multiply
+
+
+def measure_limits() -> tuple[Limit, ...]:
+    """Of every runtime that is there and every precision that it has."""
+    wanted: list[tuple[ProviderName, Multiplied]] = [("cpu", "float32"), ("cpu", "int8")]
+    if probe_provider("openvino").works:
+        wanted += [("openvino", "float32"), ("openvino", "int8")]
+        wanted += [("openvino", "bfloat16")] if has_bfloat16() else []
+    limits = []
+    for provider, precision in wanted:
+        multiply = multiplier(provider, precision)
+        samples: list[float] = []
+        deadline = time.perf_counter() + _SECONDS
+        while len(samples) < _LEAST_CALLS or time.perf_counter() < deadline:
+            samples.append(multiply())
+        limits.append(Limit(provider=provider, precision=precision, gflop_per_s=GFLOP / median(samples) * 1e3))
+    return tuple(limits)

@@ -1,0 +1,25 @@
+"""A report as one HTML page that loads nothing."""
+
+from importlib.resources import files
+
+from polyexport.bench import charts
+from polyexport.bench.document import BenchReport
+from polyexport.bench.table import number
+from polyexport.page import render_page
+
+__all__ = ["render"]
+
+_TEMPLATE = "report.html.jinja"
+
+
+def render(report: BenchReport) -> str:
+    """Write the page; equal reports give equal pages."""
+    return render_page(
+        files("polyexport.bench").joinpath(_TEMPLATE).read_text(encoding="utf-8"),
+        report=report,
+        number=number,
+        window_plot=charts.window_plot(report.rows),
+        compared_plot=charts.compared_bars(report.compared) if report.compared else "",
+        frontier_plot=charts.frontier_plot(report.variants) if report.variants else "",
+        layer_plot=charts.layer_bars(report.profile) if report.profile else "",
+    )

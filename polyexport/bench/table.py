@@ -1,0 +1,143 @@
+"""A report as text for a terminal."""
+
+from collections.abc import Iterator
+
+from polyexport.bench.changes import differences
+from polyexport.bench.document import BenchReport, Row
+from polyexport.bench.statistics import STEADY, spread
+
+__all__ = ["lines", "number"]
+
+_UNSTABLE = "UNSTABLE"
+_LAYERS = 15
+
+
+def number(value: float | None, form: str) -> str:
+    """A figure, or a dash where there is none."""
+    return "-" if value is None else format(value, form)
+
+
+def lines(report: BenchReport, baseline: BenchReport | None = None) -> Iterator[str]:
+    """What the command prints.
+
+    Args:
+        report: of this run.
+        baseline: the older one, for what is different about its machine.
+    """
+    machine, model = report.environment, report.model
+    yield f"{model.name} ({model.precision}) on {model.execution_provider}, {2 * model.macs / 1e9:.2f} GFLOP an image"
+    if model.fallback_reason:
+        yield f"  {model.fallback_reason}"
+    yield f"{machine.cores_granted} cores of {machine.cpu}, load {machine.load_1min:.2f}; {_versions(report)}"
+    if report.limits:
+        limits = ", ".join(f"{each.provider} {each.precision} {each.gflop_per_s:.0f}" for each in report.limits)
+        yield f"matrices multiplied here, GFLOP/s: {limits}"
+    yield ""
+    yield (
+        f"{'scenario':<11}{'':<23}{'calls':>6}{'p50 ms':>9}{'p90 ms':>9}{'p99 ms':>9}{'ms/image':>9}{'images/s':>9}"
+        f"{'CPU ms':>8}{'GFLOP/s':>8}{'limit':>7}{'MiB':>6}"
+    )
+    for row in report.rows:
+        yield _row(row)
+    notes = [f"  {row.scenario}, {row.name}: {row.note}" for row in report.rows if row.note]
+    yield from notes
+    for row in report.rows:
+        if not row.stable:
+            p50s = [window.p50_ms for window in row.windows]
+            rates = [window.images_per_s for window in row.windows]
+            yield (
+                f"  {row.scenario}, {row.name}: the p50s of the windows, {', '.join(f'{p50:.3f}' for p50 in p50s)} ms, "
+                f"are {spread(p50s):.2f} times apart, and their images/s {spread(rates):.2f} times, where {STEADY:g} "
+                "is the limit: something else ran, or the processor changed its pace"
+            )
+    yield from _compared(report)
+    yield from _variants(report)
+    yield from _profile(report)
+    yield from _changes(report, baseline)
+    gate = report.gate
+    yield ""
+    if gate.met:
+        yield f"target of {gate.target_ms:g} ms per image at p{gate.percentile:g}: met"
+    else:
+        yield f"target of {gate.target_ms:g} ms per image at p{gate.percentile:g}: MISSED ({'; '.join(gate.reasons)})"
+
+
+def _versions(report: BenchReport) -> str:
+    machine = report.environment
+    named = (("ONNX Runtime", machine.onnxruntime), ("OpenVINO", machine.openvino), ("PyTorch", machine.torch))
+    return ", ".join(f"{name} {version}" for name, version in named if version)
+
+
+def _row(row: Row) -> str:
+    figures = row.call_ms
+    if figures is None:
+        return f"{row.scenario:<11}{row.name:<23}{_UNSTABLE:>15}"
+    return (
+        f"{row.scenario:<11}{row.name:<23}{figures.samples:>6}{figures.p50:>9.3f}{number(figures.p90, '.3f'):>9}"
+        f"{number(figures.p99, '.3f'):>9}{number(row.image_ms, '.3f'):>9}{number(row.images_per_s, '.1f'):>9}"
+        f"{number(row.cpu_ms_per_image, '.2f'):>8}{number(row.gflop_per_s, '.0f'):>8}"
+        f"{number(row.limit_fraction, '.2f'):>7}{number(row.peak_rss_mib, '.0f'):>6}"
+    )
+
+
+def _compared(report: BenchReport) -> Iterator[str]:
+    if not report.compared:
+        return
+    yield ""
+    yield (
+        f"{'the same work':<18}{'p50 ms':>9}{'time over polyexport, 95 %':>28}{'mean diff':>11}{'max':>5}{'GFLOP/s':>9}"
+        f"{'limit':>7}"
+    )
+    for one in report.compared:
+        time = _UNSTABLE if one.p50_ms is None else f"{one.p50_ms:.3f}"
+        yield (
+            f"{one.name:<18}{time:>9}{one.ratio or '-'!s:>28}{one.mean_difference:>11.4f}{one.max_difference:>5}"
+            f"{number(one.gflop_per_s, '.0f'):>9}{number(one.limit_fraction, '.2f'):>7}"
+        )
+    yield from (f"  {one.name}: {one.how}{', ' if one.versions else ''}{one.versions}" for one in report.compared)
+
+
+def _variants(report: BenchReport) -> Iterator[str]:
+    if not report.variants:
+        return
+    yield ""
+    yield f"{'variant':<24}{'precision':<10}{'provider':<10}{'ms/image':>9}{'PSNR dB':>9}"
+    for one in report.variants:
+        time = number(one.image_ms, ".3f") if one.image_ms or one.note else _UNSTABLE
+        verdict = one.note or (f"dominated by {one.dominated_by}" if one.dominated_by else "on the frontier")
+        yield (
+            f"{one.model:<24}{one.precision:<10}{one.provider:<10}{time:>9}{number(one.psnr_db, '.2f'):>9}  {verdict}"
+        )
+
+
+def _profile(report: BenchReport) -> Iterator[str]:
+    if report.profile is None:
+        return
+    profile = report.profile
+    yield ""
+    yield (
+        f"{len(profile.layers)} layers on ONNX Runtime's CPU provider, {profile.layers_ms:.3f} ms; the {_LAYERS} that "
+        "take longest"
+    )
+    yield f"{'layer':<34}{'operator':<18}{'ms':>8}{'share':>7}{'GFLOP/s':>9}{'limit':>7}  output"
+    limit = profile.limit_gflop_per_s
+    for layer in sorted(profile.layers, key=lambda layer: -layer.ms)[:_LAYERS]:
+        rate = layer.gflop_per_s
+        yield (
+            f"{layer.name[-33:]:<34}{layer.operator:<18}{layer.ms:>8.3f}{layer.ms / profile.layers_ms:>7.1%}"
+            f"{number(rate, '.0f'):>9}{number(rate / limit if rate and limit else None, '.2f'):>7}  {layer.output}"
+        )
+
+
+def _changes(report: BenchReport, baseline: BenchReport | None) -> Iterator[str]:
+    if not report.changes:
+        return
+    yield ""
+    yield f"{'time over ' + report.baseline:<34}{'calibrated, 95 %':>26}{'in milliseconds, 95 %':>26}"
+    for change in report.changes:
+        verdict = "WORSE" if change.worse else ""
+        yield (
+            f"{change.scenario + ', ' + change.name:<34}{change.calibrated!s:>26}{change.raw!s:>26}  {verdict}"
+        ).rstrip()
+    if baseline is not None:
+        yield from (f"  {each}" for each in differences(report.environment, baseline.environment))

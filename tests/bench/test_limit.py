@@ -1,0 +1,71 @@
+from importlib.resources import files
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from polyexport.bench.limit import SIDE, measure_limits, multiplied_in, multiplier
+from polyexport.model import Model
+from polyexport.openvino_session import has_bfloat16
+from polyexport.session import SessionOptions, open_session
+
+
+def constant(value: np.generic, name: str = "") -> TensorProto:
+    return numpy_helper.from_array(np.asarray(value), name)
+
+
+def graph(nodes: list[onnx.NodeProto], dtype: int, initializers: list[TensorProto]) -> bytes:
+    shape = numpy_helper.from_array(np.array([SIDE, SIDE], np.int64), "shape")
+    ends = [helper.make_tensor_value_info(name, dtype, ["rows", SIDE]) for name in "ac"]
+    built = helper.make_graph(nodes, "matmul", ends[:1], ends[1:], [shape, *initializers])
+    model = helper.make_model(built, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    return bytes(model.SerializeToString())
+
+
+def filled(value: np.generic, name: str) -> onnx.NodeProto:
+    tensor = numpy_helper.from_array(np.array([value]))
+    return helper.make_node("ConstantOfShape", ["shape"], [name], value=tensor)
+
+
+def test_the_graphs_are_what_their_source_makes() -> None:
+    multiply = helper.make_node("MatMul", ["a", "b"], ["c"])
+    float32 = graph([filled(np.float32(0.5), "b"), multiply], TensorProto.FLOAT, [])
+    quantized = [
+        filled(np.int8(3), "b8"),
+        helper.make_node("DequantizeLinear", ["b8", "step", "zero_b"], ["b"]),
+        helper.make_node("DequantizeLinear", ["a", "step", "zero_a"], ["af"]),
+        helper.make_node("MatMul", ["af", "b"], ["cf"]),
+        helper.make_node("QuantizeLinear", ["cf", "step", "zero_a"], ["c"]),
+    ]
+    zeros = [constant(np.float32(0.1), "step"), constant(np.uint8(128), "zero_a"), constant(np.int8(0), "zero_b")]
+    int8 = graph(quantized, TensorProto.UINT8, zeros)
+    folder = files("polyexport.bench").joinpath("matmul")
+    assert folder.joinpath("float32.onnx").read_bytes() == float32
+    assert folder.joinpath("int8.onnx").read_bytes() == int8
+
+
+def test_the_product_is_one() -> None:
+    graph_bytes = files("polyexport.bench").joinpath("matmul", "float32.onnx").read_bytes()
+    matrix = np.random.default_rng(0).random((SIDE, SIDE), dtype=np.float32)
+    product = open_session(graph_bytes, SessionOptions(provider="cpu")).run("c", {"a": matrix})
+    np.testing.assert_allclose(product, np.repeat(matrix.sum(axis=1)[:, None] / 2, SIDE, axis=1), rtol=1e-4)
+
+
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+def test_a_multiplication_takes_time(precision: str) -> None:
+    multiply = multiplier("cpu", precision)  # type: ignore[arg-type]
+    assert multiply() > 0
+
+
+def test_every_runtime_that_is_there_is_measured() -> None:
+    limits = measure_limits()
+    assert all(limit.gflop_per_s > 0.1 for limit in limits)
+    found = {(limit.provider, limit.precision) for limit in limits}
+    expected = {("cpu", "float32"), ("cpu", "int8"), ("openvino", "float32"), ("openvino", "int8")}
+    assert found == expected | ({("openvino", "bfloat16")} if has_bfloat16() else set())
+
+
+def test_what_a_fraction_refers_to(tiny_model: Model) -> None:
+    assert multiplied_in(tiny_model.session, "fp32") == ("cpu", "float32")
+    assert multiplied_in(tiny_model.session, "int8") == ("cpu", "int8")

@@ -1,0 +1,122 @@
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from polyexport.bench.document import BenchReport, Row
+from polyexport.bench.measure import Block, Window
+from polyexport.bench.options import BenchOptions, Subject
+from polyexport.bench.rows import make_row
+from polyexport.bench.run import Extras, judge
+
+Bench = Callable[..., BenchReport]
+
+
+def windows(*p50s: float, calls: int = 40, calibration_ms: float = 2.0) -> list[Window]:
+    """Of calls that take as long as each other."""
+    return [
+        Window(
+            blocks=[
+                Block(samples_ms=[p50] * calls, wall_s=p50 * calls / 1e3, cpu_s=0.1, calibration_ms=calibration_ms)
+                for _ in range(2)
+            ]
+        )
+        for p50 in p50s
+    ]
+
+
+def row(subject: Subject, *p50s: float, options: BenchOptions | None = None, **values: int) -> Row:
+    built = options or BenchOptions()
+    return make_row("latency", "closed loop", windows(*p50s), subject, built, **({"size": 16} | values))  # type: ignore[arg-type]
+
+
+def test_figures_of_a_steady_machine(subject: Subject) -> None:
+    made = row(subject, 10.0, 10.5, 11.0, images=4, callers=2)
+    assert made.stable
+    assert made.call_ms is not None
+    assert (made.call_ms.samples, made.call_ms.p50, made.call_ms.max) == (240, 10.5, 11.0)
+    assert made.image_ms == 10.5 / 8
+    assert made.images_per_s == pytest.approx(4 * (1e3 / 10 + 1e3 / 10.5 + 1e3 / 11) / 3)
+    assert made.gflop_per_s == pytest.approx(2 * 1_000_000 * made.images_per_s / 1e9)
+    limit = 2 * 1024**3 / 1e9 / 2e-3
+    assert made.limit_fraction == pytest.approx(made.gflop_per_s / limit)
+
+
+def test_no_figure_of_a_machine_that_was_not(subject: Subject) -> None:
+    made = row(subject, 10.0, 10.0, 11.2)
+    assert not made.stable
+    figures = (made.call_ms, made.image_ms, made.images_per_s, made.gflop_per_s, made.limit_fraction, made.target_ms)
+    assert figures == (None,) * 6
+    assert [window.p50_ms for window in made.windows] == [10.0, 10.0, 11.2]
+
+
+def test_stalls_that_the_median_does_not_see(subject: Subject) -> None:
+    stalled = windows(10.0, 10.0, 10.0)
+    stalled[1] = Window(blocks=[Block(samples_ms=[10.0] * 9 + [500.0], wall_s=0.59)])
+    assert not make_row("latency", "closed loop", stalled, subject, BenchOptions(), size=16).stable
+
+
+@pytest.mark.parametrize(
+    ("p50s", "options", "met", "told"),
+    [
+        ((49.0, 50.0, 51.0), BenchOptions(target_ms=50.0), True, ""),
+        ((51.0, 51.0, 52.0), BenchOptions(target_ms=50.0), False, "p50 is 51.000 ms"),
+        ((49.0, 50.0, 51.0), BenchOptions(target_ms=50.0, percentile=95), False, "p95 is 51.000 ms"),
+        ((49.0, 50.0, 51.0), BenchOptions(target_ms=50.0, percentile=99.9), False, "too few samples for p99.9"),
+        ((10.0, 20.0, 10.0), BenchOptions(target_ms=50.0), False, "UNSTABLE"),
+    ],
+)
+def test_the_gate(subject: Subject, p50s: tuple[float, ...], options: BenchOptions, met: bool, told: str) -> None:
+    gate = judge([row(subject, *p50s, options=options)], options)
+    assert gate.met is met
+    assert told in "; ".join(gate.reasons)
+
+
+def test_a_cold_start_is_not_held_against_a_target(subject: Subject) -> None:
+    slow = make_row("cold-start", "whole process", windows(900.0, 900.0, 900.0), subject, BenchOptions(), size=16)
+    assert judge([slow], BenchOptions()).met
+
+
+def test_a_run_says_what_it_measured(quick_bench: Bench, tiny_model_path: Path) -> None:
+    report = quick_bench("latency", "throughput")
+    assert [(each.scenario, each.name) for each in report.rows] == [
+        ("latency", "closed loop"),
+        ("throughput", "batch 1"),
+        ("throughput", "batch 3"),
+    ]
+    assert report.model.execution_provider == "CPUExecutionProvider"
+    assert report.model.multiplied == "cpu float32"
+    assert report.model.macs > 0
+    assert report.model.placement["CPUExecutionProvider"]["Conv"] > 3
+    assert all(all(each.calibration_ms) for each in report.rows)
+    assert set(report.rules) == {"latency", "throughput"}
+    assert report.environment.cores_granted >= 1
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"scenarios": ()},
+        {"scenarios": ("speed",)},
+        {"batch_sizes": ()},
+        {"batch_sizes": (0,)},
+        {"colors": 0},
+        {"seconds": 0.0},
+        {"target_ms": 0.0},
+        {"percentile": 100.0},
+        {"rate": -1.0},
+        {"processes": 2},
+    ],
+)
+def test_options_are_checked_when_built(values: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="must be"):
+        BenchOptions(**values)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="must be"):
+        Extras(tolerance=-0.1)
+
+
+def test_a_row_knows_itself_in_another_report(subject: Subject) -> None:
+    one = row(subject, 10.0, 10.0, 10.0)
+    assert one.key == replace(one, note="other").key
+    assert one.key != replace(one, size=32).key
