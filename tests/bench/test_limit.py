@@ -5,7 +5,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from polyexport.bench.limit import SIDE, measure_limits, multiplied_in, multiplier
+from polyexport.bench.limit import SIDE, TIMES, measure_limits, multiplied_in, multiplier
 from polyexport.model import Model
 from polyexport.openvino_session import has_bfloat16
 from polyexport.session import SessionOptions, open_session
@@ -29,15 +29,19 @@ def filled(value: np.generic, name: str) -> onnx.NodeProto:
 
 
 def test_the_graphs_are_what_their_source_makes() -> None:
-    multiply = helper.make_node("MatMul", ["a", "b"], ["c"])
-    float32 = graph([filled(np.float32(0.5), "b"), multiply], TensorProto.FLOAT, [])
-    quantized = [
-        filled(np.int8(3), "b8"),
-        helper.make_node("DequantizeLinear", ["b8", "step", "zero_b"], ["b"]),
-        helper.make_node("DequantizeLinear", ["a", "step", "zero_a"], ["af"]),
-        helper.make_node("MatMul", ["af", "b"], ["cf"]),
-        helper.make_node("QuantizeLinear", ["cf", "step", "zero_a"], ["c"]),
-    ]
+    def chain(kind: str) -> list[tuple[int, str, str]]:
+        names = ["a", *(f"{kind}{number}" for number in range(TIMES - 1)), "c"]
+        return [(number, names[number], names[number + 1]) for number in range(TIMES)]
+
+    products = [helper.make_node("MatMul", [before, "b"], [after]) for _, before, after in chain("x")]
+    float32 = graph([filled(np.float32(1 / SIDE), "b"), *products], TensorProto.FLOAT, [])
+    quantized = [filled(np.int8(3), "b8"), helper.make_node("DequantizeLinear", ["b8", "step", "zero_b"], ["b"])]
+    for number, before, after in chain("q"):
+        quantized += [
+            helper.make_node("DequantizeLinear", [before, "step", "zero_a"], [f"f{number}"]),
+            helper.make_node("MatMul", [f"f{number}", "b"], [f"m{number}"]),
+            helper.make_node("QuantizeLinear", [f"m{number}", "step", "zero_a"], [after]),
+        ]
     zeros = [constant(np.float32(0.1), "step"), constant(np.uint8(128), "zero_a"), constant(np.int8(0), "zero_b")]
     int8 = graph(quantized, TensorProto.UINT8, zeros)
     folder = files("polyexport.bench").joinpath("matmul")
@@ -49,7 +53,7 @@ def test_the_product_is_one() -> None:
     graph_bytes = files("polyexport.bench").joinpath("matmul", "float32.onnx").read_bytes()
     matrix = np.random.default_rng(0).random((SIDE, SIDE), dtype=np.float32)
     product = open_session(graph_bytes, SessionOptions(provider="cpu")).run("c", {"a": matrix})
-    np.testing.assert_allclose(product, np.repeat(matrix.sum(axis=1)[:, None] / 2, SIDE, axis=1), rtol=1e-4)
+    np.testing.assert_allclose(product, np.repeat(matrix.mean(axis=1)[:, None], SIDE, axis=1), rtol=1e-4)
 
 
 @pytest.mark.parametrize("precision", ["float32", "int8"])

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from polyexport.bench.document import BenchReport, Row
+from polyexport.bench.limit import GFLOP
 from polyexport.bench.measure import Block, Window
 from polyexport.bench.options import BenchOptions, Subject
 from polyexport.bench.rows import make_row
@@ -39,7 +40,7 @@ def test_figures_of_a_steady_machine(subject: Subject) -> None:
     assert made.image_ms == 10.5 / 8
     assert made.images_per_s == pytest.approx(4 * (1e3 / 10 + 1e3 / 10.5 + 1e3 / 11) / 3)
     assert made.gflop_per_s == pytest.approx(2 * 1_000_000 * made.images_per_s / 1e9)
-    limit = 2 * 1024**3 / 1e9 / 2e-3
+    limit = GFLOP / 2e-3
     assert made.limit_fraction == pytest.approx(made.gflop_per_s / limit)
 
 
