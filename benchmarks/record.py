@@ -5,7 +5,8 @@
         [--output benchmarks/results]
 
 Each MODEL=CHECKPOINT is a model file and what it was exported from. The same command with `--provider cuda` records the
-same files on a machine with a GPU. A file is named model-size_precision_provider_machine_date.json;
+same files on a machine with a GPU. A file is named model-size_precision_provider_machine_date.json,
+the frontier of all models frontier_all_all_machine_date.json;
 `benchmarks/tables.py` makes the README's table of those of one machine and date.
 """
 
@@ -15,7 +16,9 @@ import json
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
+from typing import Any
 
 CONTENDERS = "torch,torch-compile,openvino,onnxruntime-loop"
 
@@ -31,26 +34,43 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results")
     arguments = parser.parse_args()
     date = datetime.datetime.now(tz=datetime.UTC).date().isoformat()
-    scratch = arguments.output / "recording.json"
-    for model, _, checkpoint in (pair.partition("=") for pair in arguments.models):
+    models = [pair.partition("=")[::2] for pair in arguments.models]
+
+    def keep(name: str, report: dict[str, Any]) -> None:
+        machine = arguments.machine or re.sub(r"\W+", "-", report["environment"]["cpu"]).strip("-").lower()
+        path = arguments.output / f"{name}_{machine}_{date}.json"
+        path.write_text(json.dumps(report, indent=1) + "\n")
+        print(path, flush=True)
+
+    timed = ["--seconds", str(arguments.seconds)]
+    for model, checkpoint in models:
         for size in arguments.size or [128, 256]:
-            command = [sys.executable, "-m", "polyexport.cli.main", "bench", "latency", "throughput", "--model", model]
-            command += ["--size", str(size), "--seconds", str(arguments.seconds), "--provider", arguments.provider]
-            command += ["--compare", CONTENDERS, "--checkpoint", checkpoint, "--target-ms", "1e9", "--quiet"]
+            command = ["latency", "throughput", "--model", model, "--size", str(size), "--provider", arguments.provider]
             for _ in range(arguments.attempts):
-                done = subprocess.run([*command, "--output", str(scratch)], check=False)
-                if done.returncode not in (0, 7):  # 7: a figure was UNSTABLE
-                    raise SystemExit(done.returncode)
-                report = json.loads(scratch.read_text())
+                report = bench([*command, *timed, "--compare", CONTENDERS, "--checkpoint", checkpoint])
                 if all(row["stable"] for row in report["rows"]) and all(one["p50_ms"] for one in report["compared"]):
                     break
-            machine = arguments.machine or re.sub(r"\W+", "-", report["environment"]["cpu"]).strip("-").lower()
             precision, provider = report["model"]["precision"], report["model"]["execution_provider"]
             name = re.sub(f"-{precision}$", "", Path(model).stem)
-            runtime = provider.removesuffix("ExecutionProvider").lower()
-            target = arguments.output / f"{name}-{size}_{precision}_{runtime}_{machine}_{date}.json"
-            scratch.rename(target)
-            print(target, flush=True)
+            keep(f"{name}-{size}_{precision}_{provider.removesuffix('ExecutionProvider').lower()}", report)
+    command = ["latency", "--model", models[0][0], "--provider", arguments.provider]
+    for _ in range(arguments.attempts):
+        report = bench([*command, *timed, *(word for model, _ in models for word in ("--frontier", model))])
+        if all(one["image_ms"] for one in report["variants"] if not one["note"]):
+            break
+    keep("frontier_all_all", report)
+
+
+def bench(arguments: list[str]) -> dict[str, Any]:
+    """Run `polyexport bench` and return its report."""
+    with tempfile.TemporaryDirectory() as folder:
+        report = Path(folder) / "report.json"
+        command = [sys.executable, "-m", "polyexport.cli.main", "bench", *arguments, "--target-ms", "1e9", "--quiet"]
+        done = subprocess.run([*command, "--output", str(report)], check=False)
+        if done.returncode not in (0, 7):  # 7: a figure was UNSTABLE
+            raise SystemExit(done.returncode)
+        value: dict[str, Any] = json.loads(report.read_text())
+        return value
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ class Scenario(StrEnum):
 def bench(
     scenarios: Annotated[
         list[Scenario] | None,
-        typer.Argument(metavar="SCENARIO...", help="What to measure.", show_default="latency throughput"),
+        typer.Argument(metavar="SCENARIO", help="What to measure.", show_default="latency throughput"),
     ] = None,
     model: ModelOption = None,
     batch_size: Annotated[

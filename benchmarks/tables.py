@@ -1,0 +1,161 @@
+"""Redraw every table and chart of the README that shows figures, from the recorded results.
+
+    python benchmarks/tables.py            # writes README.md and docs/frontier.svg
+    python benchmarks/tables.py --check    # exit code 1 if they show anything else
+
+A part of the README that is made here stands between <!-- figures: NAME --> and <!-- end -->.
+"""
+
+import argparse
+import json
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from polyexport.bench.charts import frontier_plot
+from polyexport.bench.document import BenchReport, Compared, read_report
+
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results"
+
+MACHINE, DATE = "xeon-amx-2core", "2026-11-24"
+"""Of the runs that the README shows."""
+
+INK = "#767778"  # readable on white and on black
+
+_PART = re.compile(r"(<!-- figures: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+def performance() -> str:
+    """polyexport and the others on the same work, one image a call."""
+    lines = [
+        "| network | precision, provider | `polyexport` | limit | PyTorch eager | torch.compile | OpenVINO | loop |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for network in ("small", "base"):
+        for size in (128, 256):
+            for precision in ("fp32", "int8"):
+                report = _recorded(f"{network}-{size}_{precision}")
+                ours, *others = report.compared
+                by_name = {one.name: one for one in others}
+                cells = [_ratio(by_name[name]) for name in ("torch", "torch-compile", "openvino", "onnxruntime-loop")]
+                share = "–" if ours.limit_fraction is None else f"{ours.limit_fraction:.2f}"  # noqa: RUF001
+                provider = report.model.multiplied.split()[0]
+                lines.append(
+                    f"| `{network}`, {size} | {precision}, {provider} | {_ms(ours.p50_ms)} | {share} | "
+                    f"{' | '.join(cells)} |"
+                )
+    return "\n".join(lines) + "\n"
+
+
+def parity() -> str:
+    """How far the outputs of those runs are from PyTorch's, and the sums of work and limit."""
+    reports = [
+        _recorded(f"{network}-{size}_{precision}")
+        for network in ("small", "base")
+        for size in (128, 256)
+        for precision in ("fp32", "int8")
+    ]
+    by_precision = {
+        precision: max(report.compared[0].mean_difference for report in reports if report.model.precision == precision)
+        for precision in ("fp32", "int8")
+    }
+    rates: dict[str, list[float]] = {}
+    for report in reports:
+        for limit in report.limits:
+            rates.setdefault(f"{limit.provider} {limit.precision}", []).append(limit.gflop_per_s)
+    used = sorted({report.model.multiplied for report in reports})
+    told = ", ".join(f"{name} {min(rates[name]):.0f} to {max(rates[name]):.0f}" for name in used)
+    fp32, int8 = by_precision["fp32"], by_precision["int8"]
+    return (
+        f"`polyexport`'s outputs are {fp32:.2f} (fp32) and {int8:.2f} (int8) of 255 levels off PyTorch's on average, "
+        f"at most. Rates at\nwhich matrices were multiplied in these runs, GFLOP/s: {told}.\n"
+    )
+
+
+def folder() -> str:
+    """`polyexport infer` over 5,000 files."""
+    recorded = _json(f"throughput_small-int8_cpu_{MACHINE}_{DATE}.json")
+    loop = median(recorded["loop_images_per_s"])
+    lines = [
+        f"| `infer` | images/s | times the loop ({loop:.0f}/s) | of what the stages' CPU time alone would allow |",
+        "| --- | --- | --- | --- |",
+    ]
+    for name, label in (("cpu", "`--provider cpu`"), ("openvino", "`auto`, which takes `openvino`")):
+        found = recorded[name]
+        ratio, share = found["times_the_loop"], found["fraction_of_bound"]["infer"]
+        lines.append(f"| {label} | {median(found['infer_images_per_s']):.0f} | {_range(ratio)} | {_range(share)} |")
+    seed = recorded["size_256"]
+    eager = median(seed["seed_ms_per_image"])
+    cold = _json(f"cold_start_small-int8_cpu_{MACHINE}_{DATE}.json")
+    peaks = _json(f"memory_small-int8_cpu_{MACHINE}_{DATE}.json")["peaks"]
+    times = {name: seed[name]["times_the_seed_way"]["median"] for name in ("cpu", "openvino")}
+    few, many = (peaks[f"{count} images, from nothing"]["sum_mib"] for count in (500, 20000))
+    told = (
+        f"At 256x256, PyTorch eager with `base`, one image at a time, takes {eager:.0f} ms an image; `infer` with "
+        f"`small-int8` is\n{times['cpu']:.0f} times as fast on `cpu` and {times['openvino']:.0f} times on `openvino`. "
+        f"One image from nothing takes {cold['p50_difference_s']:.2f} s more than importing\nONNX Runtime, NumPy and "
+        f"Pillow (p50 of {len(cold['infer_s'])}). Memory is {few:.0f} MiB for 500 images and {many:.0f} MiB for 20,000, "
+        "decoders included.\n"
+    )
+    return "\n".join([*lines, "", told])
+
+
+PARTS: dict[str, Callable[[], str]] = {"performance": performance, "parity": parity, "folder": folder}
+
+
+def redrawn(text: str) -> str:
+    """A text with its parts made anew."""
+    return _PART.sub(lambda found: found[1] + PARTS[found[2]]() + found[3], text)
+
+
+def frontier_svg() -> str:
+    """The frontier as a picture of its own."""
+    plot = str(frontier_plot(_recorded("frontier", pattern=f"frontier_all_all_{MACHINE}_{DATE}.json").variants))
+    return plot.replace("currentColor", INK) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--check", action="store_true")
+    check = parser.parse_args().check
+    made = {
+        ROOT / "README.md": redrawn((ROOT / "README.md").read_text()),
+        ROOT / "docs" / "frontier.svg": frontier_svg(),
+    }
+    wrong = [path for path, text in made.items() if not path.exists() or path.read_text() != text]
+    if check:
+        sys.exit(f"not as recorded: {', '.join(map(str, wrong))}" if wrong else 0)
+    for path in wrong:
+        path.write_text(made[path])
+
+
+def _recorded(name: str, pattern: str = "") -> BenchReport:
+    (path,) = RESULTS.glob(pattern or f"{name}_*_{MACHINE}_{DATE}.json")
+    return read_report(path)
+
+
+def _json(name: str) -> dict[str, Any]:
+    value: dict[str, Any] = json.loads((RESULTS / name).read_text())
+    return value
+
+
+def _ms(value: float | None) -> str:
+    return "UNSTABLE" if value is None else f"{value:.3g} ms"
+
+
+def _ratio(one: Compared) -> str:
+    if one.ratio is None or one.p50_ms is None:
+        return "UNSTABLE"
+    return f"{one.ratio.estimate:.2f} ({one.ratio.low:.2f} to {one.ratio.high:.2f})"
+
+
+def _range(value: dict[str, float]) -> str:
+    return f"{value['median']:.2f} ({value['min']:.2f} to {value['max']:.2f})"
+
+
+if __name__ == "__main__":
+    main()

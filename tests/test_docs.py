@@ -1,0 +1,112 @@
+"""Every command of the documentation runs, in the order in which it is shown."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from polyexport.contract import Contract
+from polyexport.errors import ExitCode
+from polyexport.image import encode_png
+from trainer.polygons import draw
+
+ROOT = Path(__file__).parents[1]
+PAGES = sorted(
+    str(path.relative_to(ROOT / "docs")) for path in (ROOT / "docs").rglob("*.md") if "decisions" not in path.parts
+)
+
+
+def commands(page: str) -> list[str]:
+    blocks = re.findall(r"```sh\n(.*?)```", (ROOT / "docs" / page).read_text(), flags=re.DOTALL)
+    lines = [line for block in blocks for line in block.splitlines()]
+    return [line for line in lines if re.search(r"(^|\| )polyexport ", line)]
+
+
+@pytest.fixture
+def desk(drawings: Path, tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with everything that the pages name."""
+    (tmp_path / "drawing.png").write_bytes(encode_png(draw(np.random.default_rng(0), 100).image))
+    (tmp_path / "stamp").touch()
+    os.utime(tmp_path / "stamp", (0, 0))
+    (tmp_path / "colors.csv").write_text("image,color\ndrawings/0.png,red\ndrawings/1.png,#00ff00\n")
+    (tmp_path / "scans" / "a").mkdir(parents=True)
+    Image.open(tmp_path / "drawing.png").save(tmp_path / "scans" / "a" / "page.jpg")
+    for name in ("small.onnx", "small-int8.onnx"):
+        shutil.copy(ROOT / "artifacts" / name, tmp_path)
+    (tmp_path / "artifacts").symlink_to(ROOT / "artifacts")
+    (tmp_path / "runs").mkdir()
+    shutil.copy(tiny_checkpoint, tmp_path / "runs" / "mine.safetensors")
+    (tmp_path / "models").mkdir()
+    code = (ROOT / "tests" / "networks" / "seed_style.py").read_text()
+    small = "\n\nclass UNet(SeedUNet):\n    def __init__(self, num_colors: int = 20) -> None:\n"
+    small += "        super().__init__(num_colors, base=2)\n"
+    (tmp_path / "models" / "unet.py").write_text(code + small)
+    monkeypatch.chdir(tmp_path)
+    train = "import models.unet, pathlib; models.unet.save_seed(pathlib.Path('best.pth'), base=2)"
+    subprocess.run([sys.executable, "-c", train], check=True)
+    subprocess.run([sys.executable, "-m", "polyexport.cli.main", "dataset", "DATA", "--count", "4", "-q"], check=True)
+    (tmp_path / "bin").mkdir()
+    program = tmp_path / "bin" / "polyexport"
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m polyexport.cli.main "$@"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{ROOT}")
+    return tmp_path
+
+
+def quickened(line: str) -> str:
+    """The same command, on less."""
+    line = re.sub(r"--minutes \d+", "--minutes 0.05", line.split("  #", maxsplit=1)[0].rstrip())
+    if "polyexport bench" in line:
+        line += " --seconds 0.05 --processes 3"
+    if "polyexport infer" in line and " -o " not in line and " - " not in line:
+        line += " --overwrite"
+    return line
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if commands(page) and page != "providers.md"])
+def test_every_command_of_a_page(page: str, desk: Path) -> None:
+    if any("polyexport train" in line for line in commands(page)):
+        Path("runs/mine.safetensors").unlink()
+    elif not any("polyexport export runs" in line for line in commands(page)):
+        assert subprocess.run(["polyexport", "export", "runs/mine.safetensors", "-q"]).returncode == 0
+    for line in commands(page):
+        done = subprocess.run(quickened(line), shell=True, capture_output=True, text=True, executable="/bin/bash")
+        # No test is timed: a busy machine gives no figure, and finds nothing to compare with.
+        busy = {ExitCode.TARGET_MISSED, ExitCode.USAGE} if "polyexport bench" in line else set()
+        assert done.returncode in {ExitCode.OK, *busy}, f"{line}: {done.stderr[-800:]}"
+        assert done.returncode != ExitCode.USAGE or "no stable measurement" in done.stderr, f"{line}: {done.stderr}"
+
+
+def test_the_reference_is_the_programs() -> None:
+    code = "import runpy; print(runpy.run_path('docs/reference.py')['reference'](), end='')"
+    told = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert (ROOT / "docs" / "cli.md").read_text() == told, "run python docs/reference.py"
+
+
+def test_the_contract_is_the_codes() -> None:
+    text = (ROOT / "docs" / "contract.md").read_text()
+    (table,) = re.findall(r"\| field \| what it holds \|\n(.*?)\n\n", text, flags=re.DOTALL)
+    named = {name for row in table.splitlines() for name in re.findall(r"`(\w+)`", row.split("|")[1])}
+    assert named == {field.name for field in fields(Contract)}
+
+
+def test_the_contracts_example_runs(desk: Path) -> None:
+    names: dict[str, np.ndarray] = {}
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "contract.md").read_text(), flags=re.DOTALL)
+    exec(code, names)
+    assert names["colored"].shape == (1, 128, 128, 3)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_file_it_points_to_is_there(page: str) -> None:
+    path = ROOT / "docs" / page
+    for target in re.findall(r"\]\(([^)#]+)", path.read_text()):
+        assert target.startswith("http") or (path.parent / target).exists(), target

@@ -1,0 +1,30 @@
+"""The figures that the README shows are the recorded ones."""
+
+import runpy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def tables() -> dict[str, Any]:
+    return runpy.run_path(str(ROOT / "benchmarks" / "tables.py"))
+
+
+def test_the_readme_shows_what_was_recorded(tables: dict[str, Any]) -> None:
+    text = (ROOT / "README.md").read_text()
+    assert tables["redrawn"](text) == text, "run python benchmarks/tables.py"
+    for part in tables["PARTS"]:
+        assert f"<!-- figures: {part} -->" in text
+
+
+def test_a_changed_figure_is_seen(tables: dict[str, Any]) -> None:
+    text = (ROOT / "README.md").read_text()
+    assert tables["redrawn"](text.replace(" ms |", "9 ms |", 1)) == text
+
+
+def test_the_picture_shows_what_was_recorded(tables: dict[str, Any]) -> None:
+    assert (ROOT / "docs" / "frontier.svg").read_text() == tables["frontier_svg"](), "run python benchmarks/tables.py"
