@@ -45,7 +45,7 @@ def main() -> None:
     timed = ["--seconds", str(arguments.seconds)]
     for model, checkpoint in models:
         for size in arguments.size or [128, 256]:
-            command = ["latency", "throughput", "--model", model, "--size", str(size), "--provider", arguments.provider]
+            command = ["latency", "--model", model, "--size", str(size), "--provider", arguments.provider]
             for _ in range(arguments.attempts):
                 report = bench([*command, *timed, "--compare", CONTENDERS, "--checkpoint", checkpoint])
                 if all(row["stable"] for row in report["rows"]) and all(one["p50_ms"] for one in report["compared"]):

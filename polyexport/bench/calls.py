@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from polyexport.bench.document import Row
-from polyexport.bench.measure import callers, closed_loop, open_loop, peak_rss_mib, take_windows
+from polyexport.bench.measure import BLOCKS, callers, closed_loop, open_loop, peak_rss_mib, take_windows
 from polyexport.bench.options import BenchOptions, Subject
 from polyexport.bench.rows import make_row, noted
 from polyexport.color import parse_color
@@ -69,7 +69,9 @@ def latency(subject: Subject, options: BenchOptions, report: Callable[[str], Non
     _warm_up(call)
     loop = open_loop(call, options.rate) if options.rate else closed_loop(call)
     # A schedule that is cut into blocks begins anew in each, and forgets how late it was.
-    windows = take_windows(loop, seconds=options.seconds, blocks=1 if options.rate else 10, calibrate=subject.calibrate)
+    windows = take_windows(
+        loop, seconds=options.seconds, blocks=1 if options.rate else BLOCKS, calibrate=subject.calibrate
+    )
     row = make_row("latency", name, windows, subject, options, size=size, threads=threads)
     served = row.images_per_s or 0.0
     if options.rate and row.stable and served < 0.95 * options.rate:
@@ -91,9 +93,11 @@ def throughput(subject: Subject, options: BenchOptions, report: Callable[[str], 
         call = functools.partial(model.run, image, color)
         peak_rss_mib(reset=True)
         with callers(call, number) as loop:
-            loop(0.0)
             _warm_up(call)
-            windows = take_windows(loop, seconds=options.seconds, calibrate=subject.calibrate)
+            # Blocks of many calls: at the end of each, callers wait for the last one.
+            calls_s = 5e-3 * max(loop(0.0))
+            blocks = max(1, min(BLOCKS, int(options.seconds / calls_s)))
+            windows = take_windows(loop, seconds=options.seconds, blocks=blocks, calibrate=subject.calibrate)
         row = make_row(
             "throughput",
             f"batch {batch_size}",

@@ -18,9 +18,8 @@ from PIL import Image
 
 from polyexport.bench.calls import checked_size, inputs
 from polyexport.bench.document import Compared
-from polyexport.bench.limit import GFLOP
 from polyexport.bench.measure import closed_loop
-from polyexport.bench.options import BenchOptions, Subject
+from polyexport.bench.options import BenchOptions
 from polyexport.bench.statistics import WINDOWS, is_steady, ratio_interval
 from polyexport.conditioning import ColorRow
 from polyexport.contract import COLORED, IMAGE_INPUT
@@ -64,10 +63,10 @@ class _Contender:
 def compare(
     model: Model,
     path: Path,
-    subject: Subject,
     names: Sequence[ContenderName],
     *,
     checkpoint: Path | None,
+    macs: int,
     options: BenchOptions,
     report: Callable[[str], None] = lambda line: None,
 ) -> tuple[Compared, ...]:
@@ -76,9 +75,9 @@ def compare(
     Args:
         model: loaded for one call at a time on all cores.
         path: its file.
-        subject: what is known of it.
         names: the others.
         checkpoint: what the model was exported from, for those that are PyTorch.
+        macs: multiply-accumulates of the work; 0 if unknown.
         options: size and seconds of three windows for each of them; one image a call.
         report: takes lines of progress.
 
@@ -111,22 +110,17 @@ def compare(
     reference = outputs[torch_names[0]] if torch_names else _plain(work)().reshape(image.shape)
     report(f"comparing {', '.join(contender.name for contender in contenders)}")
     blocks: list[list[float]] = [[] for _ in contenders]
-    calibration_ms = []
     for number in range(_ROUNDS):
-        if subject.calibrate:
-            subject.calibrate()  # as below
-            calibration_ms.append(subject.calibrate())
         order = range(len(contenders)) if number % 2 == 0 else reversed(range(len(contenders)))
         for index in order:
             contender = contenders[index]
             contender.call()  # threads of the one before may still spin, and the caches are its
             blocks[index].append(median(closed_loop(contender.call)(WINDOWS * options.seconds / _ROUNDS)))
-    limit = GFLOP / median(calibration_ms) * 1e3 if calibration_ms else 0.0
     results = []
     for contender, samples, output in zip(contenders, blocks, outputs, strict=True):
         steady = is_steady([median(part) for part in np.array_split(samples, WINDOWS)])
         difference = np.abs(output.astype(np.int16) - reference.astype(np.int16))
-        rate = 2 * subject.macs / median(samples) / 1e6
+        rate = 2 * macs / median(samples) / 1e6
         results.append(
             Compared(
                 name=contender.name,
@@ -136,8 +130,7 @@ def compare(
                 ratio=None if contender is ours else ratio_interval(samples, blocks[0], paired=True),
                 mean_difference=float(difference.mean()),
                 max_difference=int(difference.max()),
-                gflop_per_s=rate if steady and subject.macs else None,
-                limit_fraction=rate / limit if steady and subject.macs and limit else None,
+                gflop_per_s=rate if steady and macs else None,
             )
         )
     return tuple(results)

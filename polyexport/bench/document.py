@@ -80,7 +80,7 @@ class Row:
     windows: tuple[WindowFigures, ...]
     call_ms: Figures | None
     image_ms: float | None
-    """Of the machine: the median call over the images of all callers' calls."""
+    """Median of the calls over their images; of ``throughput``, of the blocks' wall time over theirs."""
 
     images_per_s: float | None
     cpu_ms_per_image: float | None
@@ -96,7 +96,7 @@ class Row:
     """The percentile that the gate looks at, per image; None without enough samples for it."""
 
     block_ms: tuple[float, ...]
-    """Median per image of each block of calls."""
+    """For an image, of each block of calls: their median, or for ``throughput`` the wall time."""
 
     calibration_ms: tuple[float, ...]
     """Of the multiplication before each block; 0 where there is none."""
@@ -125,7 +125,6 @@ class Compared:
 
     max_difference: int
     gflop_per_s: float | None
-    limit_fraction: float | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -17,7 +17,7 @@ from statistics import median
 
 from polyexport.bench.statistics import WINDOWS
 
-__all__ = ["Block", "Window", "callers", "closed_loop", "open_loop", "peak_rss_mib", "take_windows"]
+__all__ = ["BLOCKS", "Block", "Window", "callers", "closed_loop", "open_loop", "peak_rss_mib", "take_windows"]
 
 BLOCKS = 10
 """Of a window, at most."""
@@ -101,13 +101,16 @@ def take_windows(
     return tuple(windows)
 
 
-def closed_loop(call: Callable[[], object]) -> RunBlock:
-    """One call after the other: the next begins when the last has ended."""
+def closed_loop(call: Callable[[], object], *, least: int = 1) -> RunBlock:
+    """One call after the other: the next begins when the last has ended.
+
+    ``least`` calls are made however long they take.
+    """
 
     def run(seconds: float) -> list[float]:
         samples: list[float] = []
         deadline = time.perf_counter() + seconds
-        while not samples or time.perf_counter() < deadline:
+        while len(samples) < least or time.perf_counter() < deadline:
             started = time.perf_counter_ns()
             call()
             samples.append((time.perf_counter_ns() - started) / 1e6)
@@ -146,8 +149,11 @@ def open_loop(call: Callable[[], object], rate: float) -> RunBlock:
 
 @contextlib.contextmanager
 def callers(call: Callable[[], object], number: int) -> Iterator[RunBlock]:
-    """Several closed loops side by side, each in a thread of its own."""
-    loop = closed_loop(call)
+    """Several closed loops side by side, each in a thread of its own.
+
+    Each makes three calls at least: those who end first leave the machine to the others, and that must not weigh much.
+    """
+    loop = closed_loop(call, least=3)
     with ThreadPoolExecutor(number, thread_name_prefix="caller") as pool:
 
         def run(seconds: float) -> Sequence[float]:

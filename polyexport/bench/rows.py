@@ -47,12 +47,16 @@ def make_row(
     stable = is_steady(p50s) and is_steady(rates)
     samples = [sample for window in windows for sample in window.samples_ms]
     blocks = [block for window in windows for block in window.blocks]
-    share = images * callers
-    image_ms = median(samples) / share
+    # Callers wait for each other: what they make of the machine together is what an image costs.
+    if scenario == "throughput":
+        block_ms = [1e3 * block.wall_s / (images * len(block.samples_ms)) for block in blocks]
+        image_samples = block_ms
+    else:
+        block_ms = [block.p50_ms / images for block in blocks]
+        image_samples = [sample / images for sample in samples]
     calibration_ms = [block.calibration_ms for block in blocks]
     gflop_per_s = 2 * subject.macs * sum(rates) / len(rates) / 1e9 if own and scenario in _ONE_COLOR else 0.0
     limit = GFLOP / median(calibration_ms) * 1e3 if all(calibration_ms) else 0.0
-    at_percentile = percentile(samples, options.percentile)
     count = images * len(samples)
     return Row(
         scenario=scenario,
@@ -67,15 +71,15 @@ def make_row(
             for window, p50, rate in zip(windows, p50s, rates, strict=True)
         ),
         call_ms=summarize(samples) if stable else None,
-        image_ms=image_ms if stable else None,
+        image_ms=median(image_samples) if stable else None,
         images_per_s=sum(rates) / len(rates) if stable and scenario != "cold-start" else None,
         cpu_ms_per_image=1e3 * sum(window.cpu_s for window in windows) / count if stable and own else None,
         gflop_per_s=gflop_per_s if stable and gflop_per_s else None,
         limit_fraction=gflop_per_s / limit if stable and gflop_per_s and limit else None,
         peak_rss_mib=peak_rss_mib() if scenario != "cold-start" else None,
         note="",
-        target_ms=at_percentile / share if stable and at_percentile is not None else None,
-        block_ms=tuple(block.p50_ms / share for block in blocks),
+        target_ms=percentile(image_samples, options.percentile) if stable else None,
+        block_ms=tuple(block_ms),
         calibration_ms=tuple(calibration_ms),
     )
 

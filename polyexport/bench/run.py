@@ -102,7 +102,7 @@ def bench(
     )
     rows = [row for name in options.scenarios for row in _RUN[name](subject, options, report)]
     compared = (
-        compare(model, path, subject, extras.compare, checkpoint=extras.checkpoint, options=options, report=report)
+        compare(model, path, extras.compare, checkpoint=extras.checkpoint, macs=macs, options=options, report=report)
         if extras.compare
         else ()
     )

@@ -86,13 +86,12 @@ def _compared(report: BenchReport) -> Iterator[str]:
     yield ""
     yield (
         f"{'the same work':<18}{'p50 ms':>9}{'time over polyexport, 95 %':>28}{'mean diff':>11}{'max':>5}{'GFLOP/s':>9}"
-        f"{'limit':>7}"
     )
     for one in report.compared:
         time = _UNSTABLE if one.p50_ms is None else f"{one.p50_ms:.3f}"
         yield (
             f"{one.name:<18}{time:>9}{one.ratio or '-'!s:>28}{one.mean_difference:>11.4f}{one.max_difference:>5}"
-            f"{number(one.gflop_per_s, '.0f'):>9}{number(one.limit_fraction, '.2f'):>7}"
+            f"{number(one.gflop_per_s, '.0f'):>9}"
         )
     yield from (f"  {one.name}: {one.how}{', ' if one.versions else ''}{one.versions}" for one in report.compared)
 

@@ -5,18 +5,16 @@ import pytest
 
 from polyexport.bench import compare as module
 from polyexport.bench.compare import CONTENDERS, compare
-from polyexport.bench.options import BenchOptions, Subject
+from polyexport.bench.options import BenchOptions
 from polyexport.errors import UsageError
 from polyexport.model import Model
 
 OPTIONS = BenchOptions(size=16, seconds=0.02)
 
 
-def test_every_contender_does_the_same_work(
-    subject: Subject, tiny_model: Model, tiny_model_path: Path, tiny_checkpoint: Path
-) -> None:
+def test_every_contender_does_the_same_work(tiny_model: Model, tiny_model_path: Path, tiny_checkpoint: Path) -> None:
     names = [name for name in CONTENDERS if name != "torch-compile"]
-    found = compare(tiny_model, tiny_model_path, subject, names, checkpoint=tiny_checkpoint, options=OPTIONS)
+    found = compare(tiny_model, tiny_model_path, names, checkpoint=tiny_checkpoint, macs=1000, options=OPTIONS)
     assert [one.name for one in found] == ["polyexport", *names]
     assert [one.ratio is None for one in found] == [True] + [False] * len(names)
     exact = {one.name: one.max_difference for one in found if one.name != "openvino"}
@@ -25,18 +23,16 @@ def test_every_contender_does_the_same_work(
     assert all(one.versions for one in found)
 
 
-def test_without_pytorch_the_reference_is_onnx_runtime(
-    subject: Subject, tiny_model: Model, tiny_model_path: Path
-) -> None:
-    ours, plain = compare(tiny_model, tiny_model_path, subject, ["onnxruntime-loop"], checkpoint=None, options=OPTIONS)
+def test_without_pytorch_the_reference_is_onnx_runtime(tiny_model: Model, tiny_model_path: Path) -> None:
+    ours, plain = compare(
+        tiny_model, tiny_model_path, ["onnxruntime-loop"], checkpoint=None, macs=1000, options=OPTIONS
+    )
     assert ours.max_difference == plain.max_difference == 0
     assert plain.ratio is not None
     assert plain.ratio.low <= plain.ratio.estimate <= plain.ratio.high
 
 
-def test_a_wrong_result_is_seen(
-    subject: Subject, tiny_model: Model, tiny_model_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_wrong_result_is_seen(tiny_model: Model, tiny_model_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = module._BUILD["onnxruntime-loop"]
 
     def wrong(name: module.ContenderName, work: module._Work) -> module._Contender:
@@ -44,17 +40,17 @@ def test_a_wrong_result_is_seen(
         return module._Contender(built.name, built.how, built.versions, lambda: np.zeros_like(built.call()))
 
     monkeypatch.setitem(module._BUILD, "onnxruntime-loop", wrong)
-    _, plain = compare(tiny_model, tiny_model_path, subject, ["onnxruntime-loop"], checkpoint=None, options=OPTIONS)
+    _, plain = compare(tiny_model, tiny_model_path, ["onnxruntime-loop"], checkpoint=None, macs=1000, options=OPTIONS)
     assert plain.max_difference > 100
 
 
-def test_pytorch_needs_a_checkpoint(subject: Subject, tiny_model: Model, tiny_model_path: Path) -> None:
+def test_pytorch_needs_a_checkpoint(tiny_model: Model, tiny_model_path: Path) -> None:
     with pytest.raises(UsageError, match="exported from") as refusal:
-        compare(tiny_model, tiny_model_path, subject, ["torch"], checkpoint=None, options=OPTIONS)
+        compare(tiny_model, tiny_model_path, ["torch"], checkpoint=None, macs=1000, options=OPTIONS)
     assert refusal.value.remedy == "give --checkpoint"
 
 
-def test_a_vocabulary_and_its_pytorch(subject: Subject, vocabulary_model: Model, vocabulary_checkpoint: Path) -> None:
+def test_a_vocabulary_and_its_pytorch(vocabulary_model: Model, vocabulary_checkpoint: Path) -> None:
     path = vocabulary_checkpoint.with_suffix(".onnx")
-    found = compare(vocabulary_model, path, subject, ["torch"], checkpoint=vocabulary_checkpoint, options=OPTIONS)
+    found = compare(vocabulary_model, path, ["torch"], checkpoint=vocabulary_checkpoint, macs=1000, options=OPTIONS)
     assert found[0].max_difference <= 1

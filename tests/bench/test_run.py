@@ -27,17 +27,27 @@ def windows(*p50s: float, calls: int = 40, calibration_ms: float = 2.0) -> list[
     ]
 
 
+def test_what_an_image_costs_is_what_all_callers_make_of_the_machine(subject: Subject) -> None:
+    # Three callers on two cores: most calls take 10 ms, some wait another 10.
+    block = Block(samples_ms=[10.0] * 20 + [20.0] * 10, wall_s=0.2)
+    made = make_row(
+        "throughput", "batch 4", [Window(blocks=[block])] * 3, subject, BenchOptions(), size=16, images=4, callers=3
+    )
+    assert made.image_ms == pytest.approx(200 / 120)
+    assert made.images_per_s == pytest.approx(1e3 / made.image_ms)
+
+
 def row(subject: Subject, *p50s: float, options: BenchOptions | None = None, **values: int) -> Row:
     built = options or BenchOptions()
     return make_row("latency", "closed loop", windows(*p50s), subject, built, **({"size": 16} | values))  # type: ignore[arg-type]
 
 
 def test_figures_of_a_steady_machine(subject: Subject) -> None:
-    made = row(subject, 10.0, 10.5, 11.0, images=4, callers=2)
+    made = row(subject, 10.0, 10.5, 11.0, images=4)
     assert made.stable
     assert made.call_ms is not None
     assert (made.call_ms.samples, made.call_ms.p50, made.call_ms.max) == (240, 10.5, 11.0)
-    assert made.image_ms == 10.5 / 8
+    assert made.image_ms == 10.5 / 4
     assert made.images_per_s == pytest.approx(4 * (1e3 / 10 + 1e3 / 10.5 + 1e3 / 11) / 3)
     assert made.gflop_per_s == pytest.approx(2 * 1_000_000 * made.images_per_s / 1e9)
     limit = GFLOP / 2e-3
