@@ -89,7 +89,7 @@ def bench(
     feeds = {IMAGE_INPUT: image, model.conditioner.name: color}
     macs = count_macs(read_model(path), feeds)
     report("measuring the limit of this machine")
-    limits = measure_limits()
+    limits = measure_limits(provider)
     where = multiplied_in(model.session, model.contract.precision)
     subject = Subject(
         load=load,

@@ -64,6 +64,7 @@ def test_a_multiplication_takes_time(precision: str) -> None:
 
 def test_every_runtime_that_is_there_is_measured() -> None:
     limits = measure_limits()
+    assert {limit.provider for limit in measure_limits("cpu")} == {"cpu"}
     assert all(limit.gflop_per_s > 0.1 for limit in limits)
     found = {(limit.provider, limit.precision) for limit in limits}
     expected = {("cpu", "float32"), ("cpu", "int8"), ("openvino", "float32"), ("openvino", "int8")}
