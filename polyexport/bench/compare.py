@@ -28,7 +28,7 @@ from polyexport.errors import PolyexportError, UsageError, reason_of
 from polyexport.model import Model
 from polyexport.openvino_session import OPENVINO, openvino_core
 
-__all__ = ["CONTENDERS", "ContenderName", "compare"]
+__all__ = ["CONTENDERS", "ContenderName", "check_available", "compare"]
 
 ContenderName = Literal["torch", "torch-compile", "openvino", "onnxruntime-loop", "seed-style"]
 CONTENDERS: tuple[ContenderName, ...] = get_args(ContenderName)
@@ -84,6 +84,7 @@ def compare(
     Raises:
         UsageError: something is missing that a name needs.
     """
+    check_available(names, checkpoint)
     image, color = inputs(model, checked_size(model, options))
     work = _Work(path, checkpoint, image, color, model.contract.many_colors)
     ours = _Contender(
@@ -136,16 +137,31 @@ def compare(
     return tuple(results)
 
 
+def check_available(names: Sequence[ContenderName], checkpoint: Path | None) -> None:
+    """Refuse what cannot be compared, before anything is measured.
+
+    Raises:
+        UsageError: something is missing that a name needs.
+    """
+    for name in names:
+        if _BUILD[name] is _torch:
+            if importlib.util.find_spec("torch") is None:
+                raise UsageError(f"{name} needs PyTorch", remedy="pip install 'polyexport[export]', or leave it out")
+            if checkpoint is None:
+                raise UsageError(
+                    f"{name} needs the network that the model was exported from", remedy="give --checkpoint"
+                )
+        if name == "openvino" and importlib.util.find_spec("openvino") is None:
+            raise UsageError(f"{name} needs OpenVINO", remedy="pip install 'polyexport[openvino]', or leave it out")
+
+
 def _torch(name: ContenderName, work: _Work) -> _Contender:
-    if importlib.util.find_spec("torch") is None:
-        raise UsageError(f"{name} needs PyTorch", remedy="pip install 'polyexport[export]', or leave it out")
-    if work.checkpoint is None:
-        raise UsageError(f"{name} needs the network that the model was exported from", remedy="give --checkpoint")
     import torch
 
     from polyexport.export.source import load_source
 
     torch.set_num_threads(granted_cores())
+    assert work.checkpoint is not None  # check_available
     source = load_source(work.checkpoint)
     rows = work.color[:, 0] if work.many_colors else work.color
     if rows.dtype == np.float32 and source.conditioning != "embedding":
@@ -188,13 +204,7 @@ def _torch(name: ContenderName, work: _Work) -> _Contender:
 
 
 def _openvino(name: ContenderName, work: _Work) -> _Contender:
-    try:
-        core = openvino_core()
-    except ImportError as error:
-        raise UsageError(
-            f"{name} needs OpenVINO", remedy="pip install 'polyexport[openvino]', or leave it out"
-        ) from error
-    compiled = core.compile_model(str(work.path), "CPU", {"PERFORMANCE_HINT": "LATENCY"})
+    compiled = openvino_core().compile_model(str(work.path), "CPU", {"PERFORMANCE_HINT": "LATENCY"})
     feeds = {IMAGE_INPUT: work.image, _second(compiled.inputs): work.color}
     output = compiled.output(COLORED)
 

@@ -7,7 +7,7 @@ from statistics import median
 
 from polyexport.bench.calls import checked_size, inputs, latency, palette, throughput
 from polyexport.bench.changes import changes
-from polyexport.bench.compare import ContenderName, compare
+from polyexport.bench.compare import ContenderName, check_available, compare
 from polyexport.bench.document import RULES, SCHEMA, BenchReport, Gate, Measured, Row, ScenarioName
 from polyexport.bench.environment import environment
 from polyexport.bench.frontier import frontier
@@ -82,6 +82,7 @@ def bench(
     def load(*, threads: int, streams: int, images: int) -> Model:
         return load_model(path, provider=provider, threads=threads, streams=streams, images=images, device_id=device_id)
 
+    check_available(extras.compare, extras.checkpoint)
     machine = environment()  # first, for the load that it records
     model = load(threads=threads or granted_cores(), streams=1, images=0)
     size = checked_size(model, options)

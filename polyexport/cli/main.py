@@ -12,7 +12,7 @@ __all__ = ["main"]
 _EXTRAS = {
     "lightning": "train",
     **dict.fromkeys(("torch", "onnx", "onnxscript", "onnxsim", "safetensors"), "export"),
-    **dict.fromkeys(("skimage", "scipy", "matplotlib", "jinja2"), "evaluate"),
+    **dict.fromkeys(("skimage", "scipy", "matplotlib", "jinja2", "markupsafe"), "evaluate"),
 }
 
 
