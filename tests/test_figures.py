@@ -23,7 +23,9 @@ def test_the_readme_shows_what_was_recorded(tables: dict[str, Any]) -> None:
 
 def test_a_changed_figure_is_seen(tables: dict[str, Any]) -> None:
     text = (ROOT / "README.md").read_text()
-    assert tables["redrawn"](text.replace(" ms |", "9 ms |", 1)) == text
+    changed = text.replace(" ms |", "9 ms |", 1)
+    assert changed != text
+    assert tables["redrawn"](changed) == text
 
 
 def test_the_picture_shows_what_was_recorded(tables: dict[str, Any]) -> None:
