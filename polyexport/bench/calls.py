@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from polyexport.bench.document import Row
-from polyexport.bench.measure import BLOCKS, callers, closed_loop, open_loop, peak_rss_mib, take_windows
+from polyexport.bench.measure import BLOCKS, callers, closed_loop, open_loop, peak_rss_mib, take_windows, warm_up
 from polyexport.bench.options import BenchOptions, Subject
 from polyexport.bench.rows import make_row, noted
 from polyexport.color import parse_color
@@ -21,7 +21,6 @@ from polyexport.model import Model
 __all__ = ["checked_size", "inputs", "latency", "palette", "throughput"]
 
 _MAX_PIXELS = 16 * 1024 * 1024  # activations of a full-width network take about 2 KiB per pixel
-_WARM_UP = 5
 _NAMES = ("tomato", "lime", "blue", "gold", "teal", "purple", "red", "navy")
 
 
@@ -66,7 +65,7 @@ def latency(subject: Subject, options: BenchOptions, report: Callable[[str], Non
     name = f"{options.rate:g} requests/s" if options.rate else "closed loop"
     report(f"latency, {name}, at {size}x{size}")
     peak_rss_mib(reset=True)
-    _warm_up(call)
+    warm_up(call)
     loop = open_loop(call, options.rate) if options.rate else closed_loop(call)
     # A schedule that is cut into blocks begins anew in each, and forgets how late it was.
     windows = take_windows(
@@ -93,7 +92,7 @@ def throughput(subject: Subject, options: BenchOptions, report: Callable[[str], 
         call = functools.partial(model.run, image, color)
         peak_rss_mib(reset=True)
         with callers(call, number) as loop:
-            _warm_up(call)
+            warm_up(call)
             # Blocks of many calls: at the end of each, callers wait for the last one.
             calls_s = 5e-3 * max(loop(0.0))
             blocks = max(1, min(BLOCKS, int(options.seconds / calls_s)))
@@ -126,18 +125,12 @@ def palette(subject: Subject, options: BenchOptions, report: Callable[[str], Non
         values = values[None] if many else values
         call = functools.partial(model.run, image, values)
         peak_rss_mib(reset=True)
-        _warm_up(call)
+        warm_up(call)
         windows = take_windows(closed_loop(call), seconds=options.seconds, calibrate=subject.calibrate)
         name = f"{colors} color{'s' if colors > 1 else ''}"
         row = make_row("palette", name, windows, subject, options, size=size, images=colors, threads=threads)
         rows.append(noted(row, "shared network" if many else "no palette graph"))
     return rows
-
-
-def _warm_up(call: Callable[[], object]) -> None:
-    """The first calls of a shape allocate and tune."""
-    for _ in range(_WARM_UP):
-        call()
 
 
 def _color_rows(model: Model, colors: int) -> ColorRow:

@@ -18,7 +18,7 @@ from PIL import Image
 
 from polyexport.bench.calls import checked_size, inputs
 from polyexport.bench.document import Compared
-from polyexport.bench.measure import closed_loop
+from polyexport.bench.measure import in_turn, warm_up
 from polyexport.bench.options import BenchOptions
 from polyexport.bench.statistics import WINDOWS, is_steady, ratio_interval
 from polyexport.conditioning import ColorRow
@@ -32,9 +32,6 @@ __all__ = ["CONTENDERS", "ContenderName", "check_available", "compare"]
 
 ContenderName = Literal["torch", "torch-compile", "openvino", "onnxruntime-loop", "seed-style"]
 CONTENDERS: tuple[ContenderName, ...] = get_args(ContenderName)
-
-_WARM_UP = 5
-_ROUNDS = 15  # of one block each, a multiple of WINDOWS
 
 Pixels4 = NDArray[np.uint8]
 Call = Callable[[], Pixels4]
@@ -100,8 +97,7 @@ def compare(
     outputs = []
     for contender in contenders:
         try:
-            for _ in range(_WARM_UP):
-                output = contender.call()
+            output = warm_up(contender.call)
         except Exception as error:
             raise PolyexportError(
                 f"{contender.name} cannot do this work: {reason_of(error)}", remedy="leave it out of --compare"
@@ -110,13 +106,7 @@ def compare(
     torch_names = [number for number, contender in enumerate(contenders) if contender.name in ("torch", "seed-style")]
     reference = outputs[torch_names[0]] if torch_names else _plain(work)().reshape(image.shape)
     report(f"comparing {', '.join(contender.name for contender in contenders)}")
-    blocks: list[list[float]] = [[] for _ in contenders]
-    for number in range(_ROUNDS):
-        order = range(len(contenders)) if number % 2 == 0 else reversed(range(len(contenders)))
-        for index in order:
-            contender = contenders[index]
-            contender.call()  # threads of the one before may still spin, and the caches are its
-            blocks[index].append(median(closed_loop(contender.call)(WINDOWS * options.seconds / _ROUNDS)))
+    blocks = in_turn([contender.call for contender in contenders], seconds=options.seconds)
     results = []
     for contender, samples, output in zip(contenders, blocks, outputs, strict=True):
         steady = is_steady([median(part) for part in np.array_split(samples, WINDOWS)])

@@ -10,7 +10,7 @@ import numpy as np
 
 from polyexport.bench.calls import inputs
 from polyexport.bench.document import Variant
-from polyexport.bench.measure import closed_loop
+from polyexport.bench.measure import in_turn, warm_up
 from polyexport.bench.statistics import WINDOWS, is_steady
 from polyexport.errors import PolyexportError, UsageError
 from polyexport.evaluate.metrics import psnr_db
@@ -21,10 +21,8 @@ from trainer.polygons import draw
 __all__ = ["dominated", "frontier"]
 
 _PROVIDERS: tuple[ProviderName, ...] = ("cuda", "tensorrt", "openvino", "webgpu", "cpu")
-_ROUNDS = 12  # a multiple of WINDOWS
 _DRAWINGS = 48
 _SEED = 20_260_102
-_WARM_UP = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,17 +78,12 @@ def frontier(
             measured = replace(named, precision=model.contract.precision, psnr_db=psnr)
 
             call = functools.partial(model.run, image, color)
-            for _ in range(_WARM_UP):
-                call()
+            warm_up(call)
             candidates.append(_Candidate(measured, call))
     if not candidates:
         raise UsageError("no model can be loaded", remedy=variants[0].note if variants else "give model files")
     report(f"timing {len(candidates)} variants in turn")
-    samples: list[list[float]] = [[] for _ in candidates]
-    for _ in range(_ROUNDS):
-        for blocks, candidate in zip(samples, candidates, strict=True):
-            candidate.call()  # the caches are those of the one before
-            blocks.append(median(closed_loop(candidate.call)(WINDOWS * seconds / _ROUNDS)))
+    samples = in_turn([candidate.call for candidate in candidates], seconds=seconds)
     for blocks, candidate in zip(samples, candidates, strict=True):
         steady = is_steady([median(part) for part in np.array_split(blocks, WINDOWS)])
         variants.append(replace(candidate.variant, image_ms=median(blocks) if steady else None))

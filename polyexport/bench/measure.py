@@ -14,13 +14,30 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
+from typing import TypeVar
 
 from polyexport.bench.statistics import WINDOWS
 
-__all__ = ["BLOCKS", "Block", "Window", "callers", "closed_loop", "open_loop", "peak_rss_mib", "take_windows"]
+__all__ = [
+    "BLOCKS",
+    "Block",
+    "Window",
+    "callers",
+    "closed_loop",
+    "in_turn",
+    "open_loop",
+    "peak_rss_mib",
+    "take_windows",
+    "warm_up",
+]
+
+T = TypeVar("T")
 
 BLOCKS = 10
 """Of a window, at most."""
+
+_WARM_UP = 5
+_ROUNDS = 15  # a multiple of WINDOWS
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -145,6 +162,32 @@ def open_loop(call: Callable[[], object], rate: float) -> RunBlock:
         return samples
 
     return run
+
+
+def warm_up(call: Callable[[], T]) -> T:
+    """Make the first calls of a shape, which allocate and tune, and return what the last one gave."""
+    for _ in range(_WARM_UP - 1):
+        call()
+    return call()
+
+
+def in_turn(calls: Sequence[Callable[[], object]], *, seconds: float) -> list[list[float]]:
+    """Several kinds of calls, block by block in turn, forth and back: what slows the machine down slows all of them.
+
+    Args:
+        calls: of one kind each.
+        seconds: of three windows for each of them.
+
+    Returns:
+        For each kind the median of each block, milliseconds; as many as are shared evenly by three windows.
+    """
+    blocks: list[list[float]] = [[] for _ in calls]
+    for number in range(_ROUNDS):
+        kinds = list(zip(calls, blocks, strict=True))
+        for call, samples in kinds if number % 2 == 0 else reversed(kinds):
+            call()  # threads of the one before may still spin, and the caches are its
+            samples.append(median(closed_loop(call)(WINDOWS * seconds / _ROUNDS)))
+    return blocks
 
 
 @contextlib.contextmanager

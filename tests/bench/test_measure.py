@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from polyexport.bench.measure import callers, closed_loop, open_loop, peak_rss_mib, take_windows
+from polyexport.bench.measure import callers, closed_loop, in_turn, open_loop, peak_rss_mib, take_windows
 
 
 def test_three_windows_of_blocks_each_after_a_calibration() -> None:
@@ -75,3 +75,10 @@ def test_peak_memory_is_of_what_came_after_the_reset() -> None:
     assert grown is not None
     assert grown > before + 50
     del block
+
+
+def test_kinds_of_calls_take_turns_forth_and_back() -> None:
+    order: list[str] = []
+    first, second = in_turn([lambda: order.append("a"), lambda: order.append("b")], seconds=1e-9)
+    assert len(first) == len(second) == 15
+    assert "".join(order)[:8] == "aabbbbaa"
