@@ -116,14 +116,14 @@ def read_image(path: Path) -> DecodedImage:
     return decode(data)
 
 
-def decode(data: bytes) -> DecodedImage:
+def decode(data: bytes, *, max_pixels: int = MAX_PIXELS) -> DecodedImage:
     """Decode the first frame of an image file.
 
     Raises:
-        ImageError: empty, truncated or corrupt data, an unknown format, or more than ``MAX_PIXELS`` pixels.
+        ImageError: empty, truncated or corrupt data, an unknown format, or more than ``max_pixels`` pixels.
     """
     notes: list[str] = []
-    with _opened(data) as image:
+    with _opened(data, max_pixels) as image:
         if image.format == "PNG":
             _check_png(data)
         if getattr(image, "is_animated", False):
@@ -161,16 +161,16 @@ def inspect_header(data: bytes) -> tuple[int, int]:
 
 
 @contextmanager
-def _opened(data: bytes) -> Iterator[Image.Image]:
+def _opened(data: bytes, max_pixels: int = MAX_PIXELS) -> Iterator[Image.Image]:
     """An image whose header is read and whose size is checked; errors inside the block are ImageErrors."""
     if not data:
         raise ImageError("the file is empty", remedy="write it again")
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            _check_size(*image.size)
+            _check_size(*image.size, max_pixels)
             if image.format == "TIFF":  # a tile is decoded whole, however little of it the image shows
                 tags = getattr(image, "tag_v2", {})
-                _check_size(tags.get(_TILE_WIDTH, 0), tags.get(_TILE_LENGTH, 0))
+                _check_size(tags.get(_TILE_WIDTH, 0), tags.get(_TILE_LENGTH, 0), max_pixels)
             yield image
     except UnidentifiedImageError as error:
         signature = _SIGNATURE.match(data)
@@ -179,14 +179,14 @@ def _opened(data: bytes) -> Iterator[Image.Image]:
             raise ImageError(f"corrupt or truncated ({reason})", remedy="write the file again") from error
         raise ImageError("no image of a known format", remedy=f"known formats: {', '.join(FORMATS)}") from error
     except Image.DecompressionBombError as error:  # pillow's own limit, for what claims to be far larger
-        raise ImageError(f"more pixels than the limit of {MAX_PIXELS}", remedy="shrink the image") from error
+        raise ImageError(f"more pixels than the limit of {max_pixels}", remedy="shrink the image") from error
     except _DECODE_ERRORS as error:
         raise ImageError(f"corrupt or truncated ({reason_of(error)})", remedy="write the file again") from error
 
 
-def _check_size(width: int, height: int) -> None:
-    if width * height > MAX_PIXELS:
-        raise ImageError(f"{width}x{height} pixels, more than the limit of {MAX_PIXELS}", remedy="shrink the image")
+def _check_size(width: int, height: int, max_pixels: int) -> None:
+    if width * height > max_pixels:
+        raise ImageError(f"{width}x{height} pixels, more than the limit of {max_pixels}", remedy="shrink the image")
 
 
 def _check_png(data: bytes) -> None:

@@ -22,8 +22,8 @@ from polyexport.image import encode_png
 from polyexport.model import Model
 from polyexport.pipeline.decoding import Decoders, default_jobs
 from polyexport.pipeline.job import Job, run_job
-from polyexport.pipeline.outputs import OutputFolder
 from polyexport.pipeline.plan import make_plan
+from polyexport.pipeline.store_folder import open_folder
 from trainer.polygons import draw
 
 __all__ = ["cold_start", "end_to_end"]
@@ -55,7 +55,7 @@ def end_to_end(subject: Subject, options: BenchOptions, report: Callable[[str], 
             )
             job = Job(plan=target, size=options.size or "fit", threads=subject.threads)
             started = time.perf_counter()
-            with OutputFolder(target.output) as output, Decoders(jobs=default_jobs(len(target.items))) as decoders:
+            with open_folder(target.output) as output, Decoders(jobs=default_jobs(len(target.items))) as decoders:
                 decoders.start()
                 done = run_job(job, load, folder=output, decoders=decoders)
             elapsed_ms = (time.perf_counter() - started) * 1e3

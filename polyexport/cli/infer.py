@@ -4,6 +4,7 @@ import contextlib
 import functools
 import sys
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -30,11 +31,21 @@ if TYPE_CHECKING:
     from polyexport.model import Model, Size
     from polyexport.pipeline.decoding import Decoders
     from polyexport.pipeline.job import LoadModel
+    from polyexport.pipeline.outputs import OutputFolder
     from polyexport.pipeline.plan import Plan
+    from polyexport.pipeline.store_folder import StoreFolder
+    from polyexport.pipeline.stores import Url
 
 __all__ = ["infer", "parse_size"]
 
 _PIPE = "-"
+
+
+class Engine(StrEnum):
+    """Values of --engine."""
+
+    LOCAL = "local"
+    RAY = "ray"
 
 
 class Background(StrEnum):
@@ -105,6 +116,18 @@ def infer(
         int, typer.Option("-j", "--jobs", min=0, max=256, help="Processes that decode; 0 chooses by the cores.")
     ] = 0,
     threads: Threads = 0,
+    engine: Annotated[
+        Engine, typer.Option(help="This process, or Ray Data on the machines of a cluster.")
+    ] = Engine.LOCAL,
+    ray_address: Annotated[
+        str | None,
+        typer.Option(
+            help="The cluster: HOST:PORT of its head, or auto.", metavar="ADDRESS", show_default="this machine"
+        ),
+    ] = None,
+    time_limit: Annotated[
+        float, typer.Option(min=0, help="Give up a run on Ray after so many seconds; 0 for never.", metavar="SECONDS")
+    ] = 0,
     json_report: JsonFlag = False,
     verbose: Verbose = False,
     quiet: Quiet = False,
@@ -116,9 +139,11 @@ def infer(
     """
     console.set(verbose=verbose, quiet=quiet)
     wanted = parse_size(size)
+    _check_engine(engine, ray_address=ray_address, time_limit=time_limit, device_id=device_id)
 
     from polyexport.pipeline.decoding import Decoders, default_jobs
-    from polyexport.pipeline.outputs import OutputFolder
+    from polyexport.pipeline.store_folder import open_folder
+    from polyexport.pipeline.stores import local_path
 
     def load(*, threads: int, streams: int, images: int) -> "Model":
         from polyexport.model import load_model
@@ -129,18 +154,18 @@ def infer(
 
     if _PIPE in (output, *(paths or ())):
         others = {"--manifest": manifest, "--files-from": files_from, "--contact-sheet": contact_sheet}
-        flags = {"--dry-run": dry_run, "--json": json_report}
+        flags = {"--dry-run": dry_run, "--json": json_report, "--engine ray": engine is Engine.RAY}
         source, one_color = _one(
             paths or [], color or [], output, [name for name, on in (others | flags).items() if on]
         )
-        with Decoders(jobs=1) as decoders:
-            decoders.start()
-            _pipe(source, _colors([one_color], model)[0], load, decoders, wanted, background.value)
+        with Decoders(jobs=1) as decoder:
+            decoder.start()
+            _pipe(source, _colors([one_color], model)[0], load, decoder, wanted, background.value)
         return
     plan = _plan(
-        [*(paths or []), *_listed(files_from)],
+        [local_path(path) for path in (*(paths or ()), *_listed(files_from))],
         color or [],
-        Path(output) if output is not None else None,
+        _target(output),
         model=model,
         manifest=manifest,
         recursive=recursive,
@@ -149,12 +174,16 @@ def infer(
     )
     with contextlib.ExitStack() as stack:
         # First what can refuse; then a decoder gets ready while this process loads ONNX Runtime and the model.
-        folder = None if dry_run else stack.enter_context(OutputFolder(plan.output))
+        folder: OutputFolder | StoreFolder | None = None
+        if not dry_run:
+            folder = open_folder(plan.output)
+            stack.push(folder)
         decoders = stack.enter_context(Decoders(jobs=jobs or default_jobs(len(plan.items))))
-        decoders.start()
+        if folder is None or engine is Engine.LOCAL:
+            decoders.start()
 
         from polyexport.cli.infer_report import ReportOptions, report_preview, report_run
-        from polyexport.pipeline.job import Job
+        from polyexport.pipeline.job import Job, run_job
 
         job = build(
             Job,
@@ -166,19 +195,43 @@ def infer(
             batch_size=batch_size,
             threads=threads,
         )
+        options = ReportOptions(json=json_report, contact_sheet=contact_sheet)
         if folder is None:
             exit_code = report_preview(job, load, decoders, json_report=json_report)
+        elif engine is Engine.RAY:
+            from polyexport.cluster.run import Cluster, run_on_cluster
+
+            cluster = build(Cluster, address=ray_address, time_limit_s=time_limit, provider=provider.value, jobs=jobs)
+            exit_code = report_run(job, partial(run_on_cluster, job, cluster, model, folder=folder), options)
         else:
-            options = ReportOptions(json=json_report, contact_sheet=contact_sheet)
-            exit_code = report_run(job, load, folder, decoders, options)
+            exit_code = report_run(job, partial(run_job, job, load, folder=folder, decoders=decoders), options)
     if exit_code:
         raise typer.Exit(exit_code)
+
+
+def _check_engine(engine: Engine, *, ray_address: str | None, time_limit: float, device_id: int) -> None:
+    if engine is Engine.LOCAL and (ray_address is not None or time_limit):
+        option = "--time-limit" if ray_address is None else "--ray-address"
+        raise UsageError(f"{option} is for Ray", remedy="add --engine ray")
+    if engine is Engine.RAY and device_id:
+        raise UsageError(
+            "--device-id does not go with --engine ray, which gives each actor a GPU", remedy="leave it out"
+        )
+
+
+def _target(output: str | None) -> "Path | Url | None":
+    from polyexport.pipeline.stores import Url, is_url, local_path
+
+    if output is None:
+        return None
+    output = local_path(output)
+    return Url.of(output) if is_url(output) else Path(output)
 
 
 def _plan(
     paths: list[str],
     colors: list[str],
-    output: Path | None,
+    output: "Path | Url | None",
     *,
     model: Path | None,
     manifest: Path | None,

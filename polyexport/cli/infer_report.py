@@ -1,12 +1,13 @@
 """What `polyexport infer` prints, on the way and at the end."""
 
 import contextlib
+import io
 import json
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import typer
@@ -15,18 +16,17 @@ from PIL import Image
 
 from polyexport.cli.console import console
 from polyexport.errors import ExitCode, ImageError, UsageError
-from polyexport.files import write_atomic
-from polyexport.image import read_image
-from polyexport.model import Model
+from polyexport.files import read_limited, write_atomic
+from polyexport.image import MAX_FILE_BYTES, decode
 from polyexport.pipeline.contact_sheet import ContactSheet
 from polyexport.pipeline.decoding import Decoders
-from polyexport.pipeline.job import Job, LoadModel, run_job
-from polyexport.pipeline.outputs import OutputFolder
+from polyexport.pipeline.job import Job, LoadModel
 from polyexport.pipeline.plan import Item, output_name
 from polyexport.pipeline.preview import Preview, preview
-from polyexport.pipeline.run import ItemResult
+from polyexport.pipeline.run import ItemResult, RunReport
+from polyexport.pipeline.stores import is_url, read_url
 
-__all__ = ["ReportOptions", "report_preview", "report_run"]
+__all__ = ["ReportOptions", "RunJob", "report_preview", "report_run"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -40,7 +40,15 @@ class ReportOptions:
     """Where a picture of the first inputs and outputs goes."""
 
 
-def report_run(job: Job, load: LoadModel, folder: OutputFolder, decoders: Decoders, options: ReportOptions) -> ExitCode:
+class RunJob(Protocol):
+    """Does a job, and tells of it on the way."""
+
+    def __call__(
+        self, *, on_provider: Callable[[str, str], None], on_result: Callable[[ItemResult], None]
+    ) -> RunReport: ...
+
+
+def report_run(job: Job, run: RunJob, options: ReportOptions) -> ExitCode:
     """Do a job and say how it went; returns how the process should end."""
     shown: list[Item] = []
     if options.contact_sheet is not None:
@@ -58,7 +66,7 @@ def report_run(job: Job, load: LoadModel, folder: OutputFolder, decoders: Decode
             if options.json:
                 _json_line({"type": "image", **_of(result.item)}, result)
 
-        report = run_job(job, load, folder=folder, decoders=decoders, on_model=_say_provider, on_result=settled)
+        report = run(on_provider=_say_provider, on_result=settled)
     if options.contact_sheet is not None:
         _write_sheet(options.contact_sheet, job, shown, total=report.images)
     if options.json:
@@ -77,7 +85,7 @@ def report_run(job: Job, load: LoadModel, folder: OutputFolder, decoders: Decode
 def report_preview(job: Job, load: LoadModel, decoders: Decoders, *, json_report: bool) -> ExitCode:
     """Say what a job would do; returns how the process should end."""
     model = load(threads=1, streams=1, images=job.plan.outputs)
-    _say_provider(model)
+    _say_provider(model.session.execution_provider, model.session.fallback_reason)
     counts = Preview()
     for one in preview(job, model, decoders, counts):
         if json_report:
@@ -101,9 +109,9 @@ def report_preview(job: Job, load: LoadModel, decoders: Decoders, *, json_report
     return ExitCode.SOME_FAILED if counts.unreadable or counts.outputs.get("failed before") else ExitCode.OK
 
 
-def _say_provider(model: Model) -> None:
-    if model.session.fallback_reason:
-        console.info(f"running on {model.session.execution_provider} ({model.session.fallback_reason})")
+def _say_provider(execution_provider: str, fallback_reason: str) -> None:
+    if fallback_reason:
+        console.info(f"running on {execution_provider} ({fallback_reason})")
 
 
 def _of(item: Item) -> dict[str, Any]:
@@ -128,16 +136,20 @@ def _write_sheet(path: Path, job: Job, items: list[Item], *, total: int) -> None
     sheet = ContactSheet(total=total)
     for index, item in enumerate(items):
         with contextlib.suppress(ImageError, OSError):  # it has gone since
-            outputs = [(color.name, _own(job.plan.output / output_name(item, color))) for color in item.colors]
-            sheet.add(index, item.name, read_image(Path(item.source)).pixels, outputs)
+            outputs = [(color.name, _own(str(job.plan.output / output_name(item, color)))) for color in item.colors]
+            sheet.add(index, item.name, decode(_read(item.source)).pixels, outputs)
     write_atomic(path, sheet.to_png())
     console.info(f"contact sheet: {path}")
 
 
-def _own(path: Path) -> NDArray[np.uint8]:
+def _own(source: str) -> NDArray[np.uint8]:
     """A PNG of ours, with its transparency."""
-    with Image.open(path, formats=["PNG"]) as image:
+    with Image.open(io.BytesIO(_read(source)), formats=["PNG"]) as image:
         return np.asarray(image)
+
+
+def _read(source: str) -> bytes:
+    return read_url(source, MAX_FILE_BYTES) if is_url(source) else read_limited(source, MAX_FILE_BYTES)
 
 
 @contextlib.contextmanager

@@ -117,13 +117,13 @@ def _serve(requests: IO[bytes], answers: IO[bytes]) -> None:
     for image, given in images:
         # An orphan does not hang for ever: the default of SIGALRM ends even a decoder that never comes back to Python.
         signal.alarm(int(request["timeout_s"]) + 5)
-        answer, canvas = _answer(image, bytes(given), framing)
+        answer, canvas = _answer(image, bytes(given), framing, request["max_pixels"])
         send(answers, answer, canvas)
     signal.alarm(0)
 
 
 def _answer(
-    image: dict[str, Any], given: bytes, framing: Framing | None
+    image: dict[str, Any], given: bytes, framing: Framing | None, max_pixels: int
 ) -> tuple[dict[str, Any], NDArray[np.uint8] | bytes]:
     """Decode one image, or only its header without a framing."""
     started = time.perf_counter()
@@ -138,7 +138,7 @@ def _answer(
             width, height = inspect_header(data)
             return answer | {"state": "header", "size": [height, width]}, b""
         started = time.perf_counter()
-        decoded = decode(data)
+        decoded = decode(data, max_pixels=max_pixels)
         del data
         framed = framing.frame(decoded.pixels)
         answer["decode_ms"] = 1e3 * (time.perf_counter() - started)

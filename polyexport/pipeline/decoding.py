@@ -16,7 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import IO, Any, Self, cast
 
 import numpy as np
@@ -25,8 +25,9 @@ from polyexport.cores import granted_cores
 from polyexport.errors import PolyexportError, reason_of
 from polyexport.files import read_limited
 from polyexport.framing import MAX_NATIVE_PIXELS, Framed, Framing
-from polyexport.image import MAX_FILE_BYTES
+from polyexport.image import MAX_FILE_BYTES, MAX_PIXELS
 from polyexport.pipeline.decode_worker import receive, receive_into, send
+from polyexport.pipeline.stores import is_url, read_url
 
 __all__ = ["Decoded", "Decoders", "Source", "default_jobs"]
 
@@ -43,7 +44,7 @@ _START = (
 )
 
 Source = str | bytes
-"""The path of a file, or the bytes of one."""
+"""The path or URL of a file, or the bytes of one."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -153,11 +154,12 @@ class _Worker:
 class Decoders:
     """Up to ``jobs`` decoding processes, each started when it is first needed. Safe to call from several threads."""
 
-    def __init__(self, *, jobs: int, timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(self, *, jobs: int, timeout_s: float = TIMEOUT_S, max_pixels: int = MAX_PIXELS) -> None:
         if not 1 <= jobs <= MAX_JOBS or not 0 < timeout_s <= 86400:
             raise ValueError(f"jobs must be 1 to {MAX_JOBS}, timeout_s at most a day; got {jobs} and {timeout_s}")
         self.jobs = jobs
         self._timeout_s = timeout_s
+        self._max_pixels = max_pixels
         self._idle: queue.LifoQueue[_Worker | None] = queue.LifoQueue()
         for _ in range(jobs):
             self._idle.put(None)
@@ -218,6 +220,24 @@ class Decoders:
         return worker
 
     def _ask(self, sources: Sequence[Source], known: Sequence[str], framing: dict[str, Any] | None) -> list[Decoded]:
+        if not any(isinstance(source, str) and is_url(source) for source in sources):
+            return self._ask_worker(sources, known, framing)
+        pairs = itertools.zip_longest(sources, known, fillvalue="")
+        return [self._ask_fetched(source, str(hashed), framing) for source, hashed in pairs]
+
+    def _ask_fetched(self, source: Source, known: str, framing: dict[str, Any] | None) -> Decoded:
+        """One at a time: each may be large, and it is the network that takes the time."""
+        started = time.perf_counter()
+        try:
+            data = read_url(source, MAX_FILE_BYTES) if isinstance(source, str) else source
+        except OSError as error:
+            return Decoded(sha256="", reason=f"cannot be read ({error.strerror or error})")
+        read_ms = 1e3 * (time.perf_counter() - started)
+        return replace(self._ask_worker([data], [known], framing)[0], read_ms=read_ms)
+
+    def _ask_worker(
+        self, sources: Sequence[Source], known: Sequence[str], framing: dict[str, Any] | None
+    ) -> list[Decoded]:
         answers: list[Decoded] = []
         worker = self._idle.get()
         try:
@@ -228,7 +248,12 @@ class Decoders:
                     {"path": source if isinstance(source, str) else None, "given_bytes": len(data), "known": hashed}
                     for source, data, hashed in itertools.zip_longest(sources[rest], given, known[rest], fillvalue="")
                 ]
-                request = {"timeout_s": self._timeout_s, "framing": framing, "images": images}
+                request = {
+                    "timeout_s": self._timeout_s,
+                    "max_pixels": self._max_pixels,
+                    "framing": framing,
+                    "images": images,
+                }
                 try:
                     worker = worker or self._new()
                     answers.extend(worker.ask(request, given, self._timeout_s))

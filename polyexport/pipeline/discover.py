@@ -17,7 +17,7 @@ from pathlib import Path, PurePath
 from polyexport.errors import UsageError, reason_of
 from polyexport.image import SUFFIXES
 
-__all__ = ["MAX_LIST_BYTES", "Found", "discover", "find_images", "input_folders", "read_list"]
+__all__ = ["MAX_LIST_BYTES", "Found", "Selection", "discover", "find_images", "input_folders", "read_list"]
 
 MAX_LIST_BYTES = 256 * 1024 * 1024
 """Of a list of paths: two million of them at 128 bytes."""
@@ -70,10 +70,7 @@ def discover(
     """
     search = _Search(
         recursive=recursive,
-        selection=_Selection(
-            include=tuple(_filter(pattern) for pattern in include),
-            exclude=tuple(_filter(pattern) for pattern in exclude),
-        ),
+        selection=Selection.of(include=include, exclude=exclude),
         skip={identity for folder in skip if (identity := _identity(folder)) is not None},
     )
     given = _sort_out(paths, search)
@@ -332,15 +329,27 @@ def _filter(text: str) -> _Filter:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class _Selection:
+class Selection:
+    """What ``include`` and ``exclude`` leave."""
+
     include: tuple[_Filter, ...] = ()
     exclude: tuple[_Filter, ...] = ()
 
+    @classmethod
+    def of(cls, *, include: Sequence[str], exclude: Sequence[str]) -> "Selection":
+        """From patterns; see ``discover``."""
+        return cls(
+            include=tuple(_filter(pattern) for pattern in include),
+            exclude=tuple(_filter(pattern) for pattern in exclude),
+        )
+
     def keeps(self, relative: str) -> bool:
+        """Whether a file of this path counts."""
         included = not self.include or any(matches(relative, False) for matches in self.include)
         return included and not any(matches(relative, False) for matches in self.exclude)
 
     def enters(self, relative: str) -> bool:
+        """Whether a folder of this path is gone through."""
         return not any(matches(relative, True) for matches in self.exclude)
 
 
@@ -349,7 +358,7 @@ class _Search:
     """What is known while folders are read."""
 
     recursive: bool = False
-    selection: _Selection = field(default_factory=_Selection)
+    selection: Selection = field(default_factory=Selection)
     skip: set[_Identity] = field(default_factory=set)
     taken: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
     """Names of inputs that are found already, by real folder; folders that were read are in ``visited``."""

@@ -11,10 +11,11 @@ from polyexport.pipeline.decoding import Decoders
 from polyexport.pipeline.outputs import OutputFolder
 from polyexport.pipeline.plan import Plan
 from polyexport.pipeline.run import MAX_BATCH_SIZE, Background, ItemResult, RunOptions, RunReport, arrange, run_plan
+from polyexport.pipeline.store_folder import StoreFolder
 from polyexport.pipeline.survey import survey
 from polyexport.session import Session
 
-__all__ = ["Job", "LoadModel", "run_job"]
+__all__ = ["Job", "LoadModel", "options_for", "run_job"]
 
 _PIXELS_PER_CALL = 16 * 256**2
 
@@ -53,9 +54,9 @@ def run_job(
     job: Job,
     load: LoadModel,
     *,
-    folder: OutputFolder,
+    folder: OutputFolder | StoreFolder,
     decoders: Decoders,
-    on_model: Callable[[Model], None] = lambda model: None,
+    on_provider: Callable[[str, str], None] = lambda execution_provider, fallback_reason: None,
     on_result: Callable[[ItemResult], None] = lambda result: None,
 ) -> RunReport:
     """Colour everything in a plan that is not done yet.
@@ -65,7 +66,7 @@ def run_job(
         load: called once, after the output folder has been looked at.
         folder: the plan's output, open.
         decoders: processes; they are closed only if the run ends with an error.
-        on_model: called with the loaded model before the first image.
+        on_provider: called before the first image: the execution provider, and why it is no better one.
         on_result: called once per input, from the calling thread, in the order of the plan.
 
     Raises:
@@ -80,13 +81,8 @@ def run_job(
     # All of the plan, not what is left of it: a rerun must take the provider that the first run took.
     model = load(threads=threads, streams=streams, images=job.plan.outputs)
     framing = model.framing(job.size)
-    on_model(model)
-    session = model.session
-    options = RunOptions(
-        batch_size=job.batch_size or _images_per_call(session, framing),
-        # On a device one batch is copied while the other is computed.
-        streams=(1 if session.stable_shapes else streams) + session.computes_elsewhere,
-    )
+    on_provider(model.session.execution_provider, model.session.fallback_reason)
+    options = options_for(model, framing, batch_size=job.batch_size, streams=streams)
     return run_plan(
         job.plan,
         model,
@@ -97,6 +93,23 @@ def run_job(
         decoders=decoders,
         background=job.background,
         on_result=on_result,
+    )
+
+
+def options_for(model: Model, framing: Framing, *, batch_size: int, streams: int) -> RunOptions:
+    """How a loaded model is best called.
+
+    Args:
+        model: loaded for ``streams`` calls at a time.
+        framing: of this model.
+        batch_size: what the user wants; 0 to choose.
+        streams: calls at a time on a CPU.
+    """
+    session = model.session
+    return RunOptions(
+        batch_size=batch_size or _images_per_call(session, framing),
+        # On a device one batch is copied while the other is computed.
+        streams=(1 if session.stable_shapes else streams) + session.computes_elsewhere,
     )
 
 

@@ -9,13 +9,13 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from polyexport.errors import OutputError
 
-__all__ = ["Journal", "Record", "recipe_of"]
+__all__ = ["DiskLog", "Journal", "Log", "Record", "recipe_of"]
 
 VERSION = 1
 MAX_LINE_BYTES = 64 * 1024
@@ -49,16 +49,64 @@ def recipe_of(**parts: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+class Log(Protocol):
+    """Where the lines of a journal are kept."""
+
+    def blocks(self) -> Iterator[bytes]:
+        """All that was written, from the beginning, cut anywhere.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        ...
+
+    def append(self, data: bytes) -> None:
+        """Write, and wait until it is sure to stay.
+
+        Raises:
+            OSError: a part of it may be written.
+        """
+        ...
+
+    def close(self) -> None:
+        """Give back what is open."""
+        ...
+
+
+class DiskLog(Log):
+    """A file that is open for reading and appending."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def blocks(self) -> Iterator[bytes]:
+        """See ``Log``."""
+        os.lseek(self._descriptor, 0, os.SEEK_SET)
+        while block := os.read(self._descriptor, 1 << 20):
+            yield block
+
+    def append(self, data: bytes) -> None:
+        """See ``Log``."""
+        view = memoryview(data)
+        while view:
+            view = view[os.write(self._descriptor, view) :]
+        os.fsync(self._descriptor)
+
+    def close(self) -> None:
+        """See ``Log``."""
+        os.close(self._descriptor)
+
+
 class Journal:
     """The journal of one output folder, open for appending. One thread at a time."""
 
-    def __init__(self, descriptor: int) -> None:
-        """Take over a file that is open for reading and appending.
+    def __init__(self, log: Log) -> None:
+        """Read a log, and take it over.
 
         Raises:
             OutputError: it cannot be read, or a later version wrote it.
         """
-        self._descriptor = descriptor
+        self._log = log
         self._records: dict[str, bytes | str] = {}
         self._earlier: dict[str, bytes] = {}
         self._torn = False
@@ -102,23 +150,20 @@ class Journal:
             return
         self.empty = False
         # A line that a crash or a full disk cut off must not swallow the next one.
-        view = memoryview(b"\n" + data if self._torn else data)
+        data = b"\n" + data if self._torn else data
         self._torn = True
-        while view:
-            view = view[os.write(self._descriptor, view) :]
-        os.fsync(self._descriptor)
+        self._log.append(data)
         self._torn = False
 
     def close(self) -> None:
-        """Close the file."""
-        os.close(self._descriptor)
+        """Close the log."""
+        self._log.close()
 
     def _load(self) -> bool:
         """Read every line; returns whether the last one has no end."""
         rest = b""
-        os.lseek(self._descriptor, 0, os.SEEK_SET)
-        while block := os.read(self._descriptor, 1 << 20):
-            self.empty = False
+        for block in self._log.blocks():
+            self.empty = self.empty and not block
             *lines, rest = (rest + block).split(b"\n")
             for line in lines:
                 self._take(line)

@@ -9,7 +9,9 @@ from pathlib import Path, PurePath
 from polyexport.color import Color
 from polyexport.errors import UsageError
 from polyexport.pipeline.discover import Found, discover, input_folders
+from polyexport.pipeline.discover_url import discover_urls
 from polyexport.pipeline.manifest import Entry
+from polyexport.pipeline.stores import Url, is_url
 
 __all__ = ["Item", "Plan", "make_plan", "output_name", "plan_entries"]
 
@@ -19,7 +21,7 @@ class Item:
     """One input image. Text, not paths: a folder may hold a million."""
 
     source: str
-    """The file to read."""
+    """The file to read: a path or a URL."""
 
     name: str
     """Of its outputs, relative to the folder of each colour; ends in ``.png``."""
@@ -34,7 +36,7 @@ class Plan:
     items: tuple[Item, ...]
     """Sorted by name: the order of a run does not depend on the file system."""
 
-    output: Path
+    output: Path | Url
 
     @property
     def colors(self) -> tuple[Color, ...]:
@@ -56,7 +58,7 @@ def make_plan(
     paths: Sequence[str | Path],
     colors: Sequence[Color],
     *,
-    output: Path | None = None,
+    output: Path | Url | None = None,
     recursive: bool = False,
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
@@ -75,15 +77,24 @@ def make_plan(
     Raises:
         UsageError: a missing or empty path, an output folder that is an input folder, or two inputs with one output.
     """
-    folders = input_folders(paths)
-    target = output if output is not None else _default_output(len(paths), folders)
-    _refuse_input_folder(target, folders)
-    found = discover(paths, recursive=recursive, include=include, exclude=exclude, skip=[target])
+    urls = [Url.of(str(path)) for path in paths if is_url(str(path))]
+    if urls:
+        if len(urls) < len(paths):
+            raise UsageError("the inputs are paths and URLs", remedy="color them in two runs")
+        target = output if output is not None else _default_url(urls)
+        found = discover_urls(urls, recursive=recursive, include=include, exclude=exclude, skip=target)
+    else:
+        folders = input_folders(paths)
+        target = output if output is not None else _default_output(len(paths), folders)
+        if isinstance(target, Path):
+            _refuse_input_folder(target, folders)
+        skip = [target] if isinstance(target, Path) else []
+        found = discover(paths, recursive=recursive, include=include, exclude=exclude, skip=skip)
     shared = tuple(dict.fromkeys(colors))
     return _planned([(each, shared) for each in found], target)
 
 
-def plan_entries(entries: Sequence[Entry], *, output: Path) -> Plan:
+def plan_entries(entries: Sequence[Entry], *, output: Path | Url) -> Plan:
     """A plan of what a manifest lists: each input in its own colours.
 
     Raises:
@@ -109,17 +120,36 @@ def _default_output(num_paths: int, folders: Sequence[Path]) -> Path:
     return Path("colored")
 
 
+def _default_url(urls: Sequence[Url]) -> Url:
+    if len(urls) == 1 and urls[0].name:
+        return urls[0].with_name(f"{urls[0].name}-colored")
+    raise UsageError("several inputs in a store have no output by default", remedy="name one with -o")
+
+
 def _refuse_input_folder(target: Path, folders: Sequence[Path]) -> None:
     for folder in folders:
         if os.path.realpath(target) == os.path.realpath(folder):
             raise UsageError(f"the output {target} is the input folder {folder}", remedy="name another folder with -o")
 
 
-def _planned(found: Sequence[tuple[Found, tuple[Color, ...]]], output: Path) -> Plan:
+def _planned(found: Sequence[tuple[Found, tuple[Color, ...]]], output: Path | Url) -> Plan:
     items = _named(found)
     plan = Plan(items=items, output=output)
-    _refuse_inputs(plan)
+    if isinstance(output, Url):
+        _refuse_urls(plan)
+    else:
+        _refuse_inputs(plan, output)
     return plan
+
+
+def _refuse_urls(plan: Plan) -> None:
+    """No output may land on an input."""
+    sources = {item.source for item in plan.items if is_url(item.source)}
+    for item in plan.items if sources else ():
+        for color in item.colors:
+            target = str(plan.output / output_name(item, color))
+            if target in sources:
+                raise UsageError(f"the output {target} is an input", remedy="choose another -o")
 
 
 def _named(found: Sequence[tuple[Found, tuple[Color, ...]]]) -> tuple[Item, ...]:
@@ -143,13 +173,11 @@ def _as_png(name: str) -> str:
     return name if suffix == ".png" else f"{root}.png"
 
 
-def _refuse_inputs(plan: Plan) -> None:
+def _refuse_inputs(plan: Plan, output: Path) -> None:
     """No output may land on an input, whatever links lead there."""
     folders = {os.path.dirname(item.name) for item in plan.items}  # noqa: PTH120
     places = {
-        os.path.realpath(plan.output / color.name / folder): (color, folder)
-        for color in plan.colors
-        for folder in folders
+        os.path.realpath(output / color.name / folder): (color, folder) for color in plan.colors for folder in folders
     }
     parents: dict[str, str] = {}
     hit: dict[tuple[Color, str], set[str]] = {}
@@ -166,6 +194,6 @@ def _refuse_inputs(plan: Plan) -> None:
         for color in item.colors:
             if name in hit.get((color, folder), ()):
                 raise UsageError(
-                    f"the output {plan.output / PurePath(output_name(item, color))} is an input",
+                    f"the output {output / PurePath(output_name(item, color))} is an input",
                     remedy="choose another -o",
                 )

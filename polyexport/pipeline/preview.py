@@ -14,9 +14,9 @@ from polyexport.cores import granted_cores
 from polyexport.model import Model
 from polyexport.pipeline.decoding import Decoded, Decoders
 from polyexport.pipeline.job import Job
-from polyexport.pipeline.outputs import OutputView, read_journal
 from polyexport.pipeline.plan import Item, output_name
 from polyexport.pipeline.run import arrange, recipes_of
+from polyexport.pipeline.store_folder import open_view
 from polyexport.pipeline.survey import Standing, Survey, survey
 
 __all__ = ["ItemPreview", "Preview", "preview"]
@@ -84,8 +84,7 @@ def preview(job: Job, model: Model, decoders: Decoders, counts: Preview) -> Iter
 @contextmanager
 def _standing(job: Job) -> Iterator[Survey]:
     with ExitStack() as stack:
-        view = OutputView(job.plan.output) if job.plan.output.exists() else None
-        journal = read_journal(job.plan.output)
+        view, journal = open_view(job.plan.output)
         for one in (view, journal):
             if one is not None:
                 stack.callback(one.close)

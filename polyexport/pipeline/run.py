@@ -26,8 +26,9 @@ from polyexport.matte import transparent
 from polyexport.model import Model
 from polyexport.pipeline.decoding import Decoded, Decoders
 from polyexport.pipeline.journal import Record, recipe_of
-from polyexport.pipeline.outputs import OutputFolder, Pending
+from polyexport.pipeline.outputs import Outputs, Pending
 from polyexport.pipeline.plan import Item, Plan, output_name
+from polyexport.pipeline.stores import is_url
 from polyexport.pipeline.survey import Standing, Survey
 
 __all__ = [
@@ -51,6 +52,7 @@ _GROUP_S = 0.25  # and for how long the first of them waits
 _TOGETHER = 8  # images that are handed on together
 _TOGETHER_BYTES = 1 << 20  # and of their canvases
 _MAX_WINDOWS = 16  # of inputs that an image waits for others of its shape
+_FETCHERS = 16  # requests to a store at a time
 _KNOWN = "known from an earlier run; --retry-failed tries it again"
 
 
@@ -212,7 +214,7 @@ def run_plan(
     framing: Framing,
     options: RunOptions,
     *,
-    folder: OutputFolder,
+    folder: Outputs,
     survey: Survey,
     decoders: Decoders,
     background: Background = "white",
@@ -225,8 +227,8 @@ def run_plan(
         model: for every call.
         framing: of this model.
         options: how this machine is used.
-        folder: the plan's output, open.
-        survey: of that folder.
+        folder: takes the outputs.
+        survey: of the plan's output folder.
         decoders: processes; they are closed only if the run ends with an error.
         background: what becomes of the paper around a drawing.
         on_result: called once per input, from the calling thread, in the order of the plan.
@@ -245,7 +247,7 @@ class _Run:
         model: Model,
         framing: Framing,
         options: RunOptions,
-        folder: OutputFolder,
+        folder: Outputs,
         survey: Survey,
         decoders: Decoders,
         background: Background,
@@ -278,9 +280,11 @@ class _Run:
         self.batch_size = max(1, options.batch_size // colors) * colors
         self.together = self._handed_on_together()
         self.window = 2 * max(self._task(self.batch_size) * (options.streams + 1), decoders.jobs * self.together)
-        self.decoders = ThreadPoolExecutor(decoders.jobs, thread_name_prefix="decode")
+        # Where a store is read, most of them wait for it.
+        fetchers = _FETCHERS if any(is_url(item.source) for item in plan.items[:1]) else decoders.jobs
+        self.decoders = ThreadPoolExecutor(max(fetchers, decoders.jobs), thread_name_prefix="decode")
         self.networks = ThreadPoolExecutor(options.streams, thread_name_prefix="network")
-        self.writers = ThreadPoolExecutor(decoders.jobs, thread_name_prefix="write")
+        self.writers = ThreadPoolExecutor(max(folder.concurrency, decoders.jobs), thread_name_prefix="write")
         self.committer = ThreadPoolExecutor(1, thread_name_prefix="commit")
 
     def _handed_on_together(self) -> int:

@@ -3,14 +3,38 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
-from pathlib import PurePath
+from itertools import islice
+from typing import Protocol
 
 from polyexport.errors import UsageError
 from polyexport.pipeline.journal import Journal, Record
-from polyexport.pipeline.outputs import OutputView
 from polyexport.pipeline.plan import Item, Plan, output_name
 
-__all__ = ["Standing", "Survey", "survey"]
+__all__ = ["Records", "Standing", "Survey", "View", "survey"]
+
+
+class Records(Protocol):
+    """What is known of outputs by their names: a journal, or a part of one."""
+
+    def record(self, output: str) -> Record | None:
+        """The last word on an output."""
+        ...
+
+
+class View(Protocol):
+    """An output folder, to look at."""
+
+    def look(self, outputs: Sequence[str]) -> list[str | None]:
+        """SHA-256 of each output that exists; None if nothing has its name.
+
+        Raises:
+            UsageError: a folder has the name of one.
+            OutputError: they cannot be looked at.
+        """
+        ...
+
+
+_TOGETHER = 256  # outputs that are looked at; a store has many requests on their way
 
 
 class Standing(IntEnum):
@@ -34,7 +58,7 @@ class Survey:
     standing: bytearray = field(repr=False)
     """``Standing``: one byte each, because there may be millions."""
 
-    journal: Journal | None = field(repr=False)
+    journal: Records | None = field(repr=False)
     """None if everything is to be done anew."""
 
     retry_failed: bool
@@ -63,7 +87,7 @@ class Survey:
 
 
 def survey(
-    plan: Plan, view: OutputView | None, journal: Journal | None, *, overwrite: bool = False, retry_failed: bool = False
+    plan: Plan, view: View | None, journal: Journal | None, *, overwrite: bool = False, retry_failed: bool = False
 ) -> Survey:
     """Look at every output's name.
 
@@ -80,15 +104,9 @@ def survey(
     """
     standing = bytearray(plan.outputs)
     foreign, example, number = 0, "", 0
-    for item in plan.items if view is not None else ():
-        for color in item.colors:
-            output = output_name(item, color)
-            try:
-                sha256 = view.look(output)  # type: ignore[union-attr]
-            except IsADirectoryError as error:
-                raise UsageError(
-                    f"the output {plan.output / PurePath(output)} is a folder", remedy="choose another -o"
-                ) from error
+    outputs = (output_name(item, color) for item in plan.items for color in item.colors)
+    while view is not None and (some := list(islice(outputs, _TOGETHER))):
+        for output, sha256 in zip(some, view.look(some), strict=True):
             if sha256 is not None:
                 standing[number] = _standing(output, sha256, journal)
                 if standing[number] == Standing.FOREIGN:
@@ -97,7 +115,7 @@ def survey(
     if foreign and not overwrite:
         raise UsageError(
             f"{foreign} of {plan.outputs} outputs exist already and were not made by a run into this folder, or were "
-            f"changed since, such as {plan.output / PurePath(example)}",
+            f"changed since, such as {plan.output / example}",
             remedy="add --overwrite or choose another -o",
         )
     return Survey(standing=standing, journal=None if overwrite else journal, retry_failed=retry_failed)

@@ -7,9 +7,10 @@ from polyexport.color import Color, parse_color
 from polyexport.model import Model
 from polyexport.pipeline.decoding import Decoders
 from polyexport.pipeline.job import Job, run_job
-from polyexport.pipeline.outputs import OutputFolder
 from polyexport.pipeline.plan import Plan, make_plan
 from polyexport.pipeline.run import ItemResult, RunReport
+from polyexport.pipeline.store_folder import open_folder
+from polyexport.pipeline.stores import Url
 
 COLORS = (parse_color("red"), parse_color("#0080ff"))
 
@@ -28,7 +29,7 @@ def colorize(drawings: Path, tiny_model: Model, decoders: Decoders) -> Colorize:
     """The drawings through a job; gives the report, and the results by the name of the input."""
 
     def go(
-        output: Path,
+        output: Path | Url,
         colors: tuple[Color, ...] = COLORS,
         *,
         plan: Plan | None = None,
@@ -44,7 +45,7 @@ def colorize(drawings: Path, tiny_model: Model, decoders: Decoders) -> Colorize:
             on_result(result)
 
         job = Job(plan=plan or make_plan([drawings], colors, output=output, recursive=True), **options)  # type: ignore[arg-type]
-        with OutputFolder(job.plan.output) as folder:
+        with open_folder(job.plan.output) as folder:
             report = run_job(
                 job, lambda threads, streams, images: model, folder=folder, decoders=processes, on_result=settled
             )

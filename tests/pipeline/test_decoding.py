@@ -26,14 +26,14 @@ DEADLY = """
 import ctypes, os, signal, numpy
 import polyexport.pipeline.decode_worker as worker
 real = worker.decode
-def decode(data):
+def decode(data, **limits):
     if data == b"crash": os.kill(os.getpid(), signal.SIGSEGV)
     if data == b"abort": os.abort()
     if data == b"killed": os.kill(os.getpid(), signal.SIGKILL)
     if data == b"exit": os._exit(7)
     if data == b"hang": ctypes.PyDLL(None).sleep(1000)
     if data == b"bomb": numpy.ones(1 << 33)
-    return real(data)
+    return real(data, **limits)
 worker.decode = decode
 """
 

@@ -11,7 +11,7 @@ import pytest
 
 from polyexport.color import parse_color
 from polyexport.errors import OutputError
-from polyexport.pipeline import journal, outputs
+from polyexport.pipeline import journal, outputs, staging
 from polyexport.pipeline.decoding import Decoders
 from polyexport.pipeline.plan import make_plan
 from polyexport.pipeline.run import ItemResult, RunReport
@@ -88,6 +88,7 @@ def test_the_nth_file_operation_fails_for_every_n(
         with monkeypatch.context() as patch, Decoders(jobs=1) as decoders:
             faulty = FaultyOs(os, fails_at=fails_at, number=number, for_good=for_good, names=names)
             patch.setattr(outputs, "os", faulty)
+            patch.setattr(staging, "os", faulty)
             patch.setattr(journal, "os", faulty)
             try:
                 colorize(out, plan=plan, processes=decoders, overwrite=fails_at % 2 == 0)

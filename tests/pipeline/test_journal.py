@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from polyexport.errors import OutputError
-from polyexport.pipeline.journal import MAX_LINE_BYTES, Journal, Record, recipe_of
+from polyexport.pipeline.journal import MAX_LINE_BYTES, DiskLog, Journal, Record, recipe_of
 
 A, B, C = "a" * 64, "b" * 64, "c" * 64
 
@@ -25,7 +25,7 @@ def path(tmp_path: Path) -> Iterator[Path]:
 
 
 def opened(path: Path) -> Journal:
-    return Journal(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND))
+    return Journal(DiskLog(os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND)))
 
 
 @settings(max_examples=50)

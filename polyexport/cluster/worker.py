@@ -1,0 +1,187 @@
+"""What runs in each actor: one session, and the stages of ``polyexport.pipeline`` for a block of inputs at a time."""
+
+import hashlib
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from polyexport.cluster.messages import Answer, Task
+from polyexport.errors import OutputError, PolyexportError
+from polyexport.model import Model, Size
+from polyexport.pipeline.decoding import Decoders
+from polyexport.pipeline.job import options_for
+from polyexport.pipeline.journal import Record
+from polyexport.pipeline.outputs import Pending
+from polyexport.pipeline.plan import Plan, output_name
+from polyexport.pipeline.run import Background, ItemResult, run_plan
+from polyexport.pipeline.staging import Staging, unusable
+from polyexport.pipeline.store_folder import open_staging
+from polyexport.pipeline.stores import Url
+from polyexport.pipeline.survey import Survey
+from polyexport.session import ProviderName, SessionOptions
+
+__all__ = ["Worker", "WorkerOptions"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class WorkerOptions:
+    """What an actor needs to know of the job."""
+
+    output: Path | Url
+    model: str
+    """Name of the model file, which the holder of the output folder has staged there: who sees it sees that folder."""
+
+    model_sha256: str
+    model_name: str
+    """For messages."""
+
+    provider: ProviderName
+    size: Size
+    background: Background
+    retry_failed: bool
+    batch_size: int
+    threads: int
+    jobs: int
+    """Processes that decode."""
+
+    images: int
+    """Outputs of the whole plan, which decide what ``auto`` takes."""
+
+    version: str
+    """Of polyexport, where the plan was made."""
+
+
+class Worker:
+    """One actor. It never raises: what ends the whole run comes back as a row, with its exit code."""
+
+    def __init__(self, options: WorkerOptions) -> None:
+        """Load the model."""
+        self._options = options
+        self._error: PolyexportError | None = None
+        try:
+            self._open()
+        except PolyexportError as error:
+            self._error = error
+
+    def _open(self) -> None:
+        import polyexport
+
+        options = self._options
+        if polyexport.__version__ != options.version:
+            raise PolyexportError(
+                f"the cluster has polyexport {polyexport.__version__}, this machine {options.version}",
+                remedy="install the same version on every machine",
+            )
+        self._staging = open_staging(options.output)
+        model = _shared_model(self._staging, options)
+        session = SessionOptions(provider=options.provider, threads=options.threads, images=options.images)
+        self._model = Model.from_bytes(model, session, name=options.model_name)
+        self._framing = self._model.framing(options.size)
+        self._run_options = options_for(self._model, self._framing, batch_size=options.batch_size, streams=1)
+        self._decoders = Decoders(jobs=options.jobs)
+        self._decoders.start()
+
+    def __call__(self, block: dict[str, Any]) -> dict[str, list[Any]]:
+        """Colour a block of inputs.
+
+        Args:
+            block: columns ``index`` and ``task``, a row for each input.
+
+        Returns:
+            Columns ``index``, ``answer``, ``error``, ``exit_code``, ``provider`` and ``fallback``; one row that says
+            why, with index -1, if the run cannot go on.
+        """
+        if self._error is None:
+            try:
+                return self._answers([int(index) for index in block["index"]], [str(task) for task in block["task"]])
+            except PolyexportError as error:
+                self._error = error
+        where = socket.gethostname()
+        return {
+            "index": [-1],
+            "answer": [""],
+            "error": [f"{self._error.message} (on {where})\0{self._error.remedy}"],
+            "exit_code": [int(self._error.exit_code)],
+            "provider": [""],
+            "fallback": [""],
+        }
+
+    def _answers(self, indices: Sequence[int], texts: Sequence[str]) -> dict[str, list[Any]]:
+        tasks = [Task.from_json(text) for text in texts]
+        plan = Plan(items=tuple(task.item for task in tasks), output=self._options.output)
+        survey = Survey(
+            standing=bytearray(one for task in tasks for one in task.standing),
+            journal=_Records({output: record for task in tasks for output, record in task.recorded().items()}),
+            retry_failed=self._options.retry_failed,
+        )
+        folder = _StagedOnly(self._staging, self._options.output)
+        results: list[ItemResult] = []
+        run_plan(
+            plan,
+            self._model,
+            self._framing,
+            self._run_options,
+            folder=folder,
+            survey=survey,
+            decoders=self._decoders,
+            background=self._options.background,
+            on_result=results.append,
+        )
+        session, count = self._model.session, len(results)
+        return {
+            "index": list(indices),
+            "answer": [Answer.of(result, folder.of(result)).to_json() for result in results],
+            "error": [""] * count,
+            "exit_code": [0] * count,
+            "provider": [session.execution_provider] * count,
+            "fallback": [session.fallback_reason] * count,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class _Records:
+    """What the journal says of a few outputs."""
+
+    by_output: dict[str, Record]
+
+    def record(self, output: str) -> Record | None:
+        return self.by_output.get(output)
+
+
+class _StagedOnly:
+    """Stages outputs, and keeps what is to be journaled and named by the process that holds the folder."""
+
+    def __init__(self, staging: Staging, root: Path | Url) -> None:
+        self.concurrency = staging.concurrency
+        self._root = root
+        self.stage = staging.stage
+        self._sync = staging.sync
+        self._pending: dict[str, Pending] = {}
+
+    def commit(self, pending: Sequence[Pending]) -> list[str]:
+        try:
+            self._sync([one.staged for one in pending])
+        except OSError as error:
+            raise unusable(self._root, error) from error
+        self._pending.update((one.output, one) for one in pending)
+        return [""] * len(pending)
+
+    def of(self, result: ItemResult) -> tuple[Pending, ...]:
+        outputs = (output_name(result.item, color) for color in result.item.colors)
+        return tuple(self._pending[output] for output in outputs if output in self._pending)
+
+
+def _shared_model(staging: Staging, options: WorkerOptions) -> bytes:
+    try:
+        model = staging.read(options.model)
+        if hashlib.sha256(model).hexdigest() == options.model_sha256:
+            return model
+        reason = "it holds another model there"
+    except OSError as error:
+        reason = error.strerror or str(error)
+    raise OutputError(
+        f"the output folder {options.output} is not the same on every machine of the cluster ({reason})",
+        remedy="choose another -o, on a file system that they share",
+    )

@@ -1,0 +1,51 @@
+"""What travels comes back as it was."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from polyexport.cluster.messages import Answer, Task, absolute
+from polyexport.color import Color
+from polyexport.pipeline.journal import Record
+from polyexport.pipeline.outputs import Pending
+from polyexport.pipeline.plan import Item
+from polyexport.pipeline.run import Timings
+
+# Names of files may hold bytes that are no text, which Python keeps as surrogates.
+texts = st.text(st.characters(), max_size=20) | st.just("caf\udce9.png")
+bytes_of_color = st.integers(0, 255)
+colors = st.builds(Color, texts, st.tuples(bytes_of_color, bytes_of_color, bytes_of_color))
+records = st.builds(Record, texts, texts, texts, texts)
+milliseconds = st.floats(0, 1e6)
+
+
+@st.composite
+def tasks(draw: st.DrawFn) -> Task:
+    item = Item(draw(texts), draw(texts), tuple(draw(st.lists(colors, min_size=1, max_size=4))))
+    count = len(item.colors)
+    standing = draw(st.lists(st.integers(0, 3), min_size=count, max_size=count))
+    return Task(item, tuple(standing), tuple(draw(st.none() | records) for _ in range(count)))
+
+
+@given(tasks())
+def test_a_task_survives(task: Task) -> None:
+    assert Task.from_json(task.to_json()) == task
+    assert task.to_json().isascii()
+
+
+@given(
+    st.builds(
+        Answer,
+        st.sampled_from(["ok", "failed", "skipped"]),
+        texts,
+        st.lists(texts, max_size=3).map(tuple),
+        st.builds(Timings, milliseconds, milliseconds, milliseconds, milliseconds, milliseconds),
+        st.lists(st.builds(Pending, texts, records, texts, st.booleans()), max_size=3).map(tuple),
+    )
+)
+def test_an_answer_survives(answer: Answer) -> None:
+    assert Answer.from_json(answer.to_json()) == answer
+
+
+def test_every_process_reads_the_same_file() -> None:
+    assert absolute("a/../b.png").startswith("/")
+    assert absolute("s3://bucket/a.png") == "s3://bucket/a.png"

@@ -1,0 +1,107 @@
+"""One actor, without Ray: it stages outputs, and says what ends the run instead of raising it."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import polyexport
+from polyexport.cluster.messages import Answer, Task
+from polyexport.cluster.worker import Worker, WorkerOptions
+from polyexport.color import parse_color
+from polyexport.errors import ExitCode
+from polyexport.image import encode_png
+from polyexport.model import load_model
+from polyexport.pipeline.outputs import OutputFolder
+from polyexport.pipeline.plan import Item
+from polyexport.session import probe_provider
+
+RED = parse_color("red")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[OutputFolder]:
+    with OutputFolder(tmp_path / "out") as opened:
+        yield opened
+
+
+@pytest.fixture
+def options(folder: OutputFolder, tiny_model_path: Path) -> WorkerOptions:
+    data = tiny_model_path.read_bytes()
+    return WorkerOptions(
+        output=folder.root,
+        model=folder.stage(data),
+        model_sha256=hashlib.sha256(data).hexdigest(),
+        model_name="tiny.onnx",
+        provider="cpu",
+        size="fit",
+        background="white",
+        retry_failed=False,
+        batch_size=0,
+        threads=1,
+        jobs=1,
+        images=10,
+        version=polyexport.__version__,
+    )
+
+
+def block(*sources: Path) -> dict[str, Any]:
+    tasks = [Task(Item(str(source), f"{source.stem}.png", (RED,)), (0,), (None,)) for source in sources]
+    return {"index": list(range(len(tasks))), "task": [task.to_json() for task in tasks]}
+
+
+def test_outputs_are_staged_for_the_holder_to_name(
+    folder: OutputFolder, options: WorkerOptions, drawings: Path, tiny_model_path: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "bad.png").write_text("no picture")
+    rows = Worker(options)(block(drawings / "0.png", tmp_path / "bad.png", drawings / "1.png"))
+    answers = [Answer.from_json(text) for text in rows["answer"]]
+
+    assert rows["index"] == [0, 1, 2]
+    assert [answer.status for answer in answers] == ["ok", "failed", "ok"]
+    assert "no image of a known format" in answers[1].reason
+    assert not list(folder.root.glob("red/*"))
+    assert folder.commit([pending for answer in answers for pending in answer.pending]) == ["", "", ""]
+    [[expected]] = load_model(tiny_model_path, provider="cpu").colorize([drawings / "1.png"], ["red"])
+    assert (folder.root / "red" / "1.png").read_bytes() == encode_png(expected)
+    assert sorted(path.name for path in folder.root.glob("red/*")) == ["0.png", "1.png"]
+    record = folder.journal.record("red/1.png")
+    assert record is None  # what the journal says is what stood in it when it was opened
+
+
+def ended(options: WorkerOptions, drawings: Path) -> tuple[str, int]:
+    worker = Worker(options)
+    rows = worker(block(drawings / "0.png"))
+    assert worker(block(drawings / "1.png")) == rows  # and it stays so
+    assert rows["index"] == [-1]
+    return rows["error"][0], rows["exit_code"][0]
+
+
+def test_another_version_is_refused(options: WorkerOptions, drawings: Path) -> None:
+    message, exit_code = ended(replace(options, version="0.0.1"), drawings)
+    assert "this machine 0.0.1" in message
+    assert exit_code == ExitCode.FATAL
+
+
+def test_a_folder_that_is_not_shared_is_refused(options: WorkerOptions, drawings: Path, tmp_path: Path) -> None:
+    with OutputFolder(tmp_path / "elsewhere"):
+        message, exit_code = ended(replace(options, output=tmp_path / "elsewhere"), drawings)
+    assert "not the same on every machine" in message
+    assert exit_code == ExitCode.OUTPUT_UNUSABLE
+    assert ended(replace(options, output=tmp_path / "none"), drawings)[1] == ExitCode.OUTPUT_UNUSABLE
+
+
+def test_another_model_in_its_place_is_refused(options: WorkerOptions, drawings: Path) -> None:
+    message, _ = ended(replace(options, model_sha256="0" * 64), drawings)
+    assert "another model" in message
+
+
+def test_a_provider_that_is_missing_ends_the_run(options: WorkerOptions, drawings: Path) -> None:
+    if probe_provider("tensorrt").works:
+        pytest.skip("TensorRT works here")
+    message, exit_code = ended(replace(options, provider="tensorrt"), drawings)
+    assert "tensorrt" in message
+    assert exit_code == ExitCode.PROVIDER_UNAVAILABLE
