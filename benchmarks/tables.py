@@ -1,9 +1,9 @@
-"""Redraw every table and chart of the README that shows figures, from the recorded results.
+"""Redraw every table and chart of the README and of docs/ that shows figures, from the recorded results.
 
-    python benchmarks/tables.py            # writes README.md and docs/frontier.svg
+    python benchmarks/tables.py            # writes README.md, the pages of PAGES and docs/frontier.svg
     python benchmarks/tables.py --check    # exit code 1 if they show anything else
 
-A part of the README that is made here stands between <!-- figures: NAME --> and <!-- end -->.
+A part that is made here stands between <!-- figures: NAME --> and <!-- end -->.
 """
 
 import argparse
@@ -104,12 +104,53 @@ def folder() -> str:
     return "\n".join([*lines, "", told])
 
 
+def cluster() -> str:
+    """Ray beside the local engine, whole and with losses."""
+    recorded = _json("cluster.json")
+    lines = [
+        "| run | images/s | reported, each once | ok | same bytes | temporary files |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    labels = {"local": "the engine of one machine", "ray": "Ray, two machines of one core"}
+    for name, run in recorded["runs"].items():
+        label = labels.get(name, f"Ray, {name} on the way")
+        same = "yes" if run["same_bytes"] else "NO"
+        counts = f"{run['reported_once']} of {run['reported']} | {run['ok']} | {same} | {run['temporary_files']}"
+        lines.append(f"| {label} | {run['images_per_s']:.0f} | {counts} |")
+    return "\n".join([*lines, ""])
+
+
+def service() -> str:
+    """The service under load, and its end."""
+    recorded = _json("service.json")
+    lines = [
+        "| batches | requests/s | p50 | p99 | memory before, peak, after | wrong images | unexpected answers, lost |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for name, label in (("unbatched", "of one"), ("batched", "of up to eight")):
+        run = recorded[name]
+        memory = ", ".join(f"{run[f'rss_{when}_mib']:.0f}" for when in ("before", "peak", "after"))
+        times = f"{run['p50_ms']:.0f} ms | {run['p99_ms']:.0f} ms"
+        bad = f"{run['unexpected_answers']}, {run['lost']}"
+        lines.append(
+            f"| {label} | {run['requests_per_s']:.0f} | {times} | {memory} MiB | {run['wrong_images']} | {bad} |"
+        )
+    stop = recorded["stop"]
+    told = (
+        f"Told to stop under that load it ended in {stop['seconds']:.1f} s: {stop['lost']} accepted requests lost, "
+        f"{stop['turned_away']} new connections turned\naway, {stop['processes_left']} processes left, its port free.\n"
+    )
+    return "\n".join([*lines, "", told])
+
+
 PARTS: dict[str, Callable[[], str]] = {"performance": performance, "parity": parity, "folder": folder}
+PAGE_PARTS: dict[str, Callable[[], str]] = {"cluster": cluster, "service": service}
+PAGES = ("README.md", "docs/ray.md", "docs/serve.md")
 
 
 def redrawn(text: str) -> str:
     """A text with its parts made anew."""
-    return _PART.sub(lambda found: found[1] + PARTS[found[2]]() + found[3], text)
+    return _PART.sub(lambda found: found[1] + (PARTS | PAGE_PARTS)[found[2]]() + found[3], text)
 
 
 def frontier_svg() -> str:
@@ -123,7 +164,7 @@ def main() -> None:
     parser.add_argument("--check", action="store_true")
     check = parser.parse_args().check
     made = {
-        ROOT / "README.md": redrawn((ROOT / "README.md").read_text()),
+        **{ROOT / page: redrawn((ROOT / page).read_text()) for page in PAGES},
         ROOT / "docs" / "frontier.svg": frontier_svg(),
     }
     wrong = [path for path, text in made.items() if not path.exists() or path.read_text() != text]

@@ -21,6 +21,13 @@ def test_the_readme_shows_what_was_recorded(tables: dict[str, Any]) -> None:
         assert f"<!-- figures: {part} -->" in text
 
 
+def test_the_pages_show_what_was_recorded(tables: dict[str, Any]) -> None:
+    pages = "".join((ROOT / page).read_text() for page in tables["PAGES"])
+    assert tables["redrawn"](pages) == pages, "run python benchmarks/tables.py"
+    for part in tables["PAGE_PARTS"]:
+        assert f"<!-- figures: {part} -->" in pages
+
+
 def test_a_changed_figure_is_seen(tables: dict[str, Any]) -> None:
     text = (ROOT / "README.md").read_text()
     changed = text.replace(" ms |", "9 ms |", 1)

@@ -14,6 +14,7 @@ from polyexport.cli.export import export
 from polyexport.cli.infer import infer
 from polyexport.cli.inspect import inspect
 from polyexport.cli.package import package
+from polyexport.cli.serve import serve
 from polyexport.cli.train import train
 from polyexport.cli.verify import verify
 
@@ -28,7 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (train, dataset, export, verify, inspect, package, infer, evaluate, bench, doctor):
+for command in (train, dataset, export, verify, inspect, package, infer, serve, evaluate, bench, doctor):
     app.command()(command)
 
 

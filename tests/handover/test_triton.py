@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from google.protobuf import text_format
 
+from polyexport.contract import COLORED
 from polyexport.handover.triton import TritonOptions, triton_config, triton_name
-from polyexport.model import load_model
+from polyexport.model import Model, load_model
 
 KINDS = (
     "rgb",
@@ -120,3 +121,14 @@ def test_options_that_triton_would_refuse(wrong: dict[str, Any]) -> None:
 def test_names_of_files_become_names_of_models(stem: str, name: str) -> None:
     assert triton_name(stem) == name
     TritonOptions(name=triton_name(stem + "x" * 80))
+
+
+def test_the_client_of_the_page_asks_for_what_is_served(shipped: Model) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "serve.md").read_text()
+    config = triton_config(shipped.contract, TritonOptions(name="small"))
+    asked = re.findall(r'InferInput\("(\w+)", .*?, "(\w+)"\)', page)
+    assert len(asked) == 2
+    for name, kind in asked:
+        assert f'name: "{name}", data_type: TYPE_{kind}' in config
+    assert f'output [\n  {{ name: "{COLORED}"' in config
+    assert f'as_numpy("{COLORED}")' in page
