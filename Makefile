@@ -15,7 +15,7 @@ help:
 	@echo "make check   formatting, lint, types"
 	@echo "make bench   time the shipped model on this machine"
 
-$(RUNTIME): pyproject.toml constraints.txt
+$(RUNTIME): pyproject.toml constraints.txt hatch_build.py polyexport/demo/runtime.json
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "polyexport needs Python 3.11 or newer: make PYTHON=python3.11 ..." >&2; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

@@ -8,6 +8,7 @@ from polyexport import __version__
 from polyexport.cli.bench import bench
 from polyexport.cli.console import console
 from polyexport.cli.dataset import dataset
+from polyexport.cli.demo import demo
 from polyexport.cli.doctor import doctor
 from polyexport.cli.evaluate import evaluate
 from polyexport.cli.export import export
@@ -29,7 +30,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (train, dataset, export, verify, inspect, package, infer, serve, evaluate, bench, doctor):
+for command in (train, dataset, export, verify, inspect, package, infer, serve, demo, evaluate, bench, doctor):
     app.command()(command)
 
 

@@ -15,8 +15,9 @@ import pytest
 
 from polyexport.errors import ContractError, ExitCode, OutputError, UsageError
 from polyexport.files import TEMPORARY_SUFFIX
+from polyexport.folder import MANIFEST
 from polyexport.handover.triton import TritonOptions
-from polyexport.handover.write import MANIFEST, write_package
+from polyexport.handover.write import write_package
 
 ROOT = Path(__file__).parents[2]
 NAMES = {

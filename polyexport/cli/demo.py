@@ -1,0 +1,64 @@
+"""polyexport demo: a page to draw on, with the model in the browser."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from polyexport.cli.console import console
+from polyexport.cli.options import ModelOption, Quiet, Verbose
+from polyexport.errors import UsageError
+
+__all__ = ["demo"]
+
+
+class Host(StrEnum):
+    """Values of --host."""
+
+    LOOPBACK = "127.0.0.1"
+    IPV4 = "0.0.0.0"  # noqa: S104 - for a phone in the same network; not the default
+    ANY = "::"
+
+
+def demo(
+    model: ModelOption = None,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="TCP port; 0 takes any that is free.")] = 8080,
+    host: Annotated[Host, typer.Option(help="Who may connect: this machine, or any.")] = Host.LOOPBACK,
+    open_browser: Annotated[bool, typer.Option("--open", help="Open it in this machine's browser.")] = False,
+    export: Annotated[
+        Path | None,
+        typer.Option(help="Write the page as a folder for any static host, and end.", metavar="DIR"),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier folder of --export.")] = False,
+    verbose: Verbose = False,
+    quiet: Quiet = False,
+) -> None:
+    """Serve a page to draw on: what is drawn is filled by the model in the browser, beside a flood fill.
+
+    Nothing leaves the browser, and nothing is fetched but from here.
+    """
+    console.set(verbose=verbose, quiet=quiet)
+    if overwrite and export is None:
+        raise UsageError("--overwrite is for --export", remedy="add --export DIR, or leave it out")
+
+    from polyexport.demo.site import export_site, site_files
+    from polyexport.model import default_model_path
+
+    file = model if model is not None else default_model_path()
+    if export is not None:
+        written = export_site(file, export, overwrite=overwrite)
+        total = sum(one.size_bytes for one in written)
+        console.info(f"{len(written)} files, {total / 1e6:.1f} MB; serve them over HTTP, with the headers of _headers")
+        console.data(str(export))
+        return
+
+    from polyexport.demo.server import serve_site
+
+    def ready(url: str) -> None:
+        console.info("Ctrl-C ends it")
+        console.data(url)
+        if open_browser:
+            typer.launch(url)
+
+    serve_site(site_files(file), host=host.value, port=port, on_ready=ready)

@@ -1,0 +1,1 @@
+"""A page to draw on: the model file, run by the browser that shows it."""

@@ -1,0 +1,139 @@
+/**
+ * What a model file promises, read from its bytes: the same checks as polyexport's own, as far as a browser can make them.
+ */
+
+const METADATA_KEY = "polyexport.contract";
+const CONTRACT_VERSION = 2;
+const METADATA_PROPS = 14; // field number in ModelProto, onnx.proto
+const KEY = 1; // in StringStringEntryProto, as is VALUE
+const VALUE = 2;
+const REMEDY = "give a model that `polyexport export` wrote";
+
+/** Something the person in front of the page can act on. */
+export class Refused extends Error {
+  /**
+   * @param {string} message what was got, and what was expected
+   * @param {string} remedy what to do
+   */
+  constructor(message, remedy) {
+    super(message);
+    this.name = "Refused";
+    this.remedy = remedy;
+  }
+}
+
+/**
+ * @param {Uint8Array} model the bytes of an ONNX file
+ * @returns {Promise<object>} its contract; the names are those of docs/contract.md
+ * @throws {Refused} not a whole ONNX file, without a contract, or changed since it was exported
+ */
+export async function readContract(model) {
+  const text = metadataProps(model).get(METADATA_KEY);
+  if (text === undefined) throw new Refused(`The model is refused: its metadata has no ${METADATA_KEY}`, REMEDY);
+  let contract;
+  try {
+    contract = JSON.parse(text);
+  } catch {
+    throw new Refused("The model is refused: its contract is not JSON", REMEDY);
+  }
+  if (contract?.contract_version !== CONTRACT_VERSION) {
+    const found = String(contract?.contract_version).slice(0, 60);
+    throw new Refused(`The model is refused: contract version ${found}, expected ${CONTRACT_VERSION}`, REMEDY);
+  }
+  const found = await graphSha256(model);
+  if (found !== null && found !== contract.graph_sha256) {
+    throw new Refused(
+      `The model is refused: its graph was changed; it has SHA-256 ${found.slice(0, 12)}…, the contract ` +
+        `${String(contract.graph_sha256).slice(0, 12)}…`,
+      "fetch or export it again",
+    );
+  }
+  if (contract.conditioning === "embedding" && contract.palette.length === 0) {
+    throw new Refused(
+      "The model takes color embeddings and knows none of its own",
+      "export it with the table of its colors",
+    );
+  }
+  return contract;
+}
+
+/**
+ * @param {Uint8Array} model the bytes of an ONNX file
+ * @returns {Map<string, string>} its metadata_props
+ * @throws {Refused} not a whole protobuf message
+ */
+export function metadataProps(model) {
+  const found = new Map();
+  for (const { number, content, end } of records(model)) {
+    if (number !== METADATA_PROPS || content === null) continue;
+    const entry = new Map();
+    for (const field of records(model.subarray(content, end))) {
+      if (field.content === null) continue;
+      entry.set(field.number, new TextDecoder().decode(model.subarray(content + field.content, content + field.end)));
+    }
+    found.set(entry.get(KEY) ?? "", entry.get(VALUE) ?? "");
+  }
+  return found;
+}
+
+/**
+ * SHA-256 of everything that decides what a model computes: its bytes without metadata_props.
+ *
+ * @param {Uint8Array} model the bytes of an ONNX file
+ * @returns {Promise<string | null>} in hexadecimal; null where the browser has no digests, which is so on plain HTTP from
+ *   another machine
+ */
+export async function graphSha256(model) {
+  if (globalThis.crypto?.subtle === undefined) return null;
+  const kept = new Uint8Array(model.length);
+  let length = 0;
+  for (const { number, start, end } of records(model)) {
+    if (number === METADATA_PROPS) continue;
+    kept.set(model.subarray(start, end), length);
+    length += end - start;
+  }
+  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", kept.subarray(0, length)));
+  return Array.from(digest, (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+/**
+ * The fields of one protobuf message (https://protobuf.dev/programming-guides/encoding/).
+ *
+ * @param {Uint8Array} bytes the message
+ * @yields {{number: number, content: number | null, start: number, end: number}} field number, where its content starts
+ *   if it is length-delimited, and where the record starts and ends
+ */
+function* records(bytes) {
+  let start = 0;
+  while (start < bytes.length) {
+    const { value: tag, position } = varint(bytes, start);
+    let content = null;
+    let end = Infinity;
+    const kind = tag % 8;
+    if (kind === 0) {
+      end = varint(bytes, position).position;
+    } else if (kind === 1) {
+      end = position + 8;
+    } else if (kind === 2) {
+      const length = varint(bytes, position);
+      content = length.position;
+      end = content + length.value;
+    } else if (kind === 5) {
+      end = position + 4;
+    }
+    if (!(end <= bytes.length)) throw new Refused("The file is not a whole ONNX model", REMEDY);
+    yield { number: Math.floor(tag / 8), content, start, end };
+    start = end;
+  }
+}
+
+/** The number at a position and the position after it: past the end if it is cut off or too long. */
+function varint(bytes, position) {
+  let value = 0;
+  for (let index = 0; index < 10 && position + index < bytes.length; index += 1) {
+    const byte = bytes[position + index];
+    value += (byte & 0x7f) * 2 ** (7 * index); // lengths stay far below 2 ** 53
+    if (byte < 0x80) return { value, position: position + index + 1 };
+  }
+  return { value: 0, position: Infinity };
+}

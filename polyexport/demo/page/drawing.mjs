@@ -1,0 +1,197 @@
+/** The sheet: what is drawn on it, by mouse, pen, finger or keyboard, and the way back. */
+
+import { CONTEXT, rgbOf } from "./pixels.mjs";
+
+const MAX_UNDO = 60;
+const INK = "#000";
+const PAPER = "#fff";
+
+/** @typedef {"pen" | "eraser" | "gap"} Tool */
+
+/** A canvas of size x size pixels, which are the pixels that the network gets. */
+export class Drawing {
+  /** @type {Tool} */
+  tool = "pen";
+  /** Of the pen, pixels of the sheet. */
+  width = 2;
+
+  #canvas;
+  #context;
+  #onChange;
+  #undone = [];
+  #done = [];
+  #last = null; // where the stroke is
+  #sinceGap = 0; // pixels of the stroke since its last gap
+
+  /**
+   * @param {HTMLCanvasElement} canvas takes pointers
+   * @param {() => void} onChange called after every change
+   */
+  constructor(canvas, onChange) {
+    this.#canvas = canvas;
+    this.#context = canvas.getContext("2d", CONTEXT);
+    this.#onChange = onChange;
+    this.clear({ remember: false });
+    canvas.addEventListener("pointerdown", (event) => this.#down(event));
+    canvas.addEventListener("pointermove", (event) => this.#move(event));
+    for (const end of ["pointerup", "pointercancel", "lostpointercapture"]) {
+      canvas.addEventListener(end, () => this.lift());
+    }
+  }
+
+  get canvas() {
+    return this.#canvas;
+  }
+
+  get size() {
+    return this.#canvas.width;
+  }
+
+  /** A sheet of another size, empty. */
+  resize(size) {
+    this.#canvas.width = this.#canvas.height = size;
+    this.#done = [];
+    this.#undone = [];
+    this.clear({ remember: false });
+  }
+
+  /** @returns {Uint8Array} RGB, [size, size, 3] */
+  pixels() {
+    return rgbOf(this.#context.getImageData(0, 0, this.size, this.size));
+  }
+
+  clear({ remember = true } = {}) {
+    if (remember) this.#remember();
+    this.#context.fillStyle = PAPER;
+    this.#context.fillRect(0, 0, this.size, this.size);
+    this.#onChange();
+  }
+
+  /**
+   * Replace the drawing.
+   *
+   * @param {(context: CanvasRenderingContext2D, size: number) => void} draw on white
+   */
+  replace(draw) {
+    this.#remember();
+    this.#context.fillStyle = PAPER;
+    this.#context.fillRect(0, 0, this.size, this.size);
+    draw(this.#context, this.size);
+    this.#onChange();
+  }
+
+  undo() {
+    this.#travel(this.#done, this.#undone);
+  }
+
+  redo() {
+    this.#travel(this.#undone, this.#done);
+  }
+
+  get canUndo() {
+    return this.#done.length > 0;
+  }
+
+  get canRedo() {
+    return this.#undone.length > 0;
+  }
+
+  /** How wide the tool marks, pixels of the sheet. */
+  get reach() {
+    return { pen: this.width, eraser: Math.max(6, 3 * this.width), gap: Math.max(5, 2.5 * this.width) }[this.tool];
+  }
+
+  /** Put the tool on the sheet; {x, y} in its pixels. */
+  press(point) {
+    this.#remember();
+    this.#last = point;
+    this.#sinceGap = 0;
+    if (this.tool === "gap") this.#dot(point);
+    else this.#line(point, point);
+    this.#onChange();
+  }
+
+  /** Pull it on to a point, if it is on the sheet. */
+  drag(point) {
+    if (this.#last === null) return;
+    if (this.tool === "gap") this.#gaps(this.#last, point);
+    else this.#line(this.#last, point);
+    this.#last = point;
+    this.#onChange();
+  }
+
+  lift() {
+    this.#last = null;
+  }
+
+  get pressed() {
+    return this.#last !== null;
+  }
+
+  /** @returns {{x: number, y: number}} where an event is, in pixels of the sheet */
+  at({ clientX, clientY }) {
+    const box = this.#canvas.getBoundingClientRect();
+    return { x: ((clientX - box.left) / box.width) * this.size, y: ((clientY - box.top) / box.height) * this.size };
+  }
+
+  #down(event) {
+    if (event.button !== 0 || !event.isPrimary) return;
+    event.preventDefault(); // no selection, no scrolling
+    this.#canvas.focus({ preventScroll: true });
+    this.#canvas.setPointerCapture(event.pointerId);
+    this.press(this.at(event));
+  }
+
+  #move(event) {
+    if (!this.pressed || !event.isPrimary || event.buttons === 0) return;
+    const between = event.getCoalescedEvents?.() ?? [];
+    for (const each of between.length > 0 ? between : [event]) this.drag(this.at(each));
+  }
+
+  #line(from, to) {
+    const context = this.#context;
+    context.strokeStyle = this.tool === "pen" ? INK : PAPER;
+    context.lineWidth = this.reach;
+    context.lineCap = context.lineJoin = "round";
+    context.beginPath();
+    context.moveTo(from.x, from.y);
+    context.lineTo(to.x, to.y);
+    context.stroke();
+  }
+
+  #dot({ x, y }) {
+    this.#context.fillStyle = PAPER;
+    this.#context.beginPath();
+    this.#context.arc(x, y, this.reach / 2, 0, 2 * Math.PI);
+    this.#context.fill();
+  }
+
+  /** A gap each so many pixels: along an outline they leave it in pieces. */
+  #gaps(from, to) {
+    const length = Math.hypot(to.x - from.x, to.y - from.y);
+    const every = this.size / 8;
+    for (let next = every - this.#sinceGap; next <= length; next += every) {
+      const part = next / length;
+      this.#dot({ x: from.x + part * (to.x - from.x), y: from.y + part * (to.y - from.y) });
+    }
+    this.#sinceGap = (this.#sinceGap + length) % every;
+  }
+
+  #snapshot() {
+    return this.#context.getImageData(0, 0, this.size, this.size);
+  }
+
+  #remember() {
+    this.#done.push(this.#snapshot());
+    if (this.#done.length > MAX_UNDO) this.#done.shift();
+    this.#undone = [];
+  }
+
+  #travel(from, to) {
+    if (from.length === 0) return;
+    this.lift();
+    to.push(this.#snapshot());
+    this.#context.putImageData(from.pop(), 0, 0);
+    this.#onChange();
+  }
+}

@@ -1,0 +1,82 @@
+"""A web server for one page on this machine: the standard library's, giving out a fixed set of files."""
+
+import http.server
+import socket
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+from urllib.parse import unquote, urlsplit
+
+from polyexport.demo.site import HEADERS, media_type
+from polyexport.errors import UsageError
+
+__all__ = ["serve_site"]
+
+_IDLE_S = 30.0  # a connection that says nothing is closed
+
+
+def serve_site(
+    contents: Mapping[str, bytes], *, host: str, port: int, on_ready: Callable[[str], None] = lambda url: None
+) -> None:
+    """Give out the files of a site until a signal ends it.
+
+    Args:
+        contents: bytes by path, ``index.html`` among them.
+        host: the address to listen on.
+        port: TCP port; 0 for any that is free.
+        on_ready: called with the URL of the page.
+
+    Raises:
+        UsageError: the port is in use.
+    """
+    handler = type("Handler", (_Handler,), {"contents": contents})
+    try:
+        server = (_Server6 if ":" in host else _Server)((host, port), handler)
+    except OSError as error:
+        raise UsageError(
+            f"cannot listen on {host}:{port} ({error.strerror})", remedy="choose another --port"
+        ) from error
+    with server:
+        shown = f"[{host}]" if ":" in host else host
+        on_ready(f"http://{shown}:{server.server_address[1]}/")
+        server.serve_forever()
+
+
+class _Server(http.server.ThreadingHTTPServer):
+    daemon_threads = True
+
+
+class _Server6(_Server):
+    address_family = socket.AF_INET6
+
+
+class _Handler(http.server.BaseHTTPRequestHandler):
+    contents: Mapping[str, bytes] = {}
+    protocol_version = "HTTP/1.1"
+    server_version = "polyexport"
+    sys_version = ""
+    timeout = _IDLE_S
+
+    def do_GET(self) -> None:
+        self._answer(body=True)
+
+    def do_HEAD(self) -> None:
+        self._answer(body=False)
+
+    def _answer(self, *, body: bool) -> None:
+        name = unquote(urlsplit(self.path).path).removeprefix("/") or "index.html"
+        data = self.contents.get(name)
+        if data is None:
+            self.send_error(HTTPStatus.NOT_FOUND)
+            return
+        self.send_response(HTTPStatus.OK)
+        self.send_header("Content-Type", media_type(name))
+        self.send_header("Content-Length", str(len(data)))
+        self.send_header("Cache-Control", "no-cache")
+        for header, value in HEADERS.items():
+            self.send_header(header, value)
+        self.end_headers()
+        if body:
+            self.wfile.write(data)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base's word
+        """Nobody asked what a browser fetches."""

@@ -1,0 +1,122 @@
+"""The files of the page: its own, the runtime that a build fetches, and the model."""
+
+import hashlib
+import json
+import mimetypes
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+
+from polyexport.errors import PolyexportError
+from polyexport.folder import WrittenFile, check_free, write_folder
+from polyexport.model import Model, read_model
+from polyexport.session import SessionOptions
+
+__all__ = ["HEADERS", "MODEL_NAME", "export_site", "media_type", "site_files"]
+
+MODEL_NAME = "model.onnx"
+
+HEADERS = {
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Embedder-Policy": "require-corp",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
+"""Of every file. The first two let WASM have threads
+(https://developer.mozilla.org/en-US/docs/Web/API/Window/crossOriginIsolated)."""
+
+_KIND = "an exported page"
+_MEDIA_TYPES = {".mjs": "text/javascript", ".wasm": "application/wasm", ".onnx": "application/octet-stream"}
+_RUNTIME_LICENSE = """\
+The files of this folder are part of ONNX Runtime Web, {package} {version}.
+
+MIT License
+
+Copyright (c) Microsoft Corporation
+
+Permission is hereby granted, free of charge, to any person obtaining a copy
+of this software and associated documentation files (the "Software"), to deal
+in the Software without restriction, including without limitation the rights
+to use, copy, modify, merge, publish, distribute, sublicense, and/or sell
+copies of the Software, and to permit persons to whom the Software is
+furnished to do so, subject to the following conditions:
+
+The above copyright notice and this permission notice shall be included in all
+copies or substantial portions of the Software.
+
+THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR
+IMPLIED, INCLUDING BUT NOT LIMITED TO THE WARRANTIES OF MERCHANTABILITY,
+FITNESS FOR A PARTICULAR PURPOSE AND NONINFRINGEMENT. IN NO EVENT SHALL THE
+AUTHORS OR COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM, DAMAGES OR OTHER
+LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR OTHERWISE, ARISING FROM,
+OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE
+SOFTWARE.
+"""
+
+
+def site_files(model: Path) -> dict[str, bytes]:
+    """Everything that the page is made of, by its path in the site.
+
+    Args:
+        model: a file that ``polyexport export`` wrote; it is checked as it is for ``infer``, and given out as it is.
+
+    Raises:
+        ContractError: the model is refused.
+        PolyexportError: this installation was built without the runtime.
+    """
+    here = files("polyexport.demo")
+    contents = {f"runtime/{name}": data for name, data in _runtime(here).items()}
+    contents |= {entry.name: entry.read_bytes() for entry in here.joinpath("page").iterdir() if entry.is_file()}
+    data = read_model(model)
+    Model.from_bytes(data, SessionOptions(provider="cpu"), name=str(model))
+    return contents | {MODEL_NAME: data}
+
+
+def export_site(model: Path, output: Path, *, overwrite: bool = False) -> tuple[WrittenFile, ...]:
+    """Write the page as a folder for any static host.
+
+    A host that reads ``_headers`` (Netlify, Cloudflare Pages) sends ``HEADERS`` by it. On others, without them, the
+    page runs on one thread.
+
+    Args:
+        model: as in ``site_files``.
+        output: missing or empty, or an earlier export with ``overwrite``.
+        overwrite: replace an earlier export that nobody added files to.
+
+    Raises:
+        UsageError: ``output`` holds files.
+        ContractError: the model is refused.
+        OutputError: ``output`` is no folder or cannot be written.
+        PolyexportError: this installation was built without the runtime.
+    """
+    check_free(output, kind=_KIND, overwrite=overwrite)
+    headers = "".join(f"  {name}: {value}\n" for name, value in HEADERS.items())
+    contents = site_files(model) | {"_headers": f"/*\n{headers}".encode()}
+    return write_folder(output, contents, kind=_KIND, overwrite=overwrite)
+
+
+def media_type(name: str) -> str:
+    """Of a file of the site; browsers insist on those of scripts and of WASM."""
+    suffix = f".{name.rpartition('.')[2]}"
+    kind = _MEDIA_TYPES.get(suffix) or mimetypes.guess_type(name)[0] or "application/octet-stream"
+    return f"{kind}; charset=utf-8" if kind.startswith("text/") else kind
+
+
+def _runtime(here: Traversable) -> dict[str, bytes]:
+    described = json.loads(here.joinpath("runtime.json").read_text(encoding="utf-8"))
+    contents: dict[str, bytes] = {}
+    for name, sha256 in described["files"].items():
+        try:
+            data = here.joinpath("runtime", name).read_bytes()
+        except OSError:
+            data = b""
+        if hashlib.sha256(data).hexdigest() != sha256:
+            state = "is not the one that it should be" if data else "is missing"
+            raise PolyexportError(
+                f"this installation was built without {described['package']} {described['version']}: {name} {state}",
+                remedy="install npm and then polyexport again, or in a source tree run python hatch_build.py",
+            )
+        contents[name] = data
+    license_text = _RUNTIME_LICENSE.format(package=described["package"], version=described["version"])
+    return contents | {"LICENSE.txt": license_text.encode("ascii")}
