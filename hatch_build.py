@@ -31,7 +31,7 @@ class RuntimeHook(BuildHookInterface):  # type: ignore[misc] # hatchling has no 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Fetch what is missing."""
         try:
-            fetch(ROOT)
+            fetch(Path(self.root))
         except RuntimeError as error:
             if os.environ.get("POLYEXPORT_RUNTIME") == "required":
                 raise
@@ -53,7 +53,6 @@ def fetch(root: Path) -> None:
     npm = shutil.which("npm")
     if npm is None:
         raise RuntimeError(f"npm, which fetches {runtime['package']}, is not installed")
-    folder.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as temporary:
         command = [npm, "pack", f"{runtime['package']}@{runtime['version']}", "--pack-destination", temporary]
         done = subprocess.run(  # noqa: S603 - what is written above
@@ -63,20 +62,24 @@ def fetch(root: Path) -> None:
         if done.returncode or len(archives) != 1:
             told = done.stderr.strip().splitlines() or ["it gave no archive"]
             raise RuntimeError(f"npm cannot fetch {runtime['package']} {runtime['version']} ({told[0][:200]})")
-        with tarfile.open(archives[0]) as archive:
-            for name, sha256 in missing.items():
-                _keep(archive, f"package/dist/{name}", sha256, folder / name)
+        try:
+            with tarfile.open(archives[0]) as archive:
+                for name, sha256 in missing.items():
+                    _keep(archive, f"package/dist/{name}", sha256, folder / name)
+        except (tarfile.TarError, EOFError, OSError) as error:
+            raise RuntimeError(f"the archive of {runtime['package']} cannot be read or kept ({error})") from error
 
 
 def _keep(archive: tarfile.TarFile, member: str, sha256: str, path: Path) -> None:
     try:
         file = archive.extractfile(member)
         data = file.read(_MAX_FILE_BYTES) if file is not None else b""
-    except (KeyError, tarfile.TarError):
+    except KeyError:
         data = b""
     found = hashlib.sha256(data).hexdigest()
     if found != sha256:
         raise RuntimeError(f"{path.name} has SHA-256 {found[:12]}..., expected {sha256[:12]}...")
+    path.parent.mkdir(exist_ok=True)
     temporary = path.with_name(f"{path.name}.{os.getpid()}.polyexport-tmp")
     temporary.write_bytes(data)
     temporary.replace(path)

@@ -15,6 +15,8 @@ from polyexport.model import Model, default_model_path, load_model
 from polyexport.session import probe_provider
 from trainer.polygons import draw
 
+pytest_plugins = ("every_contract",)
+
 
 def pytest_configure() -> None:
     # What a shell starts in the background ignores interrupts, and so would every program that a test starts.

@@ -1,0 +1,91 @@
+"""The server of the page: a fixed set of files, and nothing else of this machine."""
+
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from threading import Thread
+
+import pytest
+
+from polyexport.demo.server import serve_site
+from polyexport.demo.site import HEADERS
+from polyexport.errors import UsageError
+
+CONTENTS = {"index.html": b"<p>page</p>", "runtime/a.wasm": b"\0asm", "a b.mjs": b"1"}
+
+
+@pytest.fixture(scope="module")
+def port() -> int:
+    ready: list[str] = []
+    arguments = {"host": "127.0.0.1", "port": 0, "on_ready": ready.append}
+    Thread(target=serve_site, args=(CONTENTS,), kwargs=arguments, daemon=True).start()
+    deadline = time.monotonic() + 10
+    while not ready:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    return int(ready[0].rstrip("/").rpartition(":")[2])
+
+
+def ask(port: int, path: str, method: str = "GET") -> tuple[http.client.HTTPResponse, bytes]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        connection.request(method, path)
+        answer = connection.getresponse()
+        return answer, answer.read()
+    finally:
+        connection.close()
+
+
+def test_files_come_with_their_types_and_headers(port: int) -> None:
+    for path, name in (("/", "index.html"), ("/index.html?x=1", "index.html"), ("/runtime/a.wasm", "runtime/a.wasm")):
+        answer, data = ask(port, path)
+        assert (answer.status, data) == (200, CONTENTS[name])
+        assert HEADERS.items() <= dict(answer.headers).items()
+    assert ask(port, "/runtime/a.wasm")[0].headers["Content-Type"] == "application/wasm"
+    assert ask(port, "/a%20b.mjs")[1] == b"1"
+    answer, data = ask(port, "/", "HEAD")
+    assert (answer.status, data, answer.headers["Content-Length"]) == (200, b"", "11")
+
+
+@pytest.mark.parametrize(
+    "path", ["/etc/passwd", "/../../etc/passwd", "/%2e%2e/%2e%2e/etc/passwd", "//etc/passwd", "/runtime/", "/%00", "/é"]
+)
+def test_nothing_else_is_given_out(path: str, port: int) -> None:
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+        told = b"".join(iter(lambda: connection.recv(4096), b""))
+    assert told.split()[1] == b"404"
+    assert b"root:" not in told
+
+
+def test_other_methods_and_what_is_no_http(port: int) -> None:
+    assert ask(port, "/", "POST")[0].status == 501
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.sendall(b"\x16\x03\x01\0garbage\r\n\r\n")
+        assert b"400" in connection.recv(4096)
+    assert ask(port, "/")[0].status == 200
+
+
+def test_a_port_in_use(port: int) -> None:
+    with pytest.raises(UsageError, match=f"cannot listen on 127.0.0.1:{port}"):
+        serve_site(CONTENTS, host="127.0.0.1", port=port)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_signals_end_it_even_with_a_client_that_waits(number: int, code: int, runtime: None) -> None:
+    command = [sys.executable, "-m", "polyexport.cli.main", "demo", "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        port = int(process.stdout.readline().strip().rstrip("/").rpartition(":")[2])
+        with socket.create_connection(("127.0.0.1", port)) as silent:
+            silent.sendall(b"GET / HTTP/1.1\r\n")
+            time.sleep(0.1)
+            os.kill(process.pid, number)
+            assert process.wait(10) == code
+    assert "Traceback" not in (process.stderr.read() if process.stderr and not process.stderr.closed else "")
+    assert Path("/proc", str(process.pid)).exists() is False
