@@ -3,7 +3,7 @@
 FROM python:3.11-slim AS build
 ARG EXTRAS=serve
 WORKDIR /source
-COPY pyproject.toml constraints.txt README.md CHANGELOG.md LICENSE ./
+COPY pyproject.toml hatch_build.py constraints.txt README.md CHANGELOG.md LICENSE ./
 COPY polyexport polyexport
 COPY trainer trainer
 COPY artifacts/small.onnx artifacts/small.onnx

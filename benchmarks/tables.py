@@ -143,9 +143,32 @@ def service() -> str:
     return "\n".join([*lines, "", told])
 
 
+def page() -> str:
+    """The model in a browser, beside the same runtime outside of it."""
+    recorded = _json("page.json")
+    lines = [
+        "| model | threads | in the page, p50 | p90 | outside of it, p50 | times as long | values that differ |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for row in recorded["rows"]:
+        inside, outside = row["page_ms"], row["native_ms"]
+        parts = f"{1e6 * row['different_values'] / row['values']:.0f} in a million, by {row['max_difference']}"
+        lines.append(
+            f"| `{row['model']}` | {row['threads']} | {_ms(inside['p50'])} | {_ms(inside['p90'])} | "
+            f"{_ms(outside['p50'])} | {row['ratio_p50']:.1f} | {parts if row['different_values'] else 'none'} |"
+        )
+    machine = recorded["environment"]
+    told = (
+        f"{recorded['runtime']} in Chromium {recorded['chromium'].split('.')[0]}, headless, on "
+        f"{machine['cores_granted']} cores of an {machine['cpu'].removesuffix(' Processor')}, "
+        f"{recorded['size']}x{recorded['size']} pixels, {recorded['rows'][0]['runs']} runs each.\n"
+    )
+    return "\n".join([*lines, "", told])
+
+
 PARTS: dict[str, Callable[[], str]] = {"performance": performance, "parity": parity, "folder": folder}
-PAGE_PARTS: dict[str, Callable[[], str]] = {"cluster": cluster, "service": service}
-PAGES = ("README.md", "docs/ray.md", "docs/serve.md")
+PAGE_PARTS: dict[str, Callable[[], str]] = {"cluster": cluster, "service": service, "page": page}
+PAGES = ("README.md", "docs/ray.md", "docs/serve.md", "docs/demo.md")
 
 
 def redrawn(text: str) -> str:

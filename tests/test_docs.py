@@ -19,7 +19,7 @@ from trainer.polygons import draw
 
 ROOT = Path(__file__).parents[1]
 # Their commands need a device, a cluster or a store, or serve for ever; they have tests of their own.
-ELSEWHERE = frozenset(("docs/providers.md", "docs/ray.md", "docs/serve.md"))
+ELSEWHERE = frozenset(("docs/demo.md", "docs/providers.md", "docs/ray.md", "docs/serve.md"))
 
 PAGES = [
     "README.md",

@@ -1,6 +1,8 @@
 """What `pip install polyexport` brings."""
 
+import json
 import re
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -13,8 +15,11 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
-    folder = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, ROOT]
+    return built(ROOT, tmp_path_factory.mktemp("wheel"))
+
+
+def built(source: Path, folder: Path) -> zipfile.ZipFile:
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", folder, source]
     subprocess.run(command, check=True, capture_output=True)
     (path,) = folder.glob("*.whl")
     return zipfile.ZipFile(path)
@@ -43,3 +48,31 @@ def test_the_default_dependencies_are_for_inference_alone(wheel: zipfile.ZipFile
     assert default == {"numpy", "onnxruntime", "onnxruntime-gpu", "pillow", "typer"}
     markers = {name: rest for name, rest in required if name.startswith("onnxruntime") and "extra" not in rest}
     assert markers["onnxruntime"] != markers["onnxruntime-gpu"]  # never both: they share one import name
+
+
+def test_it_carries_the_page_and_its_runtime(wheel: zipfile.ZipFile) -> None:
+    names = set(wheel.namelist())
+    page = {f"polyexport/demo/page/{path.name}" for path in (ROOT / "polyexport" / "demo" / "page").iterdir()}
+    assert page <= names
+    assert "polyexport/demo/runtime.json" in names
+    if not (ROOT / "polyexport" / "demo" / "runtime").exists():
+        pytest.skip("built without onnxruntime-web; python hatch_build.py fetches it")
+    files = json.loads(wheel.read("polyexport/demo/runtime.json"))["files"]
+    assert {f"polyexport/demo/runtime/{name}" for name in files} <= names
+
+
+def test_what_the_dockerfile_copies_is_enough(wheel: zipfile.ZipFile, tmp_path: Path) -> None:
+    """No Docker here: the same files, in a folder of their own, make the same wheel."""
+    lines = (ROOT / "Dockerfile").read_text().splitlines()
+    copied = [line.split()[1:-1] for line in lines if line.startswith("COPY ") and "--from" not in line]
+    kept = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
+    source = tmp_path / "source"
+    for name in (name for names in copied for name in names):
+        assert name in kept
+        target = source / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, target, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(ROOT / name, target)
+    assert set(built(source, tmp_path).namelist()) == set(wheel.namelist())
