@@ -28,31 +28,6 @@ HEADERS = {
 
 _KIND = "an exported page"
 _MEDIA_TYPES = {".mjs": "text/javascript", ".wasm": "application/wasm", ".onnx": "application/octet-stream"}
-_RUNTIME_LICENSE = """\
-The files of this folder are part of ONNX Runtime Web, {package} {version}.
-
-MIT License
-
-Copyright (c) Microsoft Corporation
-
-Permission is hereby granted, free of charge, to any person obtaining a copy
-of this software and associated documentation files (the "Software"), to deal
-in the Software without restriction, including without limitation the rights
-to use, copy, modify, merge, publish, distribute, sublicense, and/or sell
-copies of the Software, and to permit persons to whom the Software is
-furnished to do so, subject to the following conditions:
-
-The above copyright notice and this permission notice shall be included in all
-copies or substantial portions of the Software.
-
-THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR
-IMPLIED, INCLUDING BUT NOT LIMITED TO THE WARRANTIES OF MERCHANTABILITY,
-FITNESS FOR A PARTICULAR PURPOSE AND NONINFRINGEMENT. IN NO EVENT SHALL THE
-AUTHORS OR COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM, DAMAGES OR OTHER
-LIABILITY, WHETHER IN AN ACTION OF CONTRACT, TORT OR OTHERWISE, ARISING FROM,
-OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER DEALINGS IN THE
-SOFTWARE.
-"""
 
 
 def site_files(model: Path) -> dict[str, bytes]:
@@ -118,5 +93,4 @@ def _runtime(here: Traversable) -> dict[str, bytes]:
                 remedy="install npm and then polyexport again, or in a source tree run python hatch_build.py",
             )
         contents[name] = data
-    license_text = _RUNTIME_LICENSE.format(package=described["package"], version=described["version"])
-    return contents | {"LICENSE.txt": license_text.encode("ascii")}
+    return contents | {"LICENSE.txt": here.joinpath("RUNTIME_LICENSE.txt").read_bytes()}

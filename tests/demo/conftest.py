@@ -120,7 +120,8 @@ class Page:
             shown, drawn = (self.tab.get_attribute(f"#{name}", "data-revision") for name in ("network", "drawing"))
             if shown == drawn:
                 return
-            assert time.monotonic() < deadline, self.message
+            assert time.monotonic() < deadline
+            assert self.tab.locator("#message.bad").count() == 0, self.message
             self.tab.wait_for_timeout(20)
 
     @property
