@@ -1,30 +1,21 @@
 """polyexport demo: a page to draw on, with the model in the browser."""
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from polyexport.cli.console import console
-from polyexport.cli.options import ModelOption, Quiet, Verbose
+from polyexport.cli.options import Host, HostOption, ModelOption, Quiet, Verbose
 from polyexport.errors import UsageError
 
 __all__ = ["demo"]
 
 
-class Host(StrEnum):
-    """Values of --host."""
-
-    LOOPBACK = "127.0.0.1"
-    IPV4 = "0.0.0.0"  # noqa: S104 - for a phone in the same network; not the default
-    ANY = "::"
-
-
 def demo(
     model: ModelOption = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="TCP port; 0 takes any that is free.")] = 8080,
-    host: Annotated[Host, typer.Option(help="Who may connect: this machine, or any.")] = Host.LOOPBACK,
+    host: HostOption = Host.LOOPBACK,
     open_browser: Annotated[bool, typer.Option("--open", help="Open it in this machine's browser.")] = False,
     export: Annotated[
         Path | None,

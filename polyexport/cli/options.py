@@ -8,6 +8,8 @@ import typer
 
 __all__ = [
     "DeviceId",
+    "Host",
+    "HostOption",
     "JsonFlag",
     "ModelOption",
     "Provider",
@@ -30,6 +32,15 @@ class Provider(StrEnum):
     WEBGPU = "webgpu"
 
 
+class Host(StrEnum):
+    """Values of --host."""
+
+    LOOPBACK = "127.0.0.1"
+    IPV4 = "0.0.0.0"  # noqa: S104 - what a container listens on; not the default
+    ANY = "::"
+
+
+HostOption = Annotated[Host, typer.Option(help="Who may connect: this machine, or any.")]
 ModelOption = Annotated[
     Path | None, typer.Option("-m", "--model", help="Model file.", show_default="the shipped model", metavar="FILE")
 ]

@@ -1,27 +1,28 @@
 """polyexport serve: the network behind HTTP."""
 
-from enum import StrEnum
 from typing import Annotated
 
 import typer
 
 from polyexport.cli.console import build, console
-from polyexport.cli.options import DeviceId, ModelOption, Provider, ProviderOption, Quiet, Threads, Verbose
+from polyexport.cli.options import (
+    DeviceId,
+    Host,
+    HostOption,
+    ModelOption,
+    Provider,
+    ProviderOption,
+    Quiet,
+    Threads,
+    Verbose,
+)
 
 __all__ = ["serve"]
 
 
-class Host(StrEnum):
-    """Values of --host."""
-
-    LOOPBACK = "127.0.0.1"
-    IPV4 = "0.0.0.0"  # noqa: S104 - what a container listens on; not the default
-    ANY = "::"
-
-
 def serve(
     model: ModelOption = None,
-    host: Annotated[Host, typer.Option(help="Who may connect: this machine, or any.")] = Host.LOOPBACK,
+    host: HostOption = Host.LOOPBACK,
     port: Annotated[int, typer.Option(min=1024, max=65535, help="TCP port.")] = 8000,
     max_batch_size: Annotated[
         int, typer.Option("-b", "--max-batch-size", min=1, max=1024, help="Images per call of the network.")
