@@ -9,6 +9,7 @@ Importing it, and running a model, needs neither torch nor onnx.
 """
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -31,6 +32,10 @@ if TYPE_CHECKING:
     from polyexport.model import Model, load_model
 
 __version__ = "0.1.0"
+
+# ONNX Runtime 1.31 keeps an identity of the machine in the home folder and has an address to report to. It looks for
+# this when it is imported, so it is said here, before any module does that.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 __all__ = [
     "CheckpointError",

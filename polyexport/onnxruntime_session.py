@@ -17,6 +17,9 @@ from polyexport.session_options import SessionOptions, TensorType
 
 __all__ = ["CpuSession", "DeviceSession", "create_session", "webgpu_devices"]
 
+_LARGE_CALL_BYTES = 3 * 1024 * 1024
+"""Of inputs, past which a call's memory is worth giving back."""
+
 _KEPT_SHAPES = 8
 """For how many sets of input shapes a thread keeps its device tensors."""
 
@@ -29,9 +32,15 @@ class CpuSession:
     computes_elsewhere = False
 
     def __init__(
-        self, session: ort.InferenceSession, *, metadata: Mapping[str, str] | None = None, fallback_reason: str = ""
+        self,
+        session: ort.InferenceSession,
+        *,
+        metadata: Mapping[str, str] | None = None,
+        fallback_reason: str = "",
+        releases_memory: bool = False,
     ) -> None:
         self._session = session
+        self._releases_memory = releases_memory
         self.fallback_reason = fallback_reason
         self.metadata = dict(metadata or {})
 
@@ -63,7 +72,8 @@ class CpuSession:
         return self.run_all((output,), feeds)[0]
 
     def run_all(self, outputs: Sequence[str], feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
-        results: list[NDArray[Any]] = self._session.run(list(outputs), dict(feeds))
+        large = self._releases_memory and sum(value.nbytes for value in feeds.values()) > _LARGE_CALL_BYTES
+        results: list[NDArray[Any]] = self._session.run(list(outputs), dict(feeds), _releasing() if large else None)
         return results
 
 
@@ -166,6 +176,13 @@ class _Binding:
 
 
 @functools.cache
+def _releasing() -> ort.RunOptions:
+    options = ort.RunOptions()
+    options.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
+    return options
+
+
+@functools.cache
 def _run_options(graph_id: int) -> ort.RunOptions | None:
     """``gpu_graph_id`` tells captured graphs apart, -1 runs without one, and 0 is ONNX Runtime's own."""
     if graph_id == 0:
@@ -201,7 +218,9 @@ def create_session(
         providers = provider_list(name, options, model)
         session = ort.InferenceSession(model, settings, providers=providers, enable_fallback=False)
     if name == "cpu":
-        return CpuSession(session, metadata=metadata, fallback_reason=fallback_reason)
+        return CpuSession(
+            session, metadata=metadata, fallback_reason=fallback_reason, releases_memory=options.releases_memory
+        )
     return DeviceSession(
         session,
         device=DEVICES[name],

@@ -68,6 +68,10 @@ class SessionOptions:
     profile: str = ""
     """Where ONNX Runtime writes the time of every node: how the name of the file begins. Empty for no profile."""
 
+    releases_memory: bool = False
+    """On the CPU, give what a call on more than a megapixel took back to the system: for processes that stay. Small
+    calls keep theirs, because taking it anew costs time."""
+
     fused: bool = True
     """Let ONNX Runtime replace nodes and repack weights for speed; without, a profile shows those of the model file."""
 

@@ -26,11 +26,15 @@ class Stopped(BaseException):
         self.exit_code = exit_code
 
 
+_asked: list[Stopped] = []
+
+
 def _stop(number: int, _frame: FrameType | None) -> None:
     # The second signal gets the system's default: at once.
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, signal.SIG_DFL)
-    raise Stopped(ExitCode.INTERRUPTED if number == signal.SIGINT else ExitCode.TERMINATED)
+    _asked.append(Stopped(ExitCode.INTERRUPTED if number == signal.SIGINT else ExitCode.TERMINATED))
+    raise _asked[0]
 
 
 def main() -> NoReturn:
@@ -58,9 +62,10 @@ def _run() -> int:
         _explain(error, f"error: {error}", verbose=console.verbose)
         return error.exit_code
     except Stopped as stopped:
-        console.error("interrupted" if stopped.exit_code is ExitCode.INTERRUPTED else "terminated")
-        return stopped.exit_code
+        return _stopped(stopped)
     except Exception as error:  # noqa: BLE001 - the last resort: a bug still ends in one line
+        if _asked:  # native code, such as a module on its way in, makes its own error of it
+            return _stopped(_asked[0])
         extra = _EXTRAS.get((error.name or "").partition(".")[0]) if isinstance(error, ModuleNotFoundError) else None
         if extra:
             message = f"error: this command needs more packages; install them with pip install 'polyexport[{extra}]'"
@@ -69,6 +74,13 @@ def _run() -> int:
         _explain(error, message, verbose=console.verbose)
         return ExitCode.FATAL
     return ExitCode.OK
+
+
+def _stopped(stopped: Stopped) -> int:
+    from polyexport.cli.console import console
+
+    console.error("interrupted" if stopped.exit_code is ExitCode.INTERRUPTED else "terminated")
+    return stopped.exit_code
 
 
 def _explain(error: Exception, message: str, *, verbose: bool) -> None:

@@ -35,6 +35,9 @@ def serve(
     ] = 64,
     max_megabytes: Annotated[int, typer.Option(min=1, max=1024, help="Of a body, MiB.")] = 32,
     max_megapixels: Annotated[int, typer.Option(min=1, max=64, help="Of an image, times 1024 x 1024.")] = 16,
+    max_native_megapixels: Annotated[
+        int, typer.Option(min=1, max=4, help="Of an image at its own size, times 1024 x 1024.")
+    ] = 1,
     grace_s: Annotated[
         float, typer.Option(min=0.1, max=3600, help="How long what was accepted may take when it is told to stop.")
     ] = 30.0,
@@ -54,7 +57,13 @@ def serve(
     from polyexport.service.options import Limits, ServiceOptions
     from polyexport.service.run import serve as run
 
-    limits = build(Limits, max_bytes=max_megabytes << 20, max_pixels=max_megapixels << 20, max_requests=max_requests)
+    limits = build(
+        Limits,
+        max_bytes=max_megabytes << 20,
+        max_pixels=max_megapixels << 20,
+        max_native_pixels=max_native_megapixels << 20,
+        max_requests=max_requests,
+    )
     options = build(
         ServiceOptions,
         model=model if model is not None else default_model_path(),

@@ -12,8 +12,9 @@ import litserve as ls
 from polyexport.errors import reason_of
 from polyexport.framing import Framed
 from polyexport.image import Pixels
-from polyexport.model import Model, load_model
+from polyexport.model import Model, read_model
 from polyexport.service.options import ServiceOptions
+from polyexport.session import SessionOptions
 
 __all__ = ["ColorApi", "Colored", "Work", "end_with_parent"]
 
@@ -57,9 +58,10 @@ class ColorApi(ls.LitAPI):  # type: ignore[misc] # litserve has no types
         # Ctrl-C goes to the whole group: this process is needed until what was accepted is answered.
         signal.signal(signal.SIGINT, signal.SIG_IGN)
         options = self._options
-        self._model = load_model(
-            options.model, provider=options.provider, threads=options.threads, device_id=options.device_id
+        session = SessionOptions(
+            provider=options.provider, threads=options.threads, device_id=options.device_id, releases_memory=True
         )
+        self._model = Model.from_bytes(read_model(options.model), session, name=str(options.model))
 
     def decode_request(self, request: Work) -> Work:
         """Decoded already: what is bad has failed before it came here."""

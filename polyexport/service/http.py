@@ -8,6 +8,7 @@ import asyncio
 import base64
 import binascii
 import json
+import logging
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
@@ -39,6 +40,7 @@ __all__ = ["INFER", "Routes"]
 
 INFER = "/infer"
 _MAX_TEXT = 200
+_GONE = 499  # as nginx counts clients that hang up
 _KINDS = "send multipart/form-data or application/json"
 
 Kind = TypeVar("Kind", bound="Order")
@@ -113,8 +115,8 @@ class Routes:
         app.add_api_route("/metrics", self.metrics, response_class=Response, summary="For Prometheus",
                           responses={200: plain})  # fmt: skip
         app.add_exception_handler(ProblemError, self._problem)
-        app.add_exception_handler(StarletteHTTPException, _http_error)
-        app.add_exception_handler(Exception, _bug)
+        app.add_exception_handler(StarletteHTTPException, self._http_error)
+        app.add_exception_handler(Exception, self._bug)
 
     async def infer(self, request: Request) -> Response:
         """Color one image: multipart in, PNG out; or JSON in, JSON out."""
@@ -127,7 +129,7 @@ class Routes:
             else:
                 raise ProblemError("unsupported", f"it is {kind[:_MAX_TEXT] or 'of no type'}; {_KINDS}")
         except ClientDisconnect:
-            return Response(status_code=400)  # nobody reads it
+            return Response(status_code=_GONE)  # for the metrics: nobody reads it
         loop = asyncio.get_running_loop()
         work, warnings = await loop.run_in_executor(self._threads, self._work, order, data)
         colored: Colored = await self._submit(work)
@@ -149,6 +151,13 @@ class Routes:
         decoded = self._decoders.decode(data, self._framing(order.size))
         if decoded.framed is None:
             raise ProblemError("image", decoded.reason)
+        height, width = decoded.framed.canvas.shape[:2]
+        if order.size == "native" and height * width > self._limits.max_native_pixels:
+            raise ProblemError(
+                "image",
+                f"{width}x{height} pixels, more than the {self._limits.max_native_pixels} that may be at their own "
+                "size; with size fit it may be larger",
+            )
         known = order.color.strip().lower()
         return Work(decoded.framed, known if known in self._names else color.rgb), decoded.warnings
 
@@ -185,9 +194,27 @@ class Routes:
 
     async def _problem(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, ProblemError)
-        if request.url.path == INFER:
-            self._metrics.failures.labels(error.code).inc()
-        return _answer(error.status, error.body(), error.headers)
+        return self._failed(request, error.status, error.body(), error.headers)
+
+    async def _http_error(self, request: Request, error: Exception) -> Response:
+        assert isinstance(error, StarletteHTTPException)
+        title = "The request waited too long" if error.status_code == 504 else str(error.detail)[:_MAX_TEXT]
+        code = {404: "not_found", 405: "method", 500: "internal", 504: "late"}.get(error.status_code, "http")
+        body = {"type": "about:blank", "title": title, "status": error.status_code, "detail": title, "code": code}
+        return self._failed(request, error.status_code, body, error.headers)
+
+    async def _bug(self, request: Request, error: Exception) -> Response:
+        logging.getLogger(__name__).error("%s failed", request.url.path, exc_info=error)
+        detail = error.message if isinstance(error, PolyexportError) else "see the log of the service"
+        problem = ProblemError("internal", detail)
+        return self._failed(request, problem.status, problem.body())
+
+    def _failed(
+        self, request: Request, status: int, body: Mapping[str, Any], headers: Mapping[str, str] | None = None
+    ) -> Response:
+        if request.url.path == INFER and request.method == "POST":  # what the gate counts
+            self._metrics.failures.labels(body["code"]).inc()
+        return JSONResponse(body, status, dict(headers or {}), media_type="application/problem+json")
 
 
 def _encode(framed: Framed, canvas: Pixels, background: str) -> bytes:
@@ -258,21 +285,3 @@ def _responses() -> dict[int | str, dict[str, Any]]:
         "application/json": {"schema": answer},
     }
     return {200: {"description": "The colored image, of the size of the one given", "content": content}, **RESPONSES}
-
-
-def _answer(status: int, body: Mapping[str, Any], headers: Mapping[str, str] | None = None) -> Response:
-    return JSONResponse(body, status, dict(headers or {}), media_type="application/problem+json")
-
-
-async def _http_error(_request: Request, error: Exception) -> Response:
-    assert isinstance(error, StarletteHTTPException)
-    title = "The request waited too long" if error.status_code == 504 else str(error.detail)[:_MAX_TEXT]
-    code = {404: "not_found", 405: "method", 500: "internal", 504: "late"}.get(error.status_code, "http")
-    body = {"type": "about:blank", "title": title, "status": error.status_code, "detail": title, "code": code}
-    return _answer(error.status_code, body, error.headers)
-
-
-async def _bug(_request: Request, error: Exception) -> Response:
-    detail = error.message if isinstance(error, PolyexportError) else "see the log of the service"
-    problem = ProblemError("internal", detail)
-    return _answer(problem.status, problem.body())

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from polyexport.framing import MAX_NATIVE_PIXELS
 from polyexport.image import MAX_PIXELS
 from polyexport.pipeline.run import MAX_BATCH_SIZE
 from polyexport.session import ProviderName
@@ -23,6 +24,9 @@ class Limits:
     max_pixels: int = 16 * 1024 * 1024
     """Of an image, as its header says, before a pixel is decoded."""
 
+    max_native_pixels: int = 1024 * 1024
+    """Of an image that is to go through the network at its own size: that takes memory by the pixel."""
+
     max_requests: int = 64
     """That are accepted and not answered yet; one more is sent away before its body is read."""
 
@@ -32,6 +36,8 @@ class Limits:
     def __post_init__(self) -> None:
         if not 1 <= self.max_pixels <= MAX_PIXELS:
             raise ValueError(f"max pixels must be 1 to {MAX_PIXELS}, got {self.max_pixels}")
+        if not 1 <= self.max_native_pixels <= MAX_NATIVE_PIXELS:
+            raise ValueError(f"max native pixels must be 1 to {MAX_NATIVE_PIXELS}, got {self.max_native_pixels}")
         if self.max_bytes < 1 or not 1 <= self.max_requests <= 10_000 or not self.body_timeout_s > 0:
             raise ValueError(f"limits must be positive, and requests at most 10000, got {self}")
 

@@ -15,6 +15,7 @@ _TITLES = {
     "network": (422, "The network failed on this image"),
     "busy": (503, "Too many requests are waiting"),
     "not_ready": (503, "The service is not ready"),
+    "stopping": (503, "The service ends"),
     "late": (504, "The request waited too long"),
     "internal": (500, "The service failed"),
 }
@@ -38,7 +39,7 @@ class ProblemError(Exception):
     @property
     def headers(self) -> dict[str, str]:
         """That go with the answer."""
-        return {"Retry-After": "1"} if self.code == "busy" else {}
+        return {"Retry-After": "1"} if self.status == 503 else {}
 
     def body(self) -> dict[str, Any]:
         """The JSON object."""

@@ -10,18 +10,21 @@ others along: the kernel ends each when its parent ends.
 """
 
 import contextlib
+import errno
 import multiprocessing
+import os
 import signal
 import socket
+import sys
 import threading
 import time
 import warnings
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from multiprocessing import util
-from typing import Any
+from multiprocessing.connection import Connection as Pipe
+from multiprocessing.connection import wait
+from typing import Any, NoReturn
 
 import litserve as ls
 from litserve.server import RegularRequestHandler
@@ -31,6 +34,7 @@ from polyexport.errors import ExitCode, PolyexportError, UsageError
 from polyexport.model import load_model, read_model
 from polyexport.modelfile import metadata_props
 from polyexport.service.api import ColorApi, Colored, Work, end_with_parent
+from polyexport.service.connection import MAX_HEAD_BYTES, Connection
 from polyexport.service.gate import Gate
 from polyexport.service.http import INFER, Routes
 from polyexport.service.metrics import Metrics
@@ -39,6 +43,10 @@ from polyexport.service.options import ServiceOptions
 __all__ = ["serve"]
 
 _CLOSES_S = 0.25  # uvicorn looks ten times a second whether it should stop
+_SEEN_S = 1.0  # from the end of a connection to the end of its process
+_LOST_ERRORS = (EOFError, OSError, RuntimeError)
+_HTTP, _MODEL = "the process that answers HTTP", "the process that holds the model"
+_QUEUES = "the process that holds the queues"
 _END_S = 10.0  # for processes that have nothing left to do
 _MEMORY = "see that there is memory for it, and start again"
 
@@ -66,7 +74,7 @@ def serve(options: ServiceOptions, *, on_ready: Callable[[str, str], None]) -> N
         UsageError: the port is in use.
         ModelError: a model that is refused.
         ProviderError: an execution provider that cannot be used.
-        PolyexportError: the process that holds the model has ended.
+        PolyexportError: one of its processes has ended.
     """
     warnings.filterwarnings("ignore", module="litserve")  # it takes a batch of one for a mistake
     _check_port(options.host, options.port)
@@ -91,9 +99,17 @@ def serve(options: ServiceOptions, *, on_ready: Callable[[str, str], None]) -> N
             pretty_logs=False,
             api_server_worker_type="process",
             access_log=False,
+            http=Connection,
+            h11_max_incomplete_event_size=MAX_HEAD_BYTES,
         )
-    except (EOFError, OSError, RuntimeError) as error:
-        raise PolyexportError("the process that holds the model has ended", remedy=_MEMORY) from error
+    except SystemExit as error:  # uvicorn's way to say that somebody was quicker
+        _cannot_listen(options.host, options.port, os.strerror(errno.EADDRINUSE), error)
+    except _LOST_ERRORS as error:
+        raise PolyexportError(f"{server.lost} has ended", remedy=_MEMORY) from error
+    finally:
+        # At once: they would complain of what this process takes away when it ends.
+        for child in multiprocessing.active_children():
+            child.kill()
 
 
 class _Server(ls.LitServer):  # type: ignore[misc] # litserve has no types
@@ -104,7 +120,13 @@ class _Server(ls.LitServer):  # type: ignore[misc] # litserve has no types
         self.uvicorn_graceful_timeout = options.grace_s
         self._api = api
         self._on_ready = on_ready
+        self._options = options
+        self.lost = _MODEL
+        """What ended without being told to."""
+
         self._http: list[Any] = []
+        self._queues: list[Any] = []
+        self._manager: Any = None
         self._sockets: list[socket.socket] = []
         self._ended = False
 
@@ -126,29 +148,55 @@ class _Server(ls.LitServer):  # type: ignore[misc] # litserve has no types
     def _ready(self) -> bool:
         return any(status == "ready" for status in map(str, self.workers_setup_status.values()))
 
+    def _init_manager(self, num_api_servers: int) -> Any:
+        before = multiprocessing.active_children()
+        self._manager = super()._init_manager(num_api_servers)
+        self._queues = [process for process in multiprocessing.active_children() if process not in before]
+        return self._manager
+
     def _start_server(
         self, port: int, servers: int, log_level: str, sockets: list[socket.socket], *rest: Any, **more: Any
     ) -> Any:
         for each in sockets:
-            each.listen(128)  # from here on nobody is turned away
+            try:
+                each.listen(128)  # from here on nobody is turned away
+            except OSError as error:
+                _cannot_listen(self._options.host, port, error.strerror or str(error), error)
         self._sockets = sockets
         started = super()._start_server(port, servers, log_level, sockets, *rest, **more)
         self._http = list(started.values())
+        threading.Thread(target=self._watch, daemon=True).start()
         self._on_ready()
         return started
+
+    def _gone(self, timeout_s: float) -> list[str]:
+        """Which of its processes have ended, or do so first: a connection to one may end a moment before it does."""
+        groups = {_QUEUES: self._queues, _HTTP: self._http, _MODEL: self.inference_workers}
+        by_sentinel = {process.sentinel: name for name, processes in groups.items() for process in processes}
+        ended = {by_sentinel[sentinel] for sentinel in wait(list(by_sentinel), timeout_s)}
+        return [name for name in groups if name in ended]
+
+    def _watch(self) -> None:
+        """LitServe looks after the process with the model alone; without one of the others it would hang."""
+        wait([process.sentinel for process in (*self._http, *self._queues)])
+        self._perform_graceful_shutdown(self._manager, {}, "one of its processes has ended")
 
     def _end_rest(self, manager: Any, workers: Any, shutdown_reason: str) -> None:
         with contextlib.suppress(EOFError, OSError):
             super()._perform_graceful_shutdown(manager, workers, shutdown_reason)
 
     def _perform_graceful_shutdown(self, manager: Any, workers: Any, shutdown_reason: str = "normal") -> None:
-        if self._ended:  # from the thread that saw the model's process end, and then from the main one
+        if self._ended:  # from a thread that saw a process end, and then from the main one
             return
         self._ended = True
-        model_lives = all(process.is_alive() for process in self.inference_workers)
+        error = sys.exc_info()[1]
+        asked = error is not None and not isinstance(error, _LOST_ERRORS)
+        gone = self._gone(0.0 if asked else _SEEN_S)
+        self.lost = next(iter(gone), self.lost)
+        whole = not {_MODEL, _QUEUES} & set(gone)
         for process in self._http:
-            # It closes the port, answers what it has accepted, and ends.
-            process.terminate() if model_lives else process.kill()
+            # It closes the port, answers what it has accepted, and ends; if there is somebody to ask.
+            process.terminate() if whole else process.kill()
         # The other processes have copies of its port, in which connections would wait for nobody.
         time.sleep(_CLOSES_S)
         for each in self._sockets:
@@ -179,18 +227,26 @@ def _check_port(host: str, port: int) -> None:
         try:
             probe.bind((host, port))
         except OSError as error:
-            raise UsageError(
-                f"cannot listen on {host}:{port} ({error.strerror})", remedy="choose another --port"
-            ) from error
+            _cannot_listen(host, port, error.strerror or str(error), error)
+
+
+def _cannot_listen(host: str, port: int, reason: str, error: BaseException) -> NoReturn:
+    raise UsageError(f"cannot listen on {host}:{port} ({reason})", remedy="choose another --port") from error
 
 
 def _check_model(options: ServiceOptions) -> _Checked:
     context = multiprocessing.get_context("spawn")
+    answer, ours = context.Pipe(duplex=False)
+    process = context.Process(target=_look, args=(options, ours))
+    process.start()
+    ours.close()
     try:
-        with ProcessPoolExecutor(1, mp_context=context) as pool:
-            checked = pool.submit(_look, options).result()
-    except BrokenProcessPool as error:
+        checked: _Checked = answer.recv()
+    except EOFError as error:
         raise PolyexportError(f"loading {options.model} ended its process", remedy=_MEMORY) from error
+    finally:
+        process.kill()
+        process.join()
     if checked.error:
         failure = PolyexportError(checked.error, remedy=checked.remedy)
         failure.exit_code = ExitCode(checked.exit_code)
@@ -198,11 +254,12 @@ def _check_model(options: ServiceOptions) -> _Checked:
     return checked
 
 
-def _look(options: ServiceOptions) -> _Checked:
+def _look(options: ServiceOptions, answer: "Pipe[_Checked, None]") -> None:
     end_with_parent()
     try:
         model = load_model(options.model, provider=options.provider, device_id=options.device_id)
     except PolyexportError as error:
-        return _Checked(error=error.message, remedy=error.remedy, exit_code=int(error.exit_code))
-    session = model.session
-    return _Checked(session.execution_provider, session.fallback_reason, model.sha256)
+        answer.send(_Checked(error=error.message, remedy=error.remedy, exit_code=int(error.exit_code)))
+    else:
+        session = model.session
+        answer.send(_Checked(session.execution_provider, session.fallback_reason, model.sha256))

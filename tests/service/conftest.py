@@ -66,7 +66,7 @@ def start(*options: str) -> Service:
 
 @pytest.fixture(scope="module")
 def service() -> Iterator[Service]:
-    running = start("--max-megabytes", "1", "--max-megapixels", "1")
+    running = start("--max-megabytes", "1", "--max-megapixels", "2")
     yield running
     running.end()
 

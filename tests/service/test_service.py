@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import os
 import re
 import shutil
 import signal
@@ -16,6 +17,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -102,7 +104,14 @@ def test_shapes_that_come_together_are_told_apart(service: Any, drawings: Path, 
             "image",
             "more pixels than the limit",
         ),
-        (form(header_of(1100, 1000), ("color", "red")), FORM, 422, "image", "1100x1000 pixels, more than"),
+        (form(header_of(2200, 1000), ("color", "red")), FORM, 422, "image", "2200x1000 pixels, more than"),
+        (
+            form(encode_png(np.full((1000, 1100, 3), 255, np.uint8)), ("color", "red"), ("size", "native")),
+            FORM,
+            422,
+            "image",
+            "1104x1008 pixels, more than the 1048576 that may be at their own size",
+        ),
         (form(header_of(10, 10), ("color", "red")), FORM, 422, "image", "corrupt or truncated"),
         (form(b"x", ("color", "nocolor")), FORM, 422, "color", "nocolor"),
         (form(b"x", ("color", "red"), ("color", "blue")), FORM, 422, "field", "'color' is there twice"),
@@ -149,6 +158,7 @@ def test_a_body_without_a_length_is_cut_off_at_the_limit(service: Any) -> None:
 def test_clients_that_hang_up_disturb_nobody(service: Any, drawing: bytes) -> None:
     body = form(drawing, ("color", "red"))
     head = head_of(body)
+    before = counted(service.ask("GET", "/metrics")[1]).get('polyexport_requests_total{status="499"}', 0)
     for part in (0, 10, len(body) // 2, len(body)):
         with socket.create_connection(("127.0.0.1", service.port), 30) as client:
             client.sendall(head + body[:part])
@@ -157,6 +167,8 @@ def test_clients_that_hang_up_disturb_nobody(service: Any, drawing: bytes) -> No
     while b"polyexport_requests_in_flight 0.0" not in service.ask("GET", "/metrics")[1]:
         assert time.monotonic() < deadline
         time.sleep(0.1)
+    after = counted(service.ask("GET", "/metrics")[1])
+    assert after['polyexport_requests_total{status="499"}'] - before == 3
 
 
 def test_other_routes(service: Any, shipped: Model) -> None:
@@ -211,9 +223,16 @@ def test_too_many_requests_are_told_to_come_again(serve: Any, drawing: bytes) ->
         answer, told = service.ask("POST", "/infer", body, FORM)
         assert (answer.status, answer.getheader("retry-after")) == (503, "1")
         assert json.loads(told)["code"] == "busy"
+        # Those that are sent away, and do not go, do not count among those that are let in.
+        refused = [socket.create_connection(("127.0.0.1", service.port), 30) for _ in range(5)]
+        for one in refused:
+            one.sendall(head)
+            assert one.recv(100).startswith(b"HTTP/1.1 503")
         slow.sendall(body)
         assert slow.recv(100).startswith(b"HTTP/1.1 200")
-    assert service.ask("POST", "/infer", body, FORM)[0].status == 200
+        assert service.ask("POST", "/infer", body, FORM)[0].status == 200
+        for one in refused:
+            one.close()
 
     # And now to its end: what it has accepted is answered, and nothing is left of it.
     tree, statuses = service.tree(), []
@@ -239,6 +258,66 @@ def test_killed_it_takes_the_others_along(serve: Any) -> None:
     tree = service.tree()
     service.process.kill()
     gone(tree)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+@pytest.mark.parametrize(("which", "named"), [(-1, "answers HTTP"), (0, "holds the queues")])
+def test_without_one_of_its_processes_it_ends(which: int, named: str, serve: Any) -> None:
+    service = serve()
+    tree = service.tree()
+    # LitServe forks the one with the queues, and then the one that answers HTTP; others are new interpreters.
+    mine = Path(f"/proc/{service.process.pid}/cmdline").read_bytes()
+    forked = sorted(pid for pid in tree if Path(f"/proc/{pid}/cmdline").read_bytes() == mine)
+    assert len(forked) == 2
+    os.kill(forked[which], signal.SIGKILL)
+    stderr = service.process.communicate(timeout=30)[1]
+    assert service.process.returncode == 1
+    assert stderr.splitlines()[-1].startswith(f"error: the process that {named} has ended; ")
+    gone(tree)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_a_signal_while_it_starts_ends_it_in_one_line() -> None:
+    for step in range(6):
+        service = start_early()
+        while not hears_signals(service.pid):
+            time.sleep(0.005)
+        time.sleep(0.25 * step)
+        number, code, word = [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")][step % 2]
+        service.send_signal(number)
+        stderr = service.communicate(timeout=30)[1]
+        assert service.returncode == code
+        said = [line for line in stderr.splitlines() if not line.startswith("running on ")]
+        assert said == [word] or (step == 0 and said == [])  # it had no words yet
+
+
+def hears_signals(pid: int) -> bool:
+    (caught,) = re.findall(r"SigCgt:\s*(\w+)", Path(f"/proc/{pid}/status").read_text())
+    return bool(int(caught, 16) >> (signal.SIGTERM - 1) & 1)
+
+
+def start_early() -> subprocess.Popen[str]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "polyexport.cli.main", "serve", "--port", str(port), "--provider", "cpu"]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def test_a_port_that_somebody_takes_meanwhile() -> None:
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        other.bind(("127.0.0.1", 0))
+        port = other.getsockname()[1]
+        command = [sys.executable, "-m", "polyexport.cli.main", "serve", "--port", str(port), "--provider", "cpu"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            time.sleep(0.8)
+            other.listen()  # before it does, because it loads the model first
+            stderr = process.communicate(timeout=30)[1]
+    assert process.returncode == 2
+    assert stderr.splitlines() == [
+        f"error: cannot listen on 127.0.0.1:{port} (Address already in use); choose another --port"
+    ]
 
 
 def gone(processes: set[int]) -> None:
