@@ -43,6 +43,7 @@ class Tab:
         labels = self.tab.locator("#way option").all_inner_texts()
         wanted = "CPU (WASM), 1 thread" if threads == 1 else f"CPU (WASM), {threads} threads"
         self.tab.select_option("#way", index=labels.index(wanted))
+        self.tab.wait_for_selector(f'#way[data-running="{wanted}"]')
         self.settle()
 
     def settle(self) -> None:

@@ -1,5 +1,6 @@
 """What an application developer installs: no torch, no onnx, and a public surface that is what it says."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -54,3 +55,11 @@ def test_exported_members() -> None:
         assert getattr(polyexport, name) is not None
     with pytest.raises(AttributeError, match="nothing"):
         polyexport.nothing  # noqa: B018
+
+
+def test_nothing_is_kept_or_told_of_this_machine(tmp_path: Path) -> None:
+    """ONNX Runtime would leave an identity in the home folder."""
+    code = "import polyexport; polyexport.load_model(provider='cpu')"
+    environment = {name: value for name, value in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    subprocess.run([sys.executable, "-c", code], check=True, env=environment | {"HOME": str(tmp_path)})
+    assert list(tmp_path.rglob("*")) == []

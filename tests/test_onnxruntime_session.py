@@ -1,5 +1,7 @@
 """The device path of CUDA, with the CPU's memory for the device's: which tensors are whose, and what stays."""
 
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -106,3 +108,22 @@ def test_a_graph_is_captured_once_its_addresses_are_fixed(
 def test_without_a_graph_there_are_no_run_options() -> None:
     assert module._run_options(0) is None
     assert module._run_options(3) is not None
+
+
+def test_memory_of_a_large_call_is_given_back() -> None:
+    code = (
+        "import sys, numpy as np\n"
+        "from polyexport.model import Model, default_model_path, read_model\n"
+        "from polyexport.session import SessionOptions\n"
+        "options = SessionOptions(provider='cpu', releases_memory=sys.argv[1] == 'True')\n"
+        "model = Model.from_bytes(read_model(default_model_path()), options)\n"
+        "def held(): return int(open('/proc/self/statm').read().split()[1])\n"
+        "before = held()\n"
+        "model.run(np.zeros((1, 1056, 1056, 3), np.uint8), np.zeros((1, 3), np.uint8))\n"
+        "print(held() - before)"
+    )
+    kept, released = (
+        int(subprocess.run([sys.executable, "-c", code, str(on)], check=True, capture_output=True, text=True).stdout)
+        for on in (False, True)
+    )
+    assert released < kept / 4

@@ -48,6 +48,8 @@ def demo(
 
     def ready(url: str) -> None:
         console.info("Ctrl-C ends it")
+        if host is not Host.LOOPBACK:
+            console.info("other machines reach it by this one's name; without HTTPS they run the network on one thread")
         console.data(url)
         if open_browser:
             typer.launch(url)

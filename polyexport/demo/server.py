@@ -36,7 +36,7 @@ def serve_site(
             f"cannot listen on {host}:{port} ({error.strerror})", remedy="choose another --port"
         ) from error
     with server:
-        shown = f"[{host}]" if ":" in host else host
+        shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)  # noqa: S104 - an address to open, too
         on_ready(f"http://{shown}:{server.server_address[1]}/")
         server.serve_forever()
 
@@ -63,7 +63,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self._answer(body=False)
 
     def _answer(self, *, body: bool) -> None:
-        name = unquote(urlsplit(self.path).path).removeprefix("/") or "index.html"
+        try:
+            name = unquote(urlsplit(self.path).path).removeprefix("/") or "index.html"
+        except ValueError:  # half an IPv6 address
+            name = self.path
         data = self.contents.get(name)
         if data is None:
             self.send_error(HTTPStatus.NOT_FOUND)

@@ -124,6 +124,13 @@ class Page:
             assert self.tab.locator("#message.bad").count() == 0, self.message
             self.tab.wait_for_timeout(20)
 
+    def run_on(self, index: int) -> None:
+        """Choose a way to run, and wait until it does."""
+        label = self.tab.locator("#way option").all_inner_texts()[index]
+        self.tab.select_option("#way", index=index)
+        self.tab.wait_for_selector(f'#way[data-running="{label}"]')
+        self.settle()
+
     @property
     def message(self) -> str:
         return "" if self.tab.is_hidden("#message") else str(self.tab.inner_text("#message"))

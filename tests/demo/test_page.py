@@ -142,10 +142,12 @@ def test_a_square_by_keyboard_alone(url: str, open_page: OpenPage) -> None:
         for _ in range(4):
             keyboard.press(f"Shift+{key}")
     keyboard.press("Space")
+    assert page.tab.inner_text("#pen") == "down"
     for key in ("ArrowRight", "ArrowDown", "ArrowLeft"):
         for _ in range(8):
             keyboard.press(f"Shift+{key}")
     keyboard.press("Space")
+    assert page.tab.inner_text("#pen") == "up"
     keyboard.press("ArrowLeft")  # lifted: it leaves no mark
     page.settle()
     drawn = pixels(page.canvas("drawing"))
@@ -206,8 +208,7 @@ def test_one_thread_and_two_give_the_same(url: str, open_page: OpenPage) -> None
         pytest.skip("one core")
     assert "threads" in options[0]
     several = page.canvas("network")
-    page.tab.select_option("#way", index=len(options) - 1)
-    page.settle()
+    page.run_on(len(options) - 1)
     assert page.message == ""
     assert page.canvas("network") == several
 
@@ -217,7 +218,7 @@ def test_a_host_without_the_headers_is_slower_and_says_so(
 ) -> None:
     export_site(shipped_path, tmp_path / "site")
     fast, page = open_page(url), open_page(static_host(tmp_path / "site"))
-    assert "WASM threads are off" in page.message
+    assert "WASM threads are off, so the network runs on one" in page.message
     assert "slower" in page.message
     assert page.tab.locator("#way option").all_inner_texts() == ["CPU (WASM), 1 thread"]
     assert page.canvas("network") == fast.canvas("network")
@@ -237,6 +238,59 @@ def test_without_a_connection_it_goes_on(url: str, open_page: OpenPage) -> None:
     page.tab.click("#examples button:nth-child(2)")
     page.settle()
     assert page.canvas("network") != before
+    # What would have to be fetched cannot take the place of what runs.
+    way = page.tab.input_value("#way")
+    page.tab.select_option("#way", index=page.tab.locator("#way option").count() - 1)
+    page.tab.wait_for_selector("#message.bad")
+    assert f"It still runs on: {way}." in page.message
+    assert page.tab.input_value("#way") == way
+    drawn = page.canvas("network")
+    page.tab.click("#examples button:nth-child(3)")
+    page.tab.wait_for_timeout(2000)
+    assert page.canvas("network") != drawn
+    page.complaints.clear()  # the browser's own, of what it could not fetch
+
+
+def test_a_touch_is_a_dot_and_a_stroke_is_one_pointers(url: str, open_page: OpenPage) -> None:
+    page = open_page(url)
+    page.tab.click("#clear")
+    page.stroke((0.5, 0.5))
+    assert (pixels(page.canvas("drawing"))[63:65, 63:65] < 128).all()
+    box = page.tab.locator("#drawing").bounding_box()
+    page.tab.mouse.move(box["x"] + 20, box["y"] + 30)
+    page.tab.mouse.down()
+    page.tab.mouse.move(box["x"] + 100, box["y"] + 30)
+    page.tab.dispatch_event("#drawing", "pointerup", {"pointerId": 99})  # another finger
+    page.tab.mouse.move(box["x"] + 200, box["y"] + 30)
+    row = pixels(page.canvas("drawing"))[round(30 / box["height"] * 128)]
+    assert (row[round(150 / box["width"] * 128)] < 128).all()
+    page.tab.keyboard.press("Delete")  # in the middle of it
+    page.tab.mouse.move(box["x"] + 300, box["y"] + 30)
+    page.tab.mouse.up()
+    assert pixels(page.canvas("drawing")).min() == 255
+
+
+def test_a_picture_has_the_name_of_its_own_color(url: str, open_page: OpenPage) -> None:
+    page = open_page(url)
+    page.tab.evaluate("Worker.prototype.postMessage = () => {}")  # the network hangs
+    page.tab.fill("#color-text", "dodgerblue")
+    page.tab.wait_for_timeout(200)
+    assert page.saved("#download").name == "colored-ff6347.png"
+
+
+def test_what_is_drawn_while_the_model_comes_is_kept(
+    open_page: OpenPage, serve: Serve, model_of: Callable[[str], Path]
+) -> None:
+    slow = "const send = Worker.prototype.postMessage; Worker.prototype.postMessage = function (...given) {"
+    slow += " setTimeout(() => send.apply(this, given), 1500); };"
+    page = open_page(serve("--model", model_of("rgb")), script=slow, ready=False)
+    page.tab.click("#clear")
+    page.stroke((0.1, 0.5), (0.9, 0.5))
+    page.settle()
+    drawn = pixels(page.canvas("drawing"))
+    assert drawn.shape == (32, 32, 3)
+    assert (drawn[15:17, 8:24] < 200).all()
+    assert (drawn[:12] == 255).all()
 
 
 def test_the_network_fills_every_example(url: str, open_page: OpenPage, shipped: Model) -> None:
@@ -305,6 +359,7 @@ def with_metadata(model: bytes, contract: str | None) -> bytes:
         ("cut", "not a whole ONNX model"),
         ("changed", "its graph was changed"),
         ("version", "contract version 99"),
+        ("incomplete", "its contract has not what it must have"),
         ("not json", "its contract is not JSON"),
         ("golden", "golden sample comes out"),
         ("missing", "HTTP 404"),
@@ -332,6 +387,7 @@ def test_a_model_that_cannot_be_used_is_a_message_and_no_blank_page(
         "cut": lambda: data[:-100],
         "changed": lambda: data.replace(b"Cast", b"Tasc", 1),
         "version": lambda: with_metadata(data, '{"contract_version": 99}'),
+        "incomplete": lambda: with_metadata(data, '{"contract_version": 2, "conditioning": "rgb"}'),
         "not json": lambda: with_metadata(data, "{"),
         "golden": lambda: build_model("rgb", golden=golden),
         "no runtime": lambda: data,
@@ -348,6 +404,9 @@ def test_a_model_that_cannot_be_used_is_a_message_and_no_blank_page(
     page.stroke((0.4, 0.4), (0.6, 0.6))  # the sheet and the flood fill go on
     page.tab.wait_for_timeout(100)
     assert pixels(page.canvas("flood")).min() < 255
+    drop(page, "notes.txt", b"no picture")
+    page.tab.wait_for_selector("#file-message:visible")
+    assert said in page.message  # neither hides the other
     page.complaints.clear()  # the browser's own, of a file that is not there
 
 
@@ -375,8 +434,8 @@ def test_files_are_opened_and_dropped(url: str, open_page: OpenPage, tmp_path: P
 
     before = page.canvas("drawing")
     drop(page, "notes.txt", b"no picture")
-    page.tab.wait_for_selector("#message.bad")
-    assert "notes.txt is no image" in page.message
+    page.tab.wait_for_selector("#file-message:visible")
+    assert "notes.txt is no image" in page.tab.inner_text("#file-message")
     assert page.canvas("drawing") == before
 
     transparent = io.BytesIO()
@@ -384,7 +443,7 @@ def test_files_are_opened_and_dropped(url: str, open_page: OpenPage, tmp_path: P
     drop(page, "clear.png", transparent.getvalue())
     page.tab.wait_for_timeout(300)
     page.settle()
-    assert page.message == ""
+    assert page.tab.is_hidden("#file-message")
     assert pixels(page.canvas("drawing")).min() == 255  # on white paper
 
 
@@ -403,11 +462,13 @@ def test_a_color_that_is_none_changes_nothing(url: str, open_page: OpenPage) -> 
     for text in ("no color", "transparent", "currentcolor", "#ff00ff80", ""):
         page.tab.fill("#color-text", text)
         assert page.tab.locator("#color-text:invalid").count() == 1
+        assert "no CSS color" in page.tab.inner_text("#color-message")
         page.settle()
         assert page.canvas("network") == before
     page.tab.fill("#color-text", "hsl(240 100% 50%)")
     page.settle()
     assert page.tab.input_value("#color") == "#0000ff"
+    assert page.tab.inner_text("#color-message") == ""
     assert page.canvas("network") != before
     page.tab.click("#swatches >> [title='gold']")
     assert page.tab.input_value("#color") == "#ffd700"
@@ -432,8 +493,7 @@ def test_on_webgpu_it_is_the_same_picture(
             pytest.skip("this chromium has no WebGPU")
         assert page.message == ""
         on_gpu = pixels(page.canvas("network"))
-        page.tab.select_option("#way", index=1)
-        page.settle()
+        page.run_on(1)
         assert_same(on_gpu, pixels(page.canvas("network")), equal=0.999)
     finally:
         browser.close()

@@ -25,7 +25,10 @@ let queued = false;
 let times = [];
 let shownName = "tomato";
 let withoutGpu = ""; // why, if there is one
-let standing = ""; // what there is to say of how it runs
+let asked = null; // the way to run that is being loaded
+let running = null; // and the one that runs
+let opened = 0; // files so far: of two, the later one counts
+const names = new Map(); // revision -> what its picture is called
 
 const engine = new Engine({ progress, loaded, result, failed });
 const drawing = new Drawing($("drawing"), changed);
@@ -44,6 +47,7 @@ function changed() {
     const filled = floodFill(image, drawing.size, rgb);
     $("flood-ms").textContent = milliseconds(performance.now() - started);
     flood.putImageData(imageOf(filled, drawing.size), 0, 0);
+    names.set(revision, fileName());
     engine.run({ id: revision, image, size: drawing.size, color: takesIndex() ? chosen : rgb });
     $("undo").disabled = !drawing.canUndo;
     $("redo").disabled = !drawing.canRedo;
@@ -58,6 +62,10 @@ function result({ id, colored, ms }) {
   $("network").dataset.ms = String(ms);
   $("network").dataset.revision = String(id);
   $("download").disabled = false;
+  $("network").dataset.name = names.get(id);
+  for (const older of names.keys()) {
+    if (older < id) names.delete(older);
+  }
 }
 
 function milliseconds(ms) {
@@ -67,9 +75,7 @@ function milliseconds(ms) {
 // ---- the model
 
 function start(way) {
-  times = [];
-  $("network").removeAttribute("data-revision");
-  $("network-ms").textContent = "";
+  asked = way;
   say("Loading the model…");
   engine.load(MODEL, way);
 }
@@ -81,10 +87,13 @@ function progress({ length, total }) {
 
 function loaded({ contract: found, bytes, goldenDifference }) {
   contract = found;
-  const way = ways[$("way").selectedIndex];
-  const slower = way.provider === "wasm" && way.threads === 1 ? whyOneThread() : "";
-  standing = [withoutGpu, slower].filter(Boolean).join(" ");
-  say(standing);
+  running = asked;
+  $("way").dataset.running = running.label;
+  times = [];
+  $("network").removeAttribute("data-revision");
+  $("network-ms").textContent = "";
+  const slower = running.provider === "wasm" && running.threads === 1 ? whyOneThread() : "";
+  say([withoutGpu, slower].filter(Boolean).join(" "));
   const proof = contract.parity.stages.at(-1);
   $("model").textContent =
     `${contract.network === "trainer" ? "Conditional UNet" : contract.network}, ${contract.precision}, ` +
@@ -93,35 +102,48 @@ function loaded({ contract: found, bytes, goldenDifference }) {
     `${goldenDifference === 0 ? "exactly" : `${goldenDifference.toFixed(4)} levels off`} here. ` +
     `Graph ${contract.graph_sha256.slice(0, 12)}.`;
   if (drawing.size !== contract.training_size) {
+    const untouched = drawing.pixels().every((value, index) => value === initial[index]);
+    const scale = contract.training_size / drawing.size;
+    place = { x: place.x * scale, y: place.y * scale };
     for (const canvas of [$("network"), $("flood")]) canvas.width = canvas.height = contract.training_size;
     drawing.resize(contract.training_size);
-    drawing.replace(EXAMPLES[0].draw);
+    if (untouched) drawing.replace(EXAMPLES[0].draw); // sharper than the same one scaled
+    showCursor();
   }
   offerColors();
   changed();
 }
 
 function failed({ during, message, remedy }) {
-  const index = $("way").selectedIndex;
-  if (during === "load" && ways[index].provider === "webgpu") {
+  if (during === "load" && asked.provider === "webgpu") {
     // Drivers differ; the CPU is always there.
     withoutGpu = `The GPU cannot run it (${message}); the CPU does.`;
-    ways.splice(index, 1);
+    ways = ways.filter((way) => way !== asked);
     offerWays();
     start(ways[0]);
     return;
   }
-  say(`${message}. ${remedy[0].toUpperCase()}${remedy.slice(1)}.`, { bad: true });
-  $("download").disabled = true;
+  const told = `${message}. ${remedy[0].toUpperCase()}${remedy.slice(1)}.`;
+  if (engine.ready) {
+    $("way").selectedIndex = ways.indexOf(running);
+    say(`${told} It still runs on: ${running.label}.`, { bad: true });
+  } else {
+    say(told, { bad: true });
+    $("download").disabled = true;
+  }
 }
 
-function say(text, { bad = false, about = "model" } = {}) {
+function say(text, { bad = false } = {}) {
   const message = $("message");
-  message.dataset.about = about;
   message.hidden = text === "";
   message.textContent = text;
-  message.className = bad ? "bad" : "";
+  message.classList.toggle("bad", bad);
   message.setAttribute("role", bad ? "alert" : "status");
+}
+
+function sayOfFile(text) {
+  $("file-message").hidden = text === "";
+  $("file-message").textContent = text;
 }
 
 function offerWays() {
@@ -160,11 +182,17 @@ function choose(name, value, index) {
   shownName = name;
   $("color").value = hexOf(value);
   $("color-text").value = name;
-  $("color-text").setCustomValidity("");
+  explainColor("");
   for (const button of $("swatches").children) {
     button.setAttribute("aria-pressed", String(button.title === name));
   }
   changed();
+}
+
+function explainColor(text) {
+  $("color-text").setCustomValidity(text);
+  $("color-text").setAttribute("aria-invalid", String(text !== ""));
+  $("color-message").textContent = text;
 }
 
 $("color").addEventListener("input", () => choose($("color").value, parseColor($("color").value), 0));
@@ -172,7 +200,7 @@ $("color-text").addEventListener("input", () => {
   const text = $("color-text").value;
   const value = parseColor(text);
   if (value === null) {
-    $("color-text").setCustomValidity("no CSS color, or one with transparency");
+    explainColor("no CSS color, or one with transparency");
   } else {
     const caret = $("color-text").selectionStart;
     choose(text, value, 0);
@@ -221,13 +249,17 @@ EXAMPLES.forEach(({ name, draw }, index) => {
   button.title = `${name} (${index + 1})`;
   button.setAttribute("aria-label", name);
   button.append(canvas);
-  button.addEventListener("click", () => drawing.replace(draw));
+  button.addEventListener("click", () => example(index));
   $("examples").append(button);
 });
 
+function example(index) {
+  drawing.replace(EXAMPLES[index].draw);
+}
+
 // ---- the place of the tool, for pointers and for the keyboard
 
-let place = { x: 64, y: 64 };
+let place = { x: drawing.size / 2, y: drawing.size / 2 };
 
 function showCursor() {
   const cursor = $("cursor");
@@ -235,18 +267,21 @@ function showCursor() {
   cursor.style.width = cursor.style.height = `${drawing.reach * scale}%`;
   cursor.style.left = `${place.x * scale}%`;
   cursor.style.top = `${place.y * scale}%`;
+  cursor.classList.toggle("down", drawing.pressed);
 }
 
-$("drawing").addEventListener("pointermove", (event) => {
-  place = drawing.at(event);
-  $("cursor").hidden = event.pointerType === "touch";
-  showCursor();
-});
+for (const kind of ["pointerdown", "pointermove", "pointerup"]) {
+  $("drawing").addEventListener(kind, (event) => {
+    place = drawing.at(event);
+    $("cursor").hidden = event.pointerType === "touch";
+    showCursor();
+  });
+}
 $("drawing").addEventListener("pointerleave", () => {
   $("cursor").hidden = document.activeElement !== $("drawing");
 });
 $("drawing").addEventListener("focus", () => {
-  $("cursor").hidden = false;
+  if ($("drawing").matches(":focus-visible")) $("cursor").hidden = false; // by keyboard
   showCursor();
 });
 $("drawing").addEventListener("blur", () => {
@@ -266,10 +301,16 @@ $("drawing").addEventListener("keydown", (event) => {
     $("cursor").hidden = false;
     showCursor();
   } else if (event.key === " ") {
+    if (event.repeat) return event.preventDefault();
     if (drawing.pressed) drawing.lift();
     else drawing.press(place);
+    $("pen").textContent = drawing.pressed ? "down" : "up";
+    $("cursor").hidden = false;
+    showCursor();
   } else if (event.key === "Escape") {
     drawing.lift();
+    $("pen").textContent = "up";
+    showCursor();
   } else {
     return;
   }
@@ -279,7 +320,7 @@ $("drawing").addEventListener("keydown", (event) => {
 // ---- keys that work everywhere but in a field
 
 document.addEventListener("keydown", (event) => {
-  if (event.altKey || event.target.closest("input[type=text], input[type=color], select")) return;
+  if (event.altKey || event.isComposing || event.target.closest("input[type=text], input[type=color], select")) return;
   const key = event.key.toLowerCase();
   if (event.ctrlKey || event.metaKey) {
     if (key === "z" && event.shiftKey) drawing.redo();
@@ -287,15 +328,15 @@ document.addEventListener("keydown", (event) => {
     else if (key === "y") drawing.redo();
     else return;
   } else if (/^[1-9]$/.test(key) && EXAMPLES[Number(key) - 1] !== undefined) {
-    drawing.replace(EXAMPLES[Number(key) - 1].draw);
+    example(Number(key) - 1);
   } else if (key === "p" || key === "e" || key === "g") {
     takeTool({ p: "pen", e: "eraser", g: "gap" }[key]);
   } else if (key === "[" || key === "]") {
     setWidth(drawing.width + (key === "]" ? 0.5 : -0.5));
   } else if (key === "delete" || key === "backspace") {
     drawing.clear();
-  } else if (key === "s" && !$("download").disabled) {
-    download(network.canvas, fileName());
+  } else if (key === "s" && !event.repeat && !$("download").disabled) {
+    download(network.canvas, $("network").dataset.name);
   } else {
     return;
   }
@@ -306,19 +347,21 @@ document.addEventListener("keydown", (event) => {
 
 async function open(file) {
   if (file === undefined || file === null) return;
+  opened += 1;
+  const mine = opened;
   const name = file.name || "the image";
   if (file.size > MAX_FILE_BYTES) {
-    say(`${name} has more than ${MAX_FILE_BYTES / 2 ** 20} MiB. Give a smaller image.`, { bad: true, about: "file" });
+    sayOfFile(`${name} has more than ${MAX_FILE_BYTES / 2 ** 20} MiB. Give a smaller image.`);
     return;
   }
-  let bitmap;
+  let bitmap = null;
   try {
     bitmap = await createImageBitmap(file);
   } catch {
-    say(`${name} is no image that this browser can read. Give a PNG, JPEG, WebP or GIF.`, { bad: true, about: "file" });
-    return;
+    if (mine === opened) sayOfFile(`${name} is no image that this browser can read. Give a PNG, JPEG, WebP or GIF.`);
   }
-  if ($("message").dataset.about === "file") say(standing);
+  if (bitmap === null || mine !== opened) return;
+  sayOfFile("");
   drawing.replace((context, size) => {
     const scale = Math.min(1, size / Math.max(bitmap.width, bitmap.height));
     const [width, height] = [bitmap.width, bitmap.height].map((side) => Math.max(1, Math.round(side * scale)));
@@ -346,7 +389,7 @@ $("file").addEventListener("change", () => {
   open($("file").files[0]);
   $("file").value = ""; // the same file again is a change, too
 });
-$("download").addEventListener("click", () => download(network.canvas, fileName()));
+$("download").addEventListener("click", () => download(network.canvas, $("network").dataset.name));
 $("download-drawing").addEventListener("click", () => download(drawing.canvas, "drawing.png"));
 
 document.addEventListener("dragover", (event) => {
@@ -365,7 +408,8 @@ document.addEventListener("paste", (event) => open(event.clipboardData.files[0])
 
 // ---- begin
 
-drawing.replace(EXAMPLES[0].draw);
+example(0);
+const initial = drawing.pixels();
 showCursor();
 offerColors();
 waysToRun().then((found) => {

@@ -7,14 +7,16 @@ const probe = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: t
  * @returns {[number, number, number] | null} sRGB, 0 to 255; null if it is none
  */
 export function parseColor(text) {
-  if (!CSS.supports("color", text) || /^\s*(currentcolor|inherit|initial|unset|revert(-layer)?)\s*$/i.test(text)) {
-    return null;
-  }
-  probe.clearRect(0, 0, 1, 1);
-  probe.fillStyle = text;
-  probe.fillRect(0, 0, 1, 1);
-  const [red, green, blue, alpha] = probe.getImageData(0, 0, 1, 1).data;
-  return alpha === 255 ? [red, green, blue] : null;
+  if (/currentcolor/i.test(text)) return null;
+  // What a canvas cannot read, such as var(), leaves the color that was there: any two tell.
+  const [first, second] = ["#000", "#fff"].map((before) => {
+    probe.clearRect(0, 0, 1, 1);
+    probe.fillStyle = before;
+    probe.fillStyle = text;
+    probe.fillRect(0, 0, 1, 1);
+    return [...probe.getImageData(0, 0, 1, 1).data];
+  });
+  return first.every((value, index) => value === second[index]) && first[3] === 255 ? first.slice(0, 3) : null;
 }
 
 /**

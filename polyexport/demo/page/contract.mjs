@@ -40,6 +40,7 @@ export async function readContract(model) {
     const found = String(contract?.contract_version).slice(0, 60);
     throw new Refused(`The model is refused: contract version ${found}, expected ${CONTRACT_VERSION}`, REMEDY);
   }
+  if (!isComplete(contract)) throw new Refused("The model is refused: its contract has not what it must have", REMEDY);
   const found = await graphSha256(model);
   if (found !== null && found !== contract.graph_sha256) {
     throw new Refused(
@@ -55,6 +56,35 @@ export async function readContract(model) {
     );
   }
   return contract;
+}
+
+/** Whether everything is there that the page reads; `polyexport inspect` says what is wrong with the rest. */
+function isComplete({
+  conditioning,
+  palette,
+  embedding,
+  training_size,
+  precision,
+  network,
+  graph_sha256,
+  parity,
+  golden,
+}) {
+  return (
+    ["rgb", "vocabulary", "embedding"].includes(conditioning) &&
+    Array.isArray(palette) &&
+    palette.every((row) => typeof row?.[0] === "string" && row[1]?.length === 3) &&
+    embedding !== undefined &&
+    Number.isInteger(training_size) &&
+    training_size >= 1 &&
+    training_size <= 2048 &&
+    [precision, network, graph_sha256, golden?.image_png, golden?.colored_png].every(
+      (one) => typeof one === "string",
+    ) &&
+    golden.color !== undefined &&
+    typeof parity?.stages?.at(-1)?.uint8_equal === "number" &&
+    typeof parity.stages.at(-1).values === "number"
+  );
 }
 
 /**

@@ -21,6 +21,7 @@ export class Drawing {
   #undone = [];
   #done = [];
   #last = null; // where the stroke is
+  #pointer = null; // whose stroke it is
   #sinceGap = 0; // pixels of the stroke since its last gap
 
   /**
@@ -35,7 +36,9 @@ export class Drawing {
     canvas.addEventListener("pointerdown", (event) => this.#down(event));
     canvas.addEventListener("pointermove", (event) => this.#move(event));
     for (const end of ["pointerup", "pointercancel", "lostpointercapture"]) {
-      canvas.addEventListener(end, () => this.lift());
+      canvas.addEventListener(end, ({ pointerId }) => {
+        if (pointerId === this.#pointer) this.lift(); // and not when another finger goes
+      });
     }
   }
 
@@ -47,12 +50,17 @@ export class Drawing {
     return this.#canvas.width;
   }
 
-  /** A sheet of another size, empty. */
+  /** A sheet of another size, with the same drawing on it. */
   resize(size) {
+    const before = new OffscreenCanvas(this.size, this.size);
+    before.getContext("2d").putImageData(this.#snapshot(), 0, 0);
+    this.lift();
     this.#canvas.width = this.#canvas.height = size;
     this.#done = [];
     this.#undone = [];
-    this.clear({ remember: false });
+    this.#context.imageSmoothingQuality = "high";
+    this.#context.drawImage(before, 0, 0, size, size);
+    this.#onChange();
   }
 
   /** @returns {Uint8Array} RGB, [size, size, 3] */
@@ -61,6 +69,7 @@ export class Drawing {
   }
 
   clear({ remember = true } = {}) {
+    this.lift();
     if (remember) this.#remember();
     this.#context.fillStyle = PAPER;
     this.#context.fillRect(0, 0, this.size, this.size);
@@ -73,6 +82,7 @@ export class Drawing {
    * @param {(context: CanvasRenderingContext2D, size: number) => void} draw on white
    */
   replace(draw) {
+    this.lift();
     this.#remember();
     this.#context.fillStyle = PAPER;
     this.#context.fillRect(0, 0, this.size, this.size);
@@ -106,8 +116,7 @@ export class Drawing {
     this.#remember();
     this.#last = point;
     this.#sinceGap = 0;
-    if (this.tool === "gap") this.#dot(point);
-    else this.#line(point, point);
+    this.#dot(point);
     this.#onChange();
   }
 
@@ -122,6 +131,7 @@ export class Drawing {
 
   lift() {
     this.#last = null;
+    this.#pointer = null;
   }
 
   get pressed() {
@@ -140,17 +150,18 @@ export class Drawing {
     this.#canvas.focus({ preventScroll: true });
     this.#canvas.setPointerCapture(event.pointerId);
     this.press(this.at(event));
+    this.#pointer = event.pointerId;
   }
 
   #move(event) {
-    if (!this.pressed || !event.isPrimary || event.buttons === 0) return;
+    if (!this.pressed || event.pointerId !== this.#pointer) return;
     const between = event.getCoalescedEvents?.() ?? [];
     for (const each of between.length > 0 ? between : [event]) this.drag(this.at(each));
   }
 
   #line(from, to) {
     const context = this.#context;
-    context.strokeStyle = this.tool === "pen" ? INK : PAPER;
+    context.strokeStyle = this.#mark;
     context.lineWidth = this.reach;
     context.lineCap = context.lineJoin = "round";
     context.beginPath();
@@ -159,8 +170,12 @@ export class Drawing {
     context.stroke();
   }
 
+  get #mark() {
+    return this.tool === "pen" ? INK : PAPER;
+  }
+
   #dot({ x, y }) {
-    this.#context.fillStyle = PAPER;
+    this.#context.fillStyle = this.#mark;
     this.#context.beginPath();
     this.#context.arc(x, y, this.reach / 2, 0, 2 * Math.PI);
     this.#context.fill();

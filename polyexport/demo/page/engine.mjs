@@ -17,68 +17,82 @@ export async function waysToRun() {
 /** @returns {string} why WASM has one thread here; empty if it has several */
 export function whyOneThread() {
   if (globalThis.crossOriginIsolated) return "";
+  const slower = "so the network runs on one, slower";
   if (typeof SharedArrayBuffer === "undefined" && !("crossOriginIsolated" in globalThis)) {
-    return "This browser has no WASM threads: the network runs on one, slower.";
+    return `This browser has no WASM threads, ${slower}.`;
+  }
+  if (!globalThis.isSecureContext) {
+    return `WASM threads need HTTPS, or a page from this very machine, ${slower}.`;
   }
   return (
-    "WASM threads are off, so the network runs on one, slower: this page was not served with " +
+    `WASM threads are off, ${slower}: this page was not served with ` +
     "Cross-Origin-Opener-Policy: same-origin and Cross-Origin-Embedder-Policy: require-corp."
   );
 }
 
-/** One worker, and the drawing that waits for it. */
+/** A worker with a model, the one that will take its place, and the drawing that waits. */
 export class Engine {
   #worker = null;
+  #next = null;
   #busy = false;
   #waiting = null;
   #on;
 
   /**
-   * @param {{progress: Function, loaded: Function, result: Function, failed: Function}} on what the worker's messages do
+   * @param {{progress: Function, loaded: Function, result: Function, failed: Function}} on what the workers' messages do
    */
   constructor(on) {
     this.#on = on;
   }
 
-  /** Start over with a model: the number of threads is fixed when the runtime starts. */
+  /** Load a model in a worker of its own: the number of threads is fixed when the runtime starts. */
   load(url, { provider, threads }) {
-    this.close();
+    this.#next?.terminate();
     const worker = new Worker(new URL("./worker.mjs", import.meta.url), { type: "module" });
-    this.#worker = worker;
-    this.#busy = true;
-    worker.onmessage = ({ data }) => {
-      if (worker === this.#worker) this.#take(data); // and not the last word of one that was ended
-    };
+    this.#next = worker;
+    worker.onmessage = ({ data }) => this.#take(worker, data);
     worker.onerror = (event) => {
       event.preventDefault();
-      const message = event.message || "The worker cannot be started";
-      this.#take({ type: "failed", during: "load", message, remedy: "reload the page" });
+      const message = event.message || "The program that runs the model cannot be fetched or started";
+      this.#take(worker, { type: "failed", message, remedy: "see that the server still runs, and reload the page" });
     };
     worker.postMessage({ type: "load", url: new URL(url, document.baseURI).href, provider, threads });
+  }
+
+  /** Whether there is a worker that has its model. */
+  get ready() {
+    return this.#worker !== null;
   }
 
   /** Color a drawing as soon as the last one is done; of those that wait, the newest is left. */
   run(job) {
     this.#waiting = job;
-    this.#next();
+    this.#send();
   }
 
-  /** End the worker. */
-  close() {
-    this.#worker?.terminate();
-    this.#worker = null;
-    this.#busy = false;
-    this.#waiting = null;
+  #take(worker, data) {
+    if (worker === this.#next) {
+      if (data.type === "loaded") {
+        this.#worker?.terminate();
+        this.#worker = worker;
+        this.#busy = false;
+        this.#waiting = null; // it was meant for another model, or for none; what is told of this one asks anew
+      }
+      if (data.type === "failed") worker.terminate();
+      if (data.type !== "progress") this.#next = null;
+      this.#on[data.type]({ ...data, during: "load" });
+    } else if (worker === this.#worker) {
+      this.#busy = false;
+      if (data.type === "failed") {
+        worker.terminate();
+        this.#worker = null;
+      }
+      this.#on[data.type]({ ...data, during: "run" });
+    } // anything else is the last word of a worker that was ended
+    this.#send();
   }
 
-  #take(data) {
-    if (data.type !== "progress") this.#busy = false;
-    if (data.type === "failed") this.close();
-    this.#on[data.type](data);
-    this.#next();
-  }
-
-  #next() {
+  #send() {
     if (this.#worker === null || this.#busy || this.#waiting === null) return;
     const job = this.#waiting;
     this.#waiting = null;

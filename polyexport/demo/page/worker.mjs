@@ -17,7 +17,7 @@ self.onmessage = async ({ data }) => {
   try {
     if (data.type === "load") {
       model = await load(data);
-      const { embedding, golden, ...contract } = model.contract; // vectors and pictures that the page does not show
+      const { embedding, golden, ...contract } = model.contract; // vectors and pictures that the page does not use
       self.postMessage({ type: "loaded", contract, bytes: model.bytes, goldenDifference: model.goldenDifference });
     } else {
       const started = performance.now();
@@ -27,7 +27,7 @@ self.onmessage = async ({ data }) => {
     }
   } catch (error) {
     const remedy = error instanceof Refused ? error.remedy : "reload the page, or choose another way to run it";
-    self.postMessage({ type: "failed", during: data.type, message: String(error?.message ?? error), remedy });
+    self.postMessage({ type: "failed", message: String(error?.message ?? error), remedy });
   }
 };
 
