@@ -22,7 +22,7 @@ from typing import IO, Any, Self, cast
 import numpy as np
 
 from polyexport.cores import granted_cores
-from polyexport.errors import PolyexportError, reason_of
+from polyexport.errors import PolyexportError, UsageError, reason_of
 from polyexport.files import read_limited
 from polyexport.framing import MAX_NATIVE_PIXELS, Framed, Framing
 from polyexport.image import MAX_FILE_BYTES, MAX_PIXELS
@@ -230,8 +230,9 @@ class Decoders:
         started = time.perf_counter()
         try:
             data = read_url(source, MAX_FILE_BYTES) if isinstance(source, str) else source
-        except OSError as error:
-            return Decoded(sha256="", reason=f"cannot be read ({error.strerror or error})")
+        except (OSError, UsageError) as error:
+            reason = error.message if isinstance(error, UsageError) else error.strerror or error
+            return Decoded(sha256="", reason=f"cannot be read ({reason})")
         read_ms = 1e3 * (time.perf_counter() - started)
         return replace(self._ask_worker([data], [known], framing)[0], read_ms=read_ms)
 

@@ -49,7 +49,7 @@ def discover_urls(
             raise UsageError(f"{url} cannot be read ({error.strerror or error})", remedy=_GIVE) from error
         if not kind:
             raise UsageError(f"{url} does not exist", remedy=_GIVE)
-        if isinstance(skip, Url) and skip == url:
+        if isinstance(skip, Url) and skip.place == url.place:
             raise UsageError(f"the output {skip} is the input folder", remedy="name another folder with -o")
         names = [name for name in entries if _is_input(name, url, skip) and selection.keeps(name)]
         if not names:

@@ -136,19 +136,19 @@ def _planned(found: Sequence[tuple[Found, tuple[Color, ...]]], output: Path | Ur
     items = _named(found)
     plan = Plan(items=items, output=output)
     if isinstance(output, Url):
-        _refuse_urls(plan)
+        _refuse_urls(plan, output)
     else:
         _refuse_inputs(plan, output)
     return plan
 
 
-def _refuse_urls(plan: Plan) -> None:
+def _refuse_urls(plan: Plan, output: Url) -> None:
     """No output may land on an input."""
-    sources = {item.source for item in plan.items if is_url(item.source)}
+    sources = {Url.of(item.source).place for item in plan.items if is_url(item.source)}
     for item in plan.items if sources else ():
         for color in item.colors:
-            target = str(plan.output / output_name(item, color))
-            if target in sources:
+            target = output / output_name(item, color)
+            if target.place in sources:
                 raise UsageError(f"the output {target} is an input", remedy="choose another -o")
 
 

@@ -4,10 +4,13 @@
     <output>/.polyexport/journal.jsonl         what they were made of
     <output>/.polyexport/journal-*.jsonl       the same of a run that goes on, or that was cut off
     <output>/.polyexport/lock                  while a run goes on: who holds the folder
+    <output>/.polyexport/ask-*                 while one begins: who wants it
     <output>/.polyexport/tmp-*                 files on their way
 
-A store has no lock that ends with its process: the lock of a process that was killed stays, unless it ran on this
-machine. What appears at an output's name during the run is replaced.
+Who wants the folder says so under a name of its own, and has it only if nobody else is seen to want it or to hold it:
+of two that begin at once, whoever looks last sees the other. A store has no lock that ends with its process: the lock
+of a process that was killed stays, unless it ran on this machine. What appears at an output's name during the run is
+replaced.
 """
 
 import contextlib
@@ -18,6 +21,7 @@ import secrets
 import socket
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -33,9 +37,12 @@ from polyexport.pipeline.stores import Store, Url
 
 __all__ = ["StoreFolder", "StoreStaging", "StoreView", "open_folder", "open_staging", "open_view"]
 
-_JOURNAL, _PART, _LOCK = f"{STATE}/journal.jsonl", f"{STATE}/journal-", f"{STATE}/lock"
+_JOURNAL, _PART, _LOCK, _ASK = (f"{STATE}/{name}" for name in ("journal.jsonl", "journal-", "lock", "ask-"))
+_ATTEMPTS = 8
+_PAUSE_S = 0.4  # at most, and longer each time
 _AT_A_TIME = 16  # requests
 _MAX_JOURNAL_BYTES = 2**31
+_MAX_LOCK_BYTES = 2**20
 
 
 def open_folder(output: Path | Url) -> "OutputFolder | StoreFolder":
@@ -218,22 +225,60 @@ class StoreFolder(StoreView):
 
     def _take_lock(self) -> None:
         me = {"pid": os.getpid(), "host": socket.gethostname(), "command": " ".join(sys.argv)[:1000]}
+        mine = self._asked = f"{_ASK}{secrets.token_hex(8)}"
+        other: tuple[str, bytes] = ("", b"")
         try:
-            try:
-                held = self.store.read(_LOCK, 1 << 20)
-            except FileNotFoundError:
-                held = b""
-            if held and not _ended_here(held):
-                raise OutputError(
-                    f"another run writes to {self.root}: {holder_of(held)}",
-                    remedy=f"wait for it; if it was killed, remove {self.root / _LOCK}",
-                )
-            self.store.write(_LOCK, json.dumps(me).encode())
+            for attempt in range(1, _ATTEMPTS + 1):
+                self._refuse_held()
+                self.store.write(mine, json.dumps(me).encode())
+                try:
+                    found = self._other_asking(mine)
+                    if found is None:
+                        self._refuse_held()  # by one that asked before and has stopped asking since
+                        self.store.write(_LOCK, json.dumps(me).encode())
+                        return
+                    other = found
+                finally:
+                    with contextlib.suppress(OSError):  # it is tried again at the end
+                        self.store.remove(mine)
+                time.sleep(secrets.SystemRandom().uniform(0, _PAUSE_S * attempt))
         except OSError as error:
             raise unusable(self.root, error) from error
+        name, said = other
+        raise OutputError(
+            f"another run begins to write to {self.root}: {holder_of(said)}",
+            remedy=f"wait for it; if it was killed, remove {self.root / name}",
+        )
+
+    def _refuse_held(self) -> None:
+        try:
+            held = self.store.read(_LOCK, _MAX_LOCK_BYTES)
+        except FileNotFoundError:
+            return
+        if held and not _ended_here(held):
+            raise OutputError(
+                f"another run writes to {self.root}: {holder_of(held)}",
+                remedy=f"wait for it; if it was killed, remove {self.root / _LOCK}",
+            )
+
+    def _other_asking(self, mine: str) -> tuple[str, bytes] | None:
+        """Name and words of one."""
+        names = [f"{STATE}/{entry.name}" for entry in self.store.entries(STATE, recursive=False)]
+        for name in names:
+            if not name.startswith(_ASK) or name == mine:
+                continue
+            try:
+                said = self.store.read(name, _MAX_LOCK_BYTES)
+            except FileNotFoundError:  # it has given up, or it has the lock
+                said = b""
+            if not _ended_here(said):
+                return name, said
+            self.store.remove(name)
+        return None
 
     def _unlock(self) -> None:
         try:
+            self.store.remove(self._asked)
             self.store.remove(_LOCK)
             if not any(entry.is_file for entry in self.store.entries(STATE, recursive=False)):
                 self.store.remove_folder(STATE)

@@ -18,6 +18,11 @@ __all__ = ["Entry", "Store", "Url", "is_url", "local_path", "read_url"]
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]+://")
 _RETRY_S = 20.0  # Google's client otherwise tries for 15 minutes
+_KEPT = "/:@!$&'()*+,;=~"
+"""Signs of an address that stand for themselves; all others are percent-encoded (RFC 3986)."""
+
+_STRAY_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_SAME_SCHEME = {"gcs": "gs", "s3a": "s3", "local": "file"}
 _CREDENTIALS = "see that the address is right and that this machine has credentials for it"
 
 
@@ -27,8 +32,8 @@ def is_url(text: str) -> bool:
 
 
 def local_path(text: str) -> str:
-    """A ``file://`` URL as the path that it is; anything else as it is."""
-    if not text.lower().startswith("file://"):
+    """A ``file://`` or ``local://`` URL as the path that it is; anything else as it is."""
+    if not text.lower().startswith(("file://", "local://")):
         return text
     parts = urllib.parse.urlsplit(text)
     if parts.netloc not in ("", "localhost"):
@@ -41,25 +46,37 @@ class Url:
     """A folder in a store; used as a path where only its name matters."""
 
     text: str
-    """Without a slash at its end, with the query that it was given: ``s3://bucket/folder?region=eu-west-1``."""
+    """Percent-encoded, without a slash at its end, with the query that it was given:
+    ``s3://bucket/my%20folder?region=eu-west-1``."""
 
     @classmethod
     def of(cls, text: str) -> "Url":
-        """Take away what makes no difference."""
+        """From what a person types, who may have encoded it or not."""
         path, mark, query = text.partition("?")
-        return cls(f"{path.rstrip('/')}{mark}{query}")
+        encoded = urllib.parse.quote(_STRAY_PERCENT.sub("%25", path.rstrip("/")), safe=f"{_KEPT}%[]")
+        return cls(f"{encoded}{mark}{query}")
 
     def __truediv__(self, relative: object) -> "Url":
+        """Of a name as it is, not encoded."""
         path, mark, query = self.text.partition("?")
-        return Url(f"{path}/{relative}{mark}{query}")
+        return Url(f"{path}/{urllib.parse.quote(str(relative), safe=_KEPT)}{mark}{query}")
 
     def __str__(self) -> str:
         return self.text
 
     @property
     def name(self) -> str:
-        """The last part of the path."""
-        return self.text.partition("?")[0].rpartition("/")[2]
+        """The last part of the path, as it is."""
+        return urllib.parse.unquote(self.text.partition("?")[0].rpartition("/")[2])
+
+    @property
+    def place(self) -> str:
+        """What it names, however it is spelled: the same for two URLs of one object."""
+        scheme, _, rest = urllib.parse.unquote(self.text.partition("?")[0]).partition("://")
+        bucket, slash, key = rest.partition("/")
+        scheme = scheme.lower()
+        path = re.sub("/+", "/", f"{bucket.rpartition('@')[2]}{slash}{key}")
+        return f"{_SAME_SCHEME.get(scheme, scheme)}://{path}"
 
     @property
     def parent(self) -> "Url":
@@ -73,8 +90,7 @@ class Url:
 
     def holds(self, other: "Url") -> bool:
         """Whether it is, or is a folder above, the other one."""
-        mine, theirs = (url.text.partition("?")[0] for url in (self, other))
-        return f"{theirs}/".startswith(f"{mine}/")
+        return f"{other.place}/".startswith(f"{self.place}/")
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +206,7 @@ def _filesystem(url: str) -> tuple[Any, str]:
         import fsspec
 
         try:
-            files, path = fsspec.core.url_to_fs(url)
+            files, path = fsspec.core.url_to_fs(urllib.parse.unquote(url))
         except (ImportError, ValueError) as missing:
             raise UsageError(
                 f"{url} names a file system that nothing here reads ({reason_of(missing)})",
@@ -205,9 +221,16 @@ def _errors() -> Iterator[None]:
     """One kind of error, whose ``strerror`` says what to do."""
     try:
         yield
-    except FileNotFoundError:
+    except (FileNotFoundError, UsageError):
         raise
     except OSError as error:
         raise OSError(error.errno or 0, f"{reason_of(error)}; {_CREDENTIALS}") from error
-    except (ValueError, NotImplementedError, RuntimeError) as error:  # pyarrow's own are ValueErrors
-        raise OSError(0, reason_of(error)) from error
+    except _store_errors() as error:
+        raise OSError(0, f"{reason_of(error)}; {_CREDENTIALS}") from error
+
+
+def _store_errors() -> tuple[type[Exception], ...]:
+    """Most of pyarrow's own are errors of Python's, too; the base of them is not."""
+    import pyarrow
+
+    return (ValueError, NotImplementedError, RuntimeError, pyarrow.ArrowException)

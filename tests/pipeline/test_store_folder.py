@@ -3,6 +3,10 @@
 import json
 import os
 import socket
+import subprocess
+import sys
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -101,6 +105,48 @@ def test_one_run_at_a_time(tmp_path: Path) -> None:
     assert lock.exists()
 
 
+def test_of_many_that_begin_at_once_one_has_it(tmp_path: Path) -> None:
+    target = url(tmp_path / "out")
+    inside, most, had, refused = 0, 0, 0, 0
+    counting = threading.Lock()
+    together = threading.Barrier(6)
+
+    def begin() -> None:
+        nonlocal inside, most, had, refused
+        together.wait()
+        try:
+            with StoreFolder(target):
+                with counting:
+                    inside += 1
+                    had += 1
+                    most = max(most, inside)
+                time.sleep(0.3)
+                with counting:
+                    inside -= 1
+        except OutputError as error:
+            assert "another run" in error.message
+            refused += 1
+
+    threads = [threading.Thread(target=begin) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == 1
+    assert had + refused == 6
+    assert not tree(tmp_path / "out")
+
+
+def test_what_a_killed_run_asked_for_here_is_taken_away(tmp_path: Path) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    ask = tmp_path / "out" / ".polyexport" / "ask-1"
+    ask.parent.mkdir(parents=True)
+    ask.write_text(json.dumps({"pid": ended.pid, "host": socket.gethostname(), "command": "polyexport"}))
+    with StoreFolder(url(tmp_path / "out")):
+        assert not ask.exists()
+
+
 def test_nothing_is_left_of_a_run_that_made_nothing(tmp_path: Path) -> None:
     with open_folder(url(tmp_path / "out")):
         pass
@@ -130,7 +176,8 @@ def test_the_nth_request_fails_for_every_n(tmp_path: Path, monkeypatch: pytest.M
             except OutputError as error:
                 assert "the store is away" in error.message
                 failures += 1
-        (root / ".polyexport" / "lock").unlink(missing_ok=True)  # what its remedy says
+        for name in ("lock", *(path.name for path in root.glob(".polyexport/ask-*"))):
+            (root / ".polyexport" / name).unlink(missing_ok=True)  # what its remedy says
         run(url(root))
         assert pictures(root) == {"red/0.png": b"zero", "red/1.png": b"one"}
         assert not list(root.rglob("tmp-*"))
