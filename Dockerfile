@@ -14,7 +14,7 @@ FROM python:3.11-slim
 COPY --from=build /opt/polyexport /opt/polyexport
 RUN useradd --system --uid 10001 --no-create-home polyexport
 USER 10001
-ENV PATH=/opt/polyexport/bin:$PATH PYTHONUNBUFFERED=1
+ENV PATH=/opt/polyexport/bin:$PATH PYTHONUNBUFFERED=1 ORT_DISABLE_TELEMETRY=1
 EXPOSE 8000
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s \
     CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8000/health', timeout=4)"]

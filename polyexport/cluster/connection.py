@@ -5,32 +5,38 @@ import io
 import logging
 import os
 import re
+import shutil
 import signal
 import socket
 import sys
+import tempfile
 import threading
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, TextIO
 
 from polyexport.cores import granted_cores
 from polyexport.errors import PolyexportError, UsageError, reason_of
 from polyexport.native_log import captured_stderr
 
-__all__ = ["connected"]
+__all__ = ["connected", "reachable"]
 
-_CONNECT_S = 5.0
+_REACH_S = 5.0
+_START_S = 60.0  # a machine under load takes 10 to start Ray
+_END_S = 20.0
 _ADDRESS = re.compile(r"(?P<host>[A-Za-z0-9.\-]+|\[[0-9A-Fa-f:]+\]):(?P<port>[0-9]{1,5})")
 _REMEDY = "see that `ray status` works on this machine, or leave --ray-address out"
 
 
 @contextlib.contextmanager
-def connected(address: str | None) -> Iterator[Any]:
+def connected(address: str | None, *, timeout_s: float = _START_S) -> Iterator[Any]:
     """Ray, connected; the actors of this run end with the block.
 
     Args:
         address: ``HOST:PORT`` of a cluster's head, ``auto`` for the cluster that this machine belongs to, or None for
             this machine alone.
+        timeout_s: after which a cluster's answer is not waited for any more.
 
     Raises:
         UsageError: no address.
@@ -49,30 +55,107 @@ def connected(address: str | None) -> Iterator[Any]:
 
     # What goes wrong on the machines comes back with the results; Ray's own words to it are in its log files.
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    # Nobody else may reach it: Ray asks no one for a password.
-    own: dict[str, Any] = {"num_cpus": granted_cores(), "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
-    with _own_stdout():
-        try:
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_own_stdout())
+        if address is None:
+            folder = stack.enter_context(_log_folder())
+            # Nobody else may reach it: Ray asks no one for a password.
+            options |= {"num_cpus": granted_cores(), "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
+            options["_temp_dir"] = str(folder)
+        thread = _RayThread(ray, address or "local", options)
+        with captured_stderr():  # it tells of its log level
             try:
-                with captured_stderr():  # it tells of its log level
-                    ray.init(
-                        address or "local",
-                        log_to_driver=False,
-                        logging_level=logging.CRITICAL,
-                        **(own if address is None else {}),
-                    )
-            except (ConnectionError, RuntimeError, ValueError, TimeoutError, OSError) as error:
-                where = f"the Ray cluster at {address}" if address else "Ray on this machine"
-                raise PolyexportError(f"cannot use {where} ({reason_of(error)})", remedy=_REMEDY) from error
-            for number, handler in handlers.items():  # Ray puts its own in their place
-                signal.signal(number, handler)
-            yield ray
-        finally:
-            with contextlib.redirect_stdout(io.StringIO()):  # what its threads held back, it says now, from this one
-                ray.shutdown()
-            for number, handler in handlers.items():
-                signal.signal(number, handler)
+                thread.begin(_START_S if address is None else min(timeout_s, _START_S))
+            except BaseException as error:
+                # What is only half started cannot be taken away from under it: it would end this process.
+                ended = thread.end(0.0 if isinstance(error, TimeoutError) else _END_S)
+                if not ended and address is None:
+                    _kill_descendants()
+                if isinstance(error, (ConnectionError, RuntimeError, ValueError, TimeoutError, OSError)):
+                    where = f"the Ray cluster at {address}" if address else "Ray on this machine"
+                    raise PolyexportError(f"cannot use {where} ({reason_of(error)})", remedy=_REMEDY) from error
+                raise
+        stack.callback(thread.end)
+        yield ray
+
+
+def reachable(ray: Any) -> bool:
+    """Whether the head of the cluster can still be connected to. Ray itself ends the whole process when it has missed
+    it for a minute."""
+    try:
+        _reach(ray.get_runtime_context().gcs_address)
+    except PolyexportError:
+        return False
+    return True
+
+
+class _RayThread(threading.Thread):
+    """Starts Ray, and ends it.
+
+    Both may take for ever, where the main one must keep the time and hear signals; and in the main one Ray would put
+    handlers of its own in place of ours. It lives as long as the connection, because Ray's servers end with the thread
+    that started them.
+    """
+
+    def __init__(self, ray: Any, address: str, options: dict[str, Any]) -> None:
+        super().__init__(name="ray", daemon=True)
+        self._ray, self._address, self._options = ray, address, options
+        self._begun, self._over, self._ended = threading.Event(), threading.Event(), threading.Event()
+        self._error: BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            self._ray.init(self._address, **self._options)
+        except BaseException as error:  # noqa: BLE001 - it is raised where it is waited for
+            self._error = error
+        self._begun.set()
+        self._over.wait()
+        with contextlib.suppress(Exception):  # there is nobody left to tell
+            self._ray.shutdown()
+        self._ended.set()
+
+    def begin(self, timeout_s: float) -> None:
+        """Raises what Ray raised, or TimeoutError."""
+        self.start()
+        if not self._begun.wait(timeout_s):
+            raise TimeoutError(f"no answer in {timeout_s:g} s")
+        if self._error is not None:
+            raise self._error
+
+    def end(self, timeout_s: float = _END_S) -> bool:
+        """Whether it has ended. Without the head of its cluster Ray waits for ever; that is not waited for."""
+        self._over.set()
+        return self._ended.wait(timeout_s)
+
+
+@contextlib.contextmanager
+def _log_folder() -> Iterator[Path]:
+    """For Ray on this machine, whose sockets want a short path; it stays only if something went wrong."""
+    folder = Path(tempfile.mkdtemp(prefix="ray-", dir=os.environ.get("RAY_TMPDIR")))
+    wrong = False
+    try:
+        yield folder
+    except Exception:
+        wrong = True
+        raise
+    finally:
+        if not wrong:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _kill_descendants() -> None:
+    """Ray's servers, each with children of its own, of a start that did not come to its end."""
+    parents: dict[int, int] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError, ValueError):
+            parents[int(stat.parent.name)] = int(stat.read_text().rpartition(")")[2].split()[1])
+    found = {os.getpid()}
+    while more := {pid for pid, parent in parents.items() if parent in found} - found:
+        found |= more
+    for pid in found - {os.getpid()}:
+        with contextlib.suppress(OSError):
+            os.kill(pid, signal.SIGKILL)
 
 
 class _OneThread(io.TextIOBase):
@@ -86,7 +169,14 @@ class _OneThread(io.TextIOBase):
         return self._stream.write(text) if threading.get_ident() == self._thread else len(text)
 
     def flush(self) -> None:
-        self._stream.flush()
+        if threading.get_ident() == self._thread:
+            self._stream.flush()
+
+    def fileno(self) -> int:
+        return self._stream.fileno()
+
+    def isatty(self) -> bool:
+        return self._stream.isatty()
 
 
 @contextlib.contextmanager
@@ -105,7 +195,7 @@ def _reach(address: str) -> None:
     if match is None or not 0 < int(match["port"]) < 65536:
         raise UsageError(f"{address!r} is no address of a Ray cluster", remedy="give HOST:PORT, or auto")
     try:
-        socket.create_connection((match["host"].strip("[]"), int(match["port"])), _CONNECT_S).close()
+        socket.create_connection((match["host"].strip("[]"), int(match["port"])), _REACH_S).close()
     except OSError as error:
         raise PolyexportError(
             f"no Ray cluster answers at {address} ({error.strerror or error})", remedy=_REMEDY

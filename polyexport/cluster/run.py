@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import polyexport
-from polyexport.cluster.connection import connected
+from polyexport.cluster.connection import connected, reachable
 from polyexport.cluster.messages import Answer, Task, absolute
 from polyexport.cluster.worker import Worker, WorkerOptions
 from polyexport.errors import ExitCode, PolyexportError, ProviderError, UsageError, reason_of
@@ -37,7 +37,10 @@ _BLOCKS_PER_ACTOR = 6
 _CALLS = 2  # blocks at a time in an actor
 _LOOK_S = 5.0  # between looks at the machines while no answer comes
 _HOMELESS_S = 60.0
-_GROUP = 32  # outputs that share one sync of the journal
+_MISSED = 2  # looks at the head in vain, after which it is given up
+_CARRIES_ON = "the same command carries on"
+_GROUP = 32  # inputs that share one sync of the journal
+_GROUP_S = 0.25  # and for how long the first of them waits
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -109,8 +112,8 @@ def run_on_cluster(
     )
     run = _Run(job, folder, standing, on_provider, on_result)
     started = time.monotonic()
-    with connected(cluster.address) as ray:
-        actors, resources = _actors(ray.cluster_resources(), cluster.provider, options.threads)
+    with connected(cluster.address, timeout_s=cluster.time_limit_s or math.inf) as ray:
+        actors, resources = _actors(_machines(ray), cluster.provider, options.threads)
         answers = _Answers(ray, job, standing, options, actors, resources)
         deadline = started + cluster.time_limit_s if cluster.time_limit_s else math.inf
         while not run.complete:
@@ -123,6 +126,7 @@ def run_on_cluster(
                 )
             for row in rows:
                 run.take(row)
+            run.settle()
     return run.report(time.monotonic() - started)
 
 
@@ -144,6 +148,7 @@ class _Run:
         self._providers: dict[tuple[str, str], None] = {}
         self._taken = bytearray(len(self._items))
         self._group: list[tuple[int, Answer]] = []
+        self._group_since = math.inf
         self._results: dict[int, ItemResult] = {}  # that wait for the result of an earlier input
         self._counts = {"ok": 0, "failed": 0, "skipped": 0}
         self._written = 0
@@ -171,11 +176,18 @@ class _Run:
         self._taken[index] = 1
         self._waiting -= 1
         self._group.append((index, Answer.from_json(row["answer"])))
-        if not self._waiting or sum(len(answer.pending) for _, answer in self._group) >= _GROUP:
+        self._group_since = min(self._group_since, time.monotonic())
+        if not self._waiting or len(self._group) >= _GROUP:
+            self._commit()
+
+    def settle(self) -> None:
+        """What has waited long enough is named, and told of."""
+        if time.monotonic() - self._group_since > _GROUP_S:
             self._commit()
 
     def _commit(self) -> None:
         group, self._group = self._group, []
+        self._group_since = math.inf
         reasons = iter(self._folder.commit([pending for _, answer in group for pending in answer.pending]))
         for index, answer in group:
             self._results[index] = _result(self._items[index], answer, reasons)
@@ -223,6 +235,8 @@ class _Answers:
     ) -> None:
         self._ray = ray
         self._resources = resources
+        self._seen = time.monotonic()
+        self._missed = 0
         items = job.plan.items
         block = min(_MAX_BLOCK, -(-len(items) // (actors * _BLOCKS_PER_ACTOR)))
         context = ray.data.DataContext.get_current()
@@ -265,9 +279,11 @@ class _Answers:
         """
         homeless_since = math.inf
         while (now := time.monotonic()) < deadline:
+            self._look_for_head()
             try:
                 rows = self._queue.get(timeout=min(_LOOK_S, deadline - now))
             except queue.Empty:
+                self._look_for_head()  # whom the next question goes to
                 homeless_since = math.inf if self._has_place() else min(homeless_since, now)
                 if now - homeless_since > _HOMELESS_S:
                     raise PolyexportError(
@@ -277,17 +293,25 @@ class _Answers:
                 continue
             if rows is None or isinstance(rows, Exception):
                 why = reason_of(rows) if rows else "it ended before every image was done"
-                raise PolyexportError(f"Ray gave the run up ({why})", remedy="the same command carries on") from rows
+                raise PolyexportError(f"Ray gave the run up ({why})", remedy=_CARRIES_ON) from rows
             return rows
         return None
 
+    def _look_for_head(self) -> None:
+        now = time.monotonic()
+        if now - self._seen < _LOOK_S / 2:
+            return
+        self._seen = now
+        self._missed = 0 if reachable(self._ray) else self._missed + 1
+        if self._missed == _MISSED:
+            raise PolyexportError("the head of the Ray cluster does not answer any more", remedy=_CARRIES_ON)
+
     def _has_place(self) -> bool:
         """Whether a machine of the cluster is large enough for an actor; Ray itself waits for one for ever."""
-        try:
-            nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
-        except Exception:  # noqa: BLE001 - Ray has lost its head; the thread that reads hears of it
+        if self._missed:  # it would be waited for
             return True
-        return any(all(node.get(name, 0) >= wanted for name, wanted in self._resources.items()) for node in nodes)
+        machines = _machines(self._ray)
+        return any(all(one.get(name, 0) >= wanted for name, wanted in self._resources.items()) for one in machines)
 
 
 def _listed(resources: Mapping[str, float]) -> str:
@@ -306,17 +330,27 @@ def _rows(items: Sequence[Item], standing: Survey) -> list[dict[str, Any]]:
     return rows
 
 
-def _actors(available: dict[str, float], provider: ProviderName, threads: int) -> tuple[int, dict[str, float]]:
+def _machines(ray: Any) -> list[dict[str, float]]:
+    """What each machine of the cluster has."""
+    return [dict(node["Resources"]) for node in ray.nodes() if node["Alive"]]
+
+
+def _actors(
+    machines: Sequence[Mapping[str, float]], provider: ProviderName, threads: int
+) -> tuple[int, dict[str, float]]:
     """How many actors find a place, and what each takes of a machine."""
-    cpus, gpus = int(available.get("CPU", 0)), int(available.get("GPU", 0))
-    if provider in _ON_GPU and not gpus:
+    on_gpus = sum(int(min(machine.get("GPU", 0), machine.get("CPU", 0))) for machine in machines)
+    if provider in _ON_GPU and not on_gpus:
         raise ProviderError(
             f"the {provider} execution provider needs a GPU, and the cluster has none", remedy="leave --provider out"
         )
-    if gpus and provider in (*_ON_GPU, "auto"):
-        return gpus, {"GPU": 1.0, "CPU": 1.0}
-    if cpus < threads:
+    if on_gpus and provider in (*_ON_GPU, "auto"):
+        return on_gpus, {"GPU": 1.0, "CPU": 1.0}
+    on_cpus = sum(int(machine.get("CPU", 0)) // threads for machine in machines)
+    if not on_cpus:
+        largest = max((int(machine.get("CPU", 0)) for machine in machines), default=0)
         raise UsageError(
-            f"an actor of {threads} threads finds no place: the cluster has {cpus} cores", remedy="give fewer --threads"
+            f"an actor of {threads} threads finds no place: the largest machine of the cluster has {largest} cores",
+            remedy="give fewer --threads",
         )
-    return cpus // threads, {"CPU": float(threads)}
+    return on_cpus, {"CPU": float(threads)}

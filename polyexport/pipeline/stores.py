@@ -21,9 +21,14 @@ _RETRY_S = 20.0  # Google's client otherwise tries for 15 minutes
 _KEPT = "/:@!$&'()*+,;=~"
 """Signs of an address that stand for themselves; all others are percent-encoded (RFC 3986)."""
 
+_ERRORS = "surrogateescape"  # as in what a person types that is not UTF-8
 _STRAY_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _SAME_SCHEME = {"gcs": "gs", "s3a": "s3", "local": "file"}
 _CREDENTIALS = "see that the address is right and that this machine has credentials for it"
+
+
+def _decoded(text: str) -> str:
+    return urllib.parse.unquote(text, errors=_ERRORS)
 
 
 def is_url(text: str) -> bool:
@@ -38,7 +43,7 @@ def local_path(text: str) -> str:
     parts = urllib.parse.urlsplit(text)
     if parts.netloc not in ("", "localhost"):
         raise UsageError(f"{text} names another machine", remedy="give file:///PATH")
-    return urllib.parse.unquote(parts.path)
+    return _decoded(parts.path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,13 +58,13 @@ class Url:
     def of(cls, text: str) -> "Url":
         """From what a person types, who may have encoded it or not."""
         path, mark, query = text.partition("?")
-        encoded = urllib.parse.quote(_STRAY_PERCENT.sub("%25", path.rstrip("/")), safe=f"{_KEPT}%[]")
+        encoded = urllib.parse.quote(_STRAY_PERCENT.sub("%25", path.rstrip("/")), safe=f"{_KEPT}%[]", errors=_ERRORS)
         return cls(f"{encoded}{mark}{query}")
 
     def __truediv__(self, relative: object) -> "Url":
         """Of a name as it is, not encoded."""
         path, mark, query = self.text.partition("?")
-        return Url(f"{path}/{urllib.parse.quote(str(relative), safe=_KEPT)}{mark}{query}")
+        return Url(f"{path}/{urllib.parse.quote(str(relative), safe=_KEPT, errors=_ERRORS)}{mark}{query}")
 
     def __str__(self) -> str:
         return self.text
@@ -67,12 +72,12 @@ class Url:
     @property
     def name(self) -> str:
         """The last part of the path, as it is."""
-        return urllib.parse.unquote(self.text.partition("?")[0].rpartition("/")[2])
+        return _decoded(self.text.partition("?")[0].rpartition("/")[2])
 
     @property
     def place(self) -> str:
         """What it names, however it is spelled: the same for two URLs of one object."""
-        scheme, _, rest = urllib.parse.unquote(self.text.partition("?")[0]).partition("://")
+        scheme, _, rest = _decoded(self.text.partition("?")[0]).partition("://")
         bucket, slash, key = rest.partition("/")
         scheme = scheme.lower()
         path = re.sub("/+", "/", f"{bucket.rpartition('@')[2]}{slash}{key}")
@@ -206,7 +211,7 @@ def _filesystem(url: str) -> tuple[Any, str]:
         import fsspec
 
         try:
-            files, path = fsspec.core.url_to_fs(urllib.parse.unquote(url))
+            files, path = fsspec.core.url_to_fs(_decoded(url))
         except (ImportError, ValueError) as missing:
             raise UsageError(
                 f"{url} names a file system that nothing here reads ({reason_of(missing)})",

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -106,11 +107,33 @@ def test_what_ray_cannot_do(refused: Callable[..., str], drawings: Path, tmp_pat
     arguments = ("infer", drawings, "--color", "red", "-o", tmp_path / "out")
     ray = (*arguments, "--engine", "ray")
     assert f"no Ray cluster answers at {nobody}" in refused(1, *ray, "--ray-address", nobody)
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen()
+        mute = f"127.0.0.1:{silent.getsockname()[1]}"
+        assert "(no answer in 3 s)" in refused(1, *ray, "--ray-address", mute, "--time-limit", "3")
     assert "no address of a Ray cluster" in refused(2, *ray, "--ray-address", "cluster")
     assert "--ray-address is for Ray" in refused(2, *arguments, "--ray-address", nobody)
     assert "--time-limit is for Ray" in refused(2, *arguments, "--time-limit", "5")
     assert "--device-id does not go" in refused(2, *ray, "--device-id", "1")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+def test_a_signal_while_ray_starts_ends_all_of_it(drawings: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "polyexport.cli.main", "infer", str(drawings), "--color", "red"]
+    command += ["-o", str(tmp_path / "out"), "--engine", "ray"]
+    with tempfile.TemporaryDirectory() as short:  # paths of sockets have little room
+        environment = os.environ | {"RAY_TMPDIR": short}
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment) as run:
+            while run.poll() is None and not list(Path(short).glob("ray-*/session_*")):
+                time.sleep(0.02)
+            run.terminate()
+            stderr = run.communicate(timeout=60)[1]
+        assert (run.returncode, stderr) == (143, "terminated\n")
+        assert os.listdir(short) == []
+        assert short not in subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True).stdout
+    assert [path.name for path in tmp_path.iterdir()] == ["drawings"]
 
 
 def test_the_time_limit_ends_the_run(refused: Callable[..., str], drawings: Path, tmp_path: Path) -> None:

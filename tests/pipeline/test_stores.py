@@ -19,7 +19,7 @@ from polyexport.pipeline.stores import Store, Url, is_url, local_path, read_url
 
 Colorize = Callable[..., tuple[RunReport, dict[str, ItemResult]]]
 
-names = st.text(st.characters(exclude_characters="/?"), min_size=1, max_size=10)
+names = st.text(st.characters(codec="utf-8", exclude_characters="/?"), min_size=1, max_size=10)
 
 
 @given(st.lists(names, min_size=1), names)
