@@ -96,7 +96,7 @@ class Framing:
             if canvas_height * canvas_width > MAX_NATIVE_PIXELS:
                 raise ImageError(
                     f"{width}x{height} pixels, more than the {MAX_NATIVE_PIXELS} that the network takes at full size",
-                    remedy="use the size fit",
+                    remedy="use --size fit",
                 )
             inner_height, inner_width = height, width
         if (inner_height, inner_width) != (height, width):

@@ -83,8 +83,41 @@ def quickened(line: str) -> str:
     return line
 
 
+class Done:
+    """Commands that a page before has shown, and what they made: they need not be run again for the pages behind it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._made: dict[str, list[str]] = {}
+
+    def repeat(self, line: str) -> bool:
+        """Put what a command made into the working folder; False if no page has shown it."""
+        for name in self._made.get(line, ()):
+            Path(name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(self._folder / str(list(self._made).index(line)) / name, name)
+        return line in self._made
+
+    def keep(self, line: str, before: dict[str, int]) -> None:
+        """Remember a command, and the files that are not as they were before it."""
+        self._made[line] = [name for name, time in files().items() if before.get(name) != time]
+        for name in self._made[line]:
+            copy = self._folder / str(list(self._made).index(line)) / name
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(name, copy)
+
+
+def files() -> dict[str, int]:
+    """Of the working folder, with their times."""
+    return {str(path): path.stat().st_mtime_ns for path in Path().rglob("*") if path.is_file()}
+
+
+@pytest.fixture(scope="module")
+def done_before(tmp_path_factory: pytest.TempPathFactory) -> Done:
+    return Done(tmp_path_factory.mktemp("done"))
+
+
 @pytest.mark.parametrize("page", [page for page in PAGES if commands(page) and page not in ELSEWHERE])
-def test_every_command_of_a_page(page: str, desk: Path, tiny_checkpoint: Path) -> None:
+def test_every_command_of_a_page(page: str, desk: Path, tiny_checkpoint: Path, done_before: Done) -> None:
     if any("polyexport train" in line for line in commands(page)):
         Path("runs/mine.safetensors").unlink()
     elif not any("polyexport export runs" in line for line in commands(page)):
@@ -94,11 +127,15 @@ def test_every_command_of_a_page(page: str, desk: Path, tiny_checkpoint: Path) -
         if trained and "polyexport train" not in line:
             shutil.copy(tiny_checkpoint, "runs/mine.safetensors")  # whose proof takes seconds, not minutes
         trained = "polyexport train" in line
+        if done_before.repeat(quickened(line)):
+            continue
+        before = files()
         done = subprocess.run(quickened(line), shell=True, capture_output=True, text=True, executable="/bin/bash")
         # No test is timed: a busy machine gives no figure, and finds nothing to compare with.
         busy = {ExitCode.TARGET_MISSED, ExitCode.USAGE} if "polyexport bench" in line else set()
         assert done.returncode in {ExitCode.OK, *busy}, f"{line}: {done.stderr[-800:]}"
         assert done.returncode != ExitCode.USAGE or "no stable measurement" in done.stderr, f"{line}: {done.stderr}"
+        done_before.keep(quickened(line), before)
 
 
 def test_what_the_readme_promises_is_there(desk: Path) -> None:
