@@ -58,11 +58,13 @@ def connected(address: str | None, *, timeout_s: float = _START_S) -> Iterator[A
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
     with contextlib.ExitStack() as stack:
         stack.enter_context(_own_stdout())
+        folder = ""
         if address is None:
-            folder = stack.enter_context(_log_folder())
+            # Its sockets want a short path.
+            folder = tempfile.mkdtemp(prefix="ray-", dir=os.environ.get("RAY_TMPDIR"))
             # Nobody else may reach it: Ray asks no one for a password.
             options |= {"num_cpus": granted_cores(), "include_dashboard": False, "_node_ip_address": "127.0.0.1"}
-            options["_temp_dir"] = str(folder)
+            options["_temp_dir"] = folder
         thread = _RayThread(ray, address or "local", options)
         with captured_stderr():  # it tells of its log level
             try:
@@ -74,8 +76,11 @@ def connected(address: str | None, *, timeout_s: float = _START_S) -> Iterator[A
                     _kill_descendants()
                 if isinstance(error, (ConnectionError, RuntimeError, ValueError, TimeoutError, OSError)):
                     where = f"the Ray cluster at {address}" if address else "Ray on this machine"
-                    raise PolyexportError(f"cannot use {where} ({reason_of(error)})", remedy=_REMEDY) from error
+                    remedy = _REMEDY if address else f"see what it says in {folder}/session_latest/logs"
+                    raise PolyexportError(f"cannot use {where} ({reason_of(error)})", remedy=remedy) from error
+                shutil.rmtree(folder, ignore_errors=True)
                 raise
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
         stack.callback(thread.end)
         yield ray
 
@@ -127,21 +132,6 @@ class _RayThread(threading.Thread):
         """Whether it has ended. Without the head of its cluster Ray waits for ever; that is not waited for."""
         self._over.set()
         return self._ended.wait(timeout_s)
-
-
-@contextlib.contextmanager
-def _log_folder() -> Iterator[Path]:
-    """For Ray on this machine, whose sockets want a short path; it stays only if something went wrong."""
-    folder = Path(tempfile.mkdtemp(prefix="ray-", dir=os.environ.get("RAY_TMPDIR")))
-    wrong = False
-    try:
-        yield folder
-    except Exception:
-        wrong = True
-        raise
-    finally:
-        if not wrong:
-            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _kill_descendants() -> None:

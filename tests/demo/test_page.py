@@ -425,9 +425,13 @@ def test_files_are_opened_and_dropped(url: str, open_page: OpenPage, tmp_path: P
     page.settle()
     assert np.array_equal(pixels(page.canvas("drawing")), drawn)
 
+    assert page.tab.is_hidden(".drop")
+    page.tab.dispatch_event("#drawing", "dragover")
+    assert page.tab.is_visible(".drop")
     drop(page, "wide.png", png(np.full((300, 900, 3), 40, np.uint8)))
     page.tab.wait_for_timeout(300)
     page.settle()
+    assert page.tab.is_hidden(".drop")
     fitted = pixels(page.canvas("drawing"))
     assert (fitted[45:83, 2:126] == 40).all()
     assert (fitted[:40] == 255).all()
