@@ -88,22 +88,26 @@ class Done:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._made: dict[str, list[str]] = {}
+        self._made: dict[str, tuple[Path, list[str]]] = {}
 
     def repeat(self, line: str) -> bool:
         """Put what a command made into the working folder; False if no page has shown it."""
-        for name in self._made.get(line, ()):
+        if line not in self._made:
+            return False
+        copies, names = self._made[line]
+        for name in names:
             Path(name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(self._folder / str(list(self._made).index(line)) / name, name)
-        return line in self._made
+            shutil.copy2(copies / name, name)
+        return True
 
     def keep(self, line: str, before: dict[str, int]) -> None:
         """Remember a command, and the files that are not as they were before it."""
-        self._made[line] = [name for name, time in files().items() if before.get(name) != time]
-        for name in self._made[line]:
-            copy = self._folder / str(list(self._made).index(line)) / name
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(name, copy)
+        copies = self._folder / str(len(self._made))
+        names = [name for name, time in files().items() if before.get(name) != time]
+        for name in names:
+            (copies / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(name, copies / name)
+        self._made[line] = copies, names
 
 
 def files() -> dict[str, int]:

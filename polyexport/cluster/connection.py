@@ -25,7 +25,7 @@ __all__ = ["connected", "reachable"]
 _REACH_S = 5.0
 _START_S = 60.0  # a machine under load takes 10 to start Ray
 _END_S = 20.0
-_ADDRESS = re.compile(r"(?P<host>[A-Za-z0-9.\-]+|\[[0-9A-Fa-f:]+\]):(?P<port>[0-9]{1,5})")
+_ADDRESS = re.compile(r"(?P<host>[A-Za-z0-9._\-]+|\[[0-9A-Fa-f:]+\]):(?P<port>[0-9]{1,5})")
 _REMEDY = "see that `ray status` works on this machine, or leave --ray-address out"
 
 

@@ -12,9 +12,9 @@ from polyexport.folder import WrittenFile, check_free, write_folder
 from polyexport.model import Model, read_model
 from polyexport.session import SessionOptions
 
-__all__ = ["HEADERS", "MODEL_NAME", "export_site", "media_type", "site_files"]
+__all__ = ["HEADERS", "export_site", "media_type", "site_files"]
 
-MODEL_NAME = "model.onnx"
+_MODEL_NAME = "model.onnx"
 
 HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -45,7 +45,7 @@ def site_files(model: Path) -> dict[str, bytes]:
     contents |= {entry.name: entry.read_bytes() for entry in here.joinpath("page").iterdir() if entry.is_file()}
     data = read_model(model)
     Model.from_bytes(data, SessionOptions(provider="cpu"), name=str(model))
-    return contents | {MODEL_NAME: data}
+    return contents | {_MODEL_NAME: data}
 
 
 def export_site(model: Path, output: Path, *, overwrite: bool = False) -> tuple[WrittenFile, ...]:

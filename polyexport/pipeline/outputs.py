@@ -24,12 +24,11 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol
 
 from polyexport.errors import OutputError, UsageError
 from polyexport.pipeline.journal import DiskLog, Journal, Record
-from polyexport.pipeline.staging import FOLDER_FLAGS, STATE, DiskStaging, close_quietly, unusable
+from polyexport.pipeline.staging import FOLDER_FLAGS, STATE, DiskStaging, Held, close_quietly, unusable
 
 __all__ = ["STATE", "OutputFolder", "OutputView", "Outputs", "Pending", "holder_of", "read_journal"]
 
@@ -159,7 +158,7 @@ class OutputView:
         return parent
 
 
-class OutputFolder(OutputView):
+class OutputFolder(OutputView, Held):
     """An output folder, locked from its opening to its closing.
 
     Raises:
@@ -194,14 +193,6 @@ class OutputFolder(OutputView):
             """What stood in it when the folder was opened."""
 
             undo.pop_all()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close(checked=kind is None)
 
     def close(self, *, checked: bool = True) -> None:
         """Make the names of the outputs durable and give the folder back.

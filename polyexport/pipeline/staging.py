@@ -8,13 +8,15 @@ Naming them is left to whoever holds the folder. On a cluster the machines that 
 import contextlib
 import os
 import secrets
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
+from types import TracebackType
+from typing import Protocol, Self
 
 from polyexport.errors import OutputError
 
-__all__ = ["FOLDER_FLAGS", "STATE", "TEMPORARY", "DiskStaging", "Staging", "close_quietly", "unusable"]
+__all__ = ["FOLDER_FLAGS", "STATE", "TEMPORARY", "DiskStaging", "Held", "Staging", "close_quietly", "unusable"]
 
 STATE = ".polyexport"
 """The folder within an output folder that holds what is no output."""
@@ -59,6 +61,22 @@ class Staging(Protocol):
     def close(self) -> None:
         """Give back what is open; staged files stay."""
         ...
+
+
+class Held(ABC):
+    """An output folder that is held for the length of a ``with`` block."""
+
+    @abstractmethod
+    def close(self, *, checked: bool = True) -> None:
+        """Give it back; ``checked``: whether a fault is raised, which it is not where another is on its way already."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close(checked=kind is None)
 
 
 class DiskStaging:

@@ -25,14 +25,12 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from polyexport.errors import OutputError
 from polyexport.image import MAX_FILE_BYTES
 from polyexport.pipeline.journal import Journal, Log
 from polyexport.pipeline.outputs import OutputFolder, OutputView, Pending, holder_of, read_journal
-from polyexport.pipeline.staging import STATE, TEMPORARY, DiskStaging, Staging, unusable
+from polyexport.pipeline.staging import STATE, TEMPORARY, DiskStaging, Held, Staging, unusable
 from polyexport.pipeline.stores import Store, Url
 
 __all__ = ["StoreFolder", "StoreStaging", "StoreView", "open_folder", "open_staging", "open_view"]
@@ -146,7 +144,7 @@ class StoreView:
         return OutputError(f"cannot look at {self.root} ({error.strerror})", remedy="choose another -o")
 
 
-class StoreFolder(StoreView):
+class StoreFolder(StoreView, Held):
     """An output folder in a store, locked from its opening to its closing.
 
     Raises:
@@ -171,14 +169,6 @@ class StoreFolder(StoreView):
             except OSError as error:
                 raise unusable(root, error) from error
             undo.pop_all()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close(checked=kind is None)
 
     def close(self, *, checked: bool = True) -> None:
         """Make one journal of its parts and give the folder back.

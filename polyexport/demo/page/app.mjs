@@ -28,7 +28,7 @@ let withoutGpu = ""; // why, if there is one
 let asked = null; // the way to run that is being loaded
 let running = null; // and the one that runs
 let opened = 0; // files so far: of two, the later one counts
-const names = new Map(); // revision -> what its picture is called
+const pictureNames = new Map(); // revision -> what its picture is called
 
 const engine = new Engine({ progress, loaded, result, failed });
 const drawing = new Drawing($("drawing"), changed);
@@ -47,7 +47,7 @@ function changed() {
     const filled = floodFill(image, drawing.size, rgb);
     $("flood-ms").textContent = milliseconds(performance.now() - started);
     flood.putImageData(imageOf(filled, drawing.size), 0, 0);
-    names.set(revision, fileName());
+    pictureNames.set(revision, fileName());
     engine.run({ id: revision, image, size: drawing.size, color: takesIndex() ? chosen : rgb });
     $("undo").disabled = !drawing.canUndo;
     $("redo").disabled = !drawing.canRedo;
@@ -62,9 +62,9 @@ function result({ id, colored, ms }) {
   $("network").dataset.ms = String(ms);
   $("network").dataset.revision = String(id);
   $("download").disabled = false;
-  $("network").dataset.name = names.get(id);
-  for (const older of names.keys()) {
-    if (older < id) names.delete(older);
+  $("network").dataset.name = pictureNames.get(id);
+  for (const older of pictureNames.keys()) {
+    if (older < id) pictureNames.delete(older);
   }
 }
 
