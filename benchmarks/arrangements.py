@@ -22,8 +22,8 @@ import numpy as np
 import onnxruntime as ort
 
 from polyexport.bench.environment import environment
-from polyexport.cores import granted_cores
-from polyexport.model import load_model
+from polyexport.model.model import load_model
+from polyexport.runtime.cores import granted_cores
 
 BATCHES = (1, 2, 4, 8, 16)
 

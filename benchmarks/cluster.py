@@ -22,7 +22,7 @@ import numpy as np
 from PIL import Image
 
 from polyexport.bench.environment import environment
-from trainer.polygons import draw
+from polyexport.data.drawings import draw
 
 COUNT = 2000
 TIME_LIMIT_S = 300

@@ -23,12 +23,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from polyexport.bench.environment import environment
+from polyexport.data.drawings import DrawingConfig, draw
 from polyexport.errors import TrainingError
-from trainer.dataset import SizedBatch
+from trainer.batches import SizedBatch
+from trainer.loop import TrainConfig, train
 from trainer.losses import LossConfig
-from trainer.model import SMALL_CHANNELS, ConditionalUNet, ModelConfig
-from trainer.polygons import DrawingConfig, draw
-from trainer.train import TrainConfig, train
+from trainer.network import SMALL_CHANNELS, ConditionalUNet, ModelConfig
 
 SIZE = 64
 BATCH_SIZE = 32

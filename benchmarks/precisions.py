@@ -25,14 +25,14 @@ import onnx
 from numpy.typing import NDArray
 
 from polyexport.bench.environment import environment
-from polyexport.contract import COLORED, IMAGE_INPUT
-from polyexport.cores import granted_cores
-from polyexport.dataset import read_pairs
+from polyexport.data.drawings import SPLITS, draw
+from polyexport.data.pairs import read_pairs
 from polyexport.evaluate.metrics import psnr_db
 from polyexport.evaluate.predict import predict
-from polyexport.export.speed import compare_speed
-from polyexport.model import Model, load_model
-from trainer.polygons import SPLITS, draw
+from polyexport.export.precision.speed import compare_speed
+from polyexport.model.contract import COLORED, IMAGE_INPUT
+from polyexport.model.model import Model, load_model
+from polyexport.runtime.cores import granted_cores
 
 PRECISIONS = ("fp32", "fp16", "int8")
 SEED = 4

@@ -29,7 +29,7 @@ import numpy as np
 from PIL import Image
 
 from polyexport.bench.environment import environment
-from trainer.polygons import draw
+from polyexport.data.drawings import draw
 
 CLIENTS = 16
 DRAWINGS = 64

@@ -36,11 +36,11 @@ import numpy as np
 from PIL import Image
 
 from polyexport.bench.environment import environment
-from polyexport.color import parse_color
-from polyexport.image import decode, encode_png
-from polyexport.model import Model, load_model
-from polyexport.pipeline.journal import Record
-from polyexport.pipeline.outputs import OutputFolder, Pending
+from polyexport.imaging.color import parse_color
+from polyexport.imaging.image import decode, encode_png
+from polyexport.model.model import Model, load_model
+from polyexport.pipeline.outputs.disk import OutputFolder, Pending
+from polyexport.pipeline.outputs.journal import Record
 
 COLOR = "#ff8800"
 MAX_DIFFERENCE = 0.5

@@ -13,8 +13,6 @@ import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from polyexport.color import Color, parse_color
-    from polyexport.contract import Contract
     from polyexport.errors import (
         CheckpointError,
         ColorError,
@@ -29,7 +27,9 @@ if TYPE_CHECKING:
         ProviderError,
         UsageError,
     )
-    from polyexport.model import Model, load_model
+    from polyexport.imaging.color import Color, parse_color
+    from polyexport.model.contract import Contract
+    from polyexport.model.model import Model, load_model
 
 __version__ = "0.1.0"
 
@@ -59,11 +59,11 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Color": "polyexport.color",
-    "parse_color": "polyexport.color",
+    "Color": "polyexport.imaging.color",
+    "parse_color": "polyexport.imaging.color",
     "Contract": "polyexport.contract",
-    "Model": "polyexport.model",
-    "load_model": "polyexport.model",
+    "Model": "polyexport.model.model",
+    "load_model": "polyexport.model.model",
 }
 
 

@@ -11,10 +11,10 @@ import pytest
 from onnx import TensorProto, helper
 from PIL import Image
 
-from polyexport.contract import METADATA_KEY
-from polyexport.model import Model, default_model_path, load_model
-from polyexport.session import probe_provider
-from trainer.polygons import draw
+from polyexport.data.drawings import draw
+from polyexport.model.contract import METADATA_KEY
+from polyexport.model.model import Model, default_model_path, load_model
+from polyexport.runtime.open import probe_provider
 
 pytest_plugins = ("every_contract",)
 
@@ -51,7 +51,7 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import torch
 
     from trainer.checkpoint import Checkpoint, save_checkpoint
-    from trainer.model import ConditionalUNet, ModelConfig
+    from trainer.network import ConditionalUNet, ModelConfig
 
     torch.manual_seed(3)
     model = ConditionalUNet(ModelConfig(channels=(4, 6, 8), embedding_dim=5))
@@ -64,8 +64,8 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_model_path(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from polyexport.export.package import export_source
-    from polyexport.export.source import load_source
+    from polyexport.export.export import export_source
+    from polyexport.export.source.trainer_checkpoint import load_source
 
     path = tmp_path_factory.mktemp("model") / "tiny.onnx"
     export_source(load_source(tiny_checkpoint), path)
@@ -83,7 +83,7 @@ def vocabulary_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     import torch
 
     from trainer.checkpoint import Checkpoint, save_checkpoint
-    from trainer.model import ConditionalUNet, ModelConfig
+    from trainer.network import ConditionalUNet, ModelConfig
 
     torch.manual_seed(4)
     palette = (("red", (255, 0, 0)), ("lime", (0, 255, 0)), ("blue", (0, 0, 255)))
@@ -95,8 +95,8 @@ def vocabulary_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def vocabulary_model(vocabulary_checkpoint: Path) -> Model:
-    from polyexport.export.package import export_source
-    from polyexport.export.source import load_source
+    from polyexport.export.export import export_source
+    from polyexport.export.source.trainer_checkpoint import load_source
 
     export_source(load_source(vocabulary_checkpoint), vocabulary_checkpoint.with_suffix(".onnx"))
     return load_model(vocabulary_checkpoint.with_suffix(".onnx"), provider="cpu")

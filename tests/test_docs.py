@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from polyexport.contract import Contract
+from polyexport.data.drawings import draw
 from polyexport.errors import ExitCode
-from polyexport.image import encode_png
-from trainer.polygons import draw
+from polyexport.imaging.image import encode_png
+from polyexport.model.contract import Contract
 
 ROOT = Path(__file__).parents[1]
 # Their commands need a device, a cluster or a store, or serve for ever; they have tests of their own.

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from polyexport.data.drawings import draw
 from polyexport.errors import ExitCode
-from polyexport.image import encode_png
-from trainer.polygons import draw
+from polyexport.imaging.image import encode_png
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

@@ -30,11 +30,11 @@ def test_it_carries_both_packages_and_the_default_model(wheel: zipfile.ZipFile) 
 
     assert {
         "polyexport/cli/main.py",
-        "trainer/polygons.py",
+        "polyexport/data/drawings.py",
         "polyexport/py.typed",
         "polyexport/evaluate/report.html.jinja",
-        "polyexport/handover/run.py",
-        "polyexport/handover/LICENSE",
+        "polyexport/package/run.py",
+        "polyexport/package/LICENSE",
     } <= names
     assert wheel.read("polyexport/models/small.onnx") == (ROOT / "artifacts" / "small.onnx").read_bytes()
     assert not [name for name in names if name.startswith(("tests/", "benchmarks/", "artifacts/"))]

@@ -13,10 +13,10 @@ import safetensors.torch
 import torch
 from safetensors import SafetensorError
 
-from polyexport.contract import MAX_SIZE
 from polyexport.errors import CheckpointError
-from polyexport.files import read_limited, write_atomic
-from trainer.model import ConditionalUNet, ModelConfig
+from polyexport.model.contract import MAX_SIZE
+from polyexport.storage.files import read_limited, write_atomic
+from trainer.network import ConditionalUNet, ModelConfig
 
 __all__ = ["FORMAT_VERSION", "Checkpoint", "load_checkpoint", "save_checkpoint", "weights_sha256"]
 

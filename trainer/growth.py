@@ -9,7 +9,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from trainer.model import ConditionalUNet, ModelConfig
+from trainer.network import ConditionalUNet, ModelConfig
 
 __all__ = ["check_growth", "grow"]
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polyexport.errors import UsageError, reason_of
-from polyexport.files import read_limited, write_atomic
+from polyexport.storage.files import read_limited, write_atomic
 
 __all__ = ["TensorBoardMirror", "WandbMirror", "missing"]
 

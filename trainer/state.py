@@ -17,8 +17,8 @@ from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
 from polyexport.errors import CheckpointError, UsageError
-from polyexport.files import read_limited, write_atomic
-from trainer.model import ConditionalUNet
+from polyexport.storage.files import read_limited, write_atomic
+from trainer.network import ConditionalUNet
 
 __all__ = ["Progress", "State", "load_state", "save_state"]
 

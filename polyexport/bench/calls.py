@@ -12,11 +12,11 @@ from polyexport.bench.document import Row
 from polyexport.bench.measure import BLOCKS, callers, closed_loop, open_loop, peak_rss_mib, take_windows, warm_up
 from polyexport.bench.options import BenchOptions, Subject
 from polyexport.bench.rows import make_row, noted
-from polyexport.color import parse_color
-from polyexport.conditioning import ColorRow
-from polyexport.cores import granted_cores
 from polyexport.errors import UsageError
-from polyexport.model import Model
+from polyexport.imaging.color import parse_color
+from polyexport.model.conditions import ColorRow
+from polyexport.model.model import Model
+from polyexport.runtime.cores import granted_cores
 
 __all__ = ["checked_size", "inputs", "latency", "palette", "throughput"]
 

@@ -9,7 +9,7 @@ from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 
 from polyexport.bench.document import Compared, Row, Variant
 from polyexport.bench.profile import Profile
-from polyexport.page import svg
+from polyexport.report.page import svg
 
 __all__ = ["compared_bars", "frontier_plot", "layer_bars", "window_plot"]
 

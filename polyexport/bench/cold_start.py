@@ -11,7 +11,7 @@ _BEGIN = time.perf_counter()
 
 
 def main(path: str, provider: str, threads: str, device_id: str, size: str, batches: str) -> None:
-    from polyexport.model import load_model
+    from polyexport.model.model import load_model
 
     marks = [time.perf_counter()]
     model = load_model(path, provider=provider, threads=int(threads), device_id=int(device_id))  # type: ignore[arg-type]

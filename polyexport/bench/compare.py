@@ -21,12 +21,12 @@ from polyexport.bench.document import Compared
 from polyexport.bench.measure import in_turn, warm_up
 from polyexport.bench.options import BenchOptions
 from polyexport.bench.statistics import WINDOWS, is_steady, ratio_interval
-from polyexport.conditioning import ColorRow
-from polyexport.contract import COLORED, IMAGE_INPUT
-from polyexport.cores import granted_cores
 from polyexport.errors import PolyexportError, UsageError, reason_of
-from polyexport.model import Model
-from polyexport.openvino_session import OPENVINO, openvino_core
+from polyexport.model.conditions import ColorRow
+from polyexport.model.contract import COLORED, IMAGE_INPUT
+from polyexport.model.model import Model
+from polyexport.runtime.cores import granted_cores
+from polyexport.runtime.openvino_session import OPENVINO, openvino_core
 
 __all__ = ["CONTENDERS", "ContenderName", "check_available", "compare"]
 
@@ -148,7 +148,7 @@ def check_available(names: Sequence[ContenderName], checkpoint: Path | None) -> 
 def _torch(name: ContenderName, work: _Work) -> _Contender:
     import torch
 
-    from polyexport.export.source import load_source
+    from polyexport.export.source.trainer_checkpoint import load_source
 
     torch.set_num_threads(granted_cores())
     assert work.checkpoint is not None  # check_available

@@ -10,8 +10,8 @@ from polyexport.bench.limit import Limit
 from polyexport.bench.profile import Profile
 from polyexport.bench.statistics import Figures, Interval
 from polyexport.errors import UsageError
-from polyexport.files import read_limited
-from polyexport.jsonable import build
+from polyexport.storage.files import read_limited
+from polyexport.storage.typed_json import build
 
 __all__ = [
     "RULES",

@@ -13,7 +13,7 @@ import onnxruntime as ort
 import PIL
 
 from polyexport import __version__
-from polyexport.cores import granted_cores
+from polyexport.runtime.cores import granted_cores
 
 __all__ = ["Environment", "environment"]
 

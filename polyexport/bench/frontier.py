@@ -12,11 +12,11 @@ from polyexport.bench.calls import inputs
 from polyexport.bench.document import Variant
 from polyexport.bench.measure import in_turn, warm_up
 from polyexport.bench.statistics import WINDOWS, is_steady
+from polyexport.data.drawings import draw
 from polyexport.errors import PolyexportError, UsageError
 from polyexport.evaluate.metrics import psnr_db
-from polyexport.model import Model, load_model
-from polyexport.session import ProviderName, probe_provider
-from trainer.polygons import draw
+from polyexport.model.model import Model, load_model
+from polyexport.runtime.open import ProviderName, probe_provider
 
 __all__ = ["dominated", "frontier"]
 

@@ -13,8 +13,8 @@ from typing import Literal
 
 import numpy as np
 
-from polyexport.openvino_session import OPENVINO, has_bfloat16
-from polyexport.session import CPU, ProviderName, Session, SessionOptions, open_session, probe_provider
+from polyexport.runtime.open import CPU, ProviderName, Session, SessionOptions, open_session, probe_provider
+from polyexport.runtime.openvino_session import OPENVINO, has_bfloat16
 
 __all__ = ["GFLOP", "Limit", "Multiplied", "measure_limits", "multiplied_in", "multiplier"]
 

@@ -5,7 +5,7 @@ from importlib.resources import files
 from polyexport.bench import charts
 from polyexport.bench.document import BenchReport
 from polyexport.bench.table import number
-from polyexport.page import render_page
+from polyexport.report.page import render_page
 
 __all__ = ["render"]
 

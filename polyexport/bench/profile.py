@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from polyexport.contract import COLORED
 from polyexport.errors import ProviderError
-from polyexport.onnxruntime_session import create_session
-from polyexport.session import SessionOptions
+from polyexport.model.contract import COLORED
+from polyexport.runtime.onnxruntime_session import create_session
+from polyexport.runtime.open import SessionOptions
 
 __all__ = ["Layer", "Profile", "count_macs", "profile"]
 

@@ -15,10 +15,10 @@ from polyexport.bench.limit import Limit, measure_limits, multiplied_in, multipl
 from polyexport.bench.options import BenchOptions, Subject
 from polyexport.bench.profile import count_macs, profile
 from polyexport.bench.runs import cold_start, end_to_end
-from polyexport.contract import IMAGE_INPUT
-from polyexport.cores import granted_cores
-from polyexport.model import Model, load_model, read_model
-from polyexport.session import ProviderName
+from polyexport.model.contract import IMAGE_INPUT
+from polyexport.model.model import Model, load_model, read_model
+from polyexport.runtime.cores import granted_cores
+from polyexport.runtime.open import ProviderName
 
 __all__ = ["Extras", "bench"]
 

@@ -16,15 +16,15 @@ from polyexport.bench.measure import Block, Window, peak_rss_mib, take_windows
 from polyexport.bench.options import BenchOptions, Subject
 from polyexport.bench.rows import make_row, noted
 from polyexport.bench.statistics import WINDOWS
-from polyexport.color import parse_color
+from polyexport.data.drawings import draw
 from polyexport.errors import PolyexportError, UsageError
-from polyexport.image import encode_png
-from polyexport.model import Model
-from polyexport.pipeline.decoding import Decoders, default_jobs
+from polyexport.imaging.color import parse_color
+from polyexport.imaging.image import encode_png
+from polyexport.model.model import Model
+from polyexport.pipeline.decoding.pool import Decoders, default_jobs
 from polyexport.pipeline.job import Job, run_job
+from polyexport.pipeline.outputs.store import open_folder
 from polyexport.pipeline.plan import make_plan
-from polyexport.pipeline.store_folder import open_folder
-from trainer.polygons import draw
 
 __all__ = ["cold_start", "end_to_end"]
 

@@ -88,8 +88,8 @@ def bench(
     from polyexport.bench.run import Extras
     from polyexport.bench.run import bench as run
     from polyexport.bench.table import lines
-    from polyexport.files import check_writable, write_atomic
-    from polyexport.model import default_model_path
+    from polyexport.model.model import default_model_path
+    from polyexport.storage.files import check_writable, write_atomic
 
     names = tuple(dict.fromkeys(name for name in compare.split(",") if name))
     unknown = [name for name in names if name not in CONTENDERS]

@@ -38,10 +38,10 @@ def dataset(
 
     import numpy as np
 
-    from polyexport.color import color_of
-    from polyexport.dataset import INDEX, PairPixels, write_pairs
-    from trainer.polygons import SPLITS, DrawingConfig, draw
-    from trainer.vocabulary import VOCABULARY
+    from polyexport.data.drawings import SPLITS, DrawingConfig, draw
+    from polyexport.data.pairs import INDEX, PairPixels, write_pairs
+    from polyexport.data.vocabulary import VOCABULARY
+    from polyexport.imaging.color import color_of
 
     names = list(SPLITS) if split and "all" in split else list(dict.fromkeys(split or []))
     unknown = [name for name in names if name not in SPLITS]

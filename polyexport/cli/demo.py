@@ -34,7 +34,7 @@ def demo(
         raise UsageError("--overwrite is for --export", remedy="add --export DIR, or leave it out")
 
     from polyexport.demo.site import export_site, site_files
-    from polyexport.model import default_model_path
+    from polyexport.model.model import default_model_path
 
     file = model if model is not None else default_model_path()
     if export is not None:

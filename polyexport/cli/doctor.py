@@ -25,8 +25,8 @@ def doctor(json_report: JsonFlag = False, verbose: Verbose = False, quiet: Quiet
     console.set(verbose=verbose, quiet=quiet)
 
     from polyexport.bench.environment import environment
-    from polyexport.model import default_model_path, load_model
-    from polyexport.session import PROVIDERS, auto_choice, probe_provider
+    from polyexport.model.model import default_model_path, load_model
+    from polyexport.runtime.open import PROVIDERS, auto_choice, probe_provider
 
     machine = environment()
     providers = [probe_provider(name) for name in PROVIDERS if name != "auto"]

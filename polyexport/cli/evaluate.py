@@ -68,11 +68,11 @@ def evaluate(
     if report is not None and (report.suffix.lower() not in (".html", ".htm") or report.is_dir()):
         raise UsageError(f"{report} is no name for a page", remedy="give a file that ends in .html")
 
-    from polyexport.dataset import read_splits
+    from polyexport.data.pairs import read_splits
     from polyexport.evaluate.document import document, facts_of
     from polyexport.evaluate.score import evaluate as score
-    from polyexport.files import check_writable, write_atomic
-    from polyexport.model import load_model
+    from polyexport.model.model import load_model
+    from polyexport.storage.files import check_writable, write_atomic
 
     splits = read_splits(data)
     loaded = load_model(model, provider=provider.value, threads=threads, device_id=device_id)

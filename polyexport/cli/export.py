@@ -158,7 +158,7 @@ def export(
         "size_multiple": size_multiple,
     }
     if argument or color or value_range is not None or output_range is not None:
-        from polyexport.export.spec import parse_argument, parse_colors, parse_range
+        from polyexport.export.source.spec import parse_argument, parse_colors, parse_range
 
         given |= {
             "arguments": dict(map(parse_argument, argument)) if argument else None,
@@ -168,7 +168,7 @@ def export(
         }
     given = {name: value for name, value in given.items() if value is not None}
 
-    from polyexport.export.package import ExportOptions, export_source
+    from polyexport.export.export import ExportOptions, export_source
 
     kinds = [precision.value] * (precision is not Precision.FP32)
     kinds += ["embedding"] * (color_input is ColorInput.EMBEDDING) + ["palette"] * palette

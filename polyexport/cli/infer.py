@@ -22,19 +22,19 @@ from polyexport.cli.options import (
     Threads,
     Verbose,
 )
-from polyexport.color import parse_color
 from polyexport.errors import ColorError, ImageError, OutputError, UsageError
+from polyexport.imaging.color import parse_color
 
 if TYPE_CHECKING:
-    from polyexport.color import Color
-    from polyexport.conditioning import Conditioner
-    from polyexport.model import Model, Size
-    from polyexport.pipeline.decoding import Decoders
+    from polyexport.imaging.color import Color
+    from polyexport.model.conditions import Conditioner
+    from polyexport.model.model import Model, Size
+    from polyexport.pipeline.decoding.pool import Decoders
     from polyexport.pipeline.job import LoadModel
-    from polyexport.pipeline.outputs import OutputFolder
+    from polyexport.pipeline.outputs.disk import OutputFolder
+    from polyexport.pipeline.outputs.store import StoreFolder
     from polyexport.pipeline.plan import Plan
-    from polyexport.pipeline.store_folder import StoreFolder
-    from polyexport.pipeline.stores import Url
+    from polyexport.storage.stores import Url
 
 __all__ = ["infer", "parse_size"]
 
@@ -141,12 +141,12 @@ def infer(
     wanted = parse_size(size)
     _check_engine(engine, ray_address=ray_address, time_limit=time_limit, device_id=device_id)
 
-    from polyexport.pipeline.decoding import Decoders, default_jobs
-    from polyexport.pipeline.store_folder import open_folder
-    from polyexport.pipeline.stores import local_path
+    from polyexport.pipeline.decoding.pool import Decoders, default_jobs
+    from polyexport.pipeline.outputs.store import open_folder
+    from polyexport.storage.stores import local_path
 
     def load(*, threads: int, streams: int, images: int) -> "Model":
-        from polyexport.model import load_model
+        from polyexport.model.model import load_model
 
         return load_model(
             model, provider=provider.value, threads=threads, streams=streams, images=images, device_id=device_id
@@ -220,7 +220,7 @@ def _check_engine(engine: Engine, *, ray_address: str | None, time_limit: float,
 
 
 def _target(output: str | None) -> "Path | Url | None":
-    from polyexport.pipeline.stores import Url, is_url, local_path
+    from polyexport.storage.stores import Url, is_url, local_path
 
     if output is None:
         return None
@@ -239,7 +239,7 @@ def _plan(
     include: list[str],
     exclude: list[str],
 ) -> "Plan":
-    from polyexport.pipeline.manifest import read_manifest
+    from polyexport.pipeline.inputs.manifest import read_manifest
     from polyexport.pipeline.plan import make_plan, plan_entries
 
     if manifest is None:
@@ -259,8 +259,8 @@ def _plan(
 def _listed(files_from: str | None) -> list[str]:
     if files_from is None:
         return []
-    from polyexport.files import read_limited
-    from polyexport.pipeline.discover import MAX_LIST_BYTES, read_list
+    from polyexport.pipeline.inputs.discover import MAX_LIST_BYTES, read_list
+    from polyexport.storage.files import read_limited
 
     if files_from == _PIPE:
         return read_list(sys.stdin.buffer.read(MAX_LIST_BYTES + 1))
@@ -287,7 +287,7 @@ def _colors(texts: list[str], model: Path | None) -> "list[Color]":
 
 @functools.cache
 def _conditioner(model: Path) -> "Conditioner":
-    from polyexport.model import load_model
+    from polyexport.model.model import load_model
 
     return load_model(model, provider="cpu").conditioner
 
@@ -317,9 +317,9 @@ def _pipe(
     size: "Size",
     background: Literal["white", "transparent"],
 ) -> None:
-    from polyexport.cores import granted_cores
-    from polyexport.image import MAX_FILE_BYTES
+    from polyexport.imaging.image import MAX_FILE_BYTES
     from polyexport.pipeline.pipe import color_one
+    from polyexport.runtime.cores import granted_cores
 
     if sys.stdout is None or sys.stdout.isatty():
         raise UsageError("stdout is a terminal, which cannot show a PNG", remedy="redirect it to a file or a program")

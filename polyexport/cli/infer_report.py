@@ -16,15 +16,15 @@ from PIL import Image
 
 from polyexport.cli.console import console
 from polyexport.errors import ExitCode, ImageError, UsageError
-from polyexport.files import read_limited, write_atomic
-from polyexport.image import MAX_FILE_BYTES, decode
+from polyexport.imaging.image import MAX_FILE_BYTES, decode
 from polyexport.pipeline.contact_sheet import ContactSheet
-from polyexport.pipeline.decoding import Decoders
+from polyexport.pipeline.decoding.pool import Decoders
 from polyexport.pipeline.job import Job, LoadModel
 from polyexport.pipeline.plan import Item, output_name
 from polyexport.pipeline.preview import Preview, preview
 from polyexport.pipeline.run import ItemResult, RunReport
-from polyexport.pipeline.stores import is_url, read_url
+from polyexport.storage.files import read_limited, write_atomic
+from polyexport.storage.stores import is_url, read_url
 
 __all__ = ["ReportOptions", "RunJob", "report_preview", "report_run"]
 

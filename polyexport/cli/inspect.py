@@ -13,8 +13,8 @@ from polyexport.cli.console import console
 from polyexport.cli.options import JsonFlag, Quiet, Verbose
 
 if TYPE_CHECKING:
-    from polyexport.contract import Contract
-    from polyexport.inspection import Inspection, Macs
+    from polyexport.model.contract import Contract
+    from polyexport.model.inspect import Inspection, Macs
 
 __all__ = ["inspect"]
 
@@ -32,7 +32,7 @@ def inspect(
     """Show what a model takes and gives, what was proven of it, and what its graph holds."""
     console.set(verbose=verbose, quiet=quiet)
 
-    from polyexport.inspection import inspect_model
+    from polyexport.model.inspect import inspect_model
 
     inspection = inspect_model(model)
     if json_report:

@@ -31,8 +31,8 @@ def package(
     """
     console.set(verbose=verbose, quiet=quiet)
 
-    from polyexport.handover.triton import TritonOptions
-    from polyexport.handover.write import write_package
+    from polyexport.package.triton import TritonOptions
+    from polyexport.package.write import write_package
 
     triton = build(TritonOptions, name=name) if name is not None else None
     result = write_package(model, output, triton=triton, overwrite=overwrite)

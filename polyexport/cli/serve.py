@@ -53,7 +53,7 @@ def serve(
     """
     console.set(verbose=verbose, quiet=quiet)
 
-    from polyexport.model import default_model_path
+    from polyexport.model.model import default_model_path
     from polyexport.service.options import Limits, ServiceOptions
     from polyexport.service.run import serve as run
 

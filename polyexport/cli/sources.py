@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from polyexport.errors import ImageError, UsageError
 
 if TYPE_CHECKING:
-    from polyexport.export.source import Source
-    from polyexport.image import Pixels
+    from polyexport.export.source.trainer_checkpoint import Source
+    from polyexport.imaging.image import Pixels
 
 __all__ = ["is_network", "load", "read_images"]
 
@@ -31,9 +31,9 @@ def load(source: str, **given: Any) -> "Source":
         UsageError: fields with a checkpoint, or too few of them.
         ModelError: the network or its weights are refused.
     """
-    from polyexport.export.network import load_network
-    from polyexport.export.source import load_source
-    from polyexport.export.spec import NetworkSpec, read_spec
+    from polyexport.export.source.network import load_network
+    from polyexport.export.source.spec import NetworkSpec, read_spec
+    from polyexport.export.source.trainer_checkpoint import load_source
 
     with contextlib.redirect_stdout(sys.stderr):  # what a user's module prints is not this command's result
         if source.endswith(".toml"):
@@ -56,9 +56,9 @@ def read_images(folder: Path | None) -> "list[Pixels]":
     Raises:
         UsageError: there are none, or one that cannot be read.
     """
-    from polyexport.export.parity import MAX_IMAGES
-    from polyexport.image import read_image
-    from polyexport.pipeline.discover import find_images
+    from polyexport.export.proof.parity import MAX_IMAGES
+    from polyexport.imaging.image import read_image
+    from polyexport.pipeline.inputs.discover import find_images
 
     images = []
     for path in find_images(folder)[:MAX_IMAGES] if folder else ():

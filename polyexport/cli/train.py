@@ -12,7 +12,7 @@ from polyexport.cli.options import Quiet, Verbose
 from polyexport.errors import DatasetError, UsageError
 
 if TYPE_CHECKING:
-    from trainer.polygons import Drawing
+    from polyexport.data.drawings import Drawing
     from trainer.tracking import Tracker
 
 __all__ = ["train"]
@@ -126,15 +126,15 @@ def train(
     if validation and not data:
         raise UsageError("--validation needs --data", remedy="give --data too, or leave both out")
 
+    from polyexport.data.drawings import DrawingConfig
+    from polyexport.data.vocabulary import VOCABULARY
+    from trainer.batches import PairConfig, SizedBatch
     from trainer.checkpoint import load_checkpoint
-    from trainer.dataset import PairConfig, SizedBatch
+    from trainer.loop import TrainConfig, options_of, run_folder
+    from trainer.loop import train as run
     from trainer.losses import LossConfig
-    from trainer.model import BASE_CHANNELS, SMALL_CHANNELS, ModelConfig
-    from trainer.polygons import DrawingConfig
+    from trainer.network import BASE_CHANNELS, SMALL_CHANNELS, ModelConfig
     from trainer.tracking import open_tracker
-    from trainer.train import TrainConfig, options_of, run_folder
-    from trainer.train import train as run
-    from trainer.vocabulary import VOCABULARY
 
     start = load_checkpoint(initial) if initial else None
     channels = BASE_CHANNELS if network is Network.BASE else SMALL_CHANNELS
@@ -205,8 +205,8 @@ def train(
 
 
 def _load_pairs(folder: Path, multiple: int) -> "list[Drawing]":
-    from polyexport.dataset import read_pair, read_pairs
-    from trainer.polygons import Drawing
+    from polyexport.data.drawings import Drawing
+    from polyexport.data.pairs import read_pair, read_pairs
 
     pairs: list[Drawing] = []
     for entry in read_pairs(folder):

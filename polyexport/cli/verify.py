@@ -35,8 +35,8 @@ def verify(
     """Check a model file: its hash, its contract and its golden sample, on this machine and this provider."""
     console.set(verbose=verbose, quiet=quiet)
 
-    from polyexport.model import Model, read_model
-    from polyexport.session import SessionOptions
+    from polyexport.model.model import Model, read_model
+    from polyexport.runtime.open import SessionOptions
 
     data = read_model(model)
     options = SessionOptions(provider=provider.value, device_id=device_id, use_tf32=False)
@@ -55,7 +55,7 @@ def verify(
     console.info(f"golden sample: {loaded.golden_difference:.4f} levels off on {session.execution_provider}")
     if against is not None:
         from polyexport.cli.sources import load, read_images
-        from polyexport.export.verify import verify_against
+        from polyexport.export.proof.verify import verify_against
 
         stage, fidelity = verify_against(data, load(against), options, images=read_images(images), report=console.info)
         document |= {"parity": asdict(stage), "fidelity": [asdict(one) for one in fidelity]}

@@ -16,9 +16,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
-from polyexport.cores import granted_cores
 from polyexport.errors import PolyexportError, UsageError, reason_of
-from polyexport.native_log import captured_stderr
+from polyexport.runtime.cores import granted_cores
+from polyexport.runtime.native_log import captured_stderr
 
 __all__ = ["connected", "reachable"]
 

@@ -5,12 +5,12 @@ import os
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from polyexport.color import Color
-from polyexport.pipeline.journal import Record
-from polyexport.pipeline.outputs import Pending
+from polyexport.imaging.color import Color
+from polyexport.pipeline.outputs.disk import Pending
+from polyexport.pipeline.outputs.journal import Record
 from polyexport.pipeline.plan import Item, output_name
 from polyexport.pipeline.run import ItemResult, Timings
-from polyexport.pipeline.stores import is_url
+from polyexport.storage.stores import is_url
 
 __all__ = ["Answer", "Task", "absolute"]
 

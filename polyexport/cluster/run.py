@@ -20,14 +20,14 @@ from polyexport.cluster.connection import connected, reachable
 from polyexport.cluster.messages import Answer, Task, absolute
 from polyexport.cluster.worker import Worker, WorkerOptions
 from polyexport.errors import ExitCode, PolyexportError, ProviderError, UsageError, reason_of
-from polyexport.model import Model, default_model_path, read_model
+from polyexport.model.model import Model, default_model_path, read_model
 from polyexport.pipeline.job import Job
-from polyexport.pipeline.outputs import OutputFolder
+from polyexport.pipeline.outputs.disk import OutputFolder
+from polyexport.pipeline.outputs.prior_results import Survey, survey
+from polyexport.pipeline.outputs.store import StoreFolder
 from polyexport.pipeline.plan import Item, output_name
 from polyexport.pipeline.run import ItemResult, RunReport, recipes_of
-from polyexport.pipeline.store_folder import StoreFolder
-from polyexport.pipeline.survey import Survey, survey
-from polyexport.session import ProviderName, SessionOptions
+from polyexport.runtime.open import ProviderName, SessionOptions
 
 __all__ = ["Cluster", "run_on_cluster"]
 

@@ -9,18 +9,18 @@ from typing import Any
 
 from polyexport.cluster.messages import Answer, Task
 from polyexport.errors import OutputError, PolyexportError
-from polyexport.model import Model, Size
-from polyexport.pipeline.decoding import Decoders
+from polyexport.model.model import Model, Size
+from polyexport.pipeline.decoding.pool import Decoders
 from polyexport.pipeline.job import options_for
-from polyexport.pipeline.journal import Record
-from polyexport.pipeline.outputs import Pending
+from polyexport.pipeline.outputs.disk import Pending
+from polyexport.pipeline.outputs.journal import Record
+from polyexport.pipeline.outputs.prior_results import Survey
+from polyexport.pipeline.outputs.staging import Staging, unusable
+from polyexport.pipeline.outputs.store import open_staging
 from polyexport.pipeline.plan import Plan, output_name
 from polyexport.pipeline.run import Background, ItemResult, run_plan
-from polyexport.pipeline.staging import Staging, unusable
-from polyexport.pipeline.store_folder import open_staging
-from polyexport.pipeline.stores import Url
-from polyexport.pipeline.survey import Survey
-from polyexport.session import ProviderName, SessionOptions
+from polyexport.runtime.open import ProviderName, SessionOptions
+from polyexport.storage.stores import Url
 
 __all__ = ["Worker", "WorkerOptions"]
 

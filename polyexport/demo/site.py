@@ -8,9 +8,9 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from polyexport.errors import PolyexportError
-from polyexport.folder import WrittenFile, check_free, write_folder
-from polyexport.model import Model, read_model
-from polyexport.session import SessionOptions
+from polyexport.model.model import Model, read_model
+from polyexport.runtime.open import SessionOptions
+from polyexport.storage.folder import WrittenFile, check_free, write_folder
 
 __all__ = ["HEADERS", "export_site", "media_type", "site_files"]
 

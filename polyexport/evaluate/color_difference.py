@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from skimage.color import deltaE_ciede2000, rgb2lab
 
-from polyexport.color import NAMED_COLORS
+from polyexport.imaging.color import NAMED_COLORS
 
 __all__ = ["NAMES", "PAPER", "SAME_COLOR", "ciede2000", "confused", "name_of", "painted_name"]
 

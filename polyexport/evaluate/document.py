@@ -14,7 +14,7 @@ from polyexport import __version__
 from polyexport.evaluate.catalog import COLUMN, METRICS
 from polyexport.evaluate.score import METHODS, Evaluation, Item, Method, Scores, Split
 from polyexport.evaluate.summary import Summary, by_color, by_shape, confusion, largest, summarize
-from polyexport.model import Model
+from polyexport.model.model import Model
 
 __all__ = ["BRIEF_GROUPS", "ModelFacts", "document", "facts_of"]
 

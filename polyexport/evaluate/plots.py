@@ -12,7 +12,7 @@ from polyexport.evaluate.catalog import COLUMN
 from polyexport.evaluate.color_difference import PAPER
 from polyexport.evaluate.score import Method, Scores, Split
 from polyexport.evaluate.summary import Confusion, Summary
-from polyexport.page import svg
+from polyexport.report.page import svg
 
 __all__ = ["COLORS", "LABELS", "color_difference_curves", "confusion_map", "group_bars", "psnr_histograms"]
 

@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from polyexport.dataset import Pair, PairPixels, read_pair
-from polyexport.image import Pixels
-from polyexport.model import Model, Size
+from polyexport.data.pairs import Pair, PairPixels, read_pair
+from polyexport.imaging.image import Pixels
+from polyexport.model.model import Model, Size
 
 __all__ = ["Prediction", "predict"]
 

@@ -14,8 +14,8 @@ from polyexport.evaluate.color_difference import NAMES
 from polyexport.evaluate.document import BRIEF_GROUPS, ModelFacts, document
 from polyexport.evaluate.score import AMPLIFICATION, METHODS, Evaluation, Method, Sample, Split
 from polyexport.evaluate.summary import Summary, by_color, by_shape, confusion, largest, summarize
-from polyexport.image import Pixels
-from polyexport.page import render_page
+from polyexport.imaging.image import Pixels
+from polyexport.report.page import render_page
 
 __all__ = ["render"]
 

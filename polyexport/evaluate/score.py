@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from polyexport.color import Color
-from polyexport.dataset import Pair, PairPixels
+from polyexport.data.pairs import Pair, PairPixels
 from polyexport.evaluate.bleeding import Paper, bleeding_metrics, paper_of
 from polyexport.evaluate.boundary import Boundary, boundary_metrics, boundary_of
 from polyexport.evaluate.catalog import COLUMN, METRICS
@@ -21,8 +20,9 @@ from polyexport.evaluate.masks import Counts, fill_mask
 from polyexport.evaluate.metrics import pixel_errors
 from polyexport.evaluate.predict import Prediction, predict
 from polyexport.evaluate.structure import ms_ssim, ssim
-from polyexport.image import Pixels
-from polyexport.model import Model, Size
+from polyexport.imaging.color import Color
+from polyexport.imaging.image import Pixels
+from polyexport.model.model import Model, Size
 
 __all__ = ["METHODS", "Evaluation", "Item", "Method", "Sample", "Scores", "Split", "evaluate", "measure"]
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from polyexport.image import Pixels, encode_png
+from polyexport.imaging.image import Pixels, encode_png
 
 __all__ = ["MAX_OUTPUTS", "THUMBNAIL_SIZE", "ContactSheet"]
 

@@ -4,16 +4,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from polyexport.cores import granted_cores
-from polyexport.framing import Framing
-from polyexport.model import Model, Size
-from polyexport.pipeline.decoding import Decoders
-from polyexport.pipeline.outputs import OutputFolder
+from polyexport.model.canvas import Framing
+from polyexport.model.model import Model, Size
+from polyexport.pipeline.decoding.pool import Decoders
+from polyexport.pipeline.outputs.disk import OutputFolder
+from polyexport.pipeline.outputs.prior_results import survey
+from polyexport.pipeline.outputs.store import StoreFolder
 from polyexport.pipeline.plan import Plan
 from polyexport.pipeline.run import MAX_BATCH_SIZE, Background, ItemResult, RunOptions, RunReport, arrange, run_plan
-from polyexport.pipeline.store_folder import StoreFolder
-from polyexport.pipeline.survey import survey
-from polyexport.session import Session
+from polyexport.runtime.cores import granted_cores
+from polyexport.runtime.open import Session
 
 __all__ = ["Job", "LoadModel", "options_for", "run_job"]
 

@@ -1,11 +1,11 @@
 """One image through a pipe: bytes in, the bytes of a PNG out, no folder and no journal."""
 
-from polyexport.color import Color
 from polyexport.errors import ImageError
-from polyexport.image import encode_png
-from polyexport.matte import transparent
-from polyexport.model import Model, Size
-from polyexport.pipeline.decoding import Decoders, Source
+from polyexport.imaging.color import Color
+from polyexport.imaging.image import encode_png
+from polyexport.imaging.matte import transparent
+from polyexport.model.model import Model, Size
+from polyexport.pipeline.decoding.pool import Decoders, Source
 from polyexport.pipeline.run import Background
 
 __all__ = ["color_one"]

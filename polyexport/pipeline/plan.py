@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from polyexport.color import Color
 from polyexport.errors import UsageError
-from polyexport.pipeline.discover import Found, discover, input_folders
-from polyexport.pipeline.discover_url import discover_urls
-from polyexport.pipeline.manifest import Entry
-from polyexport.pipeline.stores import Url, is_url
+from polyexport.imaging.color import Color
+from polyexport.pipeline.inputs.discover import Found, discover, input_folders
+from polyexport.pipeline.inputs.discover_url import discover_urls
+from polyexport.pipeline.inputs.manifest import Entry
+from polyexport.storage.stores import Url, is_url
 
 __all__ = ["Item", "Plan", "make_plan", "output_name", "plan_entries"]
 

@@ -10,14 +10,14 @@ from typing import Literal
 
 import numpy as np
 
-from polyexport.cores import granted_cores
-from polyexport.model import Model
-from polyexport.pipeline.decoding import Decoded, Decoders
+from polyexport.model.model import Model
+from polyexport.pipeline.decoding.pool import Decoded, Decoders
 from polyexport.pipeline.job import Job
+from polyexport.pipeline.outputs.prior_results import Standing, Survey, survey
+from polyexport.pipeline.outputs.store import open_view
 from polyexport.pipeline.plan import Item, output_name
 from polyexport.pipeline.run import arrange, recipes_of
-from polyexport.pipeline.store_folder import open_view
-from polyexport.pipeline.survey import Standing, Survey, survey
+from polyexport.runtime.cores import granted_cores
 
 __all__ = ["ItemPreview", "Preview", "preview"]
 

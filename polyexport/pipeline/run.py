@@ -18,18 +18,18 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Literal
 
-from polyexport.color import Color
 from polyexport.errors import ImageError, PolyexportError, reason_of
-from polyexport.framing import Framed, Framing
-from polyexport.image import Pixels, encode_png
-from polyexport.matte import transparent
-from polyexport.model import Model
-from polyexport.pipeline.decoding import Decoded, Decoders
-from polyexport.pipeline.journal import Record, recipe_of
-from polyexport.pipeline.outputs import Outputs, Pending
+from polyexport.imaging.color import Color
+from polyexport.imaging.image import Pixels, encode_png
+from polyexport.imaging.matte import transparent
+from polyexport.model.canvas import Framed, Framing
+from polyexport.model.model import Model
+from polyexport.pipeline.decoding.pool import Decoded, Decoders
+from polyexport.pipeline.outputs.disk import Outputs, Pending
+from polyexport.pipeline.outputs.journal import Record, recipe_of
+from polyexport.pipeline.outputs.prior_results import Standing, Survey
 from polyexport.pipeline.plan import Item, Plan, output_name
-from polyexport.pipeline.stores import is_url
-from polyexport.pipeline.survey import Standing, Survey
+from polyexport.storage.stores import is_url
 
 __all__ = [
     "MAX_BATCH_SIZE",

@@ -10,11 +10,11 @@ from typing import Any
 import litserve as ls
 
 from polyexport.errors import reason_of
-from polyexport.framing import Framed
-from polyexport.image import Pixels
-from polyexport.model import Model, read_model
+from polyexport.imaging.image import Pixels
+from polyexport.model.canvas import Framed
+from polyexport.model.model import Model, read_model
+from polyexport.runtime.open import SessionOptions
 from polyexport.service.options import ServiceOptions
-from polyexport.session import SessionOptions
 
 __all__ = ["ColorApi", "Colored", "Work", "end_with_parent"]
 

@@ -23,14 +23,14 @@ from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse
 
 import polyexport
-from polyexport.conditioning import Conditioner
-from polyexport.contract import Contract
-from polyexport.cores import granted_cores
 from polyexport.errors import ColorError, PolyexportError, UsageError
-from polyexport.framing import Framed, Framing
-from polyexport.image import Pixels, encode_png
-from polyexport.matte import transparent
-from polyexport.pipeline.decoding import Decoders
+from polyexport.imaging.image import Pixels, encode_png
+from polyexport.imaging.matte import transparent
+from polyexport.model.canvas import Framed, Framing
+from polyexport.model.conditions import Conditioner
+from polyexport.model.contract import Contract
+from polyexport.pipeline.decoding.pool import Decoders
+from polyexport.runtime.cores import granted_cores
 from polyexport.service.api import Colored, Work
 from polyexport.service.metrics import Metrics
 from polyexport.service.options import Limits

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from polyexport.framing import MAX_NATIVE_PIXELS
-from polyexport.image import MAX_PIXELS
+from polyexport.imaging.image import MAX_PIXELS
+from polyexport.model.canvas import MAX_NATIVE_PIXELS
 from polyexport.pipeline.run import MAX_BATCH_SIZE
-from polyexport.session import ProviderName
+from polyexport.runtime.open import ProviderName
 
 __all__ = ["HOSTS", "Limits", "ServiceOptions"]
 

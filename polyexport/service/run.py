@@ -29,10 +29,10 @@ from typing import Any, NoReturn
 import litserve as ls
 from litserve.server import RegularRequestHandler
 
-from polyexport.contract import METADATA_KEY, Contract
 from polyexport.errors import ExitCode, PolyexportError, UsageError
-from polyexport.model import load_model, read_model
-from polyexport.modelfile import metadata_props
+from polyexport.model.contract import METADATA_KEY, Contract
+from polyexport.model.model import load_model, read_model
+from polyexport.runtime.onnx_bytes import metadata_props
 from polyexport.service.api import ColorApi, Colored, Work, end_with_parent
 from polyexport.service.connection import MAX_HEAD_BYTES, Connection
 from polyexport.service.gate import Gate

@@ -8,7 +8,7 @@ import pytest
 from polyexport.bench.document import BenchReport
 from polyexport.bench.options import BenchOptions, Subject
 from polyexport.bench.run import Extras, bench
-from polyexport.model import Model, load_model
+from polyexport.model.model import Model, load_model
 
 QUICK = {"size": 16, "seconds": 0.02, "batch_sizes": (1, 3)}
 

@@ -5,9 +5,9 @@ import pytest
 
 from polyexport.bench.calls import checked_size, inputs, latency, palette, throughput
 from polyexport.bench.options import BenchOptions, Subject
-from polyexport.cores import granted_cores
 from polyexport.errors import UsageError
-from polyexport.model import Model
+from polyexport.model.model import Model
+from polyexport.runtime.cores import granted_cores
 
 OPTIONS = BenchOptions(size=16, seconds=0.02, batch_sizes=(1, 3), colors=4)
 

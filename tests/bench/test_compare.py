@@ -7,7 +7,7 @@ from polyexport.bench import compare as module
 from polyexport.bench.compare import CONTENDERS, compare
 from polyexport.bench.options import BenchOptions
 from polyexport.errors import UsageError
-from polyexport.model import Model
+from polyexport.model.model import Model
 
 OPTIONS = BenchOptions(size=16, seconds=0.02)
 

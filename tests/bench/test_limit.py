@@ -6,9 +6,9 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from polyexport.bench.limit import SIDE, TIMES, measure_limits, multiplied_in, multiplier
-from polyexport.model import Model
-from polyexport.openvino_session import has_bfloat16
-from polyexport.session import SessionOptions, open_session
+from polyexport.model.model import Model
+from polyexport.runtime.open import SessionOptions, open_session
+from polyexport.runtime.openvino_session import has_bfloat16
 
 
 def constant(value: np.generic, name: str = "") -> TensorProto:

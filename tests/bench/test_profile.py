@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from polyexport.bench.profile import count_macs, profile
-from polyexport.inspection import inspect_model
-from polyexport.model import Model
+from polyexport.model.inspect import inspect_model
+from polyexport.model.model import Model
 
 FEEDS = {"image": np.full((1, 128, 128, 3), 255, np.uint8), "color": np.zeros((1, 3), np.uint8)}
 

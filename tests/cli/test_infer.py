@@ -17,9 +17,9 @@ import onnx
 import pytest
 from PIL import Image
 
-from polyexport.image import decode, read_image
-from polyexport.model import Model
-from polyexport.session import probe_provider
+from polyexport.imaging.image import decode, read_image
+from polyexport.model.model import Model
+from polyexport.runtime.open import probe_provider
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 Refused = Callable[..., str]

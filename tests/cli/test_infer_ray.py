@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from trainer.polygons import draw
+from polyexport.data.drawings import draw
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 

@@ -13,9 +13,9 @@ import pytest
 from onnx import helper, numpy_helper
 
 from polyexport.cli.inspect import inspect
-from polyexport.contract import METADATA_KEY, Contract, Embedding, Fidelity, Quality
-from polyexport.inspection import Inspection, Macs, inspect_model
-from polyexport.model import Model
+from polyexport.model.contract import METADATA_KEY, Contract, Embedding, Fidelity, Quality
+from polyexport.model.inspect import Inspection, Macs, inspect_model
+from polyexport.model.model import Model
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 Refused = Callable[..., str]
@@ -156,7 +156,7 @@ def printed(
 
     def run(macs: Macs | None = None, **changes: Any) -> dict[str, str]:
         changed: Inspection = replace(found, macs=macs or found.macs, contract=replace(found.contract, **changes))
-        monkeypatch.setattr("polyexport.inspection.inspect_model", lambda path: changed)
+        monkeypatch.setattr("polyexport.model.inspect.inspect_model", lambda path: changed)
         inspect(tiny_model_path)
         return rows(capsys.readouterr().out)
 

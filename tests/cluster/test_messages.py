@@ -4,9 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from polyexport.cluster.messages import Answer, Task, absolute
-from polyexport.color import Color
-from polyexport.pipeline.journal import Record
-from polyexport.pipeline.outputs import Pending
+from polyexport.imaging.color import Color
+from polyexport.pipeline.outputs.disk import Pending
+from polyexport.pipeline.outputs.journal import Record
 from polyexport.pipeline.plan import Item
 from polyexport.pipeline.run import Timings
 

@@ -10,13 +10,13 @@ import pytest
 
 from polyexport.cluster.messages import Answer
 from polyexport.cluster.run import _GROUP, _actors, _Run
-from polyexport.color import parse_color
 from polyexport.errors import ProviderError, UsageError
+from polyexport.imaging.color import parse_color
 from polyexport.pipeline.job import Job
-from polyexport.pipeline.outputs import Pending
+from polyexport.pipeline.outputs.disk import Pending
+from polyexport.pipeline.outputs.prior_results import Survey
 from polyexport.pipeline.plan import Item, Plan
 from polyexport.pipeline.run import ItemResult, Timings
-from polyexport.pipeline.survey import Survey
 
 
 @dataclass

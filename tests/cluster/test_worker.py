@@ -11,13 +11,13 @@ import pytest
 import polyexport
 from polyexport.cluster.messages import Answer, Task
 from polyexport.cluster.worker import Worker, WorkerOptions
-from polyexport.color import parse_color
 from polyexport.errors import ExitCode
-from polyexport.image import encode_png
-from polyexport.model import load_model
-from polyexport.pipeline.outputs import OutputFolder
+from polyexport.imaging.color import parse_color
+from polyexport.imaging.image import encode_png
+from polyexport.model.model import load_model
+from polyexport.pipeline.outputs.disk import OutputFolder
 from polyexport.pipeline.plan import Item
-from polyexport.session import probe_provider
+from polyexport.runtime.open import probe_provider
 
 RED = parse_color("red")
 

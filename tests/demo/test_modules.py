@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from polyexport.errors import ContractError
 from polyexport.evaluate.floodfill import flood_fill
-from polyexport.modelfile import graph_sha256, metadata_props
+from polyexport.runtime.onnx_bytes import graph_sha256, metadata_props
 
 _OF_TEXT = "const bytes = text => Uint8Array.from(atob(text), c => c.charCodeAt(0));"
 

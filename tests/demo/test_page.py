@@ -17,12 +17,12 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from polyexport.contract import METADATA_KEY, GoldenSample
+from polyexport.data.drawings import draw
 from polyexport.demo.site import export_site
 from polyexport.evaluate.floodfill import flood_fill
-from polyexport.image import encode_png, read_image
-from polyexport.model import Model, load_model
-from trainer.polygons import draw
+from polyexport.imaging.image import encode_png, read_image
+from polyexport.model.contract import METADATA_KEY, GoldenSample
+from polyexport.model.model import Model, load_model
 
 OpenPage = Callable[..., Any]
 Serve = Callable[..., str]
@@ -354,7 +354,7 @@ def with_metadata(model: bytes, contract: str | None) -> bytes:
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ("no contract", "its metadata has no polyexport.contract"),
+        ("no contract", "its metadata has no polyexport.model.contract"),
         ("text", "not a whole ONNX model"),
         ("cut", "not a whole ONNX model"),
         ("changed", "its graph was changed"),

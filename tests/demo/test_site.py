@@ -16,7 +16,7 @@ import pytest
 from polyexport.demo import site
 from polyexport.demo.site import export_site, media_type, site_files
 from polyexport.errors import ContractError, OutputError, PolyexportError, UsageError
-from polyexport.folder import MANIFEST
+from polyexport.storage.folder import MANIFEST
 
 ROOT = Path(__file__).parents[2]
 DESCRIBED = json.loads((ROOT / "polyexport" / "demo" / "runtime.json").read_text())

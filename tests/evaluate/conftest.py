@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from polyexport.color import color_of
-from polyexport.dataset import PairPixels, read_pairs, write_pairs
+from polyexport.data.drawings import draw
+from polyexport.data.pairs import PairPixels, read_pairs, write_pairs
 from polyexport.evaluate.score import Evaluation, evaluate
-from polyexport.model import Model
-from trainer.polygons import draw
+from polyexport.imaging.color import color_of
+from polyexport.model.model import Model
 
 MakeSet = Callable[..., Path]
 

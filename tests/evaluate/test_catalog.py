@@ -3,11 +3,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from polyexport.color import color_of
-from polyexport.dataset import PairPixels
+from polyexport.data.drawings import draw
+from polyexport.data.pairs import PairPixels
 from polyexport.evaluate.catalog import COLUMN, METRICS, Metric, markdown_table
 from polyexport.evaluate.score import measure
-from trainer.polygons import draw
+from polyexport.imaging.color import color_of
 
 DOCS = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text(encoding="utf-8")
 

@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from skimage.color import deltaE_ciede2000, rgb2lab
 
-from polyexport.color import NAMED_COLORS
 from polyexport.evaluate.color_difference import NAMES, PAPER, ciede2000, confused, name_of, painted_name
+from polyexport.imaging.color import NAMED_COLORS
 
 # Of the supplementary test data of Sharma et al.: L a b, L a b, difference.
 SHARMA = [

@@ -4,7 +4,7 @@ from pathlib import Path
 from polyexport.evaluate.catalog import METRICS
 from polyexport.evaluate.document import document, facts_of
 from polyexport.evaluate.score import METHODS, Evaluation
-from polyexport.model import Model
+from polyexport.model.model import Model
 
 
 def test_everything_is_there_and_undefined_is_null(evaluation: Evaluation, shipped: Model) -> None:

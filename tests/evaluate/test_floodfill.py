@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from polyexport.data.drawings import SHAPES, DrawingConfig, draw
 from polyexport.evaluate.floodfill import flood_fill
-from trainer.polygons import SHAPES, DrawingConfig, draw
 
 CLEAN = DrawingConfig(antialiased=0, gapped=0, noisy=0, tinted=0)
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from polyexport.dataset import read_pairs
+from polyexport.data.pairs import read_pairs
 from polyexport.evaluate.document import ModelFacts, document, facts_of
 from polyexport.evaluate.report import render
 from polyexport.evaluate.score import Evaluation, evaluate
-from polyexport.model import Model
+from polyexport.model.model import Model
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(1)>$\\frac$ & \u0444\u4e2d]]>-->"
 

@@ -4,14 +4,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from polyexport.color import color_of
-from polyexport.dataset import PairPixels, read_pair, read_pairs, write_pairs
+from polyexport.data.drawings import DrawingConfig, draw
+from polyexport.data.pairs import PairPixels, read_pair, read_pairs, write_pairs
 from polyexport.evaluate import score
 from polyexport.evaluate.catalog import COLUMN, METRICS
 from polyexport.evaluate.metrics import psnr_db
 from polyexport.evaluate.score import METHODS, Evaluation, evaluate, measure
-from polyexport.model import Model
-from trainer.polygons import DrawingConfig, draw
+from polyexport.imaging.color import color_of
+from polyexport.model.model import Model
 
 MakeSet = Callable[..., Path]
 

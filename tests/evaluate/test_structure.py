@@ -3,8 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from polyexport.data.drawings import draw
 from polyexport.evaluate.structure import ms_ssim, scales_of, ssim
-from trainer.polygons import draw
 
 
 def noise(seed: int, side: int) -> np.ndarray:

@@ -13,10 +13,19 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from polyexport.contract import METADATA_KEY, Contract, Embedding, Fidelity, GoldenSample, Parity, Quality, StageParity
-from polyexport.image import encode_png
-from polyexport.modelfile import graph_sha256
-from trainer.polygons import draw
+from polyexport.data.drawings import draw
+from polyexport.imaging.image import encode_png
+from polyexport.model.contract import (
+    METADATA_KEY,
+    Contract,
+    Embedding,
+    Fidelity,
+    GoldenSample,
+    Parity,
+    Quality,
+    StageParity,
+)
+from polyexport.runtime.onnx_bytes import graph_sha256
 
 PALETTE = (("red", (255, 0, 0)), ("lime", (0, 255, 0)), ("house blue", (10, 20, 200)))
 DIM = 4

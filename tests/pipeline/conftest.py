@@ -3,14 +3,14 @@ from pathlib import Path
 
 import pytest
 
-from polyexport.color import Color, parse_color
-from polyexport.model import Model
-from polyexport.pipeline.decoding import Decoders
+from polyexport.imaging.color import Color, parse_color
+from polyexport.model.model import Model
+from polyexport.pipeline.decoding.pool import Decoders
 from polyexport.pipeline.job import Job, run_job
+from polyexport.pipeline.outputs.store import open_folder
 from polyexport.pipeline.plan import Plan, make_plan
 from polyexport.pipeline.run import ItemResult, RunReport
-from polyexport.pipeline.store_folder import open_folder
-from polyexport.pipeline.stores import Url
+from polyexport.storage.stores import Url
 
 COLORS = (parse_color("red"), parse_color("#0080ff"))
 

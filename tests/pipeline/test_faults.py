@@ -9,10 +9,11 @@ from types import ModuleType
 
 import pytest
 
-from polyexport.color import parse_color
 from polyexport.errors import OutputError
-from polyexport.pipeline import journal, outputs, staging
-from polyexport.pipeline.decoding import Decoders
+from polyexport.imaging.color import parse_color
+from polyexport.pipeline.decoding.pool import Decoders
+from polyexport.pipeline.outputs import disk as outputs
+from polyexport.pipeline.outputs import journal, staging
 from polyexport.pipeline.plan import make_plan
 from polyexport.pipeline.run import ItemResult, RunReport
 

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from polyexport.color import parse_color
 from polyexport.errors import UsageError
-from polyexport.pipeline.manifest import Entry
+from polyexport.imaging.color import parse_color
+from polyexport.pipeline.inputs.manifest import Entry
 from polyexport.pipeline.plan import Plan, make_plan, output_name, plan_entries
 
 RED = parse_color("red")

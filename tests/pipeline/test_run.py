@@ -11,15 +11,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from polyexport.color import parse_color
 from polyexport.errors import OutputError, UsageError
-from polyexport.framing import Framed
-from polyexport.image import encode_png, read_image
-from polyexport.model import Model
+from polyexport.imaging.color import parse_color
+from polyexport.imaging.image import encode_png, read_image
+from polyexport.model.canvas import Framed
+from polyexport.model.model import Model
 from polyexport.pipeline import run as module
-from polyexport.pipeline.decoding import Decoders
-from polyexport.pipeline.manifest import Entry
-from polyexport.pipeline.outputs import OutputFolder
+from polyexport.pipeline.decoding.pool import Decoders
+from polyexport.pipeline.inputs.manifest import Entry
+from polyexport.pipeline.outputs.disk import OutputFolder
 from polyexport.pipeline.plan import make_plan, plan_entries
 from polyexport.pipeline.run import ItemResult, RunOptions, RunReport, arrange
 

@@ -21,9 +21,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from polyexport.image import encode_png
-from polyexport.matte import transparent
-from polyexport.model import Model
+from polyexport.imaging.image import encode_png
+from polyexport.imaging.matte import transparent
+from polyexport.model.model import Model
 
 JSON = {"Content-Type": "application/json"}
 FORM = {"Content-Type": "multipart/form-data; boundary=b"}

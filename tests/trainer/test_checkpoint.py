@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from polyexport.errors import CheckpointError, OutputError
 from trainer.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from trainer.model import ConditionalUNet, ModelConfig
+from trainer.network import ConditionalUNet, ModelConfig
 
 
 def rewritten(path: Path, out: Path, **changes: object) -> Path:

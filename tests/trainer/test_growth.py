@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from trainer.growth import grow
-from trainer.model import ConditionalUNet, ModelConfig
+from trainer.network import ConditionalUNet, ModelConfig
 
 NARROW = ModelConfig(channels=(4, 6, 8), embedding_dim=5)
 WIDE = replace(NARROW, channels=(16, 12, 24))

@@ -8,7 +8,7 @@
 import { Refused, readContract } from "./contract.mjs";
 import { rgbOf } from "./pixels.mjs";
 
-const GOLDEN_TOLERANCE = 0.5; // mean absolute difference in levels, as in polyexport/model.py
+const GOLDEN_TOLERANCE = 0.5; // mean absolute difference in levels, as in polyexport/model/model.py
 const MAX_MODEL_BYTES = 2 ** 31 - 1; // protobuf's own limit
 
 let model = null;

@@ -1,0 +1,239 @@
+"""PyTorch module -> ONNX graph with uint8 NHWC images in and out: traced, and then simplified."""
+
+import contextlib
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import onnx
+import onnxsim
+import torch
+from torch import Tensor, nn
+
+from polyexport.errors import ModelError, reason_of
+from polyexport.export.source.trainer_checkpoint import Source
+from polyexport.model.contract import COLOR_INPUT, COLORED, EMBEDDING_INPUT, IMAGE_INPUT, ColorInput
+
+__all__ = ["OPSET", "Traced", "check_graph", "float_output", "simplify", "trace", "trace_encoder"]
+
+OPSET = 21
+"""Read by every ONNX Runtime since 1.18."""
+
+_REMEDY = "nothing was written; mend the network, or report it if `forward` has nothing unusual"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Traced:
+    """A graph as the exporter wrote it, and the PyTorch program that it stands for."""
+
+    model: onnx.ModelProto
+    program: torch.export.ExportedProgram
+    """Its nodes have the names of the graph's tensors."""
+
+
+def _dequantized(levels: Tensor, low: float, high: float) -> Tensor:
+    scale, zero_point = torch.tensor((high - low) / 255), torch.tensor(0, dtype=torch.uint8)
+    inputs = (levels, scale, zero_point)
+    values = torch.onnx.ops.symbolic("DequantizeLinear", inputs, dtype=torch.float32, shape=levels.shape)
+    return values + low if low else values
+
+
+class _UInt8Wrapper(nn.Module):
+    """uint8 NHWC in and out around a module that takes and gives float NCHW.
+
+    Levels * (high - low) / 255 + low on the way in is DequantizeLinear and Add; round((y - low) * 255 / (high - low)),
+    clipped to [0, 255], on the way out is Add and QuantizeLinear: a quarter of the bytes cross the bus, and no caller
+    can get the scaling wrong. Only for tracing: the ONNX operators have no values in PyTorch.
+    """
+
+    def __init__(self, source: Source, color_input: ColorInput) -> None:
+        super().__init__()
+        self.module = source.module if color_input == "color" else _embedding_module(source)
+        self.color_is_levels = source.conditioning == "rgb" and color_input == "color"
+        self.value_range = source.value_range
+        self.output_range = source.output_range
+
+    def forward(self, image: Tensor, color: Tensor) -> Tensor:
+        planes = _dequantized(image.permute(0, 3, 1, 2), *self.value_range)
+        colored = self.module(planes, _dequantized(color, *self.value_range) if self.color_is_levels else color)
+        low, high = self.output_range
+        inputs = (colored - low if low else colored, torch.tensor((high - low) / 255), torch.tensor(0).to(torch.uint8))
+        levels = torch.onnx.ops.symbolic("QuantizeLinear", inputs, dtype=torch.uint8, shape=colored.shape)
+        return levels.permute(0, 2, 3, 1)
+
+
+class _EncoderWrapper(nn.Module):
+    """uint8 [B, 3] -> the embedding, float32 [B, D]."""
+
+    def __init__(self, source: Source) -> None:
+        super().__init__()
+        self.module = source.embedder()
+        self.value_range = source.value_range
+
+    def forward(self, color: Tensor) -> Tensor:
+        embedding: Tensor = self.module(_dequantized(color, *self.value_range))
+        return embedding
+
+
+def _embedding_module(source: Source) -> nn.Module:
+    return source.module if source.conditioning == "embedding" else source.without_embedder()
+
+
+def trace(source: Source, color_input: ColorInput = "color", *, embedding_dim: int = 0) -> Traced:
+    """Trace with dynamic batch and, unless the size is fixed, dynamic height and width.
+
+    Args:
+        source: the network.
+        color_input: what the graph's second input is.
+        embedding_dim: D, if that is an embedding.
+
+    Raises:
+        ModelError: the tracer refuses the module; the message has its reason.
+    """
+    batch = torch.export.Dim("batch")
+    size, multiple = source.training_size, source.size_multiple
+    height, width = torch.export.Dim("rows", min=1), torch.export.Dim("columns", min=1)
+    # The traced example has different extents of more than one, so that none is taken for a constant.
+    image = torch.zeros(2, *((size, size) if source.fixed_size else (2 * multiple, 3 * multiple)), 3, dtype=torch.uint8)
+    free: dict[int, Any] = {0: batch} if source.fixed_size else {0: batch, 1: multiple * height, 2: multiple * width}
+    if color_input == "embedding":
+        color = torch.zeros(2, embedding_dim)
+    elif source.conditioning == "rgb":
+        color = torch.zeros(2, 3, dtype=torch.uint8)
+    else:
+        color = torch.zeros(2, dtype=torch.int64)
+    name = COLOR_INPUT if color_input == "color" else EMBEDDING_INPUT
+    wrapper = _UInt8Wrapper(source, color_input)
+    return _export(wrapper, (image, color), {"image": free, "color": {0: batch}}, [IMAGE_INPUT, name], COLORED)
+
+
+def trace_encoder(source: Source) -> onnx.ModelProto:
+    """The submodule that embeds a colour: ``color`` uint8 [batch, 3] -> ``color_embedding`` float32 [batch, D].
+
+    Raises:
+        ModelError: the tracer or the checker refuses it.
+    """
+    example = torch.zeros(2, 3, dtype=torch.uint8)
+    shapes = {"color": {0: torch.export.Dim("batch")}}
+    return simplify(_export(_EncoderWrapper(source), (example,), shapes, [COLOR_INPUT], EMBEDDING_INPUT).model)
+
+
+def _export(
+    wrapper: nn.Module,
+    example: tuple[Tensor, ...],
+    shapes: dict[str, dict[int, Any]],
+    inputs: list[str],
+    output: str,
+) -> Traced:
+    try:
+        with _quiet():
+            program = torch.onnx.export(
+                wrapper.eval(),
+                example,
+                dynamo=True,
+                input_names=inputs,
+                output_names=[output],
+                dynamic_shapes=shapes,
+                opset_version=OPSET,
+                verbose=False,
+            )
+    except Exception as error:
+        raise ModelError(f"the network cannot be exported: {_root_of(error)}", remedy=_REMEDY) from error
+    assert program is not None
+    assert program.exported_program is not None
+    return Traced(model=program.model_proto, program=program.exported_program)
+
+
+def _root_of(error: BaseException) -> str:
+    """The exporter wraps what happened in advice; the cause at the bottom says it."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return f"{type(error).__name__}: {reason_of(error)}"
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    exporter_log = logging.getLogger("torch.onnx")
+    level = exporter_log.level
+    exporter_log.setLevel(logging.ERROR)  # it warns that torchvision is absent
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")  # deprecations inside the exporter itself
+            yield
+    finally:
+        exporter_log.setLevel(level)
+
+
+def simplify(traced: onnx.ModelProto) -> onnx.ModelProto:
+    """Run onnxsim, drop what only the exporting machine knows, and check the graph.
+
+    Raises:
+        ModelError: the simplifier or the checker refuses it.
+    """
+    try:
+        simplified: onnx.ModelProto
+        simplified, same = onnxsim.simplify(traced)
+    except Exception as error:
+        raise ModelError(f"the graph cannot be simplified: {reason_of(error)}", remedy=_REMEDY) from error
+    if not same:
+        raise ModelError("the simplified graph is not the traced one", remedy=_REMEDY)
+    _strip(simplified)
+    check_graph(simplified)
+    return simplified
+
+
+def check_graph(model: onnx.ModelProto) -> None:
+    """Types, shapes and operators of a graph.
+
+    Raises:
+        ModelError: it is not valid ONNX.
+    """
+    try:
+        onnx.checker.check_model(model, full_check=True)
+    except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
+        raise ModelError(f"the exported graph is not valid ONNX: {reason_of(error)}", remedy=_REMEDY) from error
+
+
+def _strip(model: onnx.ModelProto) -> None:
+    """Drop what the tools left behind: source lines and paths of this machine, statistics of the simplifier."""
+    del model.metadata_props[:]
+    model.doc_string = ""
+    graph = model.graph
+    graph.doc_string = ""
+    del graph.metadata_props[:]
+    for holder in (*graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
+        holder.doc_string = ""
+        del holder.metadata_props[:]
+    graph.name = "polyexport"
+    for value in (*graph.input, *graph.output):
+        extents = value.type.tensor_type.shape.dim
+        for dimension, name in zip(extents, ("batch", "height", "width"), strict=False):
+            if not dimension.HasField("dim_value"):
+                dimension.dim_param = name
+    del graph.value_info[:]  # their symbolic shapes speak of the tracer's names; ONNX Runtime infers them again
+
+
+def float_output(model: onnx.ModelProto, source: Source) -> str:
+    """Name of the network's own output: the float tensor before it is shifted and quantized.
+
+    Raises:
+        ModelError: the graph does not end as it was written.
+    """
+    producers = {output: node for node in model.graph.node for output in node.output}
+    node = producers[COLORED]
+    while node.op_type in ("Transpose", "Reshape"):
+        node = producers[node.input[0]]
+    if node.op_type != "QuantizeLinear":
+        raise ModelError(f"the graph ends in {node.op_type} where QuantizeLinear was written", remedy=_REMEDY)
+    name = str(node.input[0])
+    if not source.output_range[0]:
+        return name
+    constants = {initializer.name for initializer in model.graph.initializer}
+    node = producers[name]
+    operands = [operand for operand in node.input if operand not in constants]
+    if node.op_type not in ("Add", "Sub") or len(operands) != 1:
+        raise ModelError(f"the graph ends in {node.op_type} where a shift was written", remedy=_REMEDY)
+    return str(operands[0])

@@ -1,0 +1,1 @@
+"""Reduced precisions of a graph, one file each."""

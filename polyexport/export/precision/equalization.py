@@ -1,0 +1,157 @@
+"""Scaling the channels of a network's tensors to one range, without a change of what it computes.
+
+One quantization step for a whole tensor is too coarse where its channels have different ranges. A Relu lets a positive
+factor through, and so do pooling, resizing and concatenation: a channel is divided by its range where it is made, and
+the weights of those that read it are multiplied by it (Nagel et al., 2019, arXiv:1906.04721).
+"""
+
+import copy
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import NodeProto, TensorProto, numpy_helper
+
+from polyexport.model.contract import IMAGE_INPUT
+
+__all__ = ["Calibration", "ConvGraph", "coarse", "equalize", "equalized_ranges"]
+
+_SILENT = 1e-3  # a channel's least range, as a fraction of its tensor's: one that hardly speaks is not blown up
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Calibration:
+    """What each channel of each float tensor was seen to hold, float32 [C] each, by the tensor's name."""
+
+    lows: Mapping[str, NDArray[np.float32]]
+    highs: Mapping[str, NDArray[np.float32]]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Group:
+    """A Conv with its Relu, and all that its channels reach; they can be scaled together."""
+
+    maker: NodeProto
+    scale: NDArray[np.float64]
+    """[C]: what each channel is divided by."""
+
+    tensors: list[tuple[str, int]]
+    """Where they are: a tensor, and its first channel that is one of them."""
+
+    readers: list[tuple[NodeProto, int]] = field(default_factory=list)
+    """Conv nodes, likewise."""
+
+
+class ConvGraph:
+    """Who makes and who reads each tensor."""
+
+    def __init__(self, graph: onnx.GraphProto) -> None:
+        self.nodes = list(graph.node)
+        self.outputs = {output.name for output in graph.output}
+        self.weights = {each.name: each for each in graph.initializer}
+        self.makers = {name: node for node in graph.node for name in node.output}
+        self.readers: dict[str, list[NodeProto]] = {}
+        for node in graph.node:
+            for name in node.input:
+                self.readers.setdefault(name, []).append(node)
+
+    def convolutions(self) -> list[NodeProto]:
+        """Every Conv with float32 weights of its own that sees the image."""
+        seeing = {IMAGE_INPUT}
+        for node in self.nodes:
+            if not seeing.isdisjoint(node.input):
+                seeing.update(node.output)
+        return [n for n in self.nodes if n.op_type == "Conv" and n.input[0] in seeing and self._owned(n.input[1])]
+
+    def _owned(self, name: str) -> bool:
+        weight = self.weights.get(name)
+        return weight is not None and weight.data_type == TensorProto.FLOAT and len(self.readers[name]) == 1
+
+    def relu_of(self, conv: NodeProto) -> NodeProto | None:
+        """The Relu that alone reads a Conv."""
+        readers = self.readers.get(conv.output[0], [])
+        alone = len(readers) == 1 and readers[0].op_type == "Relu" and conv.output[0] not in self.outputs
+        return readers[0] if alone else None
+
+    def groups(self, calibration: Calibration) -> Iterator[_Group]:
+        """Every Conv whose channels can be scaled without a change of the output."""
+        highs = calibration.highs
+        for conv in self.convolutions():
+            relu = self.relu_of(conv)
+            if relu is not None and relu.output[0] in highs and all(map(self._owned, conv.input[1:])):
+                scale = coarse(highs[relu.output[0]])
+                scale = np.maximum(scale, _SILENT * scale.max())
+                group = _Group(maker=conv, scale=np.where(scale == 0, 1, scale), tensors=[(relu.output[0], 0)])
+                if all(self._passes(name, at, group, highs) for name, at in group.tensors) and group.readers:
+                    yield group
+
+    def _passes(self, name: str, at: int, group: _Group, highs: Mapping[str, NDArray[np.float32]]) -> bool:
+        """Add a tensor's readers to its group; False if one of them does not let a scale through."""
+        for node in self.readers.get(name, []):
+            inputs = list(node.input)
+            place = inputs.index(name)
+            if inputs.count(name) > 1:
+                return False
+            if node.op_type == "Conv" and place == 0 and _attribute(node, "group", 1) == 1 and self._owned(inputs[1]):
+                group.readers.append((node, at))
+                continue
+            if node.op_type == "Concat" and _attribute(node, "axis", 0) == 1 and set(inputs) <= highs.keys():
+                group.tensors.append((node.output[0], at + sum(len(highs[each]) for each in inputs[:place])))
+            elif place == 0 and (node.op_type == "MaxPool" or (node.op_type == "Resize" and not _invents(node))):
+                group.tensors.append((node.output[0], at))
+            else:
+                return False
+            if node.output[0] not in highs:
+                return False
+        return name not in self.outputs
+
+
+def _invents(resize: NodeProto) -> bool:
+    """Whether it fills in a constant outside the image, which would have to be scaled too."""
+    return bool(_attribute(resize, "coordinate_transformation_mode", b"") == b"tf_crop_and_resize")
+
+
+def _attribute(node: NodeProto, name: str, default: Any) -> Any:
+    return next((onnx.helper.get_attribute_value(each) for each in node.attribute if each.name == name), default)
+
+
+def coarse(values: NDArray[Any]) -> NDArray[np.float64]:
+    """Rounded up to eight bits: the last bits of a sum differ between CPUs, and the file should not."""
+    mantissa, exponent = np.frexp(np.asarray(values, dtype=np.float64))
+    return np.asarray(np.ldexp(np.ceil(mantissa * 256) / 256, exponent))
+
+
+def equalize(model: onnx.ModelProto, calibration: Calibration) -> onnx.ModelProto:
+    """The same function up to float32 rounding, with every channel that can be scaled between 0 and 1.
+
+    Its tensors are what those of ``quantize`` stand for, name by name.
+    """
+    scaled = copy.deepcopy(model)
+    graph = ConvGraph(scaled.graph)
+    for group in graph.groups(calibration):
+        for name in group.maker.input[1:]:
+            _rescale(graph.weights[name], 1 / group.scale, axis=0, offset=0)
+        for reader, offset in group.readers:
+            _rescale(graph.weights[reader.input[1]], group.scale, axis=1, offset=offset)
+    return scaled
+
+
+def _rescale(weight: TensorProto, scale: NDArray[np.float64], *, axis: int, offset: int) -> None:
+    values = np.moveaxis(numpy_helper.to_array(weight).astype(np.float64), axis, -1)
+    values[..., offset : offset + len(scale)] *= scale
+    weight.CopyFrom(numpy_helper.from_array(np.moveaxis(values, -1, axis).astype(np.float32), weight.name))
+
+
+def equalized_ranges(graph: ConvGraph, calibration: Calibration) -> dict[str, tuple[np.float32, np.float32]]:
+    """Lowest and highest value of every tensor of the equalized graph."""
+    lows = {name: values.copy() for name, values in calibration.lows.items()}
+    highs = {name: values.copy() for name, values in calibration.highs.items()}
+    for group in graph.groups(calibration):
+        for tensor, at in group.tensors:
+            channels = slice(at, at + len(group.scale))
+            lows[tensor][channels], highs[tensor][channels] = 0, 1
+    least = {name: -coarse(np.maximum(-low, 0)).max() for name, low in lows.items()}
+    return {name: (np.float32(least[name]), np.float32(coarse(np.maximum(highs[name], 0)).max())) for name in highs}

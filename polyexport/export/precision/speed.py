@@ -1,0 +1,85 @@
+"""Two graphs timed side by side: in one process, in turn, on the provider that the second one is meant for."""
+
+import gc
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from polyexport.model.contract import COLORED
+from polyexport.runtime.open import ProviderName, Session, SessionOptions, open_session
+
+__all__ = ["Speed", "compare_speed"]
+
+_WARM_UP = 3
+_LEAST_ROUNDS = 5
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Speed:
+    """A graph beside the fp32 graph that it was made of."""
+
+    execution_provider: str
+    batch_size: int
+    fp32_ms: float
+    """Median time of one call."""
+
+    candidate_ms: float
+    ratio: float
+    """fp32 over candidate, median of the rounds: above 1 the candidate is the faster one."""
+
+    ratio_quartiles: tuple[float, float]
+
+
+def compare_speed(
+    fp32: onnx.ModelProto,
+    candidate: onnx.ModelProto,
+    feeds: Mapping[str, NDArray[Any]],
+    provider: ProviderName,
+    *,
+    threads: int = 1,
+    rounds: int = 15,
+    seconds: float = 20.0,
+) -> Speed:
+    """Time both graphs, call by call in turn, so that a machine that changes its pace changes it for both.
+
+    Args:
+        feeds: inputs of either graph.
+        provider: where both run.
+        threads: of a call on a CPU; `infer` gives it one, and runs a call on each core.
+        rounds: calls of each, at most.
+        seconds: after which no round begins, but for the first few.
+
+    Raises:
+        ProviderError: it cannot be used.
+    """
+    options = SessionOptions(provider=provider, threads=threads)
+    sessions = [open_session(model.SerializeToString(), options) for model in (fp32, candidate)]
+    for session in sessions:
+        for _ in range(_WARM_UP):
+            session.run(COLORED, feeds)
+    samples: list[tuple[float, float]] = []
+    deadline = time.perf_counter() + seconds
+    gc.collect()
+    while len(samples) < rounds and (len(samples) < _LEAST_ROUNDS or time.perf_counter() < deadline):
+        samples.append((_call_ms(sessions[0], feeds), _call_ms(sessions[1], feeds)))
+    times = np.array(samples)
+    ratios = times[:, 0] / times[:, 1]
+    return Speed(
+        execution_provider=sessions[1].execution_provider,
+        batch_size=len(next(iter(feeds.values()))),
+        fp32_ms=float(np.median(times[:, 0])),
+        candidate_ms=float(np.median(times[:, 1])),
+        ratio=float(np.median(ratios)),
+        ratio_quartiles=(float(np.percentile(ratios, 25)), float(np.percentile(ratios, 75))),
+    )
+
+
+def _call_ms(session: Session, feeds: Mapping[str, NDArray[Any]]) -> float:
+    started = time.perf_counter()
+    session.run(COLORED, feeds)
+    return 1e3 * (time.perf_counter() - started)

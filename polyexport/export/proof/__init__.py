@@ -1,0 +1,1 @@
+"""The comparison of every stage of an export with the PyTorch model."""

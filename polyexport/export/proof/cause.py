@@ -1,0 +1,163 @@
+"""Which node broke a graph: its tensors beside those of the PyTorch program, in the order in which they are computed.
+
+The exporter names the graph's tensors after the nodes of the PyTorch program, and the simplifier keeps the names of
+what it keeps. So the program, run node by node in float32, has the true value of every tensor that still has its name.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, fx
+
+from polyexport.errors import reason_of
+from polyexport.export.proof.parity import Candidate
+from polyexport.model.contract import COLORED, IMAGE_INPUT, Precision
+
+__all__ = ["Cause", "find_cause", "program_values"]
+
+_SEVERE = 3  # ONNX Runtime's severity for errors
+
+# Largest error, in units of a tensor's root mean square, above which it counts as wrong. Float32 sums of a few
+# thousand terms in another order come out 1e-5 apart; float16 has 2^-11 a step; eight bits have 2^-8 of a range that is
+# ten times the root mean square. Errors add up on the way through twenty layers.
+_WRONG: dict[Precision, float] = {"fp32": 1e-3, "fp16": 0.2, "int8": 4.0}
+
+# The same for 8-bit tensors: the mean difference in levels.
+_WRONG_LEVELS: dict[Precision, float] = {"fp32": 1e-3, "fp16": 0.5, "int8": 4.0}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cause:
+    """The first node whose output is wrong."""
+
+    node: str
+    operator: str
+    tensor: str
+    detail: str
+
+    def __str__(self) -> str:
+        return f"{self.operator} {self.node} (tensor {self.tensor}): {self.detail}"
+
+
+class _Recorder(fx.Interpreter):
+    """Runs a program and keeps every tensor under its node's name."""
+
+    def __init__(self, module: fx.GraphModule) -> None:
+        super().__init__(module)
+        self.values: dict[str, NDArray[Any]] = {}
+
+    def run_node(self, n: fx.Node) -> Any:
+        if n.op == "call_function" and "onnx_symbolic" in str(n.target):
+            arguments, _ = self.fetch_args_kwargs_from_env(n)
+            value = _symbolic(*arguments[:2])
+        else:
+            value = super().run_node(n)
+        if isinstance(value, Tensor):
+            self.values[n.name] = value.detach().numpy()
+        return value
+
+
+def _symbolic(inputs: list[Tensor], operator: str) -> Tensor:
+    """The two ONNX operators that the wrapper writes, after their definitions."""
+    value, scale, zero_point = inputs
+    if operator == "DequantizeLinear":
+        return (value.to(torch.int32) - zero_point.to(torch.int32)).to(torch.float32) * scale
+    assert operator == "QuantizeLinear", operator
+    return (torch.round(value / scale) + zero_point).clamp(0, 255).to(torch.uint8)
+
+
+def program_values(program: torch.export.ExportedProgram, *inputs: NDArray[Any]) -> dict[str, NDArray[Any]]:
+    """Run a traced program in float32 on the CPU: every tensor under the name that it has in the graph."""
+    recorder = _Recorder(program.module())
+    with torch.inference_mode():
+        recorder.run(*(torch.from_numpy(np.array(value)) for value in inputs))
+    outputs = [spec.arg.name for spec in program.graph_signature.output_specs]
+    recorder.values[COLORED] = recorder.values[outputs[0]]
+    return recorder.values
+
+
+def find_cause(
+    candidate: Candidate, values: dict[str, NDArray[Any]], image: NDArray[np.uint8], precision: Precision
+) -> Cause | None:
+    """Compare a graph's tensors with the program's.
+
+    Args:
+        candidate: the graph.
+        values: of ``program_values``, for ``image`` and the candidate's first colours, one each.
+        image: uint8 [B, H, W, 3].
+        precision: of the graph; it decides what counts as wrong.
+
+    Returns:
+        The first node in the graph's order with a wrong output, or the node on which it fails; None if every tensor
+        that can be compared agrees.
+    """
+    graph = candidate.model.graph
+    produced = {output: node for node in graph.node for output in node.output}
+    # A quantizer lets the Relu go and clamps instead: only what it dequantizes is what the tensor was.
+    found_as = {name: f"{name}_DequantizeLinear_Output" for name in values}
+    found_as = {name: other if other in produced else name for name, other in found_as.items()}
+    names = [name for name in values if found_as[name] in produced]
+    tapped = onnx.ModelProto()
+    tapped.CopyFrom(candidate.model)
+    present = {value.name for value in graph.output}
+    taps = [found_as[name] for name in names]
+    tapped.graph.output.extend(onnx.ValueInfoProto(name=name) for name in taps if name not in present)
+    rows = candidate.rows[: len(image)]
+    try:
+        session = ort.InferenceSession(tapped.SerializeToString(), _unfused(), providers=["CPUExecutionProvider"])
+        feeds = {IMAGE_INPUT: image, candidate.color_name: rows[:, None] if candidate.many_colors else rows}
+        found = dict(zip(names, session.run(taps, feeds), strict=True))
+    except Exception as error:  # noqa: BLE001 - ONNX Runtime raises unrelated types
+        return _failing(graph, str(error), reason_of(error))
+    for node in graph.node:
+        for tensor in node.output:
+            if tensor in found and (fault := _fault(values[tensor], found[tensor], precision)):
+                return Cause(node=node.name, operator=node.op_type, tensor=tensor, detail=fault)
+    return None
+
+
+def _unfused() -> ort.SessionOptions:
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = _SEVERE
+    return options
+
+
+def _failing(graph: onnx.GraphProto, message: str, reason: str) -> Cause | None:
+    named = {node.name: node for node in graph.node}
+    for name in re.findall(r"'([^']+)'|Node \(([^)]+)\)", message):
+        node = named.get(name[0] or name[1])
+        if node is not None:
+            return Cause(node=node.name, operator=node.op_type, tensor=node.output[0], detail=f"fails: {reason}")
+    return None
+
+
+def _fault(true: NDArray[Any], found: NDArray[Any], precision: Precision) -> str:
+    """Why a tensor is wrong; empty if it is not."""
+    if true.size != found.size:
+        return f"shape {list(found.shape)}, PyTorch has {list(true.shape)}"
+    levels = found.dtype == np.uint8
+    expected, values = true.astype(np.float64).reshape(found.shape), found.astype(np.float64)
+    if precision == "int8" and values.ndim == 4 and not levels:
+        values = _unscaled(expected, values)
+    if not np.isfinite(values).all() and np.isfinite(expected).all():
+        return f"{np.count_nonzero(~np.isfinite(values))} of {values.size} values are NaN or infinite"
+    error = np.abs(values - expected)
+    largest, scale = float(error.max(initial=0.0)), float(np.sqrt(np.mean(np.square(expected)))) or 1.0
+    if levels:
+        return f"{error.mean():.3g} levels off in the mean" if error.mean() > _WRONG_LEVELS[precision] else ""
+    return f"off by up to {largest:.3g}, root mean square {scale:.3g}" if largest > _WRONG[precision] * scale else ""
+
+
+def _unscaled(true: NDArray[np.float64], found: NDArray[np.float64]) -> NDArray[np.float64]:
+    """[B, C, H, W] with every channel scaled to fit best: quantization equalizes them, which is no fault."""
+    along = (0, 2, 3)
+    power = np.sum(np.square(found), axis=along, keepdims=True)
+    scale = np.sum(true * found, axis=along, keepdims=True) / np.where(power > 0, power, 1)
+    return found * np.where((scale > 0) & np.isfinite(scale), scale, 1)

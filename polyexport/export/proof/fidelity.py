@@ -1,0 +1,202 @@
+"""What a reduced precision costs, on images: beside the fp32 graph that it was made of, and beside the truth."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from polyexport.data.drawings import SPLITS, DrawingConfig, draw
+from polyexport.evaluate.metrics import pixel_errors, psnr_db
+from polyexport.export.proof.parity import CPU_OPTIONS, Candidate
+from polyexport.export.source.trainer_checkpoint import Source
+from polyexport.imaging.image import Pixels
+from polyexport.model.contract import COLORED, IMAGE_INPUT, Fidelity, Precision
+from polyexport.runtime.open import SessionOptions, open_session
+
+__all__ = ["GATES", "Gate", "ImageGate", "calibration_feeds", "gate_of"]
+
+_SEED = 20_260_102
+_PER_KIND = 8
+_CALIBRATION = 64
+_BATCH = 8
+
+# Beside the splits of the evaluation: hairlines in the colours that people name, as in most drawings that users have.
+_KINDS: dict[str, DrawingConfig] = {
+    "plain": replace(SPLITS["clean"], antialiased=0, random_color=0, max_stroke=0.016),
+    **SPLITS,
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Gate:
+    """What a reduced precision may cost on the drawings of each kind."""
+
+    psnr_to_fp32_db: float
+    """Least mean PSNR against the images of the fp32 graph."""
+
+    psnr_loss_db: float
+    """Largest loss of mean PSNR against the true images."""
+
+    within_8_loss: float
+    """Largest loss of the fraction of pixels within 8 levels of the truth."""
+
+    def faults(self, fidelity: tuple[Fidelity, ...]) -> list[str]:
+        """Everything that the kinds miss."""
+        faults = []
+        for one in fidelity:
+            if not one.psnr_to_fp32_mean_db >= self.psnr_to_fp32_db:
+                faults.append(f"{one.data}: {one.psnr_to_fp32_mean_db:.1f} dB to fp32 < {self.psnr_to_fp32_db:.1f} dB")
+            if not one.fp32_psnr_mean_db - one.psnr_mean_db <= self.psnr_loss_db:
+                loss = one.fp32_psnr_mean_db - one.psnr_mean_db
+                faults.append(f"{one.data}: {loss:.2f} dB of PSNR lost > {self.psnr_loss_db:.2f} dB")
+            if not one.fp32_within_8 - one.within_8 <= self.within_8_loss:
+                loss = one.fp32_within_8 - one.within_8
+                faults.append(f"{one.data}: {loss:.3%} of pixels no longer within 8 levels > {self.within_8_loss:.3%}")
+        return faults
+
+
+GATES: dict[Precision, Gate] = {
+    "fp16": Gate(psnr_to_fp32_db=55, psnr_loss_db=0.25, within_8_loss=5e-4),
+    "int8": Gate(psnr_to_fp32_db=45, psnr_loss_db=0.75, within_8_loss=2e-3),
+}
+
+
+def gate_of(precision: Precision, max_loss_db: float | None = None) -> Gate:
+    """The gate of a precision, with another ceiling for the loss of PSNR if one is given."""
+    gate = GATES[precision]
+    return gate if max_loss_db is None else replace(gate, psnr_loss_db=max_loss_db)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Sample:
+    kind: str
+    image: Pixels
+    truth: Pixels
+    row: NDArray[Any]
+    """Of the graph's second input."""
+
+
+class ImageGate:
+    """Drawings of every kind, and what the fp32 graph makes of them."""
+
+    def __init__(
+        self,
+        source: Source,
+        fp32: Candidate,
+        encode: Callable[[NDArray[Any]], NDArray[Any]],
+        options: SessionOptions = CPU_OPTIONS,
+    ) -> None:
+        """Draw, and run the fp32 graph once.
+
+        Args:
+            source: decides size and colours.
+            fp32: the graph to measure against; it also says how every other graph is fed.
+            encode: conditions of the module [K, ...] -> rows of the graph's second input [K, ...].
+            options: where the graphs run.
+        """
+        self._options = options
+        self._fed = fp32
+        palette = tuple(rgb for _, rgb in source.palette)
+        self._samples = []
+        for number, (kind, config) in enumerate(_KINDS.items()):
+            for index in range(_PER_KIND):
+                rng = np.random.default_rng([_SEED, number, index])
+                drawing = draw(rng, max(16, source.training_size), replace(config, palette=palette))
+                row = encode(_condition(source, drawing.color, rng))[0]
+                size = source.training_size
+                self._samples.append(
+                    _Sample(kind=kind, image=drawing.image[:size, :size], truth=drawing.colored[:size, :size], row=row)
+                )
+        self._fp32 = self._images(fp32.model)
+
+    def feeds(self, batch: int) -> dict[str, NDArray[Any]]:
+        """The first drawings as inputs of the graph."""
+        return self._batch(self._samples[:batch])
+
+    def headroom_db(self, model: onnx.ModelProto, gate: Gate) -> float:
+        """By how much a graph is closer to the fp32 graph than the gate asks, on the kind where that is least.
+
+        The error of a reduced precision and that of the network itself add up as squares, so a loss of L dB allows
+        10^(L/10) - 1 times the network's own squared error. The loss that a few drawings show may be luck: the two
+        errors happen to cancel on them. This does not depend on it.
+        """
+        allowed = -10 * math.log10(10 ** (gate.psnr_loss_db / 10) - 1)
+        return min(
+            one.psnr_to_fp32_mean_db - max(gate.psnr_to_fp32_db, one.fp32_psnr_mean_db + allowed)
+            for one in self.fidelity(model)
+        )
+
+    def fidelity(self, model: onnx.ModelProto) -> tuple[Fidelity, ...]:
+        """A graph on every kind of drawing."""
+        images = self._images(model)
+        result = []
+        for kind in _KINDS:
+            chosen = [i for i, sample in enumerate(self._samples) if sample.kind == kind]
+            own = [pixel_errors(images[i], self._samples[i].truth) for i in chosen]
+            fp32 = [pixel_errors(self._fp32[i], self._samples[i].truth) for i in chosen]
+            near = [psnr_db(images[i], self._fp32[i]) for i in chosen]
+            result.append(
+                Fidelity(
+                    data=kind,
+                    images=len(chosen),
+                    psnr_to_fp32_mean_db=round(float(np.mean(near)), 3),
+                    psnr_to_fp32_min_db=round(min(near), 3),
+                    fp32_psnr_mean_db=round(float(np.mean([one["psnr_db"] for one in fp32])), 3),
+                    psnr_mean_db=round(float(np.mean([one["psnr_db"] for one in own])), 3),
+                    fp32_within_8=round(float(np.mean([one["within_8"] for one in fp32])), 6),
+                    within_8=round(float(np.mean([one["within_8"] for one in own])), 6),
+                )
+            )
+        return tuple(result)
+
+    def _images(self, model: onnx.ModelProto) -> list[Pixels]:
+        session = open_session(model.SerializeToString(), self._options)
+        images: list[Pixels] = []
+        for start in range(0, len(self._samples), _BATCH):
+            colored = session.run(COLORED, self._batch(self._samples[start : start + _BATCH]))
+            images.extend(colored[:, 0] if self._fed.many_colors else colored)
+        return images
+
+    def _batch(self, samples: list[_Sample]) -> dict[str, NDArray[Any]]:
+        rows = np.stack([sample.row for sample in samples])
+        return {
+            IMAGE_INPUT: np.stack([sample.image for sample in samples]),
+            self._fed.color_name: rows[:, None] if self._fed.many_colors else rows,
+        }
+
+
+def calibration_feeds(
+    source: Source, fp32: Candidate, encode: Callable[[NDArray[Any]], NDArray[Any]]
+) -> list[dict[str, NDArray[Any]]]:
+    """Drawings of every difficulty and colour, other ones than those of the gate, as inputs of the graph."""
+    palette = tuple(rgb for _, rgb in source.palette)
+    size = source.training_size
+    feeds = []
+    for start in range(0, _CALIBRATION, _BATCH):
+        images, rows = [], []
+        for index in range(start, start + _BATCH):
+            rng = np.random.default_rng([_SEED, len(_KINDS), index])
+            drawing = draw(rng, max(16, size), DrawingConfig(palette=palette))
+            images.append(drawing.image[:size, :size])
+            rows.append(encode(_condition(source, drawing.color, rng))[0])
+        colors = np.stack(rows)
+        feeds.append({IMAGE_INPUT: np.stack(images), fp32.color_name: colors[:, None] if fp32.many_colors else colors})
+    return feeds
+
+
+def _condition(source: Source, color: tuple[int, int, int], rng: np.random.Generator) -> NDArray[Any]:
+    """A colour as the module is conditioned on it, one row."""
+    if source.conditioning == "rgb":
+        return np.array([color], dtype=np.uint8)
+    if not source.palette:
+        return rng.standard_normal((1, source.embedding_dim), dtype=np.float32)
+    index = [rgb for _, rgb in source.palette].index(color)
+    if source.conditioning == "vocabulary":
+        return np.array([index], dtype=np.int64)
+    assert source.embedding_table is not None
+    row: NDArray[np.float32] = source.embedding_table[index : index + 1]
+    return row

@@ -1,0 +1,207 @@
+"""Every stage of an export, judged against the PyTorch module; and, where one fails, the node that broke it."""
+
+import base64
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import torch
+from numpy.typing import NDArray
+
+from polyexport.errors import ModelError, ParityError, reason_of
+from polyexport.export.graph.trace import Traced, float_output, trace, trace_encoder
+from polyexport.export.proof.cause import find_cause, program_values
+from polyexport.export.proof.parity import CPU_OPTIONS, TOLERANCES, Candidate, ParityOptions, Reference, compare
+from polyexport.export.source.trainer_checkpoint import Source
+from polyexport.imaging.image import Pixels
+from polyexport.model.contract import (
+    COLOR_INPUT,
+    EMBEDDING_INPUT,
+    ColorInput,
+    Embedding,
+    Parity,
+    Precision,
+    StageParity,
+)
+from polyexport.runtime.open import SessionOptions, open_session
+
+__all__ = ["Encode", "Proof", "embedding_of", "encoding_of"]
+
+Encode = Callable[[NDArray[Any]], NDArray[Any]]
+"""Conditions of the module [K, ...] -> rows of the graph's second input [K, ...]."""
+
+_ENCODER_TOLERANCE = 1e-4  # of the largest value in the embedding
+_REMEDY = "nothing was written; export with other versions of torch or onnxsim"
+
+
+def embedding_of(source: Source) -> Embedding:
+    """What makes ``color_embedding`` of a colour, for the contract: a table of all colours, or an encoder.
+
+    Raises:
+        ModelError: nobody said which submodule embeds the colour, it is not one vector per colour, or it cannot be
+            exported.
+    """
+    if source.conditioning == "embedding":
+        table = source.embedding_table
+        return Embedding(dim=source.embedding_dim, table="" if table is None else _base64(table))
+    if not source.embedding:
+        raise ModelError(
+            "which submodule makes the color embedding is not known",
+            remedy="name it with --embedding, such as color.mlp",
+        )
+    rgb = source.conditioning == "rgb"
+    conditions = torch.zeros(2, 3) if rgb else torch.arange(len(source.palette))
+    with torch.inference_mode():
+        embedded = source.embedder()(conditions)
+    if not isinstance(embedded, torch.Tensor) or embedded.ndim != 2 or len(embedded) != len(conditions):
+        raise ModelError(
+            f"submodule {source.embedding} gives {list(getattr(embedded, 'shape', []))} for {len(conditions)} colors",
+            remedy="name one with --embedding that gives [batch, D]",
+        )
+    dim = embedded.shape[1]
+    if not rgb:
+        return Embedding(dim=dim, table=_base64(embedded.numpy()))
+    encoder = trace_encoder(source).SerializeToString(deterministic=True)
+    return Embedding(dim=dim, encoder=base64.b64encode(encoder).decode())
+
+
+def _base64(table: NDArray[Any]) -> str:
+    return base64.b64encode(np.ascontiguousarray(table, dtype="<f4").tobytes()).decode()
+
+
+def encoding_of(source: Source, embedding: Embedding | None) -> Encode:
+    """How a graph with this second input is fed; it runs what users run."""
+    if embedding is None or source.conditioning == "embedding":
+        return lambda conditions: conditions
+    if embedding.table:
+        table = np.frombuffer(base64.b64decode(embedding.table), dtype="<f4").reshape(-1, embedding.dim)
+        return lambda conditions: table[conditions]
+    session = open_session(base64.b64decode(embedding.encoder), CPU_OPTIONS)
+    return lambda conditions: session.run(EMBEDDING_INPUT, {COLOR_INPUT: conditions})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Proof:
+    """A network, its outputs in PyTorch, and what is known of the graphs that stand for it."""
+
+    source: Source
+    reference: Reference
+    embedding: Embedding | None
+    encode: Encode
+    traced: Traced
+    options: SessionOptions = CPU_OPTIONS
+    """Where the graphs run."""
+
+    @classmethod
+    def of(
+        cls,
+        source: Source,
+        color_input: ColorInput = "color",
+        *,
+        embedding: Embedding | None = None,
+        parity: ParityOptions | None = None,
+        images: Sequence[Pixels] = (),
+        options: SessionOptions = CPU_OPTIONS,
+    ) -> "Proof":
+        """Trace the network and run it on everything that the graphs will be compared on.
+
+        Args:
+            embedding: of an earlier export; made anew if None.
+
+        Raises:
+            ModelError: the network cannot be traced.
+            ParityError: it fails on a size that it should take, or its encoder cannot be exported faithfully.
+        """
+        if color_input == "embedding" and embedding is None:
+            embedding = embedding_of(source)
+        encode = encoding_of(source, embedding)
+        traced = trace(source, color_input, embedding_dim=embedding.dim if embedding else 0)
+        proof = cls(
+            source=source,
+            reference=Reference.of(source, parity or ParityOptions(), images),
+            embedding=embedding,
+            encode=encode,
+            traced=traced,
+            options=options,
+        )
+        if embedding is not None and embedding.encoder:
+            proof.check_encoder()
+        return proof
+
+    def candidate(self, name: str, model: onnx.ModelProto, *, many_colors: bool = False) -> Candidate:
+        """A graph, ready to be compared."""
+        return Candidate(
+            name=name,
+            model=model,
+            float_output=float_output(model, self.source),
+            color_name=EMBEDDING_INPUT if self.embedding else COLOR_INPUT,
+            rows=self.encode(self.reference.colors),
+            many_colors=many_colors,
+        )
+
+    def check_encoder(self) -> None:
+        """Compare the encoder with the submodule that it stands for.
+
+        Raises:
+            ParityError: they differ.
+        """
+        colors = self.reference.colors
+        with torch.inference_mode():
+            true = self.source.embedder()(self.source.scaled(torch.from_numpy(colors))).numpy()
+        difference, largest = float(np.max(np.abs(self.encode(colors) - true))), float(np.max(np.abs(true)))
+        if not difference <= _ENCODER_TOLERANCE * max(1.0, largest):
+            raise ParityError(
+                f"stage encoder differs from the PyTorch model: max abs diff {difference:.3g}", remedy=_REMEDY
+            )
+
+    def check(self, candidate: Candidate, precision: Precision = "fp32") -> StageParity:
+        """Compare a stage with the module.
+
+        Raises:
+            ParityError: it differs by more than its precision may; the message names every miss and the first node
+                whose output is wrong.
+        """
+        try:
+            stage = compare(self.reference, candidate, self.options)
+        except ParityError as error:
+            raise ParityError(f"{error.message}; {self._cause(candidate, precision)}", remedy=error.remedy) from error
+        faults = TOLERANCES[precision].faults(stage)
+        if faults:
+            raise ParityError(
+                f"stage {candidate.name} differs from the PyTorch model: {', '.join(faults)}; "
+                f"{self._cause(candidate, precision)}",
+                remedy=_REMEDY,
+            )
+        return stage
+
+    def _cause(self, candidate: Candidate, precision: Precision) -> str:
+        """The first wrong node, in words. One image, in one colour, at every size, then two at once."""
+        agreed = 0
+        for pixels in self.reference.pixels.values():
+            for count in (1, 2):
+                images = np.stack([pixels[i % len(pixels)] for i in range(count)])
+                rows = candidate.rows[np.arange(count) % len(candidate.rows)]
+                try:
+                    values = program_values(self.traced.program, images, rows)
+                except Exception as error:  # noqa: BLE001 - a guard that the tracer wrote, or the network's own error
+                    return f"the traced program itself fails on batch {count}: {reason_of(error)}"
+                cause = find_cause(replace(candidate, rows=rows), values, images, precision)
+                if cause is not None:
+                    return f"first wrong node: {cause}"
+                agreed += 1
+        return f"every tensor that can be compared agrees with the traced program on {agreed} inputs"
+
+    def parity(self, stages: Sequence[StageParity]) -> Parity:
+        """The certificate of stages that held."""
+        return Parity(
+            reference=f"PyTorch {torch.__version__}, CPU, float32",
+            candidate=f"ONNX Runtime {ort.__version__}, {self.options.provider}",
+            stages=tuple(stages),
+            images=self.reference.images,
+            colors=len(self.reference.colors),
+            batches=self.reference.options.batches,
+            sizes=tuple(self.reference.pixels),
+        )

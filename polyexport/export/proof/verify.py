@@ -1,0 +1,87 @@
+"""A model file beside the network that it was exported from: the whole proof once more, on any provider."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import onnx
+
+from polyexport.errors import ParityError
+from polyexport.export.graph.palette import palette_graph
+from polyexport.export.graph.trace import simplify
+from polyexport.export.proof.fidelity import ImageGate
+from polyexport.export.proof.proof import Proof
+from polyexport.export.source.trainer_checkpoint import Source
+from polyexport.imaging.image import Pixels
+from polyexport.model.contract import Fidelity, StageParity
+from polyexport.model.model import Model
+from polyexport.runtime.open import SessionOptions
+
+__all__ = ["verify_against"]
+
+# Another processor or provider rounds other values than the one that exported.
+_PSNR_SLACK_DB = 0.1
+_FP32_SLACK_DB = 1.0
+
+
+def verify_against(
+    data: bytes,
+    source: Source,
+    options: SessionOptions,
+    *,
+    images: Sequence[Pixels] = (),
+    report: Callable[[str], None] = lambda line: None,
+) -> tuple[StageParity, tuple[Fidelity, ...]]:
+    """Compare a model file with a network, as its export did.
+
+    Args:
+        data: the model file.
+        source: the network.
+        options: where the file runs; TensorFloat-32 is off whatever they say.
+        images: uint8 [H, W, 3] each; generated drawings if empty.
+        report: called with one line of text after each step.
+
+    Raises:
+        ContractError: the file is refused.
+        ParityError: it is of another kind of network, or differs from this one.
+    """
+    options = replace(options, use_tf32=False)
+    contract = Model.from_bytes(data, options).contract
+    for name in ("conditioning", "palette", "size_multiple", "training_size", "fixed_size"):
+        found, expected = getattr(contract, name), getattr(source, name)
+        if found != expected:
+            raise ParityError(
+                f"the model has {name} {str(found)[:60]}, the network {str(expected)[:60]}",
+                remedy="give --against the network that it was exported from",
+            )
+    if contract.checkpoint_sha256 != source.sha256:
+        report(f"the weights are of another file: {source.sha256[:12]}..., not {contract.checkpoint_sha256[:12]}...")
+    proof = Proof.of(source, contract.color_input, embedding=contract.embedding, images=images, options=options)
+    model = onnx.load_model_from_string(data)
+    candidate = proof.candidate(contract.precision, model, many_colors=contract.many_colors)
+    stage = proof.check(candidate, contract.precision)
+    report(
+        f"parity: max abs diff {stage.max_abs_diff:.3g}, PSNR {stage.psnr_db:.1f} dB, {stage.uint8_equal:.4%} of "
+        f"{stage.values} 8-bit values equal, largest difference {stage.uint8_max_diff}"
+    )
+    if contract.precision == "fp32":
+        return stage, ()
+    fp32 = simplify(proof.traced.model)
+    if contract.many_colors:
+        fp32 = palette_graph(fp32)
+    gate = ImageGate(source, replace(candidate, name="fp32", model=fp32), proof.encode, options)
+    fidelity = gate.fidelity(model)
+    recorded = {one.data: one for one in contract.fidelity}
+    faults = [
+        f"{one.data}: {one.psnr_mean_db:.2f} dB, {one.psnr_to_fp32_mean_db:.1f} dB to fp32"
+        for one in fidelity
+        if one.data not in recorded
+        or one.psnr_mean_db < recorded[one.data].psnr_mean_db - _PSNR_SLACK_DB
+        or one.psnr_to_fp32_mean_db < recorded[one.data].psnr_to_fp32_mean_db - _FP32_SLACK_DB
+    ]
+    if faults:
+        raise ParityError(
+            f"images are worse than the certificate says: {'; '.join(faults)}", remedy="export the network again"
+        )
+    worst = min(fidelity, key=lambda one: one.psnr_to_fp32_mean_db)
+    report(f"fidelity: {worst.psnr_to_fp32_mean_db:.1f} dB to fp32 on {worst.data}, the least of {len(fidelity)} kinds")
+    return stage, fidelity

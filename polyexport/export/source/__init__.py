@@ -1,0 +1,1 @@
+"""Where a network comes from: one file for each kind of source."""

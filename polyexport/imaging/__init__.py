@@ -1,0 +1,1 @@
+"""Colors, pixels and image files: untrusted bytes to validated uint8 arrays, and back."""

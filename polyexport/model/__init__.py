@@ -1,0 +1,1 @@
+"""A model file: its contract, its conditions, and the object that runs it."""

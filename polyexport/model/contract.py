@@ -1,0 +1,296 @@
+"""What a model file promises: its inputs, its output, and the metadata that lets a stranger run it.
+
+The graph takes ``image`` (uint8 [batch, height, width, 3], RGB) and ``color`` (uint8 [batch, 3] for ``rgb``
+conditioning, int64 [batch] for ``vocabulary``) and gives ``colored`` (uint8 [batch, height, width, 3]). Two options
+change that. With ``color_input`` ``embedding`` the second input is ``color_embedding``, float32 [batch, D], and the
+contract carries the table or encoder that makes one of a colour. With ``many_colors`` the second input has one more
+axis, [batch, colors, ...], and ``colored`` is uint8 [batch, colors, height, width, 3]. Everything else stands as one
+JSON object under ``METADATA_KEY`` in the model's ``metadata_props``.
+"""
+
+import base64
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Literal, get_args
+
+from polyexport.errors import ContractError
+from polyexport.imaging.color import COLOR_NAME
+from polyexport.storage.typed_json import build
+
+__all__ = [
+    "COLORED",
+    "COLOR_INPUT",
+    "CONTRACT_VERSION",
+    "EMBEDDING_INPUT",
+    "IMAGE_INPUT",
+    "MAX_SIZE",
+    "METADATA_KEY",
+    "ColorInput",
+    "Conditioning",
+    "Contract",
+    "Embedding",
+    "Fidelity",
+    "GoldenSample",
+    "Palette",
+    "Parity",
+    "Precision",
+    "Quality",
+    "StageParity",
+]
+
+CONTRACT_VERSION = 2
+METADATA_KEY = "polyexport.contract"
+IMAGE_INPUT = "image"
+COLOR_INPUT = "color"
+EMBEDDING_INPUT = "color_embedding"
+COLORED = "colored"
+MAX_SIZE = 2048
+"""Largest height and width that a model may ask for, pixels."""
+
+_MAX_EMBEDDING = 65_536
+
+_REMEDY = "give a model that `polyexport export` wrote with this version"
+
+Conditioning = Literal["rgb", "vocabulary", "embedding"]
+"""What the network was trained on: any colour, one of a list, or vectors that somebody else makes of colours."""
+
+ColorInput = Literal["color", "embedding"]
+Precision = Literal["fp32", "fp16", "int8"]
+
+Palette = tuple[tuple[str, tuple[int, int, int]], ...]
+"""Names and sRGB values, in index order."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StageParity:
+    """One stage of an export beside the PyTorch model. Float outputs are scaled to [-1, 1] before they are compared."""
+
+    name: str
+    """``raw``, ``simplified``, ``palette``, ``fp16`` or ``int8``."""
+
+    nodes: int
+    max_abs_diff: float
+    """Largest absolute difference of the float outputs."""
+
+    uint8_max_diff: int
+    """Largest difference of the 8-bit outputs, in levels."""
+
+    uint8_equal: float
+    """Fraction of 8-bit values that are equal."""
+
+    psnr_db: float
+    """Of all 8-bit values together, at most 100."""
+
+    values: int
+    """Values compared."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Parity:
+    """How the model was compared with the PyTorch model that it stands for."""
+
+    reference: str
+    """Runtime of the PyTorch model, in float32."""
+
+    candidate: str
+    """Runtime of the ONNX model."""
+
+    stages: tuple[StageParity, ...]
+    """In the order in which they were made; the last one is the model itself."""
+
+    images: int
+    colors: int
+    batches: tuple[int, ...]
+    sizes: tuple[tuple[int, int], ...]
+    """Heights and widths, pixels."""
+
+    @property
+    def final(self) -> StageParity:
+        """Of the model itself."""
+        return self.stages[-1]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fidelity:
+    """A reduced precision beside the fp32 graph that it was made of, on drawings of one kind."""
+
+    data: str
+    images: int
+    psnr_to_fp32_mean_db: float
+    psnr_to_fp32_min_db: float
+    fp32_psnr_mean_db: float
+    """Of the fp32 graph against the true images."""
+
+    psnr_mean_db: float
+    """Of the reduced precision against the true images."""
+
+    fp32_within_8: float
+    """Fraction of the pixels that are within 8 levels of the truth in every channel."""
+
+    within_8: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Embedding:
+    """Where the vectors of ``color_embedding`` come from: a table, an encoder, or the caller alone."""
+
+    dim: int
+
+    table: str = ""
+    """Base64 of float32 [colors, dim], little-endian, one row for each name of the palette."""
+
+    encoder: str = ""
+    """Base64 of an ONNX model: ``color`` uint8 [batch, 3] -> ``color_embedding`` float32 [batch, dim]."""
+
+    sha256: str = ""
+    """Of both: they stand in the metadata, where the hash of the graph does not reach. Empty: computed."""
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.dim <= _MAX_EMBEDDING:
+            raise ValueError(f"an embedding has 1 to {_MAX_EMBEDDING} values, got {self.dim}")
+        if self.table and self.encoder:
+            raise ValueError("an embedding has a table or an encoder, not both")
+        if len(base64.b64decode(self.table, validate=True)) % (4 * self.dim):
+            raise ValueError(f"the embedding's table is not float32 [colors, {self.dim}]")
+        base64.b64decode(self.encoder, validate=True)
+        digest = hashlib.sha256(f"{self.table}\n{self.encoder}".encode()).hexdigest()
+        if self.sha256 not in ("", digest):
+            raise ValueError(
+                f"the embedding was changed: it has SHA-256 {digest[:12]}..., expected {self.sha256[:12]}..."
+            )
+        object.__setattr__(self, "sha256", digest)
+
+    @property
+    def rows(self) -> int:
+        """Of the table."""
+        return len(base64.b64decode(self.table)) // (4 * self.dim)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Quality:
+    """Scores of this very model on a data set."""
+
+    data: str
+    images: int
+    psnr_mean_db: float
+    psnr_min_db: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GoldenSample:
+    """One input and the output it had when the model was exported."""
+
+    image_png: str
+    """Base64 of a PNG."""
+
+    color: int | tuple[int, int, int] | str
+    """sRGB; an index into the palette; or, for a network that was trained on vectors, base64 of one, float32 [dim]."""
+
+    colored_png: str
+    """Base64 of a PNG."""
+
+    def __post_init__(self) -> None:
+        if isinstance(self.color, tuple) and any(not 0 <= channel <= 255 for channel in self.color):
+            raise ValueError(f"golden.color must be from 0 to 255, got {self.color}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Contract:
+    """The metadata of one model file."""
+
+    conditioning: Conditioning
+    palette: Palette = ()
+    """Of a vocabulary, or of an embedding's table; empty for ``rgb``."""
+
+    color_input: ColorInput = "color"
+    """``embedding``: the second input is ``color_embedding``."""
+
+    embedding: Embedding | None = None
+    """Only with ``color_input`` ``embedding``."""
+
+    many_colors: bool = False
+    """The second input and the output have a further axis, [batch, colors, ...]."""
+
+    size_multiple: int
+    """Height and width of the input are multiples of this."""
+
+    training_size: int
+    """Height and width, in pixels, that the model knows best."""
+
+    fixed_size: bool = False
+    """No other size than ``training_size``."""
+
+    precision: Precision = "fp32"
+    opset: int
+    versions: dict[str, str] = field(default_factory=dict)
+    """Of the tools that made the file."""
+
+    network: str
+    """What was exported: ``trainer``, or ``package.module:Class``."""
+
+    checkpoint_sha256: str
+    """Of the file that held the weights."""
+
+    graph_sha256: str
+    """Of the file without its metadata: ``polyexport.runtime.onnx_bytes``."""
+
+    parity: Parity
+    fidelity: tuple[Fidelity, ...] = ()
+    """Of a reduced precision; empty for fp32."""
+
+    golden: GoldenSample
+    quality: Quality | None = None
+
+    def __post_init__(self) -> None:
+        if self.conditioning not in get_args(Conditioning):
+            raise ValueError(f"conditioning must be rgb, vocabulary or embedding, got {self.conditioning!r}")
+        if (self.conditioning == "vocabulary" and not self.palette) or (self.conditioning == "rgb" and self.palette):
+            raise ValueError("a palette belongs to vocabulary conditioning or to an embedding's table")
+        if any(not 0 <= channel <= 255 for _, rgb in self.palette for channel in rgb):
+            raise ValueError("palette values must be from 0 to 255")
+        if len({name for name, _ in self.palette}) != len(self.palette):
+            raise ValueError("palette names must be unique")
+        if any(not COLOR_NAME.fullmatch(name) for name, _ in self.palette):
+            raise ValueError("palette names must be letters, digits, spaces, dots and hyphens, up to 64")
+        if self.color_input not in get_args(ColorInput) or (self.color_input == "embedding") != bool(self.embedding):
+            raise ValueError(f"color_input {self.color_input!r} and the embedding do not agree")
+        if self.embedding and self.embedding.rows != len(self.palette):
+            raise ValueError(f"the embedding's table has {self.embedding.rows} rows for {len(self.palette)} names")
+        if self.embedding and (self.conditioning == "rgb") != bool(self.embedding.encoder):
+            raise ValueError("an encoder belongs to the embedding of rgb conditioning")
+        if self.conditioning == "embedding" and self.color_input != "embedding":
+            raise ValueError("a network that was trained on vectors takes them as its input")
+        if not self.parity.stages:
+            raise ValueError("parity has no stage")
+        if not 1 <= self.size_multiple <= MAX_SIZE:
+            raise ValueError(f"size_multiple must be 1 to {MAX_SIZE}, got {self.size_multiple}")
+        if not self.size_multiple <= self.training_size <= MAX_SIZE or self.training_size % self.size_multiple:
+            raise ValueError(
+                f"training_size must be a multiple of {self.size_multiple} up to {MAX_SIZE}, got {self.training_size}"
+            )
+        if self.precision not in get_args(Precision):
+            raise ValueError(f"precision must be fp32, fp16 or int8, got {self.precision!r}")
+
+    def to_json(self) -> str:
+        """The metadata value; equal contracts give equal text."""
+        return json.dumps({"contract_version": CONTRACT_VERSION, **asdict(self)}, sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> "Contract":
+        """Read a metadata value, untrusted.
+
+        Raises:
+            ContractError: another contract version, or a missing, unknown or impossible entry, which it names.
+        """
+        try:
+            raw = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise ContractError("the model's contract is not JSON", remedy=_REMEDY) from error
+        version = raw.pop("contract_version", None) if isinstance(raw, dict) else None
+        if version != CONTRACT_VERSION:
+            raise ContractError(f"contract version {repr(version)[:60]}, expected {CONTRACT_VERSION}", remedy=_REMEDY)
+        try:
+            return build(cls, raw)
+        except (ValueError, OverflowError, RecursionError) as error:
+            raise ContractError(f"the model's contract is unusable: {error}", remedy=_REMEDY) from error

@@ -1,0 +1,313 @@
+"""What is inside a model file: its contract, and its graph in numbers. Needs the onnx package, no torch."""
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from polyexport.errors import ContractError, PolyexportError, reason_of
+from polyexport.model.contract import IMAGE_INPUT, Contract
+from polyexport.model.model import Model, read_model
+from polyexport.runtime.open import SessionOptions
+
+if TYPE_CHECKING:
+    import onnx
+
+__all__ = ["Inspection", "Macs", "Tensor", "inspect_model"]
+
+_REMEDY = "give a model that `polyexport export` wrote"
+
+_NO_PARAMETERS = {
+    "QuantizeLinear": (1, 2),  # scale and zero point
+    "DequantizeLinear": (1, 2),
+    "Resize": (1, 2, 3),  # region, scales and sizes
+    "BatchNormalization": (3, 4),  # running mean and variance; PyTorch calls them buffers
+}
+"""Operands that hold numbers, but nothing that was learned."""
+
+_DENSE = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+"""Operators whose multiply-accumulates are counted."""
+
+_UNCOUNTED = frozenset(
+    (
+        "Attention",
+        "ConvInteger",
+        "DeformConv",
+        "Einsum",
+        "GRU",
+        "LSTM",
+        "MatMulInteger",
+        "QLinearConv",
+        "QLinearMatMul",
+        "RNN",
+    )
+)
+"""Operators that multiply and accumulate as well, and that no model of this toolkit has."""
+
+Shape = tuple[int | None, ...]
+"""None where an extent is unknown."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tensor:
+    """An input or output of the graph."""
+
+    name: str
+    dtype: str
+    """numpy's word, such as ``uint8``."""
+
+    shape: tuple[int | str, ...]
+    """A name where the extent is free."""
+
+    def __str__(self) -> str:
+        return f"{self.dtype} [{', '.join(map(str, self.shape))}]"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Macs:
+    """Multiply-accumulates of one image in one colour: the products that a node sums up, biases not among them.
+
+    Products with padding count, as in equation 1 of Sze et al., "Efficient Processing of Deep Neural Networks", 2017
+    (arXiv:1703.09039); with N the batch, C and M the channels in and out, G the groups, k the kernel:
+
+        Conv           N M height_out width_out (C / G) k_height k_width
+        ConvTranspose  N C height_in width_in (M / G) k_height k_width
+        Gemm, MatMul   rows x columns x the extent that is summed over
+
+    Every other operator counts as none.
+    """
+
+    size: int
+    """Height and width of the image, pixels."""
+
+    total: int | None
+    """None if they cannot be told."""
+
+    by_type: dict[str, int] = field(default_factory=dict)
+    """Operator -> multiply-accumulates; empty if they cannot be told."""
+
+    further_color: int | None = None
+    """Of each further colour of the same image in one call; None if the model takes one colour at a time."""
+
+    unknown: str = ""
+    """Why they cannot be told."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Inspection:
+    """A model file that was loaded, verified and taken apart."""
+
+    path: Path
+    size_bytes: int
+    sha256: str
+    """Of the file."""
+
+    contract: Contract
+    golden_difference: float
+    """Mean absolute difference, in levels, of the golden sample as this machine's CPU repeats it."""
+
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    parameters: int
+    """Elements of the stored tensors of one axis or more that a node computes with: floats, and integers that a
+    DequantizeLinear turns into floats. Each tensor counts once. Scalars, the scales and zero points of quantization,
+    running means and variances, shapes and resize factors are none."""
+
+    initializer_bytes: int
+    """Of everything stored in the graph, whatever it is for."""
+
+    nodes: dict[str, int]
+    """Operator -> number of nodes, the most frequent first; another domain than ONNX's own stands before its dot."""
+
+    macs: Macs
+
+    @property
+    def num_nodes(self) -> int:
+        """Of the graph, constants included."""
+        return sum(self.nodes.values())
+
+
+def inspect_model(path: Path) -> Inspection:
+    """Load a model file as inference does, on the CPU, and count what is in it.
+
+    Raises:
+        ContractError: missing, damaged, without a contract, or not what its contract says.
+        PolyexportError: the onnx package is not installed.
+    """
+    try:
+        import onnx
+    except ModuleNotFoundError as error:
+        raise PolyexportError(
+            f"this command needs the {error.name} package", remedy="install it with pip install 'polyexport[inspect]'"
+        ) from error
+    data = read_model(path)
+    contract, sha256, golden_difference = _verified(data, path)
+    try:
+        parsed = onnx.load_model_from_string(data)
+    except Exception as error:  # protobuf's own, stricter in Python than in ONNX Runtime
+        raise ContractError(f"model {path} is refused: {reason_of(error)}", remedy=_REMEDY) from error
+    stored = _stored(parsed)
+    return Inspection(
+        path=path,
+        size_bytes=len(data),
+        sha256=sha256,
+        contract=contract,
+        golden_difference=golden_difference,
+        inputs=tuple(map(_tensor, _inputs(parsed))),
+        outputs=tuple(map(_tensor, parsed.graph.output)),
+        parameters=_parameters(parsed, stored),
+        initializer_bytes=sum(map(_size_bytes, stored.values())),
+        nodes=dict(Counter(map(_operator, parsed.graph.node)).most_common()),
+        macs=_macs(parsed, contract),  # last: it drops the weights
+    )
+
+
+def _verified(data: bytes, path: Path) -> tuple[Contract, str, float]:
+    """The session ends here: the weights are not held twice."""
+    model = Model.from_bytes(data, SessionOptions(provider="cpu"), name=str(path))
+    return model.contract, model.sha256, model.golden_difference
+
+
+def _operator(node: "onnx.NodeProto") -> str:
+    return f"{node.domain}.{node.op_type}" if node.domain not in ("", "ai.onnx") else str(node.op_type)
+
+
+def _inputs(model: "onnx.ModelProto") -> list["onnx.ValueInfoProto"]:
+    """Old files list their initializers among the inputs."""
+    stored = {tensor.name for tensor in model.graph.initializer}
+    return [value for value in model.graph.input if value.name not in stored]
+
+
+def _tensor(value: "onnx.ValueInfoProto") -> Tensor:
+    from onnx.helper import tensor_dtype_to_np_dtype
+
+    kind = value.type.tensor_type
+    return Tensor(
+        name=value.name,
+        dtype=tensor_dtype_to_np_dtype(kind.elem_type).name,
+        shape=tuple(d.dim_value if d.HasField("dim_value") else d.dim_param or "?" for d in kind.shape.dim),
+    )
+
+
+def _stored(model: "onnx.ModelProto") -> dict[str, "onnx.TensorProto"]:
+    """Name -> tensor, of initializers and of Constant nodes, which some exporters write instead."""
+    graph = model.graph
+    tensors = {tensor.name: tensor for tensor in graph.initializer}
+    tensors |= {sparse.values.name: sparse.values for sparse in graph.sparse_initializer}
+    for node in graph.node:
+        if node.op_type == "Constant":
+            for attribute in (each for each in node.attribute if each.HasField("t")):
+                tensors[node.output[0]] = attribute.t
+    return tensors
+
+
+def _size_bytes(tensor: "onnx.TensorProto") -> int:
+    from onnx.helper import tensor_dtype_to_np_dtype
+
+    itemsize = int(tensor_dtype_to_np_dtype(tensor.data_type).itemsize)
+    return len(tensor.raw_data) or math.prod(tensor.dims) * itemsize
+
+
+def _parameters(model: "onnx.ModelProto", stored: Mapping[str, "onnx.TensorProto"]) -> int:
+    from onnx import TensorProto
+
+    floats = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16, TensorProto.DOUBLE)
+    found = set()
+    for node in model.graph.node:
+        for operand, name in enumerate(node.input):
+            tensor = stored.get(name)
+            if tensor is None or not tensor.dims or operand in _NO_PARAMETERS.get(node.op_type, ()):
+                continue
+            if tensor.data_type in floats or node.op_type == "DequantizeLinear":
+                found.add(name)
+    return sum(math.prod(stored[name].dims) for name in found)
+
+
+class _UnknownError(Exception):
+    """Why the multiply-accumulates of a graph cannot be told."""
+
+
+def _macs(model: "onnx.ModelProto", contract: Contract) -> Macs:
+    """Drops the weights of ``model`` and sets its inputs' extents."""
+    _drop_weights(model)
+    size = contract.training_size
+    try:
+        if not contract.many_colors:
+            counts = _count(model, size)
+            return Macs(size=size, total=sum(counts.values()), by_type=counts)
+        counts = _count(model, size, 1)
+        total = sum(counts.values())
+        further = sum(_count(model, size, 2).values()) - total
+    except _UnknownError as unknown:
+        return Macs(size=size, total=None, unknown=str(unknown))
+    return Macs(size=size, total=total, by_type=counts, further_color=further)
+
+
+def _drop_weights(model: "onnx.ModelProto") -> None:
+    """Shape inference copies the model to and fro; it looks at shapes and at small tensors of integers alone."""
+    from onnx import TensorProto
+
+    for tensor in model.graph.initializer:
+        if tensor.data_type != TensorProto.INT64 and math.prod(tensor.dims) > 64:
+            tensor.ClearField("raw_data")
+            tensor.ClearField("float_data")
+
+
+def _count(model: "onnx.ModelProto", size: int, *num_colors: int) -> dict[str, int]:
+    """Operator -> multiply-accumulates of one image, in ``num_colors`` colours if the graph has an axis for them."""
+    for node in model.graph.node:
+        if node.op_type in _UNCOUNTED or node.domain not in ("", "ai.onnx"):
+            raise _UnknownError(f"those of {_operator(node)} are not known here")
+        if any(each.HasField("g") or each.graphs for each in node.attribute):
+            raise _UnknownError(f"those inside {node.op_type} are not known here")
+    shapes = _shapes(model, size, *num_colors)
+    counts = Counter(dict.fromkeys(_DENSE, 0))
+    for node in model.graph.node:
+        if node.op_type in _DENSE:
+            counts[node.op_type] += _macs_of(node, shapes)
+    return {operator: count for operator, count in counts.most_common() if count}
+
+
+def _shapes(model: "onnx.ModelProto", size: int, *num_colors: int) -> dict[str, Shape]:
+    """Of every tensor, after shape inference with the input extents set."""
+    from onnx import shape_inference
+
+    graph = model.graph
+    del graph.value_info[:]  # an exporter may have left the extents of another size there
+    for value in _inputs(model):
+        free = (1, size, size) if value.name == IMAGE_INPUT else (1, *num_colors)
+        for dimension, extent in zip(value.type.tensor_type.shape.dim, free, strict=False):
+            dimension.dim_value = extent
+    for value in graph.output:
+        value.type.tensor_type.ClearField("shape")
+    try:
+        inferred = shape_inference.infer_shapes(model, strict_mode=True, data_prop=True).graph
+    except (shape_inference.InferenceError, ValueError, RuntimeError) as error:
+        raise _UnknownError(f"shape inference: {reason_of(error)}") from error
+    shapes: dict[str, Shape] = {tensor.name: tuple(tensor.dims) for tensor in inferred.initializer}
+    for value in (*inferred.input, *inferred.value_info, *inferred.output):
+        kind = value.type.tensor_type
+        if kind.HasField("shape"):
+            shapes[value.name] = tuple(d.dim_value if d.HasField("dim_value") else None for d in kind.shape.dim)
+    return shapes
+
+
+def _macs_of(node: "onnx.NodeProto", shapes: Mapping[str, Shape]) -> int:
+    """By the formulas of ``Macs``."""
+    first, second, result = (_extents(name, node, shapes) for name in (node.input[0], node.input[1], node.output[0]))
+    if node.op_type == "Conv":  # weight [M, C / G, k...]
+        return math.prod(result) * math.prod(second[1:])
+    if node.op_type == "ConvTranspose":  # weight [C, M / G, k...]
+        return math.prod(first) * math.prod(second[1:])
+    transposed = any(each.name == "transA" and each.i for each in node.attribute)
+    return math.prod(result) * (first[0] if transposed else first[-1])
+
+
+def _extents(name: str, node: "onnx.NodeProto", shapes: Mapping[str, Shape]) -> tuple[int, ...]:
+    shape = shapes.get(name, (None,))
+    known = tuple(extent for extent in shape if extent is not None)
+    if len(known) != len(shape):
+        raise _UnknownError(f"shape inference cannot tell the shape of {name}, at a {node.op_type} node")
+    return known

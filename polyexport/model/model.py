@@ -1,0 +1,331 @@
+"""A model file, loaded: its contract and a session. Images x colours -> images."""
+
+import base64
+import hashlib
+import itertools
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from PIL import Image
+
+from polyexport.errors import ContractError, ImageError, UsageError, reason_of
+from polyexport.imaging.image import Pixels, decode, read_image, to_pixels
+from polyexport.model.canvas import Framed, Framing
+from polyexport.model.conditions import ColorLike, ColorRow, Conditioner
+from polyexport.model.contract import COLORED, IMAGE_INPUT, METADATA_KEY, Contract
+from polyexport.model.nan_watch import WATCH, all_numbers, watched
+from polyexport.runtime.onnx_bytes import graph_sha256, metadata_props
+from polyexport.runtime.open import (
+    ProviderName,
+    Session,
+    SessionOptions,
+    TensorType,
+    open_session,
+    refuse_external_data,
+)
+from polyexport.storage.files import read_limited
+
+__all__ = ["DEFAULT_MODEL", "Model", "default_model_path", "load_model", "read_model"]
+
+DEFAULT_MODEL = "small.onnx"
+MAX_MODEL_BYTES = 2**31 - 1  # protobuf's own limit
+
+GOLDEN_TOLERANCE = 0.5
+"""Mean absolute difference, in levels, up to which a golden sample counts as repeated."""
+
+Size = Literal["fit", "native"] | int
+ImageLike = str | Path | Image.Image | NDArray[np.uint8]
+
+_REMEDY = "give a model that `polyexport export` wrote"
+
+
+def default_model_path() -> Path:
+    """The model that the wheel carries, or the one in ``artifacts/`` of a source tree."""
+    package = Path(__file__).parents[1]
+    installed = package / "models" / DEFAULT_MODEL
+    return installed if installed.exists() else package.parent / "artifacts" / DEFAULT_MODEL
+
+
+def load_model(
+    path: str | Path | None = None,
+    *,
+    provider: ProviderName = "auto",
+    threads: int = 0,
+    streams: int = 1,
+    images: int = 0,
+    device_id: int = 0,
+) -> "Model":
+    """Load a model file.
+
+    Args:
+        path: a file that ``polyexport export`` wrote; the shipped model if None.
+        provider: ``auto`` takes the best that works; a named one is required.
+        threads: of one call, on the CPU; 0 shares every core that is granted among the streams.
+        streams: calls at a time.
+        images: how many it is for, if that is known: ``auto`` spares few a provider that takes long to start.
+        device_id: which GPU.
+
+    Raises:
+        ContractError: missing, damaged or without the contract.
+        ProviderError: the named provider cannot be used.
+    """
+    file = Path(path) if path is not None else default_model_path()
+    options = SessionOptions(provider=provider, threads=threads, streams=streams, images=images, device_id=device_id)
+    return Model.from_bytes(read_model(file), options, name=str(file))
+
+
+def read_model(file: Path) -> bytes:
+    """The bytes of a model file.
+
+    Raises:
+        ContractError: missing, no regular file, or too large.
+    """
+    try:
+        return read_limited(file, MAX_MODEL_BYTES)
+    except OSError as error:
+        raise ContractError(f"model {file} cannot be read ({error.strerror})", remedy=_REMEDY) from error
+
+
+class Model:
+    """A contract and a session. Safe to call from several threads."""
+
+    def __init__(self, contract: Contract, session: Session, *, sha256: str) -> None:
+        self.contract = contract
+        self.session = session
+        self.sha256 = sha256
+        """Of the model file's bytes."""
+        self.conditioner = Conditioner(contract)
+        """Colours -> rows of the second input."""
+        self._watched = WATCH in session.outputs
+        self._check_graph()
+        self.golden_difference = self._check_golden()
+        """Mean absolute difference, in levels, of the golden sample as this session repeats it."""
+
+    @classmethod
+    def from_bytes(cls, data: bytes, options: SessionOptions | None = None, *, name: str = "") -> "Model":
+        """Load a model from the bytes of its file.
+
+        Args:
+            data: the file.
+            options: where it runs.
+            name: of the file, for messages.
+
+        Raises:
+            ContractError: damaged, without a contract, or not what its contract says: the hash of the graph, the inputs
+                and the outputs are compared, and the golden sample is repeated.
+            ProviderError: the named provider cannot be used.
+        """
+        try:
+            return cls._load(data, options or SessionOptions())
+        except UnicodeDecodeError as error:  # protobuf and ONNX Runtime hand out names and metadata as they are
+            called = f"model {name}" if name else "the model"
+            raise ContractError(f"{called} is refused: it holds text that is not UTF-8", remedy=_REMEDY) from error
+        except ContractError as error:
+            if not name:
+                raise
+            raise ContractError(f"model {name} is refused: {error.message}", remedy=error.remedy) from error
+
+    @classmethod
+    def _load(cls, data: bytes, options: SessionOptions) -> "Model":
+        found = graph_sha256(data)  # first: what is not whole is not worth a session
+        refuse_external_data(data)
+        text = metadata_props(data).get(METADATA_KEY)
+        if text is None:
+            raise ContractError(f"its metadata has no {METADATA_KEY}", remedy=_REMEDY)
+        contract = Contract.from_json(text)
+        if found != contract.graph_sha256:
+            raise ContractError(
+                f"its graph was changed: it has SHA-256 {found[:12]}..., the contract {contract.graph_sha256[:12]}...",
+                remedy="fetch or export it again",
+            )
+        sha256 = hashlib.sha256(data).hexdigest()
+        loaded: list[Model] = []
+        open_session(
+            watched(data),
+            replace(options, precision=contract.precision),
+            accept=lambda session: loaded.append(cls(contract, session, sha256=sha256)),
+        )
+        return loaded[-1]
+
+    def _check_graph(self) -> None:
+        side = self.contract.training_size if self.contract.fixed_size else None
+        pixels = TensorType("tensor(uint8)", (None, side, side, 3))
+        colored = TensorType("tensor(uint8)", (None, None, side, side, 3)) if self.contract.many_colors else pixels
+        for kind, found, expected in (
+            ("inputs", self.session.inputs, {IMAGE_INPUT: pixels, self.conditioner.name: self.conditioner.tensor_type}),
+            ("outputs", {k: v for k, v in self.session.outputs.items() if k != WATCH}, {COLORED: colored}),
+        ):
+            if found != expected:
+                raise ContractError(f"its {kind} are {_signature(found)}, not {_signature(expected)}", remedy=_REMEDY)
+
+    def _check_golden(self) -> float:
+        """Repeat the golden sample: a provider that computes something else does not get past it."""
+        golden = self.contract.golden
+        try:
+            image, colored = (decode(base64.b64decode(png)).pixels for png in (golden.image_png, golden.colored_png))
+            if isinstance(golden.color, str):
+                row: ColorRow = np.frombuffer(base64.b64decode(golden.color), dtype="<f4").astype(np.float32)
+            else:
+                row = self.conditioner.encode(golden.color)
+            found = self.run_rows([image], [row])[0]
+            if found.shape != colored.shape:
+                raise ValueError(f"it is {list(found.shape)}, and {list(colored.shape)} in the contract")  # noqa: TRY301
+            # Another processor or provider rounds a few values the other way; a wrong weight shifts them all.
+            difference = float(np.mean(np.abs(found.astype(np.int16) - colored)))
+        except Exception as error:
+            raise ContractError(f"its golden sample cannot be repeated: {reason_of(error)}", remedy=_REMEDY) from error
+        if difference > GOLDEN_TOLERANCE:
+            raise ContractError(
+                f"its golden sample comes out {difference:.2f} levels off, more than {GOLDEN_TOLERANCE}", remedy=_REMEDY
+            )
+        return difference
+
+    def framing(self, size: Size = "fit") -> Framing:
+        """How images meet this model: ``fit`` to its training size, ``native``, or fit to a size in pixels.
+
+        Raises:
+            UsageError: a size that the network cannot take.
+        """
+        if not isinstance(size, int) and size not in ("fit", "native"):
+            raise UsageError(f"unknown size {size!r}", remedy="give fit, native or a number of pixels")
+        known = self.contract.training_size
+        if self.contract.fixed_size and size not in ("fit", known):
+            raise UsageError(f"the network takes {known}x{known} pixels alone", remedy="give --size fit")
+        mode: Literal["fit", "native"] = "native" if size == "native" else "fit"
+        pixels = size if isinstance(size, int) else self.contract.training_size
+        return Framing(mode=mode, size=pixels, multiple=self.contract.size_multiple)
+
+    def color_value(self, color: ColorLike) -> ColorRow:
+        """One row of the second input: uint8 [3] for ``rgb``, an int64 scalar for ``vocabulary``, or float32 [dim].
+
+        Raises:
+            ColorError: no colour, or one that the model does not know.
+        """
+        return self.conditioner.row(color)
+
+    def run(self, image: ArrayLike, color: ArrayLike) -> NDArray[np.uint8]:
+        """Run the graph once, on inputs exactly as the contract has them.
+
+        Args:
+            image: uint8 [N, H, W, 3], RGB; H and W multiples of ``contract.size_multiple``.
+            color: uint8 [N, 3] (``rgb``), int64 [N] (``vocabulary``) or float32 [N, dim] (embeddings); with
+                ``many_colors`` there is an axis more, [N, K, ...].
+
+        Returns:
+            uint8 [N, H, W, 3], RGB; [N, K, H, W, 3] with ``many_colors``.
+
+        Raises:
+            UsageError: inputs of another dtype or shape, or a size the network cannot take.
+            ImageError: values that are no numbers.
+            ContractError: the graph gives an output of another shape.
+        """
+        image, color = np.asarray(image), np.asarray(color)
+        if image.dtype != np.uint8 or image.ndim != 4 or image.shape[3] != 3 or 0 in image.shape:
+            raise UsageError(f"image is {image.dtype} {list(image.shape)}", remedy="give uint8 [N, H, W, 3]")
+        size, multiple = self.contract.training_size, self.contract.size_multiple
+        if self.contract.fixed_size and image.shape[1:3] != (size, size):
+            raise UsageError(
+                f"the network cannot take {image.shape[2]}x{image.shape[1]} pixels",
+                remedy=f"give {size}x{size}, the only size that it knows, or use Model.colorize",
+            )
+        if image.shape[1] % multiple or image.shape[2] % multiple:
+            raise UsageError(
+                f"the network cannot take {image.shape[2]}x{image.shape[1]} pixels",
+                remedy=f"pad to multiples of {multiple}, or use Model.colorize",
+            )
+        many = color.shape[1:2] if self.contract.many_colors else ()
+        expected = (len(image), *many, *self.conditioner.row_shape)
+        if (color.dtype, color.shape) != (self.conditioner.dtype, expected) or 0 in color.shape:
+            wanted = [len(image), *(["colors"] if self.contract.many_colors else []), *self.conditioner.row_shape]
+            raise UsageError(
+                f"color is {color.dtype} {list(color.shape)}",
+                remedy=f"give {self.conditioner.dtype} [{', '.join(map(str, wanted))}]",
+            )
+        feeds = {IMAGE_INPUT: image, self.conditioner.name: color}
+        colored, *watch = self.session.run_all([COLORED, WATCH] if self._watched else [COLORED], feeds)
+        bad = int(np.count_nonzero(~all_numbers(watch[0]))) if watch else 0
+        if bad:
+            raise ImageError(
+                f"{bad} of {len(watch[0])} images came out of the network as no numbers (NaN or infinity)",
+                remedy="export the model in fp32, or run it on another provider",
+            )
+        if colored.shape != (len(image), *many, *image.shape[1:]):
+            raise ContractError(f"the graph made {list(colored.shape)} of {list(image.shape)}", remedy=_REMEDY)
+        return colored
+
+    def run_rows(self, canvases: Sequence[Pixels], rows: Sequence[ColorRow]) -> Sequence[Pixels]:
+        """Pairs of a canvas and a row of the second input -> one canvas for each, in order.
+
+        Canvases are of one shape. With ``many_colors``, pairs that follow each other with the same canvas object share
+        what does not depend on the colour.
+        """
+        if not self.contract.many_colors:
+            return list(self.run(np.stack(canvases), np.stack(rows)))
+        groups: list[tuple[Pixels, list[ColorRow]]] = []
+        for canvas, row in zip(canvases, rows, strict=True):
+            if not groups or groups[-1][0] is not canvas:
+                groups.append((canvas, []))
+            groups[-1][1].append(row)
+        results: list[Pixels] = []
+        for count, alike in itertools.groupby(groups, key=lambda group: len(group[1])):
+            batch = list(alike)
+            colors = np.stack([row for _, own in batch for row in own])
+            colored = self.run(
+                np.stack([canvas for canvas, _ in batch]), colors.reshape(len(batch), count, *colors.shape[1:])
+            )
+            results.extend(colored.reshape(-1, *colored.shape[2:]))
+        return results
+
+    def run_canvases(self, framed: Sequence[Framed], colors: Sequence[ColorLike]) -> Sequence[Pixels]:
+        """One batch: ``framed[i]``, all on canvases of one shape, in ``colors[i]`` -> uint8 [H, W, 3] canvases."""
+        return self.run_rows([one.canvas for one in framed], [self.color_value(color) for color in colors])
+
+    def colorize(
+        self, images: Iterable[ImageLike], colors: Iterable[ColorLike], *, size: Size = "fit"
+    ) -> list[list[Pixels]]:
+        """Every image in every colour.
+
+        Args:
+            images: paths, pillow images, or uint8 arrays [H, W, 3] in RGB, of any sizes.
+            colors: what ``polyexport infer --color`` takes, ``Color``, or (r, g, b) from 0 to 255.
+            size: ``fit``, ``native``, or a canvas size in pixels; see ``polyexport.model.canvas``.
+
+        Returns:
+            ``result[i][k]`` is image i in colour k: uint8 [H, W, 3] at the size of image i.
+
+        Raises:
+            ImageError: an image that cannot be read, or that the network makes no numbers of.
+            ColorError: a colour that cannot be read, or that is not in the model's vocabulary.
+        """
+        parsed = [self.conditioner.color(color) for color in colors]
+        for color in parsed:
+            self.color_value(color)
+        framing = self.framing(size)
+        results: list[list[Pixels]] = []
+        for image in images:
+            framed = framing.frame(_pixels(image))
+            per_run = framed.batch_limit(len(parsed) or 1)
+            canvases: list[Pixels] = []
+            for start in range(0, len(parsed), per_run):
+                batch = parsed[start : start + per_run]
+                canvases.extend(self.run_canvases([framed] * len(batch), batch))
+            results.append([framed.restore(canvas) for canvas in canvases])
+        return results
+
+
+def _pixels(image: ImageLike) -> Pixels:
+    if isinstance(image, (str, Path)):
+        return read_image(Path(image)).pixels
+    if isinstance(image, Image.Image):
+        return to_pixels(image)
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+        raise UsageError(f"an image array is {image.dtype} {list(image.shape)}", remedy="give uint8 [H, W, 3]")
+    return image
+
+
+def _signature(values: dict[str, TensorType]) -> str:
+    return ", ".join(f"{name}: {kind}" for name, kind in sorted(values.items())) or "none"

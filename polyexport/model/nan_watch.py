@@ -1,0 +1,104 @@
+"""A model that tells which of its images came out as numbers.
+
+Converting floats to 8 bits turns what is no number into plain black, without a word. So, before a graph is loaded, a
+node and an output are appended to its bytes: the mean of each channel of the network's last floats, which is a number
+only if every one of them is. Protocol buffers make the appending simple: the fields of a message that stands twice in a
+file are merged (https://protobuf.dev/programming-guides/encoding/#last-one-wins).
+
+On the CPU it costs nothing that can be measured in ONNX Runtime; in OpenVINO up to 3 %, where the floats are scaled
+after the network, and nothing where the mean is taken before that. Hence ``_SCALING``.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polyexport.model.contract import COLORED
+from polyexport.runtime.onnx_bytes import records
+
+__all__ = ["WATCH", "all_numbers", "watched"]
+
+WATCH = "polyexport_watch"
+"""Name of the output: float [images, channels, 1, 1]."""
+
+_GRAPH = 7  # field numbers in onnx.proto: of ModelProto,
+_NODE, _OUTPUT = 1, 12  # of GraphProto,
+_NODE_INPUT, _NODE_OUTPUT, _OP_TYPE = 1, 2, 4  # of NodeProto
+_NAME = 1  # and of ValueInfoProto
+_MAX_STEPS = 16  # from the output back to the floats
+_SCALING = frozenset(("Add", "Sub", "Mul", "Div"))
+
+_Node = tuple[str, list[str]]  # operator and inputs
+
+
+def watched(model: bytes) -> bytes:
+    """Append the watch to a model file's bytes.
+
+    Returns:
+        The model with the output ``WATCH``; unchanged if its ``colored`` is not made by a QuantizeLinear.
+
+    Raises:
+        ContractError: not a whole protobuf message.
+        UnicodeDecodeError: names that are not UTF-8.
+    """
+    floats = _last_floats(_nodes(memoryview(model)))
+    if not floats:
+        return model
+    mean = _record(_NODE_INPUT, floats.encode()) + _record(_NODE_OUTPUT, WATCH.encode())
+    mean += _record(_OP_TYPE, b"GlobalAveragePool")
+    output = _record(_NAME, WATCH.encode())
+    return model + _record(_GRAPH, _record(_NODE, mean) + _record(_OUTPUT, output))
+
+
+def all_numbers(watch: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """The output ``WATCH`` -> for each image, bool [images], whether it has numbers only."""
+    found: NDArray[np.bool_] = np.isfinite(watch.reshape(len(watch), -1)).all(axis=1)
+    return found
+
+
+def _nodes(model: memoryview) -> dict[str, _Node]:
+    """By the name of each output."""
+    nodes: dict[str, _Node] = {}
+    for number, content, _, end in records(model):
+        if number != _GRAPH or content is None:
+            continue
+        graph = model[content:end]
+        for field, start, _, stop in records(graph):
+            if field != _NODE or start is None:
+                continue
+            node = graph[start:stop]
+            texts: dict[int, list[str]] = {_NODE_INPUT: [], _NODE_OUTPUT: [], _OP_TYPE: []}
+            for key, text, _, limit in records(node):
+                if key in texts and text is not None:
+                    texts[key].append(bytes(node[text:limit]).decode())
+            for output in texts[_NODE_OUTPUT]:
+                nodes[output] = ("".join(texts[_OP_TYPE]), texts[_NODE_INPUT])
+    return nodes
+
+
+def _last_floats(nodes: dict[str, _Node]) -> str:
+    """The tensor whose conversion to 8 bits becomes ``colored``, before it is scaled; empty if there is none."""
+    name, converted = COLORED, False
+    for _ in range(_MAX_STEPS):
+        kind, inputs = nodes.get(name, ("", []))
+        scaled = kind in _SCALING and not any(other in nodes for other in inputs[1:])
+        if converted and not scaled:
+            return name if inputs else ""
+        if not inputs:
+            return ""
+        converted = converted or kind == "QuantizeLinear"
+        name = inputs[0]
+    return ""
+
+
+def _record(number: int, content: bytes) -> bytes:
+    """A length-delimited field."""
+    return _varint(number << 3 | 2) + _varint(len(content)) + content
+
+
+def _varint(value: int) -> bytes:
+    data = bytearray()
+    while value > 0x7F:
+        data.append(value & 0x7F | 0x80)
+        value >>= 7
+    data.append(value)
+    return bytes(data)

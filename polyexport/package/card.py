@@ -1,0 +1,214 @@
+"""A contract -> a model card in Markdown: what goes in, what comes out, and what was measured."""
+
+import base64
+import hashlib
+from collections.abc import Iterable, Sequence
+
+from polyexport.model.contract import COLOR_INPUT, COLORED, EMBEDDING_INPUT, IMAGE_INPUT, Contract
+
+__all__ = ["inputs_table", "model_card", "table"]
+
+_CONDITIONING = {
+    "rgb": "any 24-bit color",
+    "vocabulary": "one of a list of colors, below",
+    "embedding": "vectors that stand for colors",
+}
+
+
+def model_card(contract: Contract, *, name: str, sha256: str, size_bytes: int) -> str:
+    """The card of one model file.
+
+    Args:
+        contract: of the file.
+        name: of the model.
+        sha256: of the file.
+        size_bytes: of the file.
+    """
+    parts = [
+        f"# {_cell(name)}",
+        table(
+            ("", ""),
+            (
+                ("file size", f"{size_bytes} bytes"),
+                ("SHA-256", f"`{sha256}`"),
+                ("SHA-256 of the graph", f"`{contract.graph_sha256}`"),
+                ("network", contract.network),
+                ("SHA-256 of its checkpoint", f"`{contract.checkpoint_sha256}`"),
+                ("conditioning", f"{contract.conditioning}: {_CONDITIONING[contract.conditioning]}"),
+                ("precision", contract.precision),
+                ("sizes", _sizes(contract)),
+                ("opset", str(contract.opset)),
+                ("made with", ", ".join(f"{tool} {version}" for tool, version in sorted(contract.versions.items()))),
+            ),
+        ),
+        "## Inputs and output",
+        inputs_table(contract),
+        *_palette(contract),
+        *_parity(contract),
+        *_fidelity(contract),
+        *_quality(contract),
+        *_golden(contract),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def inputs_table(contract: Contract) -> str:
+    """The graph's inputs and its output, the batch axis included."""
+    side = str(contract.training_size) if contract.fixed_size else None
+    pixels = f"{side or 'height'}, {side or 'width'}, 3"
+    many = "colors, " if contract.many_colors else ""
+    if contract.embedding is not None:
+        second = (EMBEDDING_INPUT, "float32", f"[batch, {many}{contract.embedding.dim}]", _vectors(contract))
+    elif contract.conditioning == "rgb":
+        second = (COLOR_INPUT, "uint8", f"[batch, {many}3]", "sRGB, 0 to 255")
+    else:
+        extents = "batch, colors" if contract.many_colors else "batch"
+        second = (COLOR_INPUT, "int64", f"[{extents}]", "index into the palette")
+    return table(
+        ("tensor", "type", "shape", "what"),
+        (
+            (f"`{IMAGE_INPUT}`", "uint8", f"[batch, {pixels}]", f"RGB, 0 to 255; {_sizes(contract)}"),
+            (f"`{second[0]}`", *second[1:]),
+            (f"`{COLORED}` (output)", "uint8", f"[batch, {many}{pixels}]", "RGB, 0 to 255"),
+        ),
+    )
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table. What a cell holds is shown as it is, whatever it is."""
+    lines = [head, ["---"] * len(head), *([_cell(value) for value in row] for row in rows)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _sizes(contract: Contract) -> str:
+    known = f"{contract.training_size}x{contract.training_size}"
+    if contract.fixed_size:
+        return f"{known} pixels alone"
+    return f"height and width multiples of {contract.size_multiple}, best known at {known} pixels"
+
+
+def _vectors(contract: Contract) -> str:
+    assert contract.embedding is not None
+    if contract.embedding.table:
+        return "a row of the table in the metadata, one for each name of the palette"
+    return "what the encoder in the metadata makes of sRGB" if contract.embedding.encoder else "the caller's own"
+
+
+def _palette(contract: Contract) -> Iterable[str]:
+    if contract.palette:
+        rows = ((str(i), name, f"`#{bytes(rgb).hex()}`") for i, (name, rgb) in enumerate(contract.palette))
+        yield "## Palette"
+        yield table(("index", "name", "sRGB"), rows)
+
+
+def _parity(contract: Contract) -> Iterable[str]:
+    parity = contract.parity
+    yield "## Parity"
+    sizes = _listed([f"{width}x{height}" for height, width in parity.sizes])
+    yield (
+        f"{_cell(parity.candidate)} beside {_cell(parity.reference)}: {parity.images} images, {parity.colors} colors, "
+        f"batches of {_listed(parity.batches)}, sizes {sizes}. Each row is one stage of the export; the last is this "
+        "file. Float outputs are compared in [-1, 1]; PSNR is of all 8-bit values, at most 100."
+    )
+    yield table(
+        ("stage", "nodes", "max abs diff", "max 8-bit diff", "8-bit values equal", "PSNR, dB", "values"),
+        (
+            (
+                stage.name,
+                str(stage.nodes),
+                f"{stage.max_abs_diff:.3g}",
+                str(stage.uint8_max_diff),
+                _percent(stage.uint8_equal, stage.values),
+                f"{stage.psnr_db:.2f}",
+                str(stage.values),
+            )
+            for stage in parity.stages
+        ),
+    )
+
+
+def _fidelity(contract: Contract) -> Iterable[str]:
+    if not contract.fidelity:
+        return
+    yield "## Fidelity"
+    yield (
+        f"What {contract.precision} costs, beside the fp32 graph of the same weights. Within 8 is the share of pixels "
+        "that are within 8 levels of the true image in every channel."
+    )
+    yield table(
+        (
+            "data",
+            "images",
+            "PSNR to fp32, mean, dB",
+            "min",
+            "PSNR of fp32, dB",
+            "of this file",
+            "fp32 within 8",
+            "this file",
+        ),
+        (
+            (
+                row.data,
+                str(row.images),
+                f"{row.psnr_to_fp32_mean_db:.2f}",
+                f"{row.psnr_to_fp32_min_db:.2f}",
+                f"{row.fp32_psnr_mean_db:.2f}",
+                f"{row.psnr_mean_db:.2f}",
+                f"{row.fp32_within_8:.3%}",
+                f"{row.within_8:.3%}",
+            )
+            for row in contract.fidelity
+        ),
+    )
+
+
+def _quality(contract: Contract) -> Iterable[str]:
+    yield "## Quality"
+    quality = contract.quality
+    if quality is None:
+        yield "Not measured when it was exported."
+        return
+    yield table(
+        ("data", "images", "PSNR, mean, dB", "PSNR, min, dB"),
+        ((quality.data, str(quality.images), f"{quality.psnr_mean_db:.2f}", f"{quality.psnr_min_db:.2f}"),),
+    )
+
+
+def _golden(contract: Contract) -> Iterable[str]:
+    golden = contract.golden
+    if isinstance(golden.color, tuple):
+        color = f"`#{bytes(golden.color).hex()}`"
+    else:
+        color = f"index {golden.color}" if isinstance(golden.color, int) else "a vector of its own"
+    yield "## Golden sample"
+    yield "One input and its output are in the metadata; whoever loads the file can repeat them."
+    yield table(
+        ("", ""),
+        (
+            ("color", color),
+            ("SHA-256 of the input PNG", f"`{_sha256(golden.image_png)}`"),
+            ("SHA-256 of the output PNG", f"`{_sha256(golden.colored_png)}`"),
+        ),
+    )
+
+
+def _sha256(encoded: str) -> str:
+    return hashlib.sha256(base64.b64decode(encoded)).hexdigest()
+
+
+def _percent(fraction: float, values: int) -> str:
+    """Never 100 % of values that are not all equal."""
+    digits = 4
+    while digits < 12 and fraction < 1 and f"{fraction:.{digits}%}" == f"{1:.{digits}%}":
+        digits += 1
+    return "100%" if fraction == 1 and values else f"{fraction:.{digits}%}"
+
+
+def _listed(numbers: Sequence[object]) -> str:
+    return ", ".join(map(str, numbers))
+
+
+def _cell(text: str) -> str:
+    """The contract is untrusted: a cell stays a cell, and nothing in it becomes a tag."""
+    shown = "".join(c if c.isprintable() else " " for c in text)
+    return shown.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|")

@@ -1,0 +1,92 @@
+"""A model file -> a package: a folder with everything that a machine without polyexport needs to run it."""
+
+import base64
+from dataclasses import dataclass
+from pathlib import Path
+
+from polyexport.model.model import Model, read_model
+from polyexport.package.card import model_card
+from polyexport.package.readme import readme
+from polyexport.package.triton import TritonOptions, triton_config, triton_name
+from polyexport.runtime.open import SessionOptions
+from polyexport.storage.folder import WrittenFile, check_free, write_folder
+
+__all__ = ["PackageResult", "write_package"]
+
+_KIND = "a package"
+
+_REQUIREMENTS = """\
+# On an NVIDIA GPU: onnxruntime-gpu[cuda,cudnn] in place of onnxruntime, never both.
+numpy>=2.0
+onnxruntime>=1.31
+pillow>=13.0
+"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PackageResult:
+    """A written package."""
+
+    output: Path
+    name: str
+    """Of the model in the Triton repository."""
+
+    sha256: str
+    """Of the model file."""
+
+    files: tuple[WrittenFile, ...]
+    """Sorted by name; the manifest is the last."""
+
+    @property
+    def size_bytes(self) -> int:
+        """Of all files."""
+        return sum(file.size_bytes for file in self.files)
+
+
+def write_package(
+    model_path: Path, output: Path, *, triton: TritonOptions | None = None, overwrite: bool = False
+) -> PackageResult:
+    """Verify a model and write its package. ``output`` gets its name only when every file of it is on the disk.
+
+    Args:
+        model_path: a file that ``polyexport export`` wrote.
+        output: the folder of the package; missing or empty, or an earlier package with ``overwrite``.
+        triton: how Triton serves it; named after the file if None.
+        overwrite: replace an earlier package that nobody added files to.
+
+    Raises:
+        UsageError: ``output`` holds files.
+        ContractError: the model is refused.
+        OutputError: ``output`` is no folder or cannot be written.
+    """
+    options = triton or TritonOptions(name=triton_name(model_path.stem))
+    check_free(output, kind=_KIND, overwrite=overwrite)  # before the model is loaded
+    data = read_model(model_path)
+    model = Model.from_bytes(data, SessionOptions(provider="cpu"), name=str(model_path))
+    files = write_folder(output, _contents(model, data, options), kind=_KIND, overwrite=overwrite)
+    return PackageResult(output=output, name=options.name, sha256=model.sha256, files=files)
+
+
+def _contents(model: Model, data: bytes, options: TritonOptions) -> dict[str, bytes]:
+    """Name -> bytes."""
+    contract = model.contract
+    card = model_card(contract, name=options.name, sha256=model.sha256, size_bytes=len(data))
+    texts = {
+        "MODEL_CARD.md": card,
+        "README.md": readme(contract, name=options.name),
+        "requirements.txt": _REQUIREMENTS,
+        f"triton/{options.name}/config.pbtxt": triton_config(contract, options),
+    }
+    return {name: text.encode() for name, text in texts.items()} | {
+        "LICENSE": _license(),
+        "model.onnx": data,
+        "run.py": Path(__file__).with_name("run.py").read_bytes(),
+        "sample.png": base64.b64decode(contract.golden.image_png),
+        f"triton/{options.name}/1/model.onnx": data,
+    }
+
+
+def _license() -> bytes:
+    """The one that the wheel carries, or that of the source tree."""
+    installed = Path(__file__).with_name("LICENSE")
+    return (installed if installed.exists() else Path(__file__).parents[2] / "LICENSE").read_bytes()

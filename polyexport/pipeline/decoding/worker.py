@@ -1,0 +1,159 @@
+"""The process that decodes: whatever a hostile image does to a decoder, it does it here.
+
+It reads requests from stdin and answers on stdout until stdin ends. Both ways a message is a length, a JSON object and
+the bytes that the object announces. Started and watched by ``decoding``.
+"""
+
+import hashlib
+import json
+import os
+import signal
+import struct
+import time
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polyexport.errors import ImageError, reason_of
+from polyexport.imaging.image import MAX_FILE_BYTES, decode, inspect_header
+from polyexport.model.canvas import Framing
+from polyexport.storage.files import read_limited
+
+__all__ = ["MAX_HEADER_BYTES", "MAX_MEMORY_BYTES", "main", "receive", "receive_into", "send"]
+
+MAX_MEMORY_BYTES = 4 * 1024**3
+"""Address space. An RGBA PNG of 8192x8192, as large as is let in, took 1.6 GB of it."""
+
+MAX_HEADER_BYTES = 256 * 1024
+
+_BUFFER_BYTES = 256 * 1024  # a small answer is one write, so that its reader wakes up once
+
+_PREFIX = struct.Struct(">I")
+
+
+def send(stream: IO[bytes], header: dict[str, Any], payload: bytes | NDArray[np.uint8] = b"") -> None:
+    """Write one message."""
+    data = json.dumps(header).encode("ascii")
+    stream.write(_PREFIX.pack(len(data)) + data)
+    if len(payload):
+        stream.write(payload.data if isinstance(payload, np.ndarray) else payload)
+    stream.flush()
+
+
+def receive(stream: IO[bytes]) -> dict[str, Any]:
+    """Read the object of one message; what it announces is still to be read.
+
+    Raises:
+        EOFError: the other side has ended, or is not in its right mind.
+    """
+    (length,) = _PREFIX.unpack(_exactly(stream, _PREFIX.size))
+    if length > MAX_HEADER_BYTES:
+        raise EOFError
+    try:
+        return dict(json.loads(_exactly(stream, length)))
+    except (ValueError, TypeError) as error:
+        raise EOFError from error
+
+
+def receive_into(stream: IO[bytes], buffer: bytearray | NDArray[np.uint8]) -> None:
+    """Fill a buffer.
+
+    Raises:
+        EOFError: the other side ended before.
+    """
+    view = memoryview(buffer).cast("B")  # type: ignore[arg-type]
+    while view:
+        count = stream.readinto(view)  # type: ignore[attr-defined]
+        if not count:
+            raise EOFError
+        view = view[count:]
+
+
+def _exactly(stream: IO[bytes], count: int) -> bytes:
+    data = stream.read(count)
+    if len(data) < count:
+        raise EOFError
+    return data
+
+
+def main() -> None:
+    """Serve until stdin ends."""
+    # A terminal's Ctrl-C, or a service manager, signals the whole group; this process ends when its parent is done.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    requests = os.fdopen(os.dup(0), "rb")
+    answers = os.fdopen(os.dup(1), "wb", buffering=_BUFFER_BYTES)
+    # Native decoders print what they please; the answers keep a descriptor that they do not know.
+    nothing = os.open(os.devnull, os.O_RDWR)
+    for descriptor in (0, 1, 2):
+        os.dup2(nothing, descriptor)
+    _limit()
+    try:
+        while True:
+            _serve(requests, answers)
+    except (EOFError, BrokenPipeError):
+        os._exit(0)  # the parent has all it wanted
+
+
+def _limit() -> None:
+    try:
+        import resource
+    except ImportError:  # no such limits on this system
+        return
+    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    wanted = MAX_MEMORY_BYTES if hard == resource.RLIM_INFINITY else min(hard, MAX_MEMORY_BYTES)
+    resource.setrlimit(resource.RLIMIT_AS, (wanted, hard))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def _serve(requests: IO[bytes], answers: IO[bytes]) -> None:
+    request = receive(requests)
+    framing = request["framing"] and Framing(**request["framing"])
+    images = [(image, bytearray(int(image["given_bytes"]))) for image in request["images"]]
+    # All of it before the first answer, or both sides might wait for each other to read.
+    for _, given in images:
+        receive_into(requests, given)
+    for image, given in images:
+        # An orphan does not hang for ever: the default of SIGALRM ends even a decoder that never comes back to Python.
+        signal.alarm(int(request["timeout_s"]) + 5)
+        answer, canvas = _answer(image, bytes(given), framing, request["max_pixels"])
+        send(answers, answer, canvas)
+    signal.alarm(0)
+
+
+def _answer(
+    image: dict[str, Any], given: bytes, framing: Framing | None, max_pixels: int
+) -> tuple[dict[str, Any], NDArray[np.uint8] | bytes]:
+    """Decode one image, or only its header without a framing."""
+    started = time.perf_counter()
+    answer: dict[str, Any] = {"state": "failed", "sha256": "", "warnings": [], "lasting": False}
+    try:
+        data = given or (b"" if image["path"] is None else read_limited(image["path"], MAX_FILE_BYTES))
+        answer["sha256"] = hashlib.sha256(data).hexdigest()
+        answer["read_ms"] = 1e3 * (time.perf_counter() - started)
+        if answer["sha256"] == image["known"]:
+            return answer | {"state": "known"}, b""
+        if framing is None:
+            width, height = inspect_header(data)
+            return answer | {"state": "header", "size": [height, width]}, b""
+        started = time.perf_counter()
+        decoded = decode(data, max_pixels=max_pixels)
+        del data
+        framed = framing.frame(decoded.pixels)
+        answer["decode_ms"] = 1e3 * (time.perf_counter() - started)
+    except OSError as error:
+        return answer | {"reason": f"cannot be read ({error.strerror or error}); give a readable image file"}, b""
+    except ImageError as error:
+        return answer | {"reason": str(error), "lasting": True}, b""
+    except Exception as error:  # noqa: BLE001 - no input may take the others with it; memory is the usual cause
+        return answer | {"reason": f"cannot be decoded ({reason_of(error)})"}, b""
+    canvas = np.ascontiguousarray(framed.canvas)
+    answer |= {
+        "state": "pixels",
+        "warnings": decoded.warnings,
+        "size": [framed.height, framed.width],
+        "inner": [framed.inner_height, framed.inner_width],
+        "canvas": list(canvas.shape[:2]),
+    }
+    return answer, canvas

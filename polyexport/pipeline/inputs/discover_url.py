@@ -1,0 +1,69 @@
+"""The inputs that URLs name: files and folders in object stores -> what to open, and what to call it."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from polyexport.errors import UsageError
+from polyexport.imaging.image import SUFFIXES
+from polyexport.pipeline.inputs.discover import Found, Selection
+from polyexport.pipeline.outputs.staging import STATE
+from polyexport.storage.stores import Store, Url
+
+__all__ = ["discover_urls"]
+
+_GIVE = "give images or folders"
+
+
+def discover_urls(
+    urls: Sequence[Url],
+    *,
+    recursive: bool = False,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    skip: Path | Url | None = None,
+) -> list[Found]:
+    """Find the inputs, sorted by name. The rules are those of ``discover``, without wildcards.
+
+    Args:
+        urls: files and folders; a folder that is the only input does not stand in the names.
+        recursive: go into subfolders.
+        include: patterns, one of which must match what a folder holds.
+        exclude: patterns, none of which may.
+        skip: a folder that is not entered, such as the output.
+
+    Raises:
+        UsageError: what does not exist or cannot be listed, a folder that has no image, or two inputs with one name.
+    """
+    selection = Selection.of(include=include, exclude=exclude)
+    found: list[Found] = []
+    for url in dict.fromkeys(urls):
+        try:
+            store = Store(url)
+            kind = store.kind()
+            if kind == "file":
+                found.append(Found(str(url), url.name))
+                continue
+            entries = [entry.name for entry in store.entries(recursive=recursive) if entry.is_file] if kind else []
+        except OSError as error:
+            raise UsageError(f"{url} cannot be read ({error.strerror or error})", remedy=_GIVE) from error
+        if not kind:
+            raise UsageError(f"{url} does not exist", remedy=_GIVE)
+        if isinstance(skip, Url) and skip.place == url.place:
+            raise UsageError(f"the output {skip} is the input folder", remedy="name another folder with -o")
+        names = [name for name in entries if _is_input(name, url, skip) and selection.keeps(name)]
+        if not names:
+            raise UsageError(f"{url} has no image", remedy="add --recursive for its folders, or give another folder")
+        prefix = f"{url.name}/" if len(urls) > 1 else ""
+        found.extend(Found(str(url / name), f"{prefix}{name}") for name in names)
+    name, count = Counter(one.name for one in found).most_common(1)[0]
+    if count > 1:
+        raise UsageError(f"{count} inputs have the name {name}", remedy="color them in two runs")
+    return sorted(found, key=lambda one: one.name)
+
+
+def _is_input(name: str, url: Url, skip: Path | Url | None) -> bool:
+    parts = name.split("/")
+    hidden = any(part.startswith(".") for part in parts) or STATE in parts
+    image = any(parts[-1].lower().endswith(suffix) for suffix in SUFFIXES)
+    return image and not hidden and not (isinstance(skip, Url) and skip.holds(url / name))

@@ -1,0 +1,1 @@
+"""Writing the results of a run: journal, staging, and folders on disk or in an object store."""

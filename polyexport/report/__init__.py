@@ -1,0 +1,1 @@
+"""HTML pages and plots that evaluate, bench and export share."""

@@ -1,0 +1,1 @@
+"""Execution providers and the sessions that run a graph on them."""

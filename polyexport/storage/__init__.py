@@ -1,0 +1,1 @@
+"""Files, folders, typed JSON and object stores, written whole or not at all. Knows nothing of images or models."""

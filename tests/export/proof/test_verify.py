@@ -1,0 +1,77 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from polyexport.errors import ContractError, ParityError
+from polyexport.export.export import ExportOptions, export_source
+from polyexport.export.proof.verify import verify_against
+from polyexport.export.source.trainer_checkpoint import Source, load_source
+from polyexport.model.contract import METADATA_KEY
+from polyexport.runtime.onnx_bytes import graph_sha256
+from polyexport.runtime.open import SessionOptions
+
+CPU = SessionOptions(provider="cpu")
+
+
+@pytest.fixture(scope="module")
+def source(tiny_checkpoint: Path) -> Source:
+    return load_source(tiny_checkpoint)
+
+
+def tampered(data: bytes, change: Callable[[np.ndarray], np.ndarray]) -> bytes:
+    """One weight changed, and the hash in the contract made to agree: the work of somebody who knows the format."""
+    model = onnx.load_model_from_string(data)
+    weight = next(one for one in model.graph.initializer if len(one.dims) == 4)
+    weight.CopyFrom(numpy_helper.from_array(change(numpy_helper.to_array(weight).copy()), weight.name))
+    text = model.metadata_props[0].value
+    old, new = graph_sha256(data), graph_sha256(model.SerializeToString())
+    onnx.helper.set_model_props(model, {METADATA_KEY: text.replace(old, new)})
+    return bytes(model.SerializeToString())
+
+
+def test_a_model_is_proven_again(source: Source, tiny_model_path: Path) -> None:
+    lines: list[str] = []
+    stage, fidelity = verify_against(tiny_model_path.read_bytes(), source, CPU, report=lines.append)
+    assert stage.max_abs_diff <= 1e-4
+    assert fidelity == ()
+    assert [line.split(":")[0] for line in lines] == ["parity"]
+
+
+def test_a_forged_weight_that_the_golden_sample_hides_is_found(source: Source, tiny_model_path: Path) -> None:
+    def nudge(weight: np.ndarray) -> np.ndarray:
+        weight.flat[0] += np.float32(2e-3)
+        return weight
+
+    forged = tampered(tiny_model_path.read_bytes(), nudge)
+    with pytest.raises(ParityError, match="first wrong node: Conv "):
+        verify_against(forged, source, CPU)
+
+
+def test_a_changed_file_is_refused_before_anything_else(source: Source, tiny_model_path: Path) -> None:
+    data = bytearray(tiny_model_path.read_bytes())
+    data[len(data) // 2] ^= 1
+    with pytest.raises(ContractError):
+        verify_against(bytes(data), source, CPU)
+
+
+def test_another_network_is_refused(vocabulary_checkpoint: Path, tiny_model_path: Path) -> None:
+    with pytest.raises(ParityError, match="conditioning rgb, the network vocabulary"):
+        verify_against(tiny_model_path.read_bytes(), load_source(vocabulary_checkpoint), CPU)
+
+
+def test_a_reduced_precision_is_judged_on_images_too(source: Source, tmp_path: Path) -> None:
+    options = ExportOptions(precision="fp16", color_input="embedding", min_speedup=0.0)
+    export_source(source, tmp_path / "h.onnx", options)
+    stage, fidelity = verify_against((tmp_path / "h.onnx").read_bytes(), source, CPU)
+    assert stage.name == "fp16"
+    assert len(fidelity) == 8
+
+
+@pytest.mark.gpu
+def test_the_proof_holds_on_a_gpu(source: Source, tiny_model_path: Path) -> None:
+    stage, _ = verify_against(tiny_model_path.read_bytes(), source, SessionOptions(provider="cuda"))
+    assert stage.max_abs_diff <= 1e-4

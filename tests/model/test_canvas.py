@@ -1,0 +1,61 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from polyexport.errors import ImageError, UsageError
+from polyexport.model.canvas import MAX_NATIVE_PIXELS, Framing
+
+FIT = Framing(size=64, multiple=16)
+NATIVE = Framing(mode="native", size=64, multiple=16)
+sides = st.integers(1, 200)
+
+
+def noise(height: int, width: int) -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+@given(sides, sides, st.sampled_from([FIT, NATIVE]))
+def test_any_size_comes_back_at_its_own_size(height: int, width: int, framing: Framing) -> None:
+    framed = framing.frame(noise(height, width))
+
+    assert framed.canvas.dtype == np.uint8
+    assert framed.canvas.shape[0] % 16 == framed.canvas.shape[1] % 16 == 0
+    assert framed.restore(framed.canvas).shape == (height, width, 3)
+
+
+@given(st.integers(1, 64), st.integers(1, 64), st.sampled_from([FIT, NATIVE]))
+def test_what_is_not_scaled_comes_back_unchanged(height: int, width: int, framing: Framing) -> None:
+    pixels = noise(height, width)
+    framed = framing.frame(pixels)
+
+    assert np.array_equal(framed.restore(framed.canvas), pixels)
+    assert (framed.canvas[height:] == 255).all()
+    assert (framed.canvas[:, width:] == 255).all()
+
+
+@given(sides, sides)
+def test_fit_has_one_canvas_shape_so_that_all_images_batch(height: int, width: int) -> None:
+    assert FIT.frame(noise(height, width)).canvas.shape == (64, 64, 3)
+
+
+def test_fit_keeps_the_aspect() -> None:
+    framed = FIT.frame(noise(100, 200))
+    assert (framed.inner_height, framed.inner_width) == (32, 64)
+
+
+def test_native_keeps_every_pixel_of_a_large_image() -> None:
+    assert NATIVE.frame(noise(100, 200)).canvas.shape == (112, 208, 3)
+
+
+def test_native_refuses_what_would_not_fit_in_memory() -> None:
+    with pytest.raises(ImageError, match="--size fit"):
+        NATIVE.frame(np.zeros((1, MAX_NATIVE_PIXELS, 3), np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("size", "remedy"), [(100, "96 or 112"), (1, "16 or 32"), (65536, "2048 or less"), (0, "16 or 32")]
+)
+def test_a_size_that_the_network_cannot_take_names_one_that_it_can(size: int, remedy: str) -> None:
+    with pytest.raises(UsageError, match=remedy):
+        Framing(size=size, multiple=16)

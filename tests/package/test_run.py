@@ -1,0 +1,553 @@
+"""The script of a package, where polyexport is not installed."""
+
+import ast
+import io
+import json
+import os
+import re
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image, ImageColor
+
+from polyexport import errors
+from polyexport.data.drawings import draw
+from polyexport.errors import ColorError, ExitCode, ImageError
+from polyexport.imaging import image
+from polyexport.imaging.color import parse_color
+from polyexport.imaging.image import decode, encode_png
+from polyexport.model import canvas as framing
+from polyexport.model import contract, model
+from polyexport.model.model import load_model
+from polyexport.package import run
+from polyexport.pipeline.decoding.pool import Decoders
+from polyexport.pipeline.job import Job, run_job
+from polyexport.pipeline.outputs.disk import OutputFolder
+from polyexport.pipeline.plan import make_plan
+from polyexport.storage import files
+
+ModelOf = Callable[[str], Path]
+Package = Callable[..., Path]
+Main = Callable[..., int]
+
+# Isolated, and with everything out of reach that the script must not need.
+ALONE = """
+import runpy, sys
+class Blocker:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("polyexport", "trainer", "torch", "onnx", "typer", "google", "scipy"):
+            raise ModuleNotFoundError(f"{name} is not here", name=name)
+sys.meta_path.insert(0, Blocker())
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def alone(script: Path, *arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-I", "-W", "error", "-c", ALONE, str(script), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, errors="surrogateescape", **options)
+
+
+@pytest.fixture
+def main(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Main:
+    """The script in this process, where that is no different and much quicker."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: object) -> int:
+        return run.main([str(argument) for argument in arguments])
+
+    return call
+
+
+def drawing(path: Path, width: int, height: int, seed: int = 0) -> Path:
+    pixels = draw(np.random.default_rng(seed), max(width, height, 16)).image[:height, :width]
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+def pixels_of(path: Path) -> np.ndarray:
+    return np.asarray(Image.open(path).convert("RGB"))
+
+
+def test_it_runs_alone(package: Package, model_of: ModelOf, tmp_path: Path) -> None:
+    folder = package()
+    inputs = [drawing(tmp_path / "a.png", 32, 32), drawing(tmp_path / "b.bmp", 90, 61), tmp_path / "broken.png"]
+    inputs[2].write_bytes(b"broken")
+    done = alone(folder / "run.py", *inputs, "--color", "red", "--color", "#1e90ff", "-o", "out", cwd=tmp_path)
+
+    assert done.returncode == ExitCode.SOME_FAILED, done.stderr
+    assert re.fullmatch(r"failed: \S+broken\.png: no image of a known format; [^\n]*\n", done.stderr)
+    assert done.stdout == "3 images: 2 ok, 1 failed; written to out\n"
+    expected = load_model(model_of("rgb"), provider="cpu").colorize(inputs[:2], ["red", "#1e90ff"])
+    for name, colored in zip(("a.png", "b.png"), expected, strict=True):
+        for color, one in zip(("red", "1e90ff"), colored, strict=True):
+            assert (tmp_path / "out" / color / name).read_bytes() == encode_png(one)
+    assert len(list((tmp_path / "out").rglob("*.*"))) == 4
+
+
+def test_the_readmes_lines_run(package: Package, tmp_path: Path) -> None:
+    folder = package("vocabulary")
+    (block,) = re.findall(r"```sh\n(.*?)\n```", (folder / "README.md").read_text(), re.DOTALL)
+    check, install, line = block.splitlines()
+    assert install == "pip install -r requirements.txt"
+    subprocess.run(check, shell=True, check=True, cwd=folder, capture_output=True)
+    subprocess.run(line.replace("python", sys.executable, 1), shell=True, check=True, cwd=folder, capture_output=True)
+    (shown,) = re.findall(r"The picture is `(.*?)`", (folder / "README.md").read_text())
+    assert (folder / shown).exists()
+
+
+def test_it_imports_what_the_requirements_name(package: Package) -> None:
+    text = (package() / "run.py").read_text()
+    roots = {"": "", "numpy": "numpy", "onnxruntime": "onnxruntime", "PIL": "pillow"}
+    named = set()
+    for node in ast.walk(ast.parse(text)):
+        names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+        names += [node.module or "."] if isinstance(node, ast.ImportFrom) else []
+        named |= {name.partition(".")[0] for name in names} - sys.stdlib_module_names
+    required = {
+        line.partition(">=")[0] for line in (package("vocabulary") / "requirements.txt").read_text().split("\n")
+    }
+    assert {roots[name] for name in named} == required - {""} - {line for line in required if line.startswith("#")}
+
+
+def test_without_its_packages_it_says_so(package: Package) -> None:
+    done = subprocess.run(
+        [sys.executable, "-I", "-S", package() / "run.py", "a.png", "--color", "red"], capture_output=True, text=True
+    )
+    assert done.returncode == ExitCode.FATAL
+    assert done.stderr == "error: numpy cannot be imported; pip install -r requirements.txt\n"
+
+
+@pytest.fixture(scope="module")
+def decoders() -> Iterator[Decoders]:
+    with Decoders(jobs=1) as processes:
+        yield processes
+
+
+@pytest.mark.parametrize(
+    ("kind", "colors"),
+    [
+        ("rgb", ["red", "0a14c8", "hsl(32, 100%, 50%)"]),
+        ("rgb fixed", ["tomato"]),
+        ("rgb many", ["red", "blue", "#123"]),
+        ("vocabulary", ["lime", "#ff0000"]),
+        ("vocabulary many", ["#00ff00", "rgb(10 20 200)"]),
+        ("table", ["red", "lime", "#0a14c8"]),
+        ("encoder", ["red", "white"]),
+        ("encoder many", ["red", "white", "black"]),
+    ],
+)
+def test_the_same_pixels_as_polyexport_infer(
+    kind: str, colors: list[str], package: Package, model_of: ModelOf, decoders: Decoders, main: Main, tmp_path: Path
+) -> None:
+    inputs = [
+        drawing(tmp_path / f"{width}x{height}.png", width, height, seed)
+        for seed, (width, height) in enumerate([(32, 32), (20, 31), (100, 40), (33, 32), (1, 90), (1, 1)])
+    ]
+    loaded = load_model(model_of(kind), provider="cpu")
+    parsed = [parse_color(color) for color in colors]
+    job = Job(plan=make_plan(inputs, parsed, output=tmp_path / "infer"))
+    with OutputFolder(job.plan.output) as folder:
+        run_job(job, lambda threads, streams, images: loaded, folder=folder, decoders=decoders)
+    options = [f"--color={color}" for color in colors]
+
+    assert main(*inputs, *options, "--model", package(kind) / "model.onnx", "-o", "alone") == 0
+    expected = {path.relative_to(tmp_path / "infer"): path for path in (tmp_path / "infer").rglob("*.png")}
+    found = {path.relative_to(tmp_path / "alone"): path for path in (tmp_path / "alone").rglob("*.png")}
+    assert set(found) == set(expected)
+    assert len(found) == len(inputs) * len(colors)
+    for name, path in expected.items():
+        assert path.read_bytes() == found[name].read_bytes(), name
+
+
+def test_the_shipped_model_too(shipped_path: Path, main: Main, tmp_path: Path) -> None:
+    from polyexport.package.write import write_package
+
+    write_package(shipped_path, tmp_path / "package")
+    inputs = [drawing(tmp_path / "a.png", 128, 128, 3), drawing(tmp_path / "b.png", 200, 150, 4)]
+    assert main(*inputs, "--color", "teal", "--model", tmp_path / "package" / "model.onnx", "-o", "out") == 0
+    expected = load_model(shipped_path, provider="cpu").colorize(inputs, ["teal"])
+    for path, [colored] in zip(inputs, expected, strict=True):
+        difference = np.abs(pixels_of(tmp_path / "out" / "teal" / path.name).astype(int) - colored)
+        assert difference.max() <= 1  # other numbers of threads may add in another order
+        assert (difference == 0).mean() > 0.999
+
+
+def test_names_of_a_palette_that_are_no_css_names(
+    package: Package, main: Main, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    source, path = drawing(tmp_path / "a.png", 32, 32), package("vocabulary") / "model.onnx"
+    assert main(source, "--color", "house blue", "--model", path, "-o", "out") == 0
+    assert (tmp_path / "out" / "0a14c8" / "a.png").exists()
+    assert main(source, "--color", "navy", "--model", path) == ExitCode.USAGE
+    assert capsys.readouterr().err == (
+        "error: color navy is not one of this model's 3; the nearest are house blue, red, lime\n"
+    )
+
+
+def test_a_model_that_takes_vectors_alone(
+    package: Package, main: Main, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    source = drawing(tmp_path / "a.png", 32, 32)
+    assert main(source, "--color", "red", "--model", package("vectors") / "model.onnx") == ExitCode.USAGE
+    assert "takes embeddings" in capsys.readouterr().err
+
+
+# fmt: off
+COLORS = [
+    *list(ImageColor.colormap)[:40], "RED ", "#f80", "f80", "FF8800", "rgb(1,2,3)", "rgb(1 2 3)", "rgb(100%, 0%, 50%)",
+    "hsl(32, 100%, 50%)", "hsl(32deg 100% 50%)", "rgb(256, 0, 0)", "rgb(1,2)", "#ff8800ff", "rgba(1,2,3,4)",
+    "hsv(1,2%,3%)", "", "reddish", "#", "rgb(1.5, 2, 3)", "../red", "red\n", "rgb(1%, 2, 3)", "x" * 100,
+    "rgb(1,2," + "3" * 60 + ")", "0" * 6, "hsl(400, 10%, 10%)", "rgb(200%, 0%, 0%)",
+]
+# fmt: on
+
+
+@pytest.mark.parametrize("text", COLORS)
+def test_colors_are_read_as_polyexport_reads_them(text: str) -> None:
+    try:
+        expected = parse_color(text)
+    except ColorError:
+        with pytest.raises(run.Stop) as stopped:
+            run.parse_color(text)
+        assert stopped.value.exit_code == ExitCode.USAGE
+    else:
+        assert run.parse_color(text) == (expected.name, expected.rgb)
+
+
+def images(folder: Path) -> list[Path]:
+    """Every way that an image can be more than 8-bit RGB, and a few that are none."""
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    grey = rng.integers(0, 256, (9, 14), np.uint8)
+    rgb, rgba = (rng.integers(0, 256, (9, 14, depth), np.uint8) for depth in (3, 4))
+    deep = rng.integers(0, 65536, (9, 14), np.uint16)
+    Image.fromarray(grey).save(folder / "l.png")
+    Image.fromarray(grey).convert("1").save(folder / "1.png")
+    Image.fromarray(rgba).save(folder / "rgba.png")
+    Image.fromarray(rgba).convert("LA").save(folder / "la.png")
+    Image.fromarray(deep).save(folder / "deep.png")
+    Image.fromarray(deep).save(folder / "deep.tif")
+    Image.fromarray(deep.astype(np.int32)).save(folder / "i.tif")
+    Image.fromarray(deep.astype(np.float32) / 65535).save(folder / "f.tif")
+    Image.fromarray(rgb).convert("P").save(folder / "p.png", transparency=3)
+    Image.fromarray(rgb).convert("CMYK").save(folder / "cmyk.jpg")
+    Image.fromarray(rgb).convert("LAB").save(folder / "lab.tif")
+    Image.fromarray(grey).save(folder / "two.gif", save_all=True, append_images=[Image.fromarray(255 - grey)])
+    for orientation in range(1, 9):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        for kind in ("jpg", "tif", "png"):
+            Image.fromarray(rgb).save(folder / f"{orientation}.{kind}", exif=exif)
+    Image.fromarray(rgb).save(folder / "exif.jpg", exif=b"Exif\0\0broken")
+    (folder / "empty.png").touch()
+    (folder / "cut.png").write_bytes((folder / "rgba.png").read_bytes()[:90])
+    (folder / "text.png").write_text("text")
+    Image.fromarray(rgb).save(folder / "other.pcx")
+    Image.new("1", (65536, 1025)).save(folder / "bomb.png")
+    Image.new("1", (65536, 1400)).save(folder / "bomb that pillow warns of.png")
+    tags = {256: 14, 257: 9, 258: 8, 259: 1, 262: 1, 277: 1, 322: 65536, 323: 65536, 324: 8, 325: 1}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    (folder / "tile.tif").write_bytes(b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4))
+    whole = bytearray((folder / "rgba.png").read_bytes())
+    (folder / "end.png").write_bytes(whole + b"what follows the end")
+    (folder / "no end.png").write_bytes(whole[:-12])
+    whole[whole.index(b"IDAT") + 40] ^= 1
+    (folder / "flipped.png").write_bytes(whole)
+    for value in (np.nan, np.inf, -np.inf):
+        Image.fromarray(np.array([[0, 0.5, value, 1]], np.float32)).save(folder / f"{value}.tif")
+    Image.fromarray(grey).save(folder / "frame.gif")
+    partial = bytearray((folder / "frame.gif").read_bytes())
+    partial[6:10] = struct.pack("<HH", 20, 12)  # of a larger screen
+    (folder / "frame.gif").write_bytes(partial)
+    (folder / "header.gif").write_bytes(b"GIF89a" + bytes(12))
+    Image.fromarray(grey).save(folder / "palette.bmp")
+    three = bytearray((folder / "palette.bmp").read_bytes())
+    three[46:50], three[54:57] = struct.pack("<I", 3), b"red"  # colors
+    (folder / "palette.bmp").write_bytes(three)
+    return sorted(folder.iterdir())
+
+
+def judged_alike(data: bytes) -> bool:
+    """Whether the image is taken, by the script as by polyexport: the same pixels and notes, or the same words."""
+    notes: list[str] = []
+    try:
+        expected = decode(data)
+    except ImageError as error:
+        with pytest.raises(run.BadImage) as refused:
+            run.decode(data, notes)
+        assert str(refused.value) == str(error)
+        return False
+    assert np.array_equal(run.decode(data, notes), expected.pixels)
+    assert tuple(notes) == expected.warnings
+    return True
+
+
+@pytest.mark.parametrize("warned", ["ignore", "error"])
+def test_images_are_read_as_polyexport_reads_them(warned: Literal["ignore", "error"], tmp_path: Path) -> None:
+    paths = images(tmp_path / "images")
+    with warnings.catch_warnings():
+        warnings.simplefilter(warned)
+        refused = {path.name for path in paths if not judged_alike(path.read_bytes())}
+    assert refused == {
+        *("bomb.png", "bomb that pillow warns of.png", "tile.tif"),
+        *("cut.png", "flipped.png", "no end.png", "palette.bmp"),
+        *("empty.png", "header.gif", "other.pcx", "text.png"),
+    }
+
+
+@given(st.data(), st.sampled_from(image.FORMATS))
+def test_damaged_images_are_judged_as_polyexport_judges_them(data: st.DataObject, kind: str) -> None:
+    buffer = io.BytesIO()
+    Image.fromarray(draw(np.random.default_rng(2), 32).image).save(buffer, kind)
+    damaged = bytearray(buffer.getvalue())
+    for _ in range(data.draw(st.integers(1, 3))):
+        damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
+    judged_alike(bytes(damaged[: data.draw(st.integers(0, len(damaged)))]))
+
+
+@pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 50), (70, 1), (120, 150)])
+def test_a_png_is_written_as_polyexport_writes_it(height: int, width: int) -> None:
+    pixels = np.random.default_rng(height).integers(0, 256, (height, width, 3), np.uint8)
+    assert run.encode_png(pixels) == encode_png(pixels)
+
+
+def test_its_numbers_are_those_of_polyexport() -> None:
+    assert run.CONTRACT_VERSION == contract.CONTRACT_VERSION
+    assert run.METADATA_KEY == contract.METADATA_KEY
+    assert (run.FORMATS, run.MAX_PIXELS, run.MAX_FILE_BYTES) == (image.FORMATS, image.MAX_PIXELS, image.MAX_FILE_BYTES)
+    assert (run.MAX_MODEL_BYTES, run.GOLDEN_TOLERANCE) == (model.MAX_MODEL_BYTES, model.GOLDEN_TOLERANCE)
+    assert run.MAX_BATCH_PIXELS == framing.MAX_NATIVE_PIXELS
+    assert run.TEMPORARY_SUFFIX == files.TEMPORARY_SUFFIX
+    assert [
+        errors.PolyexportError.exit_code,
+        errors.UsageError.exit_code,
+        errors.ImageError.exit_code,
+        errors.ContractError.exit_code,
+        errors.OutputError.exit_code,
+        errors.ProviderError.exit_code,
+    ] == [run.FATAL, run.USAGE, run.SOME_FAILED, run.MODEL_REFUSED, run.OUTPUT_UNUSABLE, run.NO_PROVIDER]
+    assert (run.INTERRUPTED, run.TERMINATED) == (ExitCode.INTERRUPTED, ExitCode.TERMINATED)
+
+
+def refusal(capsys: pytest.CaptureFixture[str]) -> str:
+    """The one line on stderr, which has a remedy."""
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    (line,) = captured.err.splitlines()
+    assert line.startswith("error: ")
+    assert "; " in line
+    return line
+
+
+def test_a_tampered_package_is_refused(
+    package: Package, main: Main, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    folder, source = package(), drawing(tmp_path / "a.png", 32, 32)
+    path, manifest = folder / "model.onnx", folder / "SHA256SUMS"
+    data, listed = path.read_bytes(), manifest.read_text()
+    command = (source, "--color", "red", "--model", path, "-o", "out")
+
+    flipped = bytearray(data)
+    flipped[len(data) // 2] ^= 1
+    path.write_bytes(flipped)
+    assert main(*command) == ExitCode.MODEL_REFUSED
+    assert re.search(r"model\.onnx has SHA-256 \w{12}\.\.\., .*SHA256SUMS has \w{12}\.\.\.", refusal(capsys))
+    path.write_bytes(data)
+    for wrong, said in ((b"", "no entry"), (listed.upper().encode(), "no entry"), (b"\xff\0  model.onnx", "xff")):
+        manifest.write_bytes(wrong)
+        assert main(*command) == ExitCode.MODEL_REFUSED
+        assert said in refusal(capsys)
+    manifest.unlink()
+    assert main(*command) == ExitCode.MODEL_REFUSED
+    assert "SHA256SUMS cannot be read (No such file or directory)" in refusal(capsys)
+    path.unlink()
+    assert main(*command) == ExitCode.MODEL_REFUSED
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_a_model_that_is_not_what_its_contract_says_is_refused(
+    build_model: Callable[..., bytes],
+    main: Main,
+    capsys: pytest.CaptureFixture[str],
+    relu_model: object,
+    tmp_path: Path,
+) -> None:
+    import hashlib
+
+    good = build_model("rgb")
+    black = json.loads(contract_text(good))["golden"]["image_png"]
+    golden = contract.GoldenSample(image_png=black, color=(0, 0, 0), colored_png=black)
+    for data, said in (
+        (build_model("rgb", golden=golden), "golden sample comes out"),
+        (build_model("rgb", training_size=2048, fixed_size=True), ""),
+        (good.replace(b'"contract_version": 2', b'"contract_version": 3'), "contract version 3, expected 2"),
+        (good.replace(b"polyexport.contract", b"polyexport.contraxt"), "contract version None, expected 2"),
+        (good.replace(b'"many_colors"', b'"many_colorz"'), "many_colors"),
+        (good.replace(b"contract_version", b"[[[[[[[[[[[[[[[["), ""),
+        (good[: len(good) // 2], "not a whole ONNX model"),
+        (good + b"\x08location", "other files"),
+        (relu_model.SerializeToString(), "contract version None"),  # type: ignore[attr-defined]
+    ):
+        (tmp_path / "model.onnx").write_bytes(data)
+        (tmp_path / "SHA256SUMS").write_text(f"{hashlib.sha256(data).hexdigest()}  model.onnx\n")
+        code = main("a.png", "--color", "red", "--model", tmp_path / "model.onnx")
+        if said:
+            assert code == ExitCode.MODEL_REFUSED
+            assert said in refusal(capsys)
+        else:  # refused, or harmless
+            assert code in (ExitCode.MODEL_REFUSED, ExitCode.SOME_FAILED)
+            capsys.readouterr()
+
+
+def contract_text(data: bytes) -> str:
+    import onnxruntime as ort
+
+    return str(ort.InferenceSession(data).get_modelmeta().custom_metadata_map[contract.METADATA_KEY])
+
+
+def test_usage(package: Package, main: Main, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    source, path = drawing(tmp_path / "a.png", 32, 32), package() / "model.onnx"
+    for arguments, said in (
+        ((), "required"),
+        ((source,), "--color"),
+        ((source, "--color", "reddish", "--model", path), "unknown color 'reddish'"),
+        ((source, "--color", "red", "--provider", "gpu"), "invalid choice"),
+        ((source, "--color", "red", "--threads", "-1"), "threads must be"),
+        ((source, "--col", "red"), "--col"),
+        ((source, tmp_path / "b" / "a.PNG", "--color", "red"), "same output a.png"),
+    ):
+        assert main(*arguments) == ExitCode.USAGE
+        assert said in refusal(capsys).replace("a.PNG", "a.png")
+
+
+def test_names_of_outputs(package: Package, main: Main, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    model_path = package() / "model.onnx"
+    inputs = [drawing(tmp_path / name, 32, 32) for name in ("a.png", "a.jpg", "b.bmp", "line\nbreak.png")]
+    assert main(*inputs, inputs[0], "--color", "red", "--color", "RED", "--model", model_path, "-o", "out") == 0
+    names = {"a.png", "a.jpg.png", "b.png", "line\nbreak.png"}
+    assert {path.name for path in (tmp_path / "out" / "red").iterdir()} == names
+    assert capsys.readouterr().out == "4 images: 4 ok, 0 failed; written to out\n"
+
+    command = (inputs[0], "--color", "red", "--model", model_path)
+    assert main(*command, "-o", "out") == ExitCode.USAGE
+    assert "--overwrite" in refusal(capsys)
+    assert main(*command, "-o", "out", "--overwrite") == 0
+    (tmp_path / "in" / "red").mkdir(parents=True)
+    inside = drawing(tmp_path / "in" / "red" / "a.png", 32, 32)
+    before = inside.read_bytes()
+    assert main(inside, "--color", "red", "--model", model_path, "-o", "in", "--overwrite") == ExitCode.USAGE
+    assert inside.read_bytes() == before
+
+
+def test_every_bad_input_fails_alone(
+    package: Package, main: Main, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    os.mkfifo(tmp_path / "fifo.png")
+    (tmp_path / "folder.png").mkdir()
+    long = tmp_path / f"{'x' * 251}.bmp"
+    bad = [tmp_path / name for name in ("fifo.png", "folder.png", "missing.png", "line\nbreak.png")]
+    good = drawing(tmp_path / "good.png", 32, 32)
+    drawing(long, 32, 32)
+    code = main(*bad, long, good, "--color", "red", "--model", package() / "model.onnx", "-o", "out")
+
+    captured = capsys.readouterr()
+    assert code == ExitCode.SOME_FAILED
+    assert captured.out == "6 images: 2 ok, 4 failed; written to out\n"
+    for said in ("not a regular file", "No such file or directory", "line\\nbreak.png: No such"):
+        assert said in captured.err
+    assert len(captured.err.splitlines()) == 4
+    assert {path.name for path in (tmp_path / "out" / "red").iterdir()} == {"good.png", f"{'x' * 251}.png"}
+
+
+def test_a_link_at_an_output_is_replaced(package: Package, main: Main, tmp_path: Path) -> None:
+    source = drawing(tmp_path / "a.png", 32, 32)
+    (tmp_path / "mine").write_text("mine")
+    (tmp_path / "out" / "red").mkdir(parents=True)
+    (tmp_path / "out" / "red" / "a.png").symlink_to(tmp_path / "mine")
+    command = (source, "--color", "red", "--model", package() / "model.onnx", "-o", "out")
+    assert main(*command) == ExitCode.USAGE
+    assert main(*command, "--overwrite") == 0
+    assert (tmp_path / "mine").read_text() == "mine"
+    assert not (tmp_path / "out" / "red" / "a.png").is_symlink()
+
+
+@pytest.mark.parametrize("call", [1, 2, 3])
+def test_a_disk_that_fills_up(
+    call: int,
+    package: Package,
+    main: Main,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    inputs = [drawing(tmp_path / f"{i}.png", 32, 32) for i in range(3)]
+    model_path = package() / "model.onnx"
+    real, calls = os.fsync, 0
+
+    def fsync(descriptor: int) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == call:
+            raise OSError(28, "No space left on device")
+        real(descriptor)
+
+    command = (*inputs, "--color", "red", "--model", model_path, "-o", "out")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", fsync)
+        assert main(*command) == ExitCode.OUTPUT_UNUSABLE
+    assert "No space left on device" in refusal(capsys)
+    written = sorted(path.name for path in (tmp_path / "out").rglob("*.*"))
+    assert written == [f"{i}.png" for i in range(call - 2)]  # the first call is the probe's
+    assert main(*command, "--overwrite") == 0
+
+
+def test_cuda_that_is_not_there_is_no_silent_fallback(
+    package: Package, main: Main, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    from polyexport.runtime.open import probe_provider
+
+    source = drawing(tmp_path / "a.png", 32, 32)
+    code = main(source, "--color", "red", "--model", package() / "model.onnx", "--provider", "cuda")
+    if not probe_provider("cuda").works:
+        assert code == ExitCode.PROVIDER_UNAVAILABLE
+        assert "pip install 'onnxruntime-gpu[cuda,cudnn]'" in refusal(capfd)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_signals(number: signal.Signals, code: int, package: Package, tmp_path: Path) -> None:
+    inputs = [tmp_path / f"{i}.png" for i in range(400)]
+    Image.new("RGB", (1500, 1500), "white").save(inputs[0])
+    for path in inputs[1:]:
+        shutil.copy(inputs[0], path)
+    command = [sys.executable, "-I", "-c", ALONE, str(package() / "run.py"), *map(str, inputs), "--color", "red"]
+    with subprocess.Popen([*command, "-o", str(tmp_path / "out")], stderr=subprocess.PIPE, text=True) as process:
+        while not list(tmp_path.glob("out/red/*.png")):
+            time.sleep(0.02)
+        process.send_signal(number)
+        _, err = process.communicate(timeout=20)
+    assert process.returncode == code
+    assert "Traceback" not in err
+    outputs = list((tmp_path / "out" / "red").iterdir())
+    assert 0 < len(outputs) < 400
+    assert all(path.suffix == ".png" for path in outputs)
+
+
+def test_a_closed_stdout_does_not_stop_it(package: Package, tmp_path: Path) -> None:
+    source, script = drawing(tmp_path / "a.png", 32, 32), package() / "run.py"
+    for number, redirection in enumerate((">&-", "> /dev/full", "2>&-")):
+        line = f'"{sys.executable}" -I "{script}" "{source}" --color red -o "{tmp_path}/{number}" {redirection}'
+        assert subprocess.run(line, shell=True, stderr=subprocess.PIPE).returncode == 0
+        assert (tmp_path / str(number) / "red" / "a.png").exists()

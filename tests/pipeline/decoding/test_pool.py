@@ -1,0 +1,206 @@
+"""Decoders that crash, hang and run out of memory take one image with them, and nothing else."""
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from polyexport.imaging.image import encode_png, read_image
+from polyexport.model.canvas import Framing
+from polyexport.pipeline.decoding import pool as decoding
+from polyexport.pipeline.decoding.pool import Decoders, default_jobs
+from polyexport.pipeline.run import ItemResult, RunReport
+
+FRAMING = Framing(size=64, multiple=16)
+
+# A decoder in whose reach some files are deadly. The hang keeps the interpreter's lock, as native code may.
+DEADLY = """
+import ctypes, os, signal, numpy
+import polyexport.pipeline.decoding.worker as worker
+real = worker.decode
+def decode(data, **limits):
+    if data == b"crash": os.kill(os.getpid(), signal.SIGSEGV)
+    if data == b"abort": os.abort()
+    if data == b"killed": os.kill(os.getpid(), signal.SIGKILL)
+    if data == b"exit": os._exit(7)
+    if data == b"hang": ctypes.PyDLL(None).sleep(1000)
+    if data == b"bomb": numpy.ones(1 << 33)
+    return real(data, **limits)
+worker.decode = decode
+"""
+
+
+@pytest.fixture
+def deadly(monkeypatch: pytest.MonkeyPatch) -> None:
+    start = decoding._START.replace("import main;", f"import main; exec({DEADLY!r});")
+    monkeypatch.setattr(decoding, "_START", start)
+
+
+def test_a_file_and_the_bytes_of_one(drawings: Path) -> None:
+    path = drawings / "0.png"
+    with Decoders(jobs=1) as decoders:
+        for source in (str(path), path.read_bytes()):
+            decoded = decoders.decode(source, FRAMING)
+            assert decoded.framed is not None
+            assert np.array_equal(decoded.framed.canvas, read_image(path).pixels)
+            assert decoded.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+            assert decoded.decode_ms > 0
+        (known,) = decoders.decode_all([str(path)], FRAMING, known=[decoded.sha256])
+        assert (known.framed, known.reason, known.sha256) == (None, "", decoded.sha256)
+        assert decoders.inspect(str(path)).reason == ""
+        assert "format" in decoders.inspect(b"text").reason
+        assert "empty" in decoders.decode(b"", FRAMING).reason
+
+
+def test_a_large_image_comes_through_the_pipe_whole(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (700, 900, 3), dtype=np.uint8)
+    (tmp_path / "large.png").write_bytes(encode_png(pixels))
+    with Decoders(jobs=1) as decoders:
+        framed = decoders.decode(str(tmp_path / "large.png"), Framing(mode="native", size=64, multiple=16)).framed
+    assert framed is not None
+    assert np.array_equal(framed.restore(framed.canvas), pixels)
+
+
+@pytest.mark.parametrize("name", ["crash", "abort", "exit", "bomb", "killed"])
+def test_a_decoder_that_dies_takes_one_image_with_it(deadly: None, drawings: Path, name: str) -> None:
+    with Decoders(jobs=1) as decoders:
+        assert decoders.decode(str(drawings / "0.png"), FRAMING).framed is not None
+        decoded = decoders.decode(name.encode(), FRAMING)
+        assert decoded.framed is None
+        said = {"crash": "SIGSEGV", "abort": "SIGABRT", "exit": "status 7", "bomb": "allocate", "killed": "SIGKILL"}
+        assert said[name] in decoded.reason
+        assert decoded.lasting == (name in ("crash", "abort"))
+        assert decoded.sha256 == hashlib.sha256(name.encode()).hexdigest()
+        assert decoders.decode(str(drawings / "0.png"), FRAMING).framed is not None
+
+
+def test_a_decoder_that_hangs_is_stopped(deadly: None, drawings: Path) -> None:
+    with Decoders(jobs=1, timeout_s=1.0) as decoders:
+        decoded = decoders.decode(b"hang", FRAMING)
+        assert "hung for 1 s" in decoded.reason
+        assert decoded.lasting
+        assert decoders.decode(str(drawings / "0.png"), FRAMING).framed is not None
+
+
+def test_those_asked_for_together_still_fail_alone(deadly: None, drawings: Path) -> None:
+    good = str(drawings / "0.png")
+    names = ["crash", "abort", "hang", "killed", "exit"]
+    sources = [source for name in names for source in (name.encode(), good, b"text", good)]
+    with Decoders(jobs=1, timeout_s=1.0) as decoders:
+        answers = decoders.decode_all(sources, FRAMING)
+    expected = read_image(Path(good)).pixels
+    for number, name in enumerate(names):
+        deadly_one, first, text, second = answers[4 * number : 4 * number + 4]
+        assert ("hung" if name == "hang" else "the decoder") in deadly_one.reason
+        assert deadly_one.sha256 == hashlib.sha256(name.encode()).hexdigest()
+        assert "format" in text.reason
+        for one in (first, second):
+            assert one.framed is not None
+            assert np.array_equal(one.framed.canvas, expected)
+
+
+def test_large_images_asked_for_together_come_whole(tmp_path: Path) -> None:
+    pixels = [np.random.default_rng(seed).integers(0, 256, (400, 300, 3), dtype=np.uint8) for seed in range(6)]
+    framing = Framing(mode="native", size=64, multiple=16)
+    with Decoders(jobs=1) as decoders:
+        answers = decoders.decode_all([encode_png(one) for one in pixels], framing)
+    for one, answer in zip(pixels, answers, strict=True):
+        assert answer.framed is not None
+        assert np.array_equal(answer.framed.restore(answer.framed.canvas), one)
+
+
+def test_closing_does_not_wait_for_a_decoder_that_hangs(deadly: None) -> None:
+    decoders = Decoders(jobs=1)
+    started = time.monotonic()
+    with decoders:
+        thread = threading.Thread(target=decoders.decode, args=(b"hang", FRAMING))
+        thread.start()
+        time.sleep(0.7)
+    thread.join(timeout=10)
+    assert not thread.is_alive()
+    assert time.monotonic() - started < 10
+    assert "closed" in decoders.decode(b"x", FRAMING).reason
+
+
+def test_a_run_goes_on_around_deadly_images(
+    deadly: None, colorize: Callable[..., tuple[RunReport, dict[str, ItemResult]]], drawings: Path, tmp_path: Path
+) -> None:
+    for name in ("crash", "hang", "abort"):
+        (drawings / f"{name}.png").write_text(name)
+    with Decoders(jobs=2, timeout_s=1.0) as decoders:
+        report, results = colorize(tmp_path / "out", processes=decoders)
+    assert (report.ok, report.failed) == (6, 3)
+    assert "SIGSEGV" in results["crash.png"].reason
+    assert "hung" in results["hang.png"].reason
+
+
+def test_processes_end_with_their_parent(tmp_path: Path) -> None:
+    code = (
+        "import os; from polyexport.pipeline.decoding.pool import Decoders\n"
+        "decoders = Decoders(jobs=1); decoders.start(); print(next(iter(decoders._running))._process.pid, flush=True)\n"
+        "decoders.inspect(b'x'); os.kill(os.getpid(), 9)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == -signal.SIGKILL
+    deadline = time.monotonic() + 10
+    while Path(f"/proc/{int(done.stdout)}").exists() and time.monotonic() < deadline:
+        if "Z" in Path(f"/proc/{int(done.stdout)}/stat").read_text().rsplit(")")[-1].split()[0]:
+            break  # dead; nobody asked for its status yet
+        time.sleep(0.05)
+    else:
+        assert not Path(f"/proc/{int(done.stdout)}").exists()
+
+
+def test_interrupts_of_the_terminal_do_not_reach_the_decoders() -> None:
+    with Decoders(jobs=1) as decoders:
+        decoders.inspect(b"x")
+        (worker,) = decoders._running
+        for number in (signal.SIGINT, signal.SIGTERM):
+            os.kill(worker._process.pid, number)
+        assert "format" in decoders.inspect(b"text").reason
+        assert worker in decoders._running
+
+
+def test_code_is_never_taken_from_the_working_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("polyexport", "PIL", "numpy"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('hijacked')")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with Decoders(jobs=1) as decoders:
+        assert "format" in decoders.inspect(b"text").reason
+
+
+@pytest.mark.parametrize("answer", [b"", b"\0\0\0\2{}", b"\xff\xff\xff\xff", b"\0\0\0\3[1]", b"\0\0\0\2no"])
+def test_nonsense_is_a_failure_of_that_image(monkeypatch: pytest.MonkeyPatch, answer: bytes) -> None:
+    monkeypatch.setattr(decoding, "_START", f"import os; os.read(0, 100); os.write(1, {answer!r})")
+    with Decoders(jobs=1) as decoders:
+        decoded = decoders.decode(b"x", FRAMING)
+    assert "the decoder" in decoded.reason
+    assert decoded.framed is None
+
+
+def test_an_impossible_canvas_is_not_allocated(monkeypatch: pytest.MonkeyPatch) -> None:
+    header = b'{"state": "pixels", "sha256": "", "canvas": [1000000, 1000000], "size": [1, 1], "inner": [1, 1]}'
+    answer = len(header).to_bytes(4, "big") + header
+    monkeypatch.setattr(decoding, "_START", f"import os; os.read(0, 100); os.write(1, {answer!r}); os.read(0, 9)")
+    with Decoders(jobs=1) as decoders:
+        assert "no canvas has this size" in decoders.decode(b"x", FRAMING).reason
+
+
+def test_few_images_start_few_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoding, "granted_cores", lambda: 8)
+    assert [default_jobs(images) for images in (1, 63, 64, 1000)] == [1, 1, 2, 8]
+
+
+@pytest.mark.parametrize("values", [{"jobs": 0}, {"jobs": 1000}, {"jobs": 1, "timeout_s": 0}])
+def test_options_are_checked(values: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="jobs must be"):
+        Decoders(**values)  # type: ignore[arg-type]

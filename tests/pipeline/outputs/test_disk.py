@@ -1,0 +1,179 @@
+import errno
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from polyexport.errors import OutputError
+from polyexport.pipeline.outputs.disk import STATE, OutputFolder, OutputView, Pending, read_journal
+from polyexport.pipeline.outputs.journal import Record
+
+SHA = "a" * 64
+
+
+def pending(folder: OutputFolder, output: str, data: bytes = b"picture", *, replace: bool = False) -> Pending:
+    return Pending(output, Record(SHA, SHA, SHA), folder.stage(data), replace)
+
+
+def everything(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*")}
+
+
+def test_an_output_gets_its_name_and_nothing_else_stays(tmp_path: Path) -> None:
+    with OutputFolder(tmp_path / "new" / "out") as folder:
+        assert folder.commit([pending(folder, "red/deep/a.png"), pending(folder, "red/b.png")]) == ["", ""]
+        assert (tmp_path / "new/out/.polyexport/lock").exists()
+    assert everything(tmp_path / "new" / "out") == {
+        STATE, f"{STATE}/journal.jsonl", "red", "red/b.png", "red/deep", "red/deep/a.png"
+    }  # fmt: skip
+    assert (tmp_path / "new/out/red/b.png").read_bytes() == b"picture"
+
+
+def test_a_run_that_made_nothing_leaves_nothing(tmp_path: Path) -> None:
+    with OutputFolder(tmp_path / "out"):
+        pass
+    assert not (tmp_path / "out").exists()
+    (tmp_path / "mine").mkdir()
+    with OutputFolder(tmp_path / "mine"):
+        pass
+    assert everything(tmp_path / "mine") == set()
+
+
+def test_a_file_is_replaced_only_if_it_may_be(tmp_path: Path) -> None:
+    (tmp_path / "red").mkdir()
+    (tmp_path / "red" / "a.png").write_bytes(b"precious")
+    with OutputFolder(tmp_path) as folder:
+        (reason,) = folder.commit([pending(folder, "red/a.png")])
+        assert "a file has appeared there" in reason
+        assert (tmp_path / "red/a.png").read_bytes() == b"precious"
+        assert folder.commit([pending(folder, "red/a.png", replace=True)]) == [""]
+    assert (tmp_path / "red/a.png").read_bytes() == b"picture"
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.EOPNOTSUPP])
+def test_a_file_system_without_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    def link(*arguments: object, **options: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "link", link)
+    with OutputFolder(tmp_path) as folder:
+        assert folder.commit([pending(folder, "a.png", b"first")]) == [""]
+        (reason,) = folder.commit([pending(folder, "a.png", b"second")])
+        assert "has appeared" in reason
+    assert (tmp_path / "a.png").read_bytes() == b"first"
+
+
+def test_a_link_at_the_name_is_replaced_and_never_written_through(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"precious")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "a.png").symlink_to(victim)
+    with OutputFolder(tmp_path / "out") as folder:
+        assert folder.look(["a.png"]) == ["-"]
+        assert "appeared" in folder.commit([pending(folder, "a.png")])[0]
+        assert folder.commit([pending(folder, "a.png", replace=True)]) == [""]
+    assert victim.read_bytes() == b"precious"
+    assert not (tmp_path / "out/a.png").is_symlink()
+
+
+@pytest.mark.parametrize("place", ["red", "red/deep", ".polyexport"])
+def test_a_link_in_the_path_is_not_followed(tmp_path: Path, place: str) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (tmp_path / "out" / place).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / "out" / place).symlink_to(elsewhere)
+    if place == ".polyexport":
+        with pytest.raises(OutputError):
+            OutputFolder(tmp_path / "out")
+    else:
+        with OutputFolder(tmp_path / "out") as folder:
+            reasons = folder.commit([pending(folder, "red/deep/a.png"), pending(folder, "blue/a.png")])
+        assert "nothing is written through links" in reasons[0]
+        assert reasons[1] == ""
+    assert everything(elsewhere) == set()
+
+
+def test_a_name_cannot_climb_out(tmp_path: Path) -> None:
+    with OutputFolder(tmp_path / "out") as folder:
+        (reason,) = folder.commit([pending(folder, "red/../../a.png")])
+    assert "not allowed" in reason
+    assert not (tmp_path / "a.png").exists()
+
+
+@pytest.mark.parametrize("output", ["red/" + "x" * 300 + ".png", "x" * 300 + "/a.png", "folder"])
+def test_one_impossible_name_fails_alone(tmp_path: Path, output: str) -> None:
+    (tmp_path / "folder").mkdir()
+    with OutputFolder(tmp_path) as folder:
+        bad, good = folder.commit([pending(folder, output, replace=True), pending(folder, "red/a.png")])
+    assert bad
+    assert not good
+    assert (tmp_path / "red/a.png").exists()
+    assert everything(tmp_path / STATE) == {"journal.jsonl"}
+
+
+def test_a_second_run_is_told_who_holds_the_folder(tmp_path: Path) -> None:
+    with OutputFolder(tmp_path):
+        with pytest.raises(OutputError, match=rf"another run writes to .*process {os.getpid()} on"):
+            OutputFolder(tmp_path)
+        (tmp_path / STATE / "lock").write_text("[]")
+        with pytest.raises(OutputError, match="did not say its name"):
+            OutputFolder(tmp_path)
+    OutputFolder(tmp_path).close()
+
+
+def test_a_lock_and_temporary_files_of_a_dead_process_are_cleaned(tmp_path: Path) -> None:
+    code = (
+        "import os, sys; from pathlib import Path; from polyexport.pipeline.outputs.disk import OutputFolder\n"
+        f"folder = OutputFolder(Path({str(tmp_path / 'out')!r})); folder.stage(b'x'); os.kill(os.getpid(), 9)"
+    )
+    assert subprocess.run([sys.executable, "-c", code]).returncode == -9
+    left = everything(tmp_path / "out" / STATE)
+    assert len([name for name in left if name.startswith("tmp-")]) == 1
+    assert "lock" in left
+    OutputFolder(tmp_path / "out").close()
+    assert everything(tmp_path / "out") == set()
+
+
+def test_many_folders_do_not_keep_many_descriptors(tmp_path: Path) -> None:
+    with OutputFolder(tmp_path) as folder:
+        before = len(os.listdir("/proc/self/fd"))
+        for number in range(100):
+            assert folder.commit([pending(folder, f"{number}/a.png")]) == [""]
+            assert folder.look([f"{number}/a.png"]) != [None]
+        assert len(os.listdir("/proc/self/fd")) <= before + 32
+    assert len(list(tmp_path.rglob("a.png"))) == 100
+
+
+def test_the_journal_knows_an_output_before_the_output_is_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with OutputFolder(tmp_path) as folder:
+        real = os.link
+
+        def link(source: str, name: str, **options: int) -> None:
+            lines = (tmp_path / STATE / "journal.jsonl").read_text().splitlines()
+            assert json.loads(lines[-1])["output"] == "a.png"
+            real(source, name, **options)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(os, "link", link)
+        assert folder.commit([pending(folder, "a.png")]) == [""]
+    view = OutputView(tmp_path)
+    assert view.look(["a.png"]) != [None]
+    assert view.look(["missing/b.png"]) == [None]
+    view.close()
+    journal = read_journal(tmp_path)
+    assert journal is not None
+    assert journal.record("a.png") == Record(SHA, SHA, SHA)
+    journal.close()
+    assert read_journal(tmp_path / "none") is None
+
+
+def test_a_folder_that_cannot_be_written_is_said_at_once(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(OutputError, match="file"):
+        OutputFolder(tmp_path / "file")
+    with pytest.raises(OutputError, match="cannot make"):
+        OutputFolder(tmp_path / "file" / "out")

@@ -1,0 +1,129 @@
+"""The device path of CUDA, with the CPU's memory for the device's: which tensors are whose, and what stays."""
+
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+from numpy.typing import NDArray
+
+from polyexport.model.contract import COLORED
+from polyexport.runtime import onnxruntime_session as module
+from polyexport.runtime.onnxruntime_session import _KEPT_SHAPES, CpuSession, DeviceSession
+from polyexport.runtime.open import CPU
+
+Feeds = dict[str, NDArray[np.generic]]
+
+
+def feeds(batch: int, seed: int = 0) -> Feeds:
+    rng = np.random.default_rng(seed)
+    image = rng.integers(0, 256, (batch, 16, 16, 3), dtype=np.uint8)
+    return {"image": image, "color": rng.integers(0, 256, (batch, 3), dtype=np.uint8)}
+
+
+@pytest.fixture
+def session(tiny_model_path: Path) -> ort.InferenceSession:
+    settings = ort.SessionOptions()
+    settings.intra_op_num_threads = 1
+    return ort.InferenceSession(tiny_model_path.read_bytes(), settings, providers=[CPU])
+
+
+@pytest.mark.parametrize("cuda_graph", [False, True])
+def test_binding_gives_the_same_as_a_plain_run(session: ort.InferenceSession, cuda_graph: bool) -> None:
+    plain = CpuSession(session)
+    device = DeviceSession(session, device="cpu", cuda_graph=cuda_graph)
+    assert (plain.stable_shapes, device.stable_shapes) == (False, True)
+    results = []
+    for batch, seed in ((1, 0), (3, 1), (1, 2), (3, 3)):
+        inputs = feeds(batch, seed)
+        results.append((device.run(COLORED, inputs), plain.run(COLORED, inputs)))
+    assert all(np.array_equal(found, expected) for found, expected in results)
+
+
+def test_threads_have_tensors_of_their_own(session: ort.InferenceSession) -> None:
+    plain, device = CpuSession(session), DeviceSession(session, device="cpu")
+    cases = [(1 + seed % 2, seed) for seed in range(40)]
+    expected = [plain.run(COLORED, feeds(*case)) for case in cases]
+    wrong: list[int] = []
+    bindings: list[int] = []
+    ready = threading.Barrier(4)
+
+    def work(first: int) -> None:
+        ready.wait()
+        found = {i: device.run(COLORED, feeds(*cases[i])) for i in range(first, 40, 4)}
+        wrong.extend(i for i, one in found.items() if not np.array_equal(one, expected[i]))
+        bindings.extend(id(binding) for binding in device._own.kept.values())
+        ready.wait()
+
+    threads = [threading.Thread(target=work, args=(first,)) for first in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+    assert len(set(bindings)) == len(bindings) == 4  # each thread met one batch size
+
+
+def test_only_so_many_shapes_are_kept_and_the_last_used_ones(relu_model: onnx.ModelProto) -> None:
+    device = DeviceSession(ort.InferenceSession(relu_model.SerializeToString(), providers=[CPU]), device="cpu")
+    for size in (1, 2, *range(3, _KEPT_SHAPES + 1), 1, _KEPT_SHAPES + 1):
+        values = np.linspace(-1, 1, size, dtype=np.float32)
+        assert np.array_equal(device.run("y", {"x": values}), np.maximum(values, 0))
+    sizes = [key[1][0][2][0] for key in device._own.kept]
+    assert sizes == [*range(3, _KEPT_SHAPES + 1), 1, _KEPT_SHAPES + 1]  # 2 was used longest ago
+
+
+def test_a_graph_is_captured_once_its_addresses_are_fixed(
+    relu_model: onnx.ModelProto, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One graph for each shape, never for the first run of it, and none for shapes past the limit."""
+    asked: list[int] = []
+    options = module._run_options
+
+    def record(graph_id: int) -> ort.RunOptions | None:
+        asked.append(graph_id)
+        return options(graph_id)
+
+    monkeypatch.setattr(module, "_run_options", record)
+    session = ort.InferenceSession(relu_model.SerializeToString(), providers=[CPU])
+    device = DeviceSession(session, device="cpu", cuda_graph=True)
+    for size in (4, 4, 4, 5, 5, 4):
+        device.run("y", {"x": np.zeros(size, np.float32)})
+    assert asked == [-1, 1, 1, -1, 2, 1]
+    asked.clear()
+    for size in range(10, 10 + _KEPT_SHAPES):
+        device.run("y", {"x": np.zeros(size, np.float32)})
+        device.run("y", {"x": np.zeros(size, np.float32)})
+    assert max(asked) == _KEPT_SHAPES
+    assert asked[-4:] == [-1, -1, -1, -1]
+    asked.clear()
+    device.run("y", {"x": np.zeros(4, np.float32)})
+    assert asked == [1]
+
+
+def test_without_a_graph_there_are_no_run_options() -> None:
+    assert module._run_options(0) is None
+    assert module._run_options(3) is not None
+
+
+def test_memory_of_a_large_call_is_given_back() -> None:
+    code = (
+        "import sys, numpy as np\n"
+        "from polyexport.model.model import Model, default_model_path, read_model\n"
+        "from polyexport.runtime.open import SessionOptions\n"
+        "options = SessionOptions(provider='cpu', releases_memory=sys.argv[1] == 'True')\n"
+        "model = Model.from_bytes(read_model(default_model_path()), options)\n"
+        "def held(): return int(open('/proc/self/statm').read().split()[1])\n"
+        "before = held()\n"
+        "model.run(np.zeros((1, 1056, 1056, 3), np.uint8), np.zeros((1, 3), np.uint8))\n"
+        "print(held() - before)"
+    )
+    kept, released = (
+        int(subprocess.run([sys.executable, "-c", code, str(on)], check=True, capture_output=True, text=True).stdout)
+        for on in (False, True)
+    )
+    assert released < kept / 4

@@ -1,0 +1,114 @@
+import itertools
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader
+
+from polyexport.data.drawings import Drawing, DrawingConfig, draw
+from trainer.batches import Batch, BatchStream, PairConfig, SizedBatch, pair_batches, synthetic_batches
+
+MIX = (SizedBatch(size=16, batch_size=3), SizedBatch(size=32, batch_size=2))
+
+
+def batches(workers: int, seed: int = 0) -> list[Batch]:
+    return first(BatchStream(synthetic_batches(MIX, DrawingConfig()), seed=seed), workers)
+
+
+def first(stream: BatchStream, workers: int = 0, count: int = 6) -> list[Batch]:
+    return list(itertools.islice(DataLoader(stream, batch_size=None, num_workers=workers), count))
+
+
+def test_batches_are_what_they_say() -> None:
+    seen = batches(0)
+    assert {(len(image), image.shape[1]) for image, _, _ in seen} == {(3, 16), (2, 32)}
+    for image, color, colored in seen:
+        assert image.dtype == color.dtype == colored.dtype == torch.uint8
+        assert image.shape == colored.shape
+        assert color.shape == (len(image), 3)
+
+
+def test_the_number_of_workers_does_not_change_the_stream() -> None:
+    for one, two in zip(batches(0), batches(2), strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(one, two, strict=True))
+
+
+def test_another_seed_is_another_stream() -> None:
+    assert any(not torch.equal(a[1], b[1]) for a, b in zip(batches(0), batches(0, seed=1), strict=True))
+
+
+def test_a_stream_can_start_late_and_be_shared() -> None:
+    """What resuming and several devices rely on: batch i is the same whoever asks for it."""
+    make = synthetic_batches(MIX, DrawingConfig())
+    whole = first(BatchStream(make, seed=3))
+    late = first(BatchStream(make, seed=3, start=2), workers=2, count=4)
+    shared = [first(BatchStream(make, seed=3, start=rank, step=2), count=3) for rank in range(2)]
+
+    for number in range(4):
+        assert torch.equal(late[number][0], whole[2 + number][0])
+    for number in range(6):
+        assert torch.equal(shared[number % 2][number // 2][0], whole[number][0])
+
+
+RED = (200, 0, 0)
+
+
+def hexagons(**changes: float) -> list[Drawing]:
+    clean = DrawingConfig(**{"gapped": 0, "noisy": 0, "jpeg": 0, "tinted": 0, "multiple": 0, **changes})
+    return [draw(np.random.default_rng(i), 32, clean, color=RED, shape="hexagon") for i in range(4)]
+
+
+def test_pairs_turn_and_move_together() -> None:
+    """Whatever symmetry or place, the drawing still lies inside its own fill, and none of it is cut off."""
+    pairs = hexagons(antialiased=0)
+    image, color, colored = pair_batches(pairs, 40, PairConfig(recolor=0, shift=1))(np.random.default_rng(0))
+
+    assert len(image) == 40
+    assert (color == torch.tensor(RED)).all()
+    ink = image[..., 0] < 128
+    assert (colored[ink] == torch.tensor(RED)).all()
+    areas = {int((each == 0).sum()) for each in colored[..., 1]}
+    assert areas == {int((pair.colored[..., 1] == 0).sum()) for pair in pairs}
+    assert len({each.numpy().tobytes() for each in image}) > 8 * len(pairs)
+
+
+def test_recolored_pairs_are_what_the_generator_would_have_drawn() -> None:
+    pairs = hexagons(antialiased=1)
+    palette = DrawingConfig(palette=((1, 77, 254),))
+    batch = pair_batches(pairs, 20, PairConfig(recolor=1, shift=0, drawings=palette))(np.random.default_rng(0))
+    expected = [
+        draw(
+            np.random.default_rng(i),
+            32,
+            DrawingConfig(gapped=0, noisy=0, jpeg=0, tinted=0, multiple=0, antialiased=1),
+            color=(1, 77, 254),
+            shape="hexagon",
+        ).colored
+        for i in range(4)
+    ]
+
+    assert (batch[1] == torch.tensor([1, 77, 254])).all()
+    symmetric = {np.sort(each.reshape(-1, 3), axis=0).tobytes() for each in expected}
+    for colored in batch[2].numpy():
+        nearest = min(
+            np.abs(
+                np.sort(colored.reshape(-1, 3), axis=0).astype(int) - np.frombuffer(each, np.uint8).reshape(-1, 3)
+            ).max()
+            for each in symmetric
+        )
+        assert nearest <= 2  # the coverage was rounded to 8 bits once
+
+
+def test_pairs_that_are_no_flat_fill_keep_their_colors() -> None:
+    shaded = [replace(pair, colored=(pair.colored * 0.9).astype(np.uint8)) for pair in hexagons()]
+    pale = [replace(pair, color=(200, 200, 201)) for pair in hexagons()]
+    for pairs in (shaded, pale):
+        _, color, _ = pair_batches(pairs, 20, PairConfig(recolor=1))(np.random.default_rng(0))
+        assert {tuple(each) for each in color.tolist()} == {pairs[0].color}
+
+
+@pytest.mark.parametrize("values", [{"recolor": 1.5}, {"shift": -0.1}])
+def test_odds_are_checked(values: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="probabilities"):
+        PairConfig(**values)

@@ -1,0 +1,265 @@
+import errno
+import json
+import math
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from polyexport.data.drawings import draw
+from polyexport.data.vocabulary import VOCABULARY
+from polyexport.errors import CheckpointError, OutputError, TrainingError, UsageError
+from trainer.batches import SizedBatch
+from trainer.checkpoint import load_checkpoint, weights_sha256
+from trainer.loop import TrainConfig, train
+from trainer.network import ConditionalUNet, ModelConfig
+from trainer.tracking import Tracker
+
+
+def config(output: Path, **changes: object) -> TrainConfig:
+    tiny = TrainConfig(
+        output=output,
+        model=ModelConfig(channels=(4, 8), embedding_dim=8),
+        mix=(SizedBatch(size=16, batch_size=8),),
+        steps=12,
+        validate_every=6,
+        workers=0,
+    )
+    return replace(tiny, **changes)  # type: ignore[arg-type]
+
+
+def test_one_seed_one_result(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        train(config(tmp_path / name))
+    other = train(config(tmp_path / "c", seed=1))
+    written = [(tmp_path / name).read_bytes() for name in "abc"]
+
+    assert written[0] == written[1]
+    assert written[0] != written[2]
+    assert other.weights_sha256 == weights_sha256(tmp_path / "c")
+    assert (other.steps, other.images) == (12, 96)
+
+
+def test_training_learns(tmp_path: Path) -> None:
+    short = train(config(tmp_path / "short", steps=3, validate_every=3))
+    long = train(config(tmp_path / "long", steps=150, validate_every=150, learning_rate=0.01))
+    assert long.validation_psnr_db > short.validation_psnr_db + 3
+
+
+def test_the_checkpoint_tells_how_it_was_trained(tmp_path: Path) -> None:
+    lines: list[str] = []
+    train(config(tmp_path / "c", steps=6), report=lines.append)
+    training = load_checkpoint(tmp_path / "c").training
+
+    assert training["steps"] == 6
+    assert training["images"] == 48
+    assert training["options"]["learning_rate"] == 3e-3
+    assert training["options"]["mix"] == [{"size": 16, "batch_size": 8}]
+    assert np.isfinite(training["validation_psnr_db"])
+    assert "minutes" not in training  # the same steps give the same bytes
+    json.dumps(training)
+    assert len(lines) == 1
+    assert "validation PSNR" in lines[0]
+
+
+def test_the_clock_ends_a_training(tmp_path: Path) -> None:
+    result = train(config(tmp_path / "c", steps=None, minutes=0.02))
+    assert result.steps >= 1
+    training = load_checkpoint(tmp_path / "c").training
+    assert training["steps"] == training["validated_step"] == result.best_step
+    latest = load_checkpoint(tmp_path / "c.run" / "last.safetensors").training
+    assert latest["steps"] == latest["validated_step"] == result.steps
+    assert np.isfinite(result.validation_psnr_db)
+
+
+def test_own_pairs_a_vocabulary_and_mixed_precision(tmp_path: Path) -> None:
+    pairs = [draw(np.random.default_rng(i), 16, color=VOCABULARY[i][1]) for i in range(4)]
+    model = ModelConfig(channels=(4, 8), embedding_dim=8, conditioning="vocabulary", palette=VOCABULARY)
+    train(config(tmp_path / "c", model=model, precision="mixed"), pairs=pairs, validation=pairs)
+    assert load_checkpoint(tmp_path / "c").model.config == model
+
+
+def test_a_training_goes_on_from_a_checkpoint(tmp_path: Path) -> None:
+    train(config(tmp_path / "first"))
+    first = load_checkpoint(tmp_path / "first")
+    train(config(tmp_path / "second", initial=first, learning_rate=1e-7, steps=1, validate_every=1))
+    wider = ModelConfig(channels=(8, 16), embedding_dim=8)
+    train(config(tmp_path / "wider", initial=first, model=wider, learning_rate=1e-7, steps=1, validate_every=1))
+    second, third = (load_checkpoint(tmp_path / name) for name in ("second", "wider"))
+
+    assert second.training["initial"]["sha256"] == first.sha256
+    assert torch.allclose(second.model.head.weight, first.model.head.weight, atol=1e-5)
+    scores = [each.training["validation_psnr_db"] for each in (first, third)]
+    assert scores[1] == pytest.approx(scores[0], abs=0.6)
+    with pytest.raises(ValueError, match="must be multiples"):
+        config(tmp_path / "third", initial=first, model=ModelConfig(channels=(4, 9), embedding_dim=8))
+
+
+class Killed(BaseException):
+    """Stands for whatever ends a training without asking."""
+
+
+def killed_at(step: int) -> Callable[[int | None], Tracker]:
+    """A record that ends the training when a step's metrics arrive."""
+
+    class Ending:
+        def metrics(self, at: int, values: Mapping[str, float]) -> None:
+            if at == step and "train/loss" in values:
+                raise Killed
+
+        def images(self, step: int, name: str, grid: NDArray[np.uint8]) -> None: ...
+        def card(self, text: str, scores: Mapping[str, float]) -> None: ...
+        def close(self, *, failed: bool = False) -> None:
+            assert failed
+
+    return lambda resumed: Ending()
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "plateau"])
+def test_a_resumed_training_ends_where_it_would_have_ended(tmp_path: Path, schedule: str) -> None:
+    options = {"steps": 30, "validate_every": 6, "schedule": schedule, "plateau_patience": 0, "freeze_norm": 0.6}
+    whole = train(config(tmp_path / "whole", **options))
+    with pytest.raises(Killed):
+        train(config(tmp_path / "broken", **options), open_record=killed_at(20))
+    lines: list[str] = []
+    resumed = train(config(tmp_path / "broken", **options), resume=True, report=lines.append)
+
+    assert lines[0] == "resumed at step 20"
+    assert (tmp_path / "whole").read_bytes() == (tmp_path / "broken").read_bytes()
+    latest = [(tmp_path / f"{name}.run" / "last.safetensors").read_bytes() for name in ("whole", "broken")]
+    assert latest[0] == latest[1]
+    assert resumed.weights_sha256 == whole.weights_sha256
+    assert resumed.images == whole.images
+
+
+def test_a_finished_training_can_be_extended(tmp_path: Path) -> None:
+    train(config(tmp_path / "c"))
+    lines: list[str] = []
+    longer = train(config(tmp_path / "c", steps=18, seed=5), resume=True, report=lines.append)
+    assert longer.steps == 18
+    assert lines[0] == "resumed at step 12, with other seed, steps"
+
+
+def test_what_cannot_be_resumed(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no training to resume"):
+        train(config(tmp_path / "none"), resume=True)
+    train(config(tmp_path / "c"))
+    other = ModelConfig(channels=(4, 9), embedding_dim=8)
+    with pytest.raises(CheckpointError, match=r"channels \[4, 8\], this one has channels \[4, 9\]"):
+        train(config(tmp_path / "c", model=other), resume=True)
+    state = tmp_path / "c.run" / "state.safetensors"
+    before = (tmp_path / "c").read_bytes()
+    state.write_bytes(state.read_bytes()[:-7])
+    with pytest.raises(CheckpointError, match="no whole state"):
+        train(config(tmp_path / "c"), resume=True)
+    assert (tmp_path / "c").read_bytes() == before
+
+
+def test_a_loss_that_is_no_number_stops_the_training(tmp_path: Path) -> None:
+    """A learning rate no weights survive: the step is named, the good checkpoint stays."""
+    train(config(tmp_path / "c", steps=6))
+    good = (tmp_path / "c").read_bytes()
+
+    class Poisoned(ConditionalUNet):
+        def forward(self, image: torch.Tensor, color: torch.Tensor) -> torch.Tensor:
+            output = super().forward(image, color)
+            return output * math.nan if self.training and float(self.head.weight.detach().abs().sum()) > 0 else output
+
+    model = Poisoned(config(tmp_path / "c").model)
+    with pytest.raises(TrainingError, match=r"the loss was nan in step 7; .* keeps step 6"):
+        train(config(tmp_path / "c", steps=12), model=model, resume=True)
+    assert (tmp_path / "c").read_bytes() == good
+
+
+def test_a_full_disk_leaves_the_checkpoint_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    validations: list[str] = []
+    kept: dict[str, bytes] = {}
+    fsync = os.fsync
+
+    def full(descriptor: int) -> None:
+        if validations:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        fsync(descriptor)
+
+    def report(line: str) -> None:
+        validations.append(line)
+        kept.update({name: (tmp_path / name).read_bytes() for name in ("c", "c.run/last.safetensors")})
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OutputError, match="No space left"):
+        train(config(tmp_path / "c"), report=report)
+
+    assert len(validations) == 1
+    assert {name: (tmp_path / name).read_bytes() for name in kept} == kept
+    assert not list(tmp_path.rglob("*.polyexport-tmp"))
+    monkeypatch.undo()
+    assert train(config(tmp_path / "c"), resume=True).steps == 12
+
+
+def test_a_plateau_halves_the_learning_rate(tmp_path: Path) -> None:
+    rates: list[float] = []
+
+    class Watching:
+        def metrics(self, at: int, values: Mapping[str, float]) -> None:
+            if "train/learning_rate" in values:
+                rates.append(values["train/learning_rate"])
+
+        def images(self, step: int, name: str, grid: NDArray[np.uint8]) -> None: ...
+        def card(self, text: str, scores: Mapping[str, float]) -> None: ...
+        def close(self, *, failed: bool = False) -> None: ...
+
+    train(
+        # Far too high a rate to get anywhere: validations do not improve for long.
+        config(tmp_path / "c", steps=120, validate_every=4, schedule="plateau", plateau_patience=1, learning_rate=0.9),
+        open_record=lambda resumed: Watching(),
+    )
+    assert rates[0] == 0.9
+    assert 0.9 / 2 in rates
+    assert rates == sorted(rates, reverse=True)
+
+
+def test_early_stopping(tmp_path: Path) -> None:
+    result = train(
+        config(tmp_path / "c", steps=400, validate_every=2, learning_rate=1e-8, early_stopping=3, ema_decay=0.0)
+    )
+    assert result.stopped_early
+    assert result.steps < 400
+    assert result.best_step < result.steps
+    assert load_checkpoint(tmp_path / "c").training["steps"] == result.best_step
+    assert load_checkpoint(tmp_path / "c.run" / "last.safetensors").training["steps"] == result.steps
+
+
+def test_normalisation_is_fixed_after_its_share(tmp_path: Path) -> None:
+    def statistics(share: float, steps: int) -> torch.Tensor:
+        train(config(tmp_path / "c", steps=steps, validate_every=steps, freeze_norm=share, ema_decay=0.0))
+        return load_checkpoint(tmp_path / "c").model.encoder[0][1].running_mean
+
+    assert statistics(0.0, 8).abs().max() == 0  # as it was built
+    assert statistics(1.0, 8).abs().max() > 0
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"steps": None},
+        {"steps": 0},
+        {"minutes": -1.0},
+        {"mix": (SizedBatch(size=17, batch_size=8),)},
+        {"mix": (SizedBatch(size=16, batch_size=1),)},
+        {"learning_rate": 0.0},
+        {"ema_decay": 1.0},
+        {"validate_every": 0},
+        {"early_stopping": 0},
+        {"gradient_clip": 0.0},
+        {"plateau_factor": 1.0},
+        {"devices": 0},
+    ],
+)
+def test_options_are_checked_when_built(tmp_path: Path, changes: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=r"must be|give steps|positive"):
+        config(tmp_path / "c", **changes)

@@ -1,0 +1,73 @@
+import pytest
+import torch
+
+from polyexport.data.vocabulary import VOCABULARY
+from trainer.network import BASE_CHANNELS, SMALL_CHANNELS, ConditionalUNet, ModelConfig
+
+
+def parameters(config: ModelConfig) -> int:
+    with torch.device("meta"):
+        return sum(parameter.numel() for parameter in ConditionalUNet(config).parameters())
+
+
+def test_the_two_networks_have_the_designs_widths() -> None:
+    assert BASE_CHANNELS == (64, 128, 256, 512, 1024)
+    assert tuple(4 * width for width in SMALL_CHANNELS) == BASE_CHANNELS
+    assert 31_000_000 < parameters(ModelConfig(channels=BASE_CHANNELS)) < 32_000_000
+    assert 1_900_000 < parameters(ModelConfig()) < 2_100_000
+
+
+@pytest.mark.parametrize("size", [(16, 16), (32, 48), (64, 16)])
+def test_any_multiple_of_16_in_the_same_size_out(size: tuple[int, int]) -> None:
+    model = ConditionalUNet(ModelConfig(channels=(2, 2, 2, 2, 4))).eval()
+    with torch.inference_mode():
+        colored = model(torch.zeros(2, 3, *size), torch.zeros(2, 3))
+    assert colored.shape == (2, 3, *size)
+    assert colored.abs().max() <= 1
+
+
+@pytest.mark.parametrize("conditioning", ["rgb", "vocabulary"])
+def test_the_color_reaches_every_pixel_and_the_encoder_never_sees_it(conditioning: str) -> None:
+    palette = VOCABULARY if conditioning == "vocabulary" else ()
+    torch.manual_seed(0)
+    model = ConditionalUNet(ModelConfig(channels=(16, 16, 32), conditioning=conditioning, palette=palette)).eval()  # type: ignore[arg-type]
+    image = torch.rand(1, 3, 16, 16)
+    one, other = (
+        (torch.tensor([0]), torch.tensor([7])) if palette else (torch.full((1, 3), -1.0), torch.full((1, 3), 1.0))
+    )
+    with torch.inference_mode():
+        difference = (model(image, one) - model(image, other)).abs().amax(dim=1)
+    assert (difference > 1e-4).float().mean() > 0.95  # ReLU may still hide it from a few
+
+
+def test_decoding_twice_from_one_encoding_equals_two_runs() -> None:
+    torch.manual_seed(0)
+    model = ConditionalUNet(ModelConfig(channels=(4, 4, 8))).eval()
+    image = torch.rand(1, 3, 16, 16)
+    with torch.inference_mode():
+        bottleneck, skips = model.encode(image)
+        for value in (-1.0, 0.5):
+            color = torch.full((1, 3), value)
+            assert torch.equal(model.decode(bottleneck, skips, model.color_embedding(color)), model(image, color))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"channels": (4,)},
+        {"channels": (4, 0)},
+        {"channels": (4, 100_000)},
+        {"embedding_dim": 0},
+        {"conditioning": "text"},
+        {"conditioning": "vocabulary"},
+        {"palette": VOCABULARY},
+        {"conditioning": "vocabulary", "palette": (*VOCABULARY, VOCABULARY[0])},
+    ],
+)
+def test_impossible_architectures_are_refused_when_described(values: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="must|belongs"):
+        ModelConfig(**values)  # type: ignore[arg-type]
+
+
+def test_the_vocabulary_has_twenty_names_for_twenty_colors() -> None:
+    assert len({name for name, _ in VOCABULARY}) == len({rgb for _, rgb in VOCABULARY}) == 20

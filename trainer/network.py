@@ -1,0 +1,158 @@
+"""The conditional UNet: an outline drawing and a colour in, the filled drawing out.
+
+A UNet (Ronneberger et al., 2015, arXiv:1505.04597) with batch normalisation and a bilinear decoder. It knows nothing of
+files, training or export.
+
+Shape legend: B batch, H and W image height and width, C channels of a level, D embedding width.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from polyexport.model.contract import Conditioning
+
+__all__ = ["BASE_CHANNELS", "SMALL_CHANNELS", "ConditionalUNet", "ModelConfig"]
+
+BASE_CHANNELS = (64, 128, 256, 512, 1024)
+SMALL_CHANNELS = (16, 32, 64, 128, 256)
+
+_INSIDE = 0.999
+"""Keeps the inverse Tanh finite at -1 and 1; tanh(atanh(0.999)) still rounds to the outermost 8-bit level."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelConfig:
+    """Everything that fixes the architecture. Two equal configs give state dicts with the same keys and shapes."""
+
+    channels: tuple[int, ...] = SMALL_CHANNELS
+    """Channels of each encoder level, finest first; the last is the bottleneck."""
+
+    embedding_dim: int = 128
+    """Width D of the colour embedding."""
+
+    conditioning: Conditioning = "rgb"
+    """``rgb``: any 24-bit colour through an MLP. ``vocabulary``: an index into ``palette`` through a table."""
+
+    palette: tuple[tuple[str, tuple[int, int, int]], ...] = ()
+    """Names and sRGB values of the vocabulary, in index order; empty for ``rgb``."""
+
+    def __post_init__(self) -> None:
+        if not 2 <= len(self.channels) <= 8 or any(not 1 <= c <= 4096 for c in self.channels):
+            raise ValueError(f"channels must be 2 to 8 widths of 1 to 4096, got {self.channels}")
+        if not 1 <= self.embedding_dim <= 4096:
+            raise ValueError(f"embedding_dim must be 1 to 4096, got {self.embedding_dim}")
+        if self.conditioning not in ("rgb", "vocabulary"):
+            raise ValueError(f"conditioning must be rgb or vocabulary, got {self.conditioning!r}")
+        if (self.conditioning == "vocabulary") != bool(self.palette):
+            raise ValueError("a palette belongs to vocabulary conditioning, and to it alone")
+        if len({name for name, _ in self.palette}) != len(self.palette):
+            raise ValueError("palette names must be unique")
+        if any(not 0 <= channel <= 255 for _, rgb in self.palette for channel in rgb):
+            raise ValueError("palette values must be from 0 to 255")
+
+    @property
+    def size_multiple(self) -> int:
+        """Heights and widths must be multiples of this: each level but the first halves them."""
+        return int(2 ** (len(self.channels) - 1))
+
+
+class ConvBlock(nn.Sequential):
+    """(3x3 convolution, batch normalisation, ReLU) twice: [B, in, H, W] -> [B, out, H, W]."""
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__(
+            nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False),
+            nn.BatchNorm2d(out_channels),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False),
+            nn.BatchNorm2d(out_channels),
+            nn.ReLU(inplace=True),
+        )
+
+
+class ColorEmbedding(nn.Module):
+    """A colour -> [B, D].
+
+    ``rgb`` takes float32 [B, 3] in [-1, 1]; ``vocabulary`` takes int64 [B], indices into the palette.
+
+    Beside the colour itself the ``rgb`` MLP sees its inverse Tanh: what the head has to put into the Tanh to get the
+    colour back. With it a colour crosses the decoder by linear steps alone; without it the MLP has to approximate that
+    curve piece by piece, and mid-tones come out a few levels wrong.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        dim = config.embedding_dim
+        self.embed: nn.Module
+        if config.conditioning == "rgb":
+            self.embed = nn.Sequential(nn.Linear(6, dim), nn.ReLU(inplace=True), nn.Linear(dim, dim))
+        else:
+            self.embed = nn.Embedding(len(config.palette), dim)
+
+        self.continuous = config.conditioning == "rgb"
+
+    def forward(self, color: Tensor) -> Tensor:
+        if self.continuous:
+            inside = color.float() * _INSIDE
+            # By its formula: execution providers know Log, few know Atanh.
+            color = torch.cat([color, 0.5 * (torch.log(1 + inside) - torch.log(1 - inside))], dim=1)  # [B, 6]
+        embedding: Tensor = self.embed(color)
+        return embedding
+
+
+class ConditionalUNet(nn.Module):
+    """Image and colour -> coloured image.
+
+    The embedding is projected to the bottleneck's channels and added at every bottleneck position, so the colour goes
+    in at any resolution. Upsampling uses ``scale_factor``, which exports without shape arithmetic.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        widths = config.channels
+        self.encoder = nn.ModuleList(
+            ConvBlock(in_channels, out_channels)
+            for in_channels, out_channels in zip((3, *widths[:-1]), widths, strict=True)
+        )
+        self.color_embedding = ColorEmbedding(config)
+        self.projection = nn.Linear(config.embedding_dim, widths[-1])
+        self.decoder = nn.ModuleList(
+            ConvBlock(below + skip, skip) for below, skip in zip(widths[:0:-1], widths[-2::-1], strict=True)
+        )
+        self.head = nn.Conv2d(widths[0], 3, 1)
+
+    def forward(self, image: Tensor, color: Tensor) -> Tensor:
+        """Colour drawings.
+
+        Args:
+            image: float32 [B, 3, H, W], RGB in [-1, 1]; H and W multiples of ``config.size_multiple``.
+            color: float32 [B, 3] in [-1, 1] (``rgb``) or int64 [B] (``vocabulary``).
+
+        Returns:
+            float32 [B, 3, H, W], RGB in [-1, 1].
+        """
+        return self.decode(*self.encode(image), self.color_embedding(color))
+
+    def encode(self, image: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """[B, 3, H, W] -> the bottleneck, and the skip connections, finest first. Independent of the colour."""
+        skips: list[Tensor] = []
+        features = image
+        for level, block in enumerate(self.encoder):
+            if level:
+                features = F.max_pool2d(features, 2)
+            features = block(features)
+            skips.append(features)
+        return skips.pop(), skips
+
+    def decode(self, bottleneck: Tensor, skips: list[Tensor], embedding: Tensor) -> Tensor:
+        """Bottleneck, skips and embedding [B, D] -> [B, 3, H, W] in [-1, 1]."""
+        features = bottleneck + self.projection(embedding)[:, :, None, None]  # [B, C, h, w] + [B, C, 1, 1]
+        for skip, block in zip(reversed(skips), self.decoder, strict=True):
+            features = F.interpolate(features, scale_factor=2.0, mode="bilinear", align_corners=False)
+            features = block(torch.cat([skip, features], dim=1))
+        # The last step in float32 even under autocast: bfloat16 has no 8-bit steps near +-1.
+        return torch.tanh(self.head(features).float())
