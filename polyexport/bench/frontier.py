@@ -16,7 +16,8 @@ from polyexport.data.drawings import draw
 from polyexport.errors import PolyexportError, UsageError
 from polyexport.evaluate.metrics import psnr_db
 from polyexport.model.model import Model, load_model
-from polyexport.runtime.open import ProviderName, probe_provider
+from polyexport.runtime.probe import probe_provider
+from polyexport.runtime.session import ProviderName
 
 __all__ = ["dominated", "frontier"]
 

@@ -13,8 +13,11 @@ from typing import Literal
 
 import numpy as np
 
-from polyexport.runtime.open import CPU, ProviderName, Session, SessionOptions, open_session, probe_provider
+from polyexport.runtime.open import open_session
 from polyexport.runtime.openvino_session import OPENVINO, has_bfloat16
+from polyexport.runtime.probe import probe_provider
+from polyexport.runtime.provider_options import CPU
+from polyexport.runtime.session import ProviderName, Session, SessionOptions
 
 __all__ = ["GFLOP", "Limit", "Multiplied", "measure_limits", "multiplied_in", "multiplier"]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from polyexport.bench.document import ScenarioName
 from polyexport.bench.statistics import WINDOWS
 from polyexport.pipeline.job import LoadModel
-from polyexport.runtime.open import ProviderName
+from polyexport.runtime.session import ProviderName
 
 __all__ = ["SCENARIOS", "BenchOptions", "Subject"]
 

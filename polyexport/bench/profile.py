@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from polyexport.errors import ProviderError
 from polyexport.model.contract import COLORED
 from polyexport.runtime.onnxruntime_session import create_session
-from polyexport.runtime.open import SessionOptions
+from polyexport.runtime.session import SessionOptions
 
 __all__ = ["Layer", "Profile", "count_macs", "profile"]
 

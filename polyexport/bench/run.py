@@ -18,7 +18,7 @@ from polyexport.bench.runs import cold_start, end_to_end
 from polyexport.model.contract import IMAGE_INPUT
 from polyexport.model.model import Model, load_model, read_model
 from polyexport.runtime.cores import granted_cores
-from polyexport.runtime.open import ProviderName
+from polyexport.runtime.session import ProviderName
 
 __all__ = ["Extras", "bench"]
 

@@ -26,7 +26,8 @@ def doctor(json_report: JsonFlag = False, verbose: Verbose = False, quiet: Quiet
 
     from polyexport.bench.environment import environment
     from polyexport.model.model import default_model_path, load_model
-    from polyexport.runtime.open import PROVIDERS, auto_choice, probe_provider
+    from polyexport.runtime.probe import auto_choice, probe_provider
+    from polyexport.runtime.session import PROVIDERS
 
     machine = environment()
     providers = [probe_provider(name) for name in PROVIDERS if name != "auto"]

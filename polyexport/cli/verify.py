@@ -36,7 +36,7 @@ def verify(
     console.set(verbose=verbose, quiet=quiet)
 
     from polyexport.model.model import Model, read_model
-    from polyexport.runtime.open import SessionOptions
+    from polyexport.runtime.session import SessionOptions
 
     data = read_model(model)
     options = SessionOptions(provider=provider.value, device_id=device_id, use_tf32=False)

@@ -27,7 +27,7 @@ from polyexport.pipeline.outputs.prior_results import Survey, survey
 from polyexport.pipeline.outputs.store import StoreFolder
 from polyexport.pipeline.plan import Item, output_name
 from polyexport.pipeline.run import ItemResult, RunReport, recipes_of
-from polyexport.runtime.open import ProviderName, SessionOptions
+from polyexport.runtime.session import ProviderName, SessionOptions
 
 __all__ = ["Cluster", "run_on_cluster"]
 

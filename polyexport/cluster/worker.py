@@ -19,7 +19,7 @@ from polyexport.pipeline.outputs.staging import Staging, unusable
 from polyexport.pipeline.outputs.store import open_staging
 from polyexport.pipeline.plan import Plan, output_name
 from polyexport.pipeline.run import Background, ItemResult, run_plan
-from polyexport.runtime.open import ProviderName, SessionOptions
+from polyexport.runtime.session import ProviderName, SessionOptions
 from polyexport.storage.stores import Url
 
 __all__ = ["Worker", "WorkerOptions"]

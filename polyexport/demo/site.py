@@ -9,7 +9,7 @@ from pathlib import Path
 
 from polyexport.errors import PolyexportError
 from polyexport.model.model import Model, read_model
-from polyexport.runtime.open import SessionOptions
+from polyexport.runtime.session import SessionOptions
 from polyexport.storage.folder import WrittenFile, check_free, write_folder
 
 __all__ = ["HEADERS", "export_site", "media_type", "site_files"]

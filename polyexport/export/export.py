@@ -42,7 +42,9 @@ from polyexport.model.contract import (
 )
 from polyexport.model.model import Model
 from polyexport.runtime.onnx_bytes import graph_sha256
-from polyexport.runtime.open import ProviderName, open_session, probe_provider
+from polyexport.runtime.open import open_session
+from polyexport.runtime.probe import probe_provider
+from polyexport.runtime.session import ProviderName
 from polyexport.storage.files import check_writable, write_atomic
 
 __all__ = ["ExportOptions", "ExportResult", "export_source"]

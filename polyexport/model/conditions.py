@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from polyexport.errors import ColorError, ContractError
 from polyexport.imaging.color import Color, color_of
 from polyexport.model.contract import COLOR_INPUT, EMBEDDING_INPUT, Contract
-from polyexport.runtime.open import SessionOptions, TensorType, open_session
+from polyexport.runtime.open import open_session
+from polyexport.runtime.session import SessionOptions, TensorType
 
 __all__ = ["ColorLike", "ColorRow", "Conditioner"]
 

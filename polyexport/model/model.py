@@ -19,14 +19,8 @@ from polyexport.model.conditions import ColorLike, ColorRow, Conditioner
 from polyexport.model.contract import COLORED, IMAGE_INPUT, METADATA_KEY, Contract
 from polyexport.model.nan_watch import WATCH, all_numbers, watched
 from polyexport.runtime.onnx_bytes import graph_sha256, metadata_props
-from polyexport.runtime.open import (
-    ProviderName,
-    Session,
-    SessionOptions,
-    TensorType,
-    open_session,
-    refuse_external_data,
-)
+from polyexport.runtime.open import open_session, refuse_external_data
+from polyexport.runtime.session import ProviderName, Session, SessionOptions, TensorType
 from polyexport.storage.files import read_limited
 
 __all__ = ["DEFAULT_MODEL", "Model", "default_model_path", "load_model", "read_model"]

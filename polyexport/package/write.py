@@ -8,7 +8,7 @@ from polyexport.model.model import Model, read_model
 from polyexport.package.card import model_card
 from polyexport.package.readme import readme
 from polyexport.package.triton import TritonOptions, triton_config, triton_name
-from polyexport.runtime.open import SessionOptions
+from polyexport.runtime.session import SessionOptions
 from polyexport.storage.folder import WrittenFile, check_free, write_folder
 
 __all__ = ["PackageResult", "write_package"]

@@ -13,7 +13,7 @@ from polyexport.pipeline.outputs.store import StoreFolder
 from polyexport.pipeline.plan import Plan
 from polyexport.pipeline.run import MAX_BATCH_SIZE, Background, ItemResult, RunOptions, RunReport, arrange, run_plan
 from polyexport.runtime.cores import granted_cores
-from polyexport.runtime.open import Session
+from polyexport.runtime.session import Session
 
 __all__ = ["Job", "LoadModel", "options_for", "run_job"]
 

@@ -11,24 +11,11 @@ from polyexport.errors import ContractError, ProviderError, reason_of
 from polyexport.runtime.onnx_bytes import metadata_props
 from polyexport.runtime.onnxruntime_session import create_session
 from polyexport.runtime.openvino_session import OpenVinoSession
-from polyexport.runtime.probe import AUTO_ORDER, REMEDIES, ProviderStatus, auto_choice, probe_provider
-from polyexport.runtime.provider_options import CPU, EXECUTION_PROVIDERS
-from polyexport.runtime.session import PROVIDERS, InputRange, ProviderName, Session, SessionOptions, TensorType
+from polyexport.runtime.probe import AUTO_ORDER, REMEDIES, probe_provider
+from polyexport.runtime.provider_options import EXECUTION_PROVIDERS
+from polyexport.runtime.session import Session, SessionOptions
 
-__all__ = [
-    "CPU",
-    "PROVIDERS",
-    "InputRange",
-    "ProviderName",
-    "ProviderStatus",
-    "Session",
-    "SessionOptions",
-    "TensorType",
-    "auto_choice",
-    "open_session",
-    "probe_provider",
-    "refuse_external_data",
-]
+__all__ = ["open_session", "refuse_external_data"]
 
 # A graph whose heavy nodes run elsewhere than on the required provider is a silent fallback in parts.
 _HEAVY_NODES = frozenset(("Conv", "Resize", "MaxPool", "Concat", "Gemm", "MatMul"))

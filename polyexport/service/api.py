@@ -13,7 +13,7 @@ from polyexport.errors import reason_of
 from polyexport.imaging.image import Pixels
 from polyexport.model.canvas import Framed
 from polyexport.model.model import Model, read_model
-from polyexport.runtime.open import SessionOptions
+from polyexport.runtime.session import SessionOptions
 from polyexport.service.options import ServiceOptions
 
 __all__ = ["ColorApi", "Colored", "Work", "end_with_parent"]

@@ -6,7 +6,7 @@ from pathlib import Path
 from polyexport.imaging.image import MAX_PIXELS
 from polyexport.model.canvas import MAX_NATIVE_PIXELS
 from polyexport.pipeline.run import MAX_BATCH_SIZE
-from polyexport.runtime.open import ProviderName
+from polyexport.runtime.session import ProviderName
 
 __all__ = ["HOSTS", "Limits", "ServiceOptions"]
 

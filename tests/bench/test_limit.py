@@ -7,8 +7,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from polyexport.bench.limit import SIDE, TIMES, measure_limits, multiplied_in, multiplier
 from polyexport.model.model import Model
-from polyexport.runtime.open import SessionOptions, open_session
+from polyexport.runtime.open import open_session
 from polyexport.runtime.openvino_session import has_bfloat16
+from polyexport.runtime.session import SessionOptions
 
 
 def constant(value: np.generic, name: str = "") -> TensorProto:

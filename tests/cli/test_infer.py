@@ -19,7 +19,7 @@ from PIL import Image
 
 from polyexport.imaging.image import decode, read_image
 from polyexport.model.model import Model
-from polyexport.runtime.open import probe_provider
+from polyexport.runtime.probe import probe_provider
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 Refused = Callable[..., str]

@@ -17,7 +17,7 @@ from polyexport.imaging.image import encode_png
 from polyexport.model.model import load_model
 from polyexport.pipeline.outputs.disk import OutputFolder
 from polyexport.pipeline.plan import Item
-from polyexport.runtime.open import probe_provider
+from polyexport.runtime.probe import probe_provider
 
 RED = parse_color("red")
 

@@ -11,7 +11,7 @@ from polyexport.errors import ColorError, ContractError
 from polyexport.imaging.color import parse_color
 from polyexport.model.conditions import Conditioner
 from polyexport.model.contract import Contract, Embedding, GoldenSample, Parity, StageParity
-from polyexport.runtime.open import TensorType
+from polyexport.runtime.session import TensorType
 
 PALETTE = (("red", (255, 0, 0)), ("lime", (0, 255, 0)), ("sea", (0, 105, 148)))
 ROWS = np.arange(6, dtype=np.float32).reshape(3, 2) / 3

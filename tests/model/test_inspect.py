@@ -28,7 +28,8 @@ from polyexport.model.contract import (
 )
 from polyexport.model.inspect import Tensor, inspect_model
 from polyexport.runtime.onnx_bytes import graph_sha256
-from polyexport.runtime.open import SessionOptions, open_session
+from polyexport.runtime.open import open_session
+from polyexport.runtime.session import SessionOptions
 
 SIZE = 8
 STAGE = StageParity(name="raw", nodes=1, max_abs_diff=0.0, uint8_max_diff=0, uint8_equal=1.0, psnr_db=100.0, values=1)

@@ -32,7 +32,8 @@ from polyexport.model.contract import (
 )
 from polyexport.model.model import Model, load_model
 from polyexport.runtime.onnx_bytes import graph_sha256
-from polyexport.runtime.open import Session, SessionOptions, open_session
+from polyexport.runtime.open import open_session
+from polyexport.runtime.session import Session, SessionOptions
 
 CPU = SessionOptions(provider="cpu")
 CLEAN = DrawingConfig(antialiased=0, gapped=0, noisy=0, tinted=0)

@@ -20,7 +20,8 @@ from polyexport.pipeline.job import Job, run_job
 from polyexport.pipeline.outputs.disk import OutputFolder
 from polyexport.pipeline.plan import make_plan
 from polyexport.runtime.onnx_bytes import graph_sha256
-from polyexport.runtime.open import SessionOptions, open_session
+from polyexport.runtime.open import open_session
+from polyexport.runtime.session import SessionOptions
 
 
 @pytest.fixture

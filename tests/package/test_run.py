@@ -517,7 +517,7 @@ def test_a_disk_that_fills_up(
 def test_cuda_that_is_not_there_is_no_silent_fallback(
     package: Package, main: Main, capfd: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    from polyexport.runtime.open import probe_provider
+    from polyexport.runtime.probe import probe_provider
 
     source = drawing(tmp_path / "a.png", 32, 32)
     code = main(source, "--color", "red", "--model", package() / "model.onnx", "--provider", "cuda")

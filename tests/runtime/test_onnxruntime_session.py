@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from polyexport.model.contract import COLORED
 from polyexport.runtime import onnxruntime_session as module
 from polyexport.runtime.onnxruntime_session import _KEPT_SHAPES, CpuSession, DeviceSession
-from polyexport.runtime.open import CPU
+from polyexport.runtime.provider_options import CPU
 
 Feeds = dict[str, NDArray[np.generic]]
 
@@ -114,7 +114,7 @@ def test_memory_of_a_large_call_is_given_back() -> None:
     code = (
         "import sys, numpy as np\n"
         "from polyexport.model.model import Model, default_model_path, read_model\n"
-        "from polyexport.runtime.open import SessionOptions\n"
+        "from polyexport.runtime.session import SessionOptions\n"
         "options = SessionOptions(provider='cpu', releases_memory=sys.argv[1] == 'True')\n"
         "model = Model.from_bytes(read_model(default_model_path()), options)\n"
         "def held(): return int(open('/proc/self/statm').read().split()[1])\n"

@@ -14,16 +14,11 @@ from polyexport.errors import ContractError, ProviderError
 from polyexport.model.model import load_model
 from polyexport.runtime import open as module
 from polyexport.runtime.onnxruntime_session import CpuSession
-from polyexport.runtime.open import (
-    CPU,
-    InputRange,
-    ProviderStatus,
-    Session,
-    SessionOptions,
-    open_session,
-    probe_provider,
-)
+from polyexport.runtime.open import open_session
 from polyexport.runtime.probe import _PROBE_MODEL as PROBE
+from polyexport.runtime.probe import ProviderStatus, probe_provider
+from polyexport.runtime.provider_options import CPU
+from polyexport.runtime.session import InputRange, Session, SessionOptions
 
 no_cuda = pytest.mark.skipif(probe_provider("cuda").works, reason="CUDA is there")
 

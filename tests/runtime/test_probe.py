@@ -8,7 +8,6 @@ import onnxruntime as ort
 import pytest
 
 from polyexport.runtime import probe as module
-from polyexport.runtime.open import PROVIDERS, InputRange, SessionOptions
 from polyexport.runtime.probe import AUTO_ORDER, REMEDIES, ProviderStatus, auto_choice, probe_provider
 from polyexport.runtime.provider_options import (
     CPU,
@@ -19,6 +18,7 @@ from polyexport.runtime.provider_options import (
     provider_list,
     tensorrt_options,
 )
+from polyexport.runtime.session import PROVIDERS, InputRange, SessionOptions
 
 SHAPES = (
     InputRange(name="image", smallest=(1, 16, 16, 3), largest=(8, 128, 128, 3)),

@@ -11,7 +11,8 @@ import onnx
 from numpy.typing import NDArray
 
 from polyexport.model.contract import COLORED
-from polyexport.runtime.open import ProviderName, Session, SessionOptions, open_session
+from polyexport.runtime.open import open_session
+from polyexport.runtime.session import ProviderName, Session, SessionOptions
 
 __all__ = ["Speed", "compare_speed"]
 

@@ -15,7 +15,8 @@ from polyexport.export.proof.parity import CPU_OPTIONS, Candidate
 from polyexport.export.source.trainer_checkpoint import Source
 from polyexport.imaging.image import Pixels
 from polyexport.model.contract import COLORED, IMAGE_INPUT, Fidelity, Precision
-from polyexport.runtime.open import SessionOptions, open_session
+from polyexport.runtime.open import open_session
+from polyexport.runtime.session import SessionOptions
 
 __all__ = ["GATES", "Gate", "ImageGate", "calibration_feeds", "gate_of"]
 

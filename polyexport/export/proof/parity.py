@@ -16,7 +16,8 @@ from polyexport.export.source.trainer_checkpoint import Source, drawings
 from polyexport.imaging.color import parse_color
 from polyexport.imaging.image import Pixels
 from polyexport.model.contract import COLORED, IMAGE_INPUT, MAX_SIZE, Precision, StageParity
-from polyexport.runtime.open import Session, SessionOptions, open_session
+from polyexport.runtime.open import open_session
+from polyexport.runtime.session import Session, SessionOptions
 
 __all__ = ["CPU_OPTIONS", "TOLERANCES", "Candidate", "ParityOptions", "Reference", "Tolerance", "compare"]
 

@@ -26,7 +26,8 @@ from polyexport.model.contract import (
     Precision,
     StageParity,
 )
-from polyexport.runtime.open import SessionOptions, open_session
+from polyexport.runtime.open import open_session
+from polyexport.runtime.session import SessionOptions
 
 __all__ = ["Encode", "Proof", "embedding_of", "encoding_of"]
 

@@ -14,7 +14,7 @@ from polyexport.export.source.trainer_checkpoint import Source
 from polyexport.imaging.image import Pixels
 from polyexport.model.contract import Fidelity, StageParity
 from polyexport.model.model import Model
-from polyexport.runtime.open import SessionOptions
+from polyexport.runtime.session import SessionOptions
 
 __all__ = ["verify_against"]
 

@@ -11,7 +11,8 @@ from polyexport.errors import ModelError
 from polyexport.export.graph.trace import OPSET, float_output, simplify, trace, trace_encoder
 from polyexport.export.source.trainer_checkpoint import Source, load_source
 from polyexport.model.contract import COLORED, EMBEDDING_INPUT
-from polyexport.runtime.open import SessionOptions, open_session
+from polyexport.runtime.open import open_session
+from polyexport.runtime.session import SessionOptions
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from polyexport.export.proof.verify import verify_against
 from polyexport.export.source.trainer_checkpoint import Source, load_source
 from polyexport.model.contract import METADATA_KEY
 from polyexport.runtime.onnx_bytes import graph_sha256
-from polyexport.runtime.open import SessionOptions
+from polyexport.runtime.session import SessionOptions
 
 CPU = SessionOptions(provider="cpu")
 

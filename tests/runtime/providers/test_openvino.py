@@ -18,8 +18,9 @@ from onnx import external_data_helper, helper, numpy_helper
 from polyexport.errors import ContractError, ProviderError
 from polyexport.model.contract import COLORED
 from polyexport.model.model import Model, load_model
-from polyexport.runtime.open import Session, SessionOptions, open_session
+from polyexport.runtime.open import open_session
 from polyexport.runtime.openvino_session import OPENVINO, OpenVinoSession, compile_options
+from polyexport.runtime.session import Session, SessionOptions
 
 if not importlib.util.find_spec("openvino"):  # not `importorskip`, which would import it with its telemetry
     pytest.skip("OpenVINO is not installed", allow_module_level=True)

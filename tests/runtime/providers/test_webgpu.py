@@ -21,7 +21,10 @@ from polyexport.errors import ProviderError
 from polyexport.model.contract import COLORED
 from polyexport.model.model import load_model
 from polyexport.runtime.onnxruntime_session import _KEPT_SHAPES, DeviceSession
-from polyexport.runtime.open import CPU, Session, SessionOptions, open_session, probe_provider
+from polyexport.runtime.open import open_session
+from polyexport.runtime.probe import probe_provider
+from polyexport.runtime.provider_options import CPU
+from polyexport.runtime.session import Session, SessionOptions
 
 WEBGPU = "WebGpuExecutionProvider"
 SWIFTSHADER = Path("/usr/lib/chromium/vk_swiftshader_icd.json")
