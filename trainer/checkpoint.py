@@ -14,7 +14,7 @@ import torch
 from safetensors import SafetensorError
 
 from polyexport.errors import CheckpointError
-from polyexport.model.contract import MAX_SIZE
+from polyexport.imaging.image import MAX_SIDE
 from polyexport.storage.files import read_limited, write_atomic
 from trainer.network import ConditionalUNet, ModelConfig
 
@@ -117,7 +117,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         training_size = header["training_size"]
         if (
             not isinstance(training_size, int)
-            or not 0 < training_size <= MAX_SIZE
+            or not 0 < training_size <= MAX_SIDE
             or training_size % config.size_multiple
         ):
             raise ValueError(f"training_size {training_size!r}")  # noqa: TRY301

@@ -7,12 +7,11 @@ Shape legend: B batch, H and W image height and width, C channels of a level, D 
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-
-from polyexport.model.contract import Conditioning
 
 __all__ = ["BASE_CHANNELS", "SMALL_CHANNELS", "ConditionalUNet", "ModelConfig"]
 
@@ -33,7 +32,7 @@ class ModelConfig:
     embedding_dim: int = 128
     """Width D of the colour embedding."""
 
-    conditioning: Conditioning = "rgb"
+    conditioning: Literal["rgb", "vocabulary"] = "rgb"
     """``rgb``: any 24-bit colour through an MLP. ``vocabulary``: an index into ``palette`` through a table."""
 
     palette: tuple[tuple[str, tuple[int, int, int]], ...] = ()

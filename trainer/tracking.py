@@ -26,10 +26,10 @@ from numpy.typing import NDArray
 from polyexport.errors import OutputError, UsageError, reason_of
 from polyexport.imaging.image import encode_png
 from polyexport.storage.files import check_writable, read_limited, write_atomic
-from trainer.charts import Series, curves_png, sample_grid
+from trainer.charts import Series, curves_png
 from trainer.mirrors import TensorBoardMirror, WandbMirror, missing
 
-__all__ = ["Tracker", "TrackerKind", "open_tracker", "read_metrics", "sample_grid"]
+__all__ = ["Tracker", "TrackerKind", "open_tracker", "read_metrics"]
 
 TrackerKind = Literal["local", "wandb", "tensorboard"]
 """What a training is tracked with; the last two mirror the local record."""

@@ -28,6 +28,7 @@ __all__ = [
     "FORMATS",
     "MAX_FILE_BYTES",
     "MAX_PIXELS",
+    "MAX_SIDE",
     "SUFFIXES",
     "DecodedImage",
     "Pixels",
@@ -46,6 +47,9 @@ SUFFIXES = frozenset(
     (".png", ".apng", ".jpg", ".jpeg", ".jpe", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm", ".pnm")
 )
 """Names that a folder scan takes for images, in lower case. What a file holds is decided by its content."""
+
+MAX_SIDE = 2048
+"""Largest height and width of an image that one call of a network takes, pixels."""
 
 MAX_PIXELS = 64 * 1024 * 1024
 MAX_FILE_BYTES = 256 * 1024 * 1024

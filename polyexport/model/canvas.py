@@ -13,12 +13,11 @@ import numpy as np
 from PIL import Image
 
 from polyexport.errors import ImageError, UsageError
-from polyexport.imaging.image import Pixels
-from polyexport.model.contract import MAX_SIZE
+from polyexport.imaging.image import MAX_SIDE, Pixels
 
 __all__ = ["MAX_NATIVE_PIXELS", "Framed", "Framing"]
 
-MAX_NATIVE_PIXELS = MAX_SIZE**2
+MAX_NATIVE_PIXELS = MAX_SIDE**2
 """Of one canvas, and of one batch. Activations of a full-width network take about 2 KiB per pixel."""
 
 _WHITE = 255
@@ -71,9 +70,9 @@ class Framing:
     def __post_init__(self) -> None:
         if self.mode not in ("fit", "native"):
             raise ValueError(f"mode must be fit or native, got {self.mode!r}")
-        if self.size < 1 or self.size % self.multiple or self.size > MAX_SIZE:
+        if self.size < 1 or self.size % self.multiple or self.size > MAX_SIDE:
             below = max(self.multiple, self.size // self.multiple * self.multiple)
-            largest = MAX_SIZE // self.multiple * self.multiple
+            largest = MAX_SIDE // self.multiple * self.multiple
             near = f"{below} or {below + self.multiple}" if self.size < largest else f"{largest} or less"
             raise UsageError(
                 f"the network cannot take size {self.size}: it needs a multiple of {self.multiple} up to {largest}",

@@ -16,6 +16,7 @@ from typing import Literal, get_args
 
 from polyexport.errors import ContractError
 from polyexport.imaging.color import COLOR_NAME
+from polyexport.imaging.image import MAX_SIDE
 from polyexport.storage.typed_json import build
 
 __all__ = [
@@ -24,7 +25,6 @@ __all__ = [
     "CONTRACT_VERSION",
     "EMBEDDING_INPUT",
     "IMAGE_INPUT",
-    "MAX_SIZE",
     "METADATA_KEY",
     "ColorInput",
     "Conditioning",
@@ -45,8 +45,6 @@ IMAGE_INPUT = "image"
 COLOR_INPUT = "color"
 EMBEDDING_INPUT = "color_embedding"
 COLORED = "colored"
-MAX_SIZE = 2048
-"""Largest height and width that a model may ask for, pixels."""
 
 _MAX_EMBEDDING = 65_536
 
@@ -263,11 +261,11 @@ class Contract:
             raise ValueError("a network that was trained on vectors takes them as its input")
         if not self.parity.stages:
             raise ValueError("parity has no stage")
-        if not 1 <= self.size_multiple <= MAX_SIZE:
-            raise ValueError(f"size_multiple must be 1 to {MAX_SIZE}, got {self.size_multiple}")
-        if not self.size_multiple <= self.training_size <= MAX_SIZE or self.training_size % self.size_multiple:
+        if not 1 <= self.size_multiple <= MAX_SIDE:
+            raise ValueError(f"size_multiple must be 1 to {MAX_SIDE}, got {self.size_multiple}")
+        if not self.size_multiple <= self.training_size <= MAX_SIDE or self.training_size % self.size_multiple:
             raise ValueError(
-                f"training_size must be a multiple of {self.size_multiple} up to {MAX_SIZE}, got {self.training_size}"
+                f"training_size must be a multiple of {self.size_multiple} up to {MAX_SIDE}, got {self.training_size}"
             )
         if self.precision not in get_args(Precision):
             raise ValueError(f"precision must be fp32, fp16 or int8, got {self.precision!r}")

@@ -8,9 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from polyexport.errors import ContractError
+from polyexport.imaging.image import MAX_SIDE
 from polyexport.model.contract import (
     CONTRACT_VERSION,
-    MAX_SIZE,
     Contract,
     Embedding,
     Fidelity,
@@ -125,10 +125,10 @@ VECTORS = VARIANTS["vectors and their table"]
     ("changes", "said"),
     [
         ({"size_multiple": 0}, "size_multiple must be"),
-        ({"size_multiple": MAX_SIZE + 1}, "size_multiple must be"),
+        ({"size_multiple": MAX_SIDE + 1}, "size_multiple must be"),
         ({"training_size": 100}, "training_size must be a multiple of 16"),
         ({"training_size": 0}, "training_size must be"),
-        ({"training_size": MAX_SIZE + 16}, "training_size must be"),
+        ({"training_size": MAX_SIDE + 16}, "training_size must be"),
         ({"conditioning": "text"}, "conditioning must be"),
         ({"conditioning": "vocabulary"}, "a palette belongs to"),
         ({"palette": PALETTE}, "a palette belongs to"),

@@ -14,8 +14,8 @@ from polyexport.errors import ParityError, PolyexportError, reason_of
 from polyexport.evaluate.metrics import EXACT_PSNR_DB
 from polyexport.export.source.trainer_checkpoint import Source, drawings
 from polyexport.imaging.color import parse_color
-from polyexport.imaging.image import Pixels
-from polyexport.model.contract import COLORED, IMAGE_INPUT, MAX_SIZE, Precision, StageParity
+from polyexport.imaging.image import MAX_SIDE, Pixels
+from polyexport.model.contract import COLORED, IMAGE_INPUT, Precision, StageParity
 from polyexport.runtime.open import open_session
 from polyexport.runtime.session import Session, SessionOptions
 
@@ -91,7 +91,7 @@ class ParityOptions:
         least = -(-_SMALLEST // multiple) * multiple
         half = max(least, size // 2 // multiple * multiple)
         size = max(least, size)
-        twice = 2 * size if 2 * size <= MAX_SIZE else size
+        twice = 2 * size if 2 * size <= MAX_SIDE else size
         return tuple(dict.fromkeys(((half, half), (size, size), (twice, size))))
 
 

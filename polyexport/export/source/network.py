@@ -23,10 +23,6 @@ from polyexport.export.source.spec import (
     NetworkSpec,
     color_name,
     expect,
-    parse_argument,
-    parse_colors,
-    parse_range,
-    read_spec,
     unique,
 )
 from polyexport.export.source.trainer_checkpoint import Source
@@ -34,7 +30,7 @@ from polyexport.export.source.weights import Weights, describe, fit_weights, rea
 from polyexport.imaging.color import parse_color
 from polyexport.model.contract import Conditioning, Palette
 
-__all__ = ["NetworkSpec", "load_network", "parse_argument", "parse_colors", "parse_range", "read_spec"]
+__all__ = ["load_network"]
 
 
 def load_network(spec: NetworkSpec) -> Source:

@@ -15,7 +15,8 @@ import numpy as np
 from polyexport.errors import ColorError, UsageError, reason_of
 from polyexport.export.source.trainer_checkpoint import SIGNED, ValueRange
 from polyexport.imaging.color import COLOR_NAME, parse_color
-from polyexport.model.contract import MAX_SIZE, Conditioning, Palette
+from polyexport.imaging.image import MAX_SIDE
+from polyexport.model.contract import Conditioning, Palette
 from polyexport.storage.files import read_limited
 
 __all__ = [
@@ -104,7 +105,7 @@ class NetworkSpec:
             f"give {' or '.join(get_args(Conditioning))}",
         )
         expect(
-            0 < self.size <= MAX_SIZE, f"the size is {self.size} pixels, expected 1 to {MAX_SIZE}", "give another size"
+            0 < self.size <= MAX_SIDE, f"the size is {self.size} pixels, expected 1 to {MAX_SIDE}", "give another size"
         )
         expect(
             self.size_multiple is None or (self.size_multiple > 0 and self.size % self.size_multiple == 0),

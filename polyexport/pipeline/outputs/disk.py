@@ -30,7 +30,7 @@ from polyexport.errors import OutputError, UsageError
 from polyexport.pipeline.outputs.journal import DiskLog, Journal, Record
 from polyexport.pipeline.outputs.staging import FOLDER_FLAGS, STATE, DiskStaging, Held, close_quietly, unusable
 
-__all__ = ["STATE", "OutputFolder", "OutputView", "Outputs", "Pending", "holder_of", "read_journal"]
+__all__ = ["OutputFolder", "OutputView", "Outputs", "Pending", "holder_of", "read_journal"]
 
 _JOURNAL, _LOCK = "journal.jsonl", "lock"
 _MAX_FOLDERS = 32  # that are kept open

@@ -18,14 +18,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from polyexport.errors import CheckpointError, ColorError, PolyexportError, UsageError
-from polyexport.export.source.network import (
-    NetworkSpec,
-    load_network,
-    parse_argument,
-    parse_colors,
-    parse_range,
-    read_spec,
-)
+from polyexport.export.source.network import load_network
+from polyexport.export.source.spec import NetworkSpec, parse_argument, parse_colors, parse_range, read_spec
 from polyexport.export.source.trainer_checkpoint import SIGNED
 
 NETWORKS = Path(__file__).parents[2] / "networks"

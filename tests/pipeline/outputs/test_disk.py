@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from polyexport.errors import OutputError
-from polyexport.pipeline.outputs.disk import STATE, OutputFolder, OutputView, Pending, read_journal
+from polyexport.pipeline.outputs.disk import OutputFolder, OutputView, Pending, read_journal
 from polyexport.pipeline.outputs.journal import Record
+from polyexport.pipeline.outputs.staging import STATE
 
 SHA = "a" * 64
 
