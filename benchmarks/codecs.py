@@ -6,7 +6,7 @@ DRAWINGS is a folder of 128x128 PNG files, at any depth. CPU time per image, one
 every round, and the median of the rounds counts. Packages that are not installed are left out. Every PNG is decoded
 again and every decoded picture compared: equal pixels, or no figure. JPEG decoders may differ by a few levels, which
 is recorded. ``numpy and zlib`` is a PNG writer of fifteen lines, as
-``polyexport.imaging.image.encode_png`` is one: one filter for all rows, and the standard library's zlib.
+``polyexport.imaging.codecs.png.encode_png`` is one: one filter for all rows, and the standard library's zlib.
 """
 
 import argparse
@@ -28,7 +28,8 @@ import numpy as np
 from PIL import Image
 
 from polyexport.bench.environment import environment
-from polyexport.imaging.image import Pixels, decode, encode_png
+from polyexport.imaging.codecs.png import encode_png
+from polyexport.imaging.pixels import Pixels, decode
 
 Decoder = Callable[[bytes], Pixels]
 Encoder = Callable[[Pixels], bytes]

@@ -36,8 +36,9 @@ import numpy as np
 from PIL import Image
 
 from polyexport.bench.environment import environment
+from polyexport.imaging.codecs.png import encode_png
 from polyexport.imaging.color import parse_color
-from polyexport.imaging.image import decode, encode_png
+from polyexport.imaging.pixels import decode
 from polyexport.model.model import Model, load_model
 from polyexport.pipeline.outputs.disk import OutputFolder, Pending
 from polyexport.pipeline.outputs.journal import Record

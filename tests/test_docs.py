@@ -14,7 +14,7 @@ from PIL import Image
 
 from polyexport.data.drawings import draw
 from polyexport.errors import ExitCode
-from polyexport.imaging.image import encode_png
+from polyexport.imaging.codecs.png import encode_png
 from polyexport.model.contract import Contract
 
 ROOT = Path(__file__).parents[1]

@@ -8,7 +8,7 @@ import pytest
 
 from polyexport.data.drawings import draw
 from polyexport.errors import ExitCode
-from polyexport.imaging.image import encode_png
+from polyexport.imaging.codecs.png import encode_png
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

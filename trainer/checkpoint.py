@@ -14,7 +14,7 @@ import torch
 from safetensors import SafetensorError
 
 from polyexport.errors import CheckpointError
-from polyexport.imaging.image import MAX_SIDE
+from polyexport.imaging.pixels import MAX_SIDE
 from polyexport.storage.files import read_limited, write_atomic
 from trainer.network import ConditionalUNet, ModelConfig
 

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polyexport.errors import OutputError, UsageError, reason_of
-from polyexport.imaging.image import encode_png
+from polyexport.imaging.codecs.png import encode_png
 from polyexport.storage.files import check_writable, read_limited, write_atomic
 from trainer.charts import Series, curves_png
 from trainer.mirrors import TensorBoardMirror, WandbMirror, missing

@@ -18,8 +18,8 @@ from polyexport.bench.rows import make_row, noted
 from polyexport.bench.statistics import WINDOWS
 from polyexport.data.drawings import draw
 from polyexport.errors import PolyexportError, UsageError
+from polyexport.imaging.codecs.png import encode_png
 from polyexport.imaging.color import parse_color
-from polyexport.imaging.image import encode_png
 from polyexport.model.model import Model
 from polyexport.pipeline.decoding.pool import Decoders, default_jobs
 from polyexport.pipeline.job import Job, run_job

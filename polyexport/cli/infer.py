@@ -317,7 +317,7 @@ def _pipe(
     size: "Size",
     background: Literal["white", "transparent"],
 ) -> None:
-    from polyexport.imaging.image import MAX_FILE_BYTES
+    from polyexport.imaging.pixels import MAX_FILE_BYTES
     from polyexport.pipeline.pipe import color_one
     from polyexport.runtime.cores import granted_cores
 

@@ -16,7 +16,7 @@ from PIL import Image
 
 from polyexport.cli.console import console
 from polyexport.errors import ExitCode, ImageError, UsageError
-from polyexport.imaging.image import MAX_FILE_BYTES, decode
+from polyexport.imaging.pixels import MAX_FILE_BYTES, decode
 from polyexport.pipeline.contact_sheet import ContactSheet
 from polyexport.pipeline.decoding.pool import Decoders
 from polyexport.pipeline.job import Job, LoadModel

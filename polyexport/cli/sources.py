@@ -10,7 +10,7 @@ from polyexport.errors import ImageError, UsageError
 
 if TYPE_CHECKING:
     from polyexport.export.source.trainer_checkpoint import Source
-    from polyexport.imaging.image import Pixels
+    from polyexport.imaging.pixels import Pixels
 
 __all__ = ["is_network", "load", "read_images"]
 
@@ -57,7 +57,7 @@ def read_images(folder: Path | None) -> "list[Pixels]":
         UsageError: there are none, or one that cannot be read.
     """
     from polyexport.export.proof.parity import MAX_IMAGES
-    from polyexport.imaging.image import read_image
+    from polyexport.imaging.pixels import read_image
     from polyexport.pipeline.inputs.discover import find_images
 
     images = []

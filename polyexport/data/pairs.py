@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from polyexport.errors import ColorError, DatasetError, ImageError, OutputError
+from polyexport.imaging.codecs.png import encode_png
 from polyexport.imaging.color import Color, parse_color
-from polyexport.imaging.image import Pixels, encode_png, read_image
+from polyexport.imaging.pixels import Pixels, read_image
 from polyexport.storage.files import read_limited, write_atomic
 
 __all__ = ["Pair", "PairPixels", "entry_color", "read_pair", "read_pairs", "read_splits", "write_pairs"]

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from polyexport.data.pairs import Pair, PairPixels, read_pair
-from polyexport.imaging.image import Pixels
+from polyexport.imaging.pixels import Pixels
 from polyexport.model.model import Model, Size
 
 __all__ = ["Prediction", "predict"]

@@ -14,7 +14,7 @@ from polyexport.evaluate.color_difference import NAMES
 from polyexport.evaluate.document import BRIEF_GROUPS, ModelFacts, document
 from polyexport.evaluate.score import AMPLIFICATION, METHODS, Evaluation, Method, Sample, Split
 from polyexport.evaluate.summary import Summary, by_color, by_shape, confusion, largest, summarize
-from polyexport.imaging.image import Pixels
+from polyexport.imaging.pixels import Pixels
 from polyexport.report.page import render_page
 
 __all__ = ["render"]

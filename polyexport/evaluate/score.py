@@ -21,7 +21,7 @@ from polyexport.evaluate.metrics import pixel_errors
 from polyexport.evaluate.predict import Prediction, predict
 from polyexport.evaluate.structure import ms_ssim, ssim
 from polyexport.imaging.color import Color
-from polyexport.imaging.image import Pixels
+from polyexport.imaging.pixels import Pixels
 from polyexport.model.model import Model, Size
 
 __all__ = ["METHODS", "Evaluation", "Item", "Method", "Sample", "Scores", "Split", "evaluate", "measure"]

@@ -26,7 +26,8 @@ from polyexport.export.proof.fidelity import Gate, ImageGate, calibration_feeds,
 from polyexport.export.proof.parity import CPU_OPTIONS, Candidate
 from polyexport.export.proof.proof import Proof
 from polyexport.export.source.trainer_checkpoint import Source, drawings
-from polyexport.imaging.image import Pixels, encode_png
+from polyexport.imaging.codecs.png import encode_png
+from polyexport.imaging.pixels import Pixels
 from polyexport.model.contract import (
     COLORED,
     IMAGE_INPUT,

@@ -8,7 +8,7 @@ and none of the white over anything else (T. Porter and T. Duff, Compositing Dig
 import numpy as np
 from numpy.typing import NDArray
 
-from polyexport.imaging.image import Pixels
+from polyexport.imaging.pixels import Pixels
 
 __all__ = ["MAX_PAPER_DEPTH", "transparent"]
 

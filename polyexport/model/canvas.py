@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from polyexport.errors import ImageError, UsageError
-from polyexport.imaging.image import MAX_SIDE, Pixels
+from polyexport.imaging.pixels import MAX_SIDE, Pixels
 
 __all__ = ["MAX_NATIVE_PIXELS", "Framed", "Framing"]
 

@@ -16,7 +16,7 @@ from typing import Literal, get_args
 
 from polyexport.errors import ContractError
 from polyexport.imaging.color import COLOR_NAME
-from polyexport.imaging.image import MAX_SIDE
+from polyexport.imaging.pixels import MAX_SIDE
 from polyexport.storage.typed_json import build
 
 __all__ = [

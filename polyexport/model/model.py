@@ -13,7 +13,7 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
 from polyexport.errors import ContractError, ImageError, UsageError, reason_of
-from polyexport.imaging.image import Pixels, decode, read_image, to_pixels
+from polyexport.imaging.pixels import Pixels, decode, read_image, to_pixels
 from polyexport.model.canvas import Framed, Framing
 from polyexport.model.conditions import ColorLike, ColorRow, Conditioner
 from polyexport.model.contract import COLORED, IMAGE_INPUT, METADATA_KEY, Contract

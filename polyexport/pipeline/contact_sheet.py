@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from polyexport.imaging.image import Pixels, encode_png
+from polyexport.imaging.codecs.png import encode_png
+from polyexport.imaging.pixels import Pixels
 
 __all__ = ["MAX_OUTPUTS", "THUMBNAIL_SIZE", "ContactSheet"]
 

@@ -1,8 +1,8 @@
 """One image through a pipe: bytes in, the bytes of a PNG out, no folder and no journal."""
 
 from polyexport.errors import ImageError
+from polyexport.imaging.codecs.png import encode_png
 from polyexport.imaging.color import Color
-from polyexport.imaging.image import encode_png
 from polyexport.imaging.matte import transparent
 from polyexport.model.model import Model, Size
 from polyexport.pipeline.decoding.pool import Decoders, Source

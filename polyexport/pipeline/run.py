@@ -19,9 +19,10 @@ from itertools import islice
 from typing import Literal
 
 from polyexport.errors import ImageError, PolyexportError, reason_of
+from polyexport.imaging.codecs.png import encode_png
 from polyexport.imaging.color import Color
-from polyexport.imaging.image import Pixels, encode_png
 from polyexport.imaging.matte import transparent
+from polyexport.imaging.pixels import Pixels
 from polyexport.model.canvas import Framed, Framing
 from polyexport.model.model import Model
 from polyexport.pipeline.decoding.pool import Decoded, Decoders

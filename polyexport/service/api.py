@@ -10,7 +10,7 @@ from typing import Any
 import litserve as ls
 
 from polyexport.errors import reason_of
-from polyexport.imaging.image import Pixels
+from polyexport.imaging.pixels import Pixels
 from polyexport.model.canvas import Framed
 from polyexport.model.model import Model, read_model
 from polyexport.runtime.session import SessionOptions

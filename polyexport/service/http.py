@@ -24,8 +24,9 @@ from starlette.responses import JSONResponse
 
 import polyexport
 from polyexport.errors import ColorError, PolyexportError, UsageError
-from polyexport.imaging.image import Pixels, encode_png
+from polyexport.imaging.codecs.png import encode_png
 from polyexport.imaging.matte import transparent
+from polyexport.imaging.pixels import Pixels
 from polyexport.model.canvas import Framed, Framing
 from polyexport.model.conditions import Conditioner
 from polyexport.model.contract import Contract

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from polyexport.imaging.image import MAX_PIXELS
+from polyexport.imaging.pixels import MAX_PIXELS
 from polyexport.model.canvas import MAX_NATIVE_PIXELS
 from polyexport.pipeline.run import MAX_BATCH_SIZE
 from polyexport.runtime.session import ProviderName

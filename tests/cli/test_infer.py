@@ -17,7 +17,7 @@ import onnx
 import pytest
 from PIL import Image
 
-from polyexport.imaging.image import decode, read_image
+from polyexport.imaging.pixels import decode, read_image
 from polyexport.model.model import Model
 from polyexport.runtime.probe import probe_provider
 

@@ -12,8 +12,8 @@ import polyexport
 from polyexport.cluster.messages import Answer, Task
 from polyexport.cluster.worker import Worker, WorkerOptions
 from polyexport.errors import ExitCode
+from polyexport.imaging.codecs.png import encode_png
 from polyexport.imaging.color import parse_color
-from polyexport.imaging.image import encode_png
 from polyexport.model.model import load_model
 from polyexport.pipeline.outputs.disk import OutputFolder
 from polyexport.pipeline.plan import Item

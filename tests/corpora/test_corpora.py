@@ -17,7 +17,7 @@ import onnx
 import pytest
 
 from polyexport.errors import ContractError, ExitCode
-from polyexport.imaging.image import decode
+from polyexport.imaging.pixels import decode
 from polyexport.model.model import Model
 
 TIME_LIMIT_S = 20
@@ -29,7 +29,7 @@ WORKER = """
 import json, sys
 from pathlib import Path
 from polyexport.errors import ImageError
-from polyexport.imaging.image import decode, inspect_header
+from polyexport.imaging.pixels import decode, inspect_header
 for line in sys.stdin:
     data = Path(json.loads(line)).read_bytes()
     try:

@@ -20,7 +20,8 @@ from PIL import Image
 from polyexport.data.drawings import draw
 from polyexport.demo.site import export_site
 from polyexport.evaluate.floodfill import flood_fill
-from polyexport.imaging.image import encode_png, read_image
+from polyexport.imaging.codecs.png import encode_png
+from polyexport.imaging.pixels import read_image
 from polyexport.model.contract import METADATA_KEY, GoldenSample
 from polyexport.model.model import Model, load_model
 

@@ -17,7 +17,7 @@ from polyexport.export.proof.fidelity import GATES, Gate
 from polyexport.export.proof.parity import TOLERANCES, Tolerance
 from polyexport.export.source.trainer_checkpoint import Source, load_source
 from polyexport.imaging.color import color_of
-from polyexport.imaging.image import decode
+from polyexport.imaging.pixels import decode
 from polyexport.model.contract import METADATA_KEY, Fidelity
 from polyexport.model.model import Model, load_model
 

@@ -7,8 +7,8 @@ from PIL import Image, ImageDraw
 
 from polyexport.data.drawings import draw
 from polyexport.imaging.color import parse_color
-from polyexport.imaging.image import Pixels
 from polyexport.imaging.matte import transparent
+from polyexport.imaging.pixels import Pixels
 from polyexport.model.model import Model
 
 SIZE, FINER = 96, 8
@@ -49,8 +49,8 @@ def images(draw: st.DrawFn) -> Pixels:
     levels = draw(st.lists(st.integers(0, 255), min_size=1, max_size=6))
     generator = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
     # Mostly white, so that paper winds.
-    grey = generator.choice(np.array([*levels, 255, 255, 255, 254], np.uint8), (height, width, 1))
-    return np.where(grey > 253, grey, generator.choice(np.array(levels, np.uint8), (height, width, 3)))
+    gray = generator.choice(np.array([*levels, 255, 255, 255, 254], np.uint8), (height, width, 1))
+    return np.where(gray > 253, gray, generator.choice(np.array(levels, np.uint8), (height, width, 3)))
 
 
 @given(images())

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from polyexport.errors import ContractError
-from polyexport.imaging.image import MAX_SIDE
+from polyexport.imaging.pixels import MAX_SIDE
 from polyexport.model.contract import (
     CONTRACT_VERSION,
     Contract,

@@ -15,7 +15,7 @@ import pytest
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from polyexport.errors import ContractError, ExitCode, PolyexportError
-from polyexport.imaging.image import encode_png
+from polyexport.imaging.codecs.png import encode_png
 from polyexport.model.contract import (
     COLOR_INPUT,
     COLORED,

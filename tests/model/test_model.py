@@ -17,7 +17,7 @@ import polyexport
 from polyexport.data.drawings import DrawingConfig, draw
 from polyexport.errors import ColorError, ContractError, UsageError
 from polyexport.evaluate.metrics import psnr_db
-from polyexport.imaging.image import encode_png
+from polyexport.imaging.codecs.png import encode_png
 from polyexport.model.contract import (
     COLOR_INPUT,
     COLORED,

@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
 from polyexport.errors import ContractError, ImageError
+from polyexport.imaging.codecs.png import encode_png
 from polyexport.imaging.color import parse_color
-from polyexport.imaging.image import encode_png
 from polyexport.model.contract import METADATA_KEY, Contract
 from polyexport.model.model import Model, load_model
 from polyexport.model.nan_watch import WATCH, watched

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from polyexport.data.drawings import draw
-from polyexport.imaging.image import encode_png
+from polyexport.imaging.codecs.png import encode_png
 from polyexport.model.contract import (
     METADATA_KEY,
     Contract,

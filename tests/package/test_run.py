@@ -25,9 +25,10 @@ from PIL import Image, ImageColor
 from polyexport import errors
 from polyexport.data.drawings import draw
 from polyexport.errors import ColorError, ExitCode, ImageError
-from polyexport.imaging import image
+from polyexport.imaging import codecs, pixels
+from polyexport.imaging.codecs.png import encode_png
 from polyexport.imaging.color import parse_color
-from polyexport.imaging.image import decode, encode_png
+from polyexport.imaging.pixels import decode
 from polyexport.model import canvas as framing
 from polyexport.model import contract, model
 from polyexport.model.model import load_model
@@ -308,7 +309,7 @@ def test_images_are_read_as_polyexport_reads_them(warned: Literal["ignore", "err
     }
 
 
-@given(st.data(), st.sampled_from(image.FORMATS))
+@given(st.data(), st.sampled_from(codecs.FORMATS))
 def test_damaged_images_are_judged_as_polyexport_judges_them(data: st.DataObject, kind: str) -> None:
     buffer = io.BytesIO()
     Image.fromarray(draw(np.random.default_rng(2), 32).image).save(buffer, kind)
@@ -327,7 +328,11 @@ def test_a_png_is_written_as_polyexport_writes_it(height: int, width: int) -> No
 def test_its_numbers_are_those_of_polyexport() -> None:
     assert run.CONTRACT_VERSION == contract.CONTRACT_VERSION
     assert run.METADATA_KEY == contract.METADATA_KEY
-    assert (run.FORMATS, run.MAX_PIXELS, run.MAX_FILE_BYTES) == (image.FORMATS, image.MAX_PIXELS, image.MAX_FILE_BYTES)
+    assert (run.FORMATS, run.MAX_PIXELS, run.MAX_FILE_BYTES) == (
+        codecs.FORMATS,
+        pixels.MAX_PIXELS,
+        pixels.MAX_FILE_BYTES,
+    )
     assert (run.MAX_MODEL_BYTES, run.GOLDEN_TOLERANCE) == (model.MAX_MODEL_BYTES, model.GOLDEN_TOLERANCE)
     assert run.MAX_BATCH_PIXELS == framing.MAX_NATIVE_PIXELS
     assert run.TEMPORARY_SUFFIX == files.TEMPORARY_SUFFIX

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import ImageDraw
 
-from polyexport.imaging.image import Pixels, decode
+from polyexport.imaging.pixels import Pixels, decode
 from polyexport.pipeline import contact_sheet
 from polyexport.pipeline.contact_sheet import MAX_OUTPUTS, THUMBNAIL_SIZE, ContactSheet
 

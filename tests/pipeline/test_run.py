@@ -12,8 +12,9 @@ import pytest
 from PIL import Image
 
 from polyexport.errors import OutputError, UsageError
+from polyexport.imaging.codecs.png import encode_png
 from polyexport.imaging.color import parse_color
-from polyexport.imaging.image import encode_png, read_image
+from polyexport.imaging.pixels import read_image
 from polyexport.model.canvas import Framed
 from polyexport.model.model import Model
 from polyexport.pipeline import run as module

@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from polyexport.imaging.image import encode_png
+from polyexport.imaging.codecs.png import encode_png
 from polyexport.imaging.matte import transparent
 from polyexport.model.model import Model
 

@@ -8,7 +8,7 @@ import { floodFill } from "./floodfill.mjs";
 import { CONTEXT, imageOf } from "./pixels.mjs";
 
 const MODEL = "model.onnx";
-const MAX_FILE_BYTES = 64 * 1024 * 1024; // of an image, as in polyexport/imaging/image.py
+const MAX_FILE_BYTES = 64 * 1024 * 1024; // of an image, as in polyexport/imaging/pixels.py
 const SWATCHES = ["tomato", "orange", "gold", "limegreen", "dodgerblue", "mediumpurple", "hotpink", "#222222"];
 const TIMES = 15; // runs whose median is shown
 

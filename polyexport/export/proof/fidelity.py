@@ -13,7 +13,7 @@ from polyexport.data.drawings import SPLITS, DrawingConfig, draw
 from polyexport.evaluate.metrics import pixel_errors, psnr_db
 from polyexport.export.proof.parity import CPU_OPTIONS, Candidate
 from polyexport.export.source.trainer_checkpoint import Source
-from polyexport.imaging.image import Pixels
+from polyexport.imaging.pixels import Pixels
 from polyexport.model.contract import COLORED, IMAGE_INPUT, Fidelity, Precision
 from polyexport.runtime.open import open_session
 from polyexport.runtime.session import SessionOptions

@@ -14,7 +14,7 @@ from polyexport.errors import ParityError, PolyexportError, reason_of
 from polyexport.evaluate.metrics import EXACT_PSNR_DB
 from polyexport.export.source.trainer_checkpoint import Source, drawings
 from polyexport.imaging.color import parse_color
-from polyexport.imaging.image import MAX_SIDE, Pixels
+from polyexport.imaging.pixels import MAX_SIDE, Pixels
 from polyexport.model.contract import COLORED, IMAGE_INPUT, Precision, StageParity
 from polyexport.runtime.open import open_session
 from polyexport.runtime.session import Session, SessionOptions

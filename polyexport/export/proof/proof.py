@@ -16,7 +16,7 @@ from polyexport.export.graph.trace import Traced, float_output, trace, trace_enc
 from polyexport.export.proof.cause import find_cause, program_values
 from polyexport.export.proof.parity import CPU_OPTIONS, TOLERANCES, Candidate, ParityOptions, Reference, compare
 from polyexport.export.source.trainer_checkpoint import Source
-from polyexport.imaging.image import Pixels
+from polyexport.imaging.pixels import Pixels
 from polyexport.model.contract import (
     COLOR_INPUT,
     EMBEDDING_INPUT,

@@ -11,7 +11,7 @@ from polyexport.export.graph.trace import simplify
 from polyexport.export.proof.fidelity import ImageGate
 from polyexport.export.proof.proof import Proof
 from polyexport.export.source.trainer_checkpoint import Source
-from polyexport.imaging.image import Pixels
+from polyexport.imaging.pixels import Pixels
 from polyexport.model.contract import Fidelity, StageParity
 from polyexport.model.model import Model
 from polyexport.runtime.session import SessionOptions

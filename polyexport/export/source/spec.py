@@ -15,7 +15,7 @@ import numpy as np
 from polyexport.errors import ColorError, UsageError, reason_of
 from polyexport.export.source.trainer_checkpoint import SIGNED, ValueRange
 from polyexport.imaging.color import COLOR_NAME, parse_color
-from polyexport.imaging.image import MAX_SIDE
+from polyexport.imaging.pixels import MAX_SIDE
 from polyexport.model.contract import Conditioning, Palette
 from polyexport.storage.files import read_limited
 

@@ -22,7 +22,7 @@ from typing import IO, Any, Self, cast
 import numpy as np
 
 from polyexport.errors import PolyexportError, UsageError, reason_of
-from polyexport.imaging.image import MAX_FILE_BYTES, MAX_PIXELS
+from polyexport.imaging.pixels import MAX_FILE_BYTES, MAX_PIXELS
 from polyexport.model.canvas import MAX_NATIVE_PIXELS, Framed, Framing
 from polyexport.pipeline.decoding.worker import receive, receive_into, send
 from polyexport.runtime.cores import granted_cores

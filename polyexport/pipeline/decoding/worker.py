@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polyexport.errors import ImageError, reason_of
-from polyexport.imaging.image import MAX_FILE_BYTES, decode, inspect_header
+from polyexport.imaging.pixels import MAX_FILE_BYTES, decode, inspect_header
 from polyexport.model.canvas import Framing
 from polyexport.storage.files import read_limited
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
 from polyexport.errors import UsageError, reason_of
-from polyexport.imaging.image import SUFFIXES
+from polyexport.imaging.codecs import SUFFIXES
 
 __all__ = ["MAX_LIST_BYTES", "Found", "Selection", "discover", "find_images", "input_folders", "read_list"]
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from polyexport.errors import UsageError
-from polyexport.imaging.image import SUFFIXES
+from polyexport.imaging.codecs import SUFFIXES
 from polyexport.pipeline.inputs.discover import Found, Selection
 from polyexport.pipeline.outputs.staging import STATE
 from polyexport.storage.stores import Store, Url

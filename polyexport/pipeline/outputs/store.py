@@ -27,7 +27,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from polyexport.errors import OutputError
-from polyexport.imaging.image import MAX_FILE_BYTES
+from polyexport.imaging.pixels import MAX_FILE_BYTES
 from polyexport.pipeline.outputs.disk import OutputFolder, OutputView, Pending, holder_of, read_journal
 from polyexport.pipeline.outputs.journal import Journal, Log
 from polyexport.pipeline.outputs.staging import STATE, TEMPORARY, DiskStaging, Held, Staging, unusable

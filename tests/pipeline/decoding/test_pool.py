@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from polyexport.imaging.image import encode_png, read_image
+from polyexport.imaging.codecs.png import encode_png
+from polyexport.imaging.pixels import read_image
 from polyexport.model.canvas import Framing
 from polyexport.pipeline.decoding import pool as decoding
 from polyexport.pipeline.decoding.pool import Decoders, default_jobs

@@ -1,0 +1,70 @@
+"""PNG (https://www.w3.org/TR/png-3/): checksums that pillow does not compare, and the writer of all outputs."""
+
+import re
+import struct
+import zlib
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polyexport.imaging.codecs.codec import Codec
+
+__all__ = ["PNG", "encode_png"]
+
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_FILTER_UP = 2  # each row is stored as its difference from the row above (PNG specification, 9.2)
+_COLOR_TYPES = {3: 2, 4: 6}  # channels -> color type in the header
+
+
+class _Png(Codec):
+    def check_file(self, data: bytes) -> None:
+        """Raise ValueError unless every chunk up to IEND is there and matches its checksum.
+
+        Pillow compares no checksum of the pixel data and accepts a file without an end: of single flipped bits in small
+        PNG files, one in five is decoded to other pixels.
+        """
+        view, start = memoryview(data), len(_SIGNATURE)
+        while True:
+            end = start + 8 + int.from_bytes(data[start : start + 4], "big")
+            if end + 4 > len(data):
+                raise ValueError("the file ends before its image does")
+            if zlib.crc32(view[start + 4 : end]) != int.from_bytes(data[end : end + 4], "big"):
+                name = data[start + 4 : start + 8].decode("ascii", "backslashreplace")
+                raise ValueError(f"the checksum of chunk {name} is wrong")
+            if data[start + 4 : start + 8] == b"IEND":
+                return
+            start = end + 4
+
+
+PNG = _Png(
+    name="PNG",
+    description="PNG with 1 to 16 bits per channel, gray, color, palette or alpha; of an animation the first frame",
+    signature=re.escape(_SIGNATURE),
+    suffixes=(".png", ".apng"),
+)
+
+
+def encode_png(pixels: NDArray[np.uint8]) -> bytes:
+    """Encode pixels as the bytes of a PNG file; equal pixels give equal bytes.
+
+    Every row is stored as its difference from the row above, and only runs are compressed: for flat colors the result
+    is as small as a search through five filters and long matches gives, in a third of the time
+    (benchmarks/codecs.py).
+
+    Args:
+        pixels: uint8 [H, W, 3], RGB, or [H, W, 4], RGBA, 0 to 255.
+    """
+    height, width, channels = pixels.shape
+    rows = pixels.reshape(height, width * channels)
+    filtered = np.empty((height, 1 + width * channels), np.uint8)
+    filtered[:, 0] = _FILTER_UP
+    filtered[:1, 1:] = rows[:1]
+    np.subtract(rows[1:], rows[:-1], out=filtered[1:, 1:])
+    compressor = zlib.compressobj(level=1, memLevel=9, strategy=zlib.Z_RLE)
+    body = compressor.compress(filtered.data) + compressor.flush()
+    header = struct.pack(">IIBBBBB", width, height, 8, _COLOR_TYPES[channels], 0, 0, 0)
+    return _SIGNATURE + _chunk(b"IHDR", header) + _chunk(b"IDAT", body) + _chunk(b"IEND", b"")
+
+
+def _chunk(name: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(body, zlib.crc32(name)))
