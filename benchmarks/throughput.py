@@ -121,22 +121,22 @@ def all_cores_ms(work: Callable[[int], object], count: int) -> float:
 
 def stages(files: Sequence[Path], model: Model, root: Path, size: int) -> dict[str, float]:
     """CPU milliseconds per image of each stage, alone."""
-    framing = model.framing(size)
-    framed = [framing.frame(decode(path.read_bytes()).pixels) for path in files[:64]]
+    canvas_rule = model.contract.canvas_rule(size)
+    canvases = [canvas_rule.place(decode(path.read_bytes()).pixels) for path in files[:64]]
     color = parse_color(COLOR)
-    count = min(len(framed), model.session.images_per_call)
-    calls = [(framed[first : first + count], [color] * count) for first in range(0, len(framed) - count + 1, count)]
-    canvases = [model.run_canvases([one], [color])[0] for one in framed]
-    pngs = [encode_png(one.restore(canvas)) for one, canvas in zip(framed, canvases, strict=True)]
-    many = len(framed)
+    count = min(len(canvases), model.session.images_per_call)
+    calls = [(canvases[first : first + count], [color] * count) for first in range(0, len(canvases) - count + 1, count)]
+    outputs = [model.run_canvases([one], [color])[0] for one in canvases]
+    pngs = [encode_png(canvas.restore(output)) for canvas, output in zip(canvases, outputs, strict=True)]
+    many = len(canvases)
 
     def read(number: int) -> None:
         data = files[number % len(files)].read_bytes()
         hashlib.sha256(data)
-        framing.frame(decode(data).pixels)
+        canvas_rule.place(decode(data).pixels)
 
     def encode(number: int) -> None:
-        hashlib.sha256(encode_png(framed[number % many].restore(canvases[number % many])))
+        hashlib.sha256(encode_png(canvases[number % many].restore(outputs[number % many])))
 
     def infer(number: int) -> None:
         model.run_canvases(*calls[number % len(calls)])

@@ -27,8 +27,9 @@ from polyexport.imaging.color import parse_color
 
 if TYPE_CHECKING:
     from polyexport.imaging.color import Color
+    from polyexport.model.canvas import Size
     from polyexport.model.conditions import Conditioner
-    from polyexport.model.model import Model, Size
+    from polyexport.model.model import Model
     from polyexport.pipeline.decoding.pool import Decoders
     from polyexport.pipeline.job import LoadModel
     from polyexport.pipeline.outputs.disk import OutputFolder

@@ -94,7 +94,7 @@ def run_on_cluster(
     file = model if model is not None else default_model_path()
     data = read_model(file)
     checked = Model.from_bytes(data, SessionOptions(provider="cpu", threads=1), name=str(file))
-    recipes_of(job.plan, checked, checked.framing(job.size), job.background)
+    recipes_of(job.plan, checked, checked.contract.canvas_rule(job.size), job.background)
     options = WorkerOptions(
         output=folder.root.absolute() if isinstance(folder.root, Path) else folder.root,
         model=folder.stage(data),

@@ -9,7 +9,8 @@ from typing import Any
 
 from polyexport.cluster.messages import Answer, Task
 from polyexport.errors import OutputError, PolyexportError
-from polyexport.model.model import Model, Size
+from polyexport.model.canvas import Size
+from polyexport.model.model import Model
 from polyexport.pipeline.decoding.pool import Decoders
 from polyexport.pipeline.job import options_for
 from polyexport.pipeline.outputs.disk import Pending
@@ -78,8 +79,8 @@ class Worker:
         model = _shared_model(self._staging, options)
         session = SessionOptions(provider=options.provider, threads=options.threads, images=options.images)
         self._model = Model.from_bytes(model, session, name=options.model_name)
-        self._framing = self._model.framing(options.size)
-        self._run_options = options_for(self._model, self._framing, batch_size=options.batch_size, streams=1)
+        self._canvas_rule = self._model.contract.canvas_rule(options.size)
+        self._run_options = options_for(self._model, self._canvas_rule, batch_size=options.batch_size, streams=1)
         self._decoders = Decoders(jobs=options.jobs)
         self._decoders.start()
 
@@ -121,7 +122,7 @@ class Worker:
         run_plan(
             plan,
             self._model,
-            self._framing,
+            self._canvas_rule,
             self._run_options,
             folder=folder,
             survey=survey,

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 from polyexport.data.pairs import Pair, PairPixels, read_pair
 from polyexport.imaging.pixels import Pixels
-from polyexport.model.model import Model, Size
+from polyexport.model.canvas import Size
+from polyexport.model.model import Model
 
 __all__ = ["Prediction", "predict"]
 
@@ -27,10 +28,10 @@ def predict(model: Model, pairs: Iterable[Pair], *, size: Size = "fit") -> Itera
         DatasetError: a pair that cannot be read.
         ColorError: a colour outside the model's vocabulary.
     """
-    framing = model.framing(size)
+    canvas_rule = model.contract.canvas_rule(size)
     for pair in pairs:
         pixels = read_pair(pair)
-        framed = framing.frame(pixels.image)
+        canvas = canvas_rule.place(pixels.image)
         yield Prediction(
-            pair=pair, pixels=pixels, colored=framed.restore(model.run_canvases([framed], [pair.color])[0])
+            pair=pair, pixels=pixels, colored=canvas.restore(model.run_canvases([canvas], [pair.color])[0])
         )

@@ -22,7 +22,8 @@ from polyexport.evaluate.predict import Prediction, predict
 from polyexport.evaluate.structure import ms_ssim, ssim
 from polyexport.imaging.color import Color
 from polyexport.imaging.pixels import Pixels
-from polyexport.model.model import Model, Size
+from polyexport.model.canvas import Size
+from polyexport.model.model import Model
 
 __all__ = ["METHODS", "Evaluation", "Item", "Method", "Sample", "Scores", "Split", "evaluate", "measure"]
 

@@ -17,6 +17,7 @@ from typing import Literal, get_args
 from polyexport.errors import ContractError
 from polyexport.imaging.color import COLOR_NAME
 from polyexport.imaging.pixels import MAX_SIDE
+from polyexport.model.canvas import CanvasRule, Size
 from polyexport.storage.typed_json import build
 
 __all__ = [
@@ -269,6 +270,20 @@ class Contract:
             )
         if self.precision not in get_args(Precision):
             raise ValueError(f"precision must be fp32, fp16 or int8, got {self.precision!r}")
+
+    def canvas_rule(self, size: Size = "fit") -> CanvasRule:
+        """Return the rule that places images on canvases of a size for this model.
+
+        Args:
+            size: ``fit`` is the training size, ``native`` each image's own size, a number the side of a square canvas
+                in pixels.
+
+        Raises:
+            UsageError: the network cannot take this size.
+        """
+        return CanvasRule.for_size(
+            size, training_size=self.training_size, multiple=self.size_multiple, fixed_size=self.fixed_size
+        )
 
     def to_json(self) -> str:
         """The metadata value; equal contracts give equal text."""

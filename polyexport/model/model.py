@@ -6,7 +6,6 @@ import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -14,7 +13,7 @@ from PIL import Image
 
 from polyexport.errors import ContractError, ImageError, UsageError, reason_of
 from polyexport.imaging.pixels import Pixels, decode, read_image, to_pixels
-from polyexport.model.canvas import Framed, Framing
+from polyexport.model.canvas import Canvas, Size
 from polyexport.model.conditions import ColorLike, ColorRow, Conditioner
 from polyexport.model.contract import COLORED, IMAGE_INPUT, METADATA_KEY, Contract
 from polyexport.model.nan_watch import WATCH, all_numbers, watched
@@ -31,7 +30,6 @@ MAX_MODEL_BYTES = 2**31 - 1  # protobuf's own limit
 GOLDEN_TOLERANCE = 0.5
 """Mean absolute difference, in levels, up to which a golden sample counts as repeated."""
 
-Size = Literal["fit", "native"] | int
 ImageLike = str | Path | Image.Image | NDArray[np.uint8]
 
 _REMEDY = "give a model that `polyexport export` wrote"
@@ -178,21 +176,6 @@ class Model:
             )
         return difference
 
-    def framing(self, size: Size = "fit") -> Framing:
-        """How images meet this model: ``fit`` to its training size, ``native``, or fit to a size in pixels.
-
-        Raises:
-            UsageError: a size that the network cannot take.
-        """
-        if not isinstance(size, int) and size not in ("fit", "native"):
-            raise UsageError(f"unknown size {size!r}", remedy="give fit, native or a number of pixels")
-        known = self.contract.training_size
-        if self.contract.fixed_size and size not in ("fit", known):
-            raise UsageError(f"the network takes {known}x{known} pixels alone", remedy="give --size fit")
-        mode: Literal["fit", "native"] = "native" if size == "native" else "fit"
-        pixels = size if isinstance(size, int) else self.contract.training_size
-        return Framing(mode=mode, size=pixels, multiple=self.contract.size_multiple)
-
     def color_value(self, color: ColorLike) -> ColorRow:
         """One row of the second input: uint8 [3] for ``rgb``, an int64 scalar for ``vocabulary``, or float32 [dim].
 
@@ -274,9 +257,9 @@ class Model:
             results.extend(colored.reshape(-1, *colored.shape[2:]))
         return results
 
-    def run_canvases(self, framed: Sequence[Framed], colors: Sequence[ColorLike]) -> Sequence[Pixels]:
-        """One batch: ``framed[i]``, all on canvases of one shape, in ``colors[i]`` -> uint8 [H, W, 3] canvases."""
-        return self.run_rows([one.canvas for one in framed], [self.color_value(color) for color in colors])
+    def run_canvases(self, canvases: Sequence[Canvas], colors: Sequence[ColorLike]) -> Sequence[Pixels]:
+        """Run one batch: ``canvases[i]``, all of one shape, in ``colors[i]`` -> one uint8 [H, W, 3] output for each."""
+        return self.run_rows([canvas.pixels for canvas in canvases], [self.color_value(color) for color in colors])
 
     def colorize(
         self, images: Iterable[ImageLike], colors: Iterable[ColorLike], *, size: Size = "fit"
@@ -298,16 +281,16 @@ class Model:
         parsed = [self.conditioner.color(color) for color in colors]
         for color in parsed:
             self.color_value(color)
-        framing = self.framing(size)
+        canvas_rule = self.contract.canvas_rule(size)
         results: list[list[Pixels]] = []
         for image in images:
-            framed = framing.frame(_pixels(image))
-            per_run = framed.batch_limit(len(parsed) or 1)
-            canvases: list[Pixels] = []
+            canvas = canvas_rule.place(_pixels(image))
+            per_run = canvas.batch_limit(len(parsed) or 1)
+            outputs: list[Pixels] = []
             for start in range(0, len(parsed), per_run):
                 batch = parsed[start : start + per_run]
-                canvases.extend(self.run_canvases([framed] * len(batch), batch))
-            results.append([framed.restore(canvas) for canvas in canvases])
+                outputs.extend(self.run_canvases([canvas] * len(batch), batch))
+            results.append([canvas.restore(output) for output in outputs])
         return results
 
 

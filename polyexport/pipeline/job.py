@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from polyexport.model.canvas import Framing
-from polyexport.model.model import Model, Size
+from polyexport.model.canvas import CanvasRule, Size
+from polyexport.model.model import Model
 from polyexport.pipeline.decoding.pool import Decoders
 from polyexport.pipeline.outputs.disk import OutputFolder
 from polyexport.pipeline.outputs.prior_results import survey
@@ -80,13 +80,13 @@ def run_job(
     standing = survey(job.plan, folder, folder.journal, overwrite=job.overwrite, retry_failed=job.retry_failed)
     # All of the plan, not what is left of it: a rerun must take the provider that the first run took.
     model = load(threads=threads, streams=streams, images=job.plan.outputs)
-    framing = model.framing(job.size)
+    canvas_rule = model.contract.canvas_rule(job.size)
     on_provider(model.session.execution_provider, model.session.fallback_reason)
-    options = options_for(model, framing, batch_size=job.batch_size, streams=streams)
+    options = options_for(model, canvas_rule, batch_size=job.batch_size, streams=streams)
     return run_plan(
         job.plan,
         model,
-        framing,
+        canvas_rule,
         options,
         folder=folder,
         survey=standing,
@@ -96,24 +96,24 @@ def run_job(
     )
 
 
-def options_for(model: Model, framing: Framing, *, batch_size: int, streams: int) -> RunOptions:
+def options_for(model: Model, canvas_rule: CanvasRule, *, batch_size: int, streams: int) -> RunOptions:
     """How a loaded model is best called.
 
     Args:
         model: loaded for ``streams`` calls at a time.
-        framing: of this model.
+        canvas_rule: of this model.
         batch_size: what the user wants; 0 to choose.
         streams: calls at a time on a CPU.
     """
     session = model.session
     return RunOptions(
-        batch_size=batch_size or _images_per_call(session, framing),
+        batch_size=batch_size or _images_per_call(session, canvas_rule),
         # On a device one batch is copied while the other is computed.
         streams=(1 if session.stable_shapes else streams) + session.computes_elsewhere,
     )
 
 
-def _images_per_call(session: Session, framing: Framing) -> int:
-    if framing.mode == "native":  # of any size; on a device, what is too much for it is tried again in halves
+def _images_per_call(session: Session, canvas_rule: CanvasRule) -> int:
+    if canvas_rule.mode == "native":  # of any size; on a device, what is too much for it is tried again in halves
         return session.images_per_call if session.stable_shapes else 1
-    return max(1, min(session.images_per_call, _PIXELS_PER_CALL // framing.size**2))
+    return max(1, min(session.images_per_call, _PIXELS_PER_CALL // canvas_rule.size**2))

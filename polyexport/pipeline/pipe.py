@@ -4,7 +4,8 @@ from polyexport.errors import ImageError
 from polyexport.imaging.codecs.png import encode_png
 from polyexport.imaging.color import Color
 from polyexport.imaging.matte import transparent
-from polyexport.model.model import Model, Size
+from polyexport.model.canvas import Size
+from polyexport.model.model import Model
 from polyexport.pipeline.decoding.pool import Decoders, Source
 from polyexport.pipeline.run import Background
 
@@ -27,7 +28,7 @@ def color_one(
         color: one that the model knows.
         model: for the one call.
         decoders: where the image is decoded.
-        size: of the canvas; see ``Model.framing``.
+        size: of the canvas; see ``Contract.canvas_rule``.
         background: what becomes of the paper around the drawing.
 
     Returns:
@@ -38,8 +39,8 @@ def color_one(
         UsageError: a size that the network cannot take.
         ColorError: a colour that the model does not know.
     """
-    decoded = decoders.decode(source, model.framing(size))
-    if decoded.framed is None:
+    decoded = decoders.decode(source, model.contract.canvas_rule(size))
+    if decoded.canvas is None:
         raise ImageError(f"the image is refused: {decoded.reason}", remedy="give another image")
-    colored = decoded.framed.restore(model.run_canvases([decoded.framed], [color])[0])
+    colored = decoded.canvas.restore(model.run_canvases([decoded.canvas], [color])[0])
     return encode_png(transparent(colored) if background == "transparent" else colored), decoded.warnings

@@ -64,8 +64,8 @@ def preview(job: Job, model: Model, decoders: Decoders, counts: Preview) -> Iter
         ColorError: a colour that the model does not know.
         OutputError: the output folder cannot be looked at.
     """
-    framing = model.framing(job.size)
-    recipes = recipes_of(job.plan, model, framing, job.background)
+    canvas_rule = model.contract.canvas_rule(job.size)
+    recipes = recipes_of(job.plan, model, canvas_rule, job.background)
     with _standing(job) as standing:
         first = 0
         with ThreadPoolExecutor(decoders.jobs) as pool:
@@ -115,13 +115,13 @@ def _estimate(job: Job, model: Model, outputs: int) -> float:
     """Seconds for the network alone, which takes nearly all of a run; at the model's own size."""
     if not outputs:
         return 0.0
-    framing = model.framing("fit" if job.size == "native" else job.size)
-    framed = framing.frame(np.full((framing.size, framing.size, 3), 255, np.uint8))
+    canvas_rule = model.contract.canvas_rule("fit" if job.size == "native" else job.size)
+    canvas = canvas_rule.place(np.full((canvas_rule.size, canvas_rule.size, 3), 255, np.uint8))
     color = job.plan.colors[0]
-    model.run_canvases([framed], [color])  # the first call allocates
+    model.run_canvases([canvas], [color])  # the first call allocates
     started, calls = perf_counter(), 0
     while perf_counter() - started < _PROBES_S:
-        model.run_canvases([framed], [color])
+        model.run_canvases([canvas], [color])
         calls += 1
     _, streams = arrange(outputs, threads=job.threads, cores=granted_cores())
     return outputs * (perf_counter() - started) / calls / streams

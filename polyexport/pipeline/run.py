@@ -23,7 +23,7 @@ from polyexport.imaging.codecs.png import encode_png
 from polyexport.imaging.color import Color
 from polyexport.imaging.matte import transparent
 from polyexport.imaging.pixels import Pixels
-from polyexport.model.canvas import Framed, Framing
+from polyexport.model.canvas import Canvas, CanvasRule
 from polyexport.model.model import Model
 from polyexport.pipeline.decoding.pool import Decoded, Decoders
 from polyexport.pipeline.outputs.disk import Outputs, Pending
@@ -157,7 +157,7 @@ class _Work:
     """One image in one colour, ready for the network."""
 
     owner: _Progressing
-    framed: Framed
+    canvas: Canvas
     number: int
     """Of the colour in its item."""
 
@@ -191,7 +191,7 @@ def arrange(outputs: int, *, threads: int, cores: int) -> tuple[int, int]:
     return threads, max(1, cores // threads)
 
 
-def recipes_of(plan: Plan, model: Model, framing: Framing, background: Background) -> dict[Color, str]:
+def recipes_of(plan: Plan, model: Model, canvas_rule: CanvasRule, background: Background) -> dict[Color, str]:
     """For each colour of a plan, the hash of everything but the input that decides an output's pixels.
 
     Raises:
@@ -201,8 +201,8 @@ def recipes_of(plan: Plan, model: Model, framing: Framing, background: Backgroun
         color: recipe_of(
             model=model.sha256,
             color=model.color_value(color).tolist(),
-            mode=framing.mode,
-            size=framing.size if framing.mode == "fit" else 0,
+            mode=canvas_rule.mode,
+            size=canvas_rule.size if canvas_rule.mode == "fit" else 0,
             background=background,
         )
         for color in plan.colors
@@ -212,7 +212,7 @@ def recipes_of(plan: Plan, model: Model, framing: Framing, background: Backgroun
 def run_plan(
     plan: Plan,
     model: Model,
-    framing: Framing,
+    canvas_rule: CanvasRule,
     options: RunOptions,
     *,
     folder: Outputs,
@@ -226,7 +226,7 @@ def run_plan(
     Args:
         plan: inputs and outputs.
         model: for every call.
-        framing: of this model.
+        canvas_rule: of this model.
         options: how this machine is used.
         folder: takes the outputs.
         survey: of the plan's output folder.
@@ -237,7 +237,7 @@ def run_plan(
     Raises:
         OutputError: the output folder became unusable; what was written before is whole.
     """
-    run = _Run(plan, model, framing, options, folder, survey, decoders, background, on_result)
+    run = _Run(plan, model, canvas_rule, options, folder, survey, decoders, background, on_result)
     return run.execute()
 
 
@@ -246,7 +246,7 @@ class _Run:
         self,
         plan: Plan,
         model: Model,
-        framing: Framing,
+        canvas_rule: CanvasRule,
         options: RunOptions,
         folder: Outputs,
         survey: Survey,
@@ -256,14 +256,14 @@ class _Run:
     ) -> None:
         self.plan = plan
         self.model = model
-        self.framing = framing
+        self.canvas_rule = canvas_rule
         self.options = options
         self.folder = folder
         self.survey = survey
         self.processes = decoders
         self.background = background
         self.on_result = on_result
-        self.recipes = recipes_of(plan, model, framing, background)
+        self.recipes = recipes_of(plan, model, canvas_rule, background)
         self.counts = {"ok": 0, "failed": 0, "skipped": 0}
         self.written = 0
         self.reported = 0
@@ -289,9 +289,9 @@ class _Run:
         self.committer = ThreadPoolExecutor(1, thread_name_prefix="commit")
 
     def _handed_on_together(self) -> int:
-        if self.framing.mode == "native" or len(self.plan.items) < _TOGETHER * _TOGETHER:
+        if self.canvas_rule.mode == "native" or len(self.plan.items) < _TOGETHER * _TOGETHER:
             return 1  # of any size, or too few to share the work evenly
-        return min(_TOGETHER, max(1, _TOGETHER_BYTES // (3 * self.framing.size**2)))
+        return min(_TOGETHER, max(1, _TOGETHER_BYTES // (3 * self.canvas_rule.size**2)))
 
     def _task(self, count: int) -> int:
         """How many images go to a thread that calls the network with ``count`` at a time."""
@@ -351,7 +351,8 @@ class _Run:
         owners = self._owners()
         while some := list(islice(owners, self.together)):
             sources, known = [owner.item.source for owner in some], [owner.known() for owner in some]
-            ahead.append((some, self.decoders.submit(self.processes.decode_all, sources, self.framing, known=known)))
+            decode = self.decoders.submit(self.processes.decode_all, sources, self.canvas_rule, known=known)
+            ahead.append((some, decode))
             if len(ahead) * self.together >= self.window:
                 asked, decode = ahead.popleft()
                 yield from zip(asked, decode.result(), strict=True)
@@ -365,12 +366,12 @@ class _Run:
         for number, record in enumerate(owner.settled):
             if record is not None and record.input_sha256 == decoded.sha256:
                 self._settled(owner, f"{record.failed} ({_KNOWN})" if record.failed else "")
-            elif decoded.framed is None:
+            elif decoded.canvas is None:
                 self._failed(owner, number, decoded.reason, lasting=decoded.lasting)
             else:
-                works.append(_Work(owner, decoded.framed, number))
+                works.append(_Work(owner, decoded.canvas, number))
         if works:
-            self.buckets.setdefault(works[0].framed.canvas.shape, []).extend(works)
+            self.buckets.setdefault(works[0].canvas.pixels.shape, []).extend(works)
 
     def _failed(self, owner: _Progressing, number: int, reason: str, *, lasting: bool) -> None:
         if lasting and owner.sha256:
@@ -394,7 +395,7 @@ class _Run:
 
     def _start(self, shape: tuple[int, ...]) -> None:
         bucket = self.buckets[shape]
-        count = bucket[0].framed.batch_limit(self.batch_size)
+        count = bucket[0].canvas.batch_limit(self.batch_size)
         some = self._task(count)
         works, rest = bucket[:some], bucket[some:]
         if rest:
@@ -418,7 +419,7 @@ class _Run:
         filled = self.model.session.stable_shapes and not self.model.contract.many_colors
         works = batch + batch[-1:] * (count - len(batch) if filled else 0)
         try:
-            canvases = self.model.run_canvases([work.framed for work in works], [work.color for work in works])
+            canvases = self.model.run_canvases([work.canvas for work in works], [work.color for work in works])
             return list(canvases[: len(batch)])
         except ImageError as error:  # one of them; which, the halves tell
             reason = error.message
@@ -460,7 +461,7 @@ class _Run:
         """A PNG, or why there is none; and the milliseconds."""
         started = time.perf_counter()
         try:
-            colored = work.framed.restore(canvas)
+            colored = work.canvas.restore(canvas)
             data = encode_png(transparent(colored) if self.background == "transparent" else colored)
         except Exception as error:  # noqa: BLE001 - memory, again
             return f"cannot be encoded ({reason_of(error)})", 0.0

@@ -11,7 +11,7 @@ import litserve as ls
 
 from polyexport.errors import reason_of
 from polyexport.imaging.pixels import Pixels
-from polyexport.model.canvas import Framed
+from polyexport.model.canvas import Canvas
 from polyexport.model.model import Model, read_model
 from polyexport.runtime.session import SessionOptions
 from polyexport.service.options import ServiceOptions
@@ -25,7 +25,7 @@ _PR_SET_PDEATHSIG = 1
 class Work:
     """One image in one colour, ready for the network."""
 
-    framed: Framed
+    canvas: Canvas
     color: tuple[int, int, int] | str
     """sRGB, or a name of the model's own palette."""
 
@@ -75,10 +75,10 @@ class ColorApi(ls.LitAPI):  # type: ignore[misc] # litserve has no types
         """Call the network once for all canvases of one shape."""
         works = [x] if isinstance(x, Work) else list(x)  # LitServe gives one alone where batches have one
         results: list[Colored | None] = [None] * len(works)
-        shapes = {work.framed.canvas.shape: None for work in works}
+        shapes = {work.canvas.pixels.shape: None for work in works}
         for shape in shapes:
-            alike = [index for index, work in enumerate(works) if work.framed.canvas.shape == shape]
-            limit = works[alike[0]].framed.batch_limit(len(alike))
+            alike = [index for index, work in enumerate(works) if work.canvas.pixels.shape == shape]
+            limit = works[alike[0]].canvas.batch_limit(len(alike))
             for some in (alike[first : first + limit] for first in range(0, len(alike), limit)):
                 for index, result in zip(some, self._call([works[index] for index in some]), strict=True):
                     results[index] = result
@@ -95,7 +95,7 @@ class ColorApi(ls.LitAPI):  # type: ignore[misc] # litserve has no types
     def _call(self, works: Sequence[Work]) -> list[Colored]:
         assert self._model is not None
         try:
-            canvases = self._model.run_canvases([work.framed for work in works], [work.color for work in works])
+            canvases = self._model.run_canvases([work.canvas for work in works], [work.color for work in works])
         except Exception as error:  # noqa: BLE001 - ONNX Runtime raises unrelated types; memory is the usual cause
             if len(works) == 1:
                 return [Colored(None, reason_of(error), 1)]

@@ -27,7 +27,7 @@ from polyexport.errors import ColorError, PolyexportError, UsageError
 from polyexport.imaging.codecs.png import encode_png
 from polyexport.imaging.matte import transparent
 from polyexport.imaging.pixels import Pixels
-from polyexport.model.canvas import Framed, Framing
+from polyexport.model.canvas import Canvas, CanvasRule
 from polyexport.model.conditions import Conditioner
 from polyexport.model.contract import Contract
 from polyexport.pipeline.decoding.pool import Decoders
@@ -138,7 +138,7 @@ class Routes:
             self._metrics.batches.observe(colored.batch_size)
         if colored.canvas is None:
             raise ProblemError("network", colored.reason)
-        png = await loop.run_in_executor(self._threads, _encode, work.framed, colored.canvas, order.background)
+        png = await loop.run_in_executor(self._threads, _encode, work.canvas, colored.canvas, order.background)
         if kind == "application/json":
             return JSONResponse({"image": base64.b64encode(png).decode("ascii"), "warnings": list(warnings)})
         return Response(png, media_type="image/png")
@@ -149,10 +149,10 @@ class Routes:
             self._conditioner.row(color)
         except ColorError as error:
             raise ProblemError("color", str(error)) from error
-        decoded = self._decoders.decode(data, self._framing(order.size))
-        if decoded.framed is None:
+        decoded = self._decoders.decode(data, self._canvas_rule(order.size))
+        if decoded.canvas is None:
             raise ProblemError("image", decoded.reason)
-        height, width = decoded.framed.canvas.shape[:2]
+        height, width = decoded.canvas.pixels.shape[:2]
         if order.size == "native" and height * width > self._limits.max_native_pixels:
             raise ProblemError(
                 "image",
@@ -160,18 +160,15 @@ class Routes:
                 "size; with size fit it may be larger",
             )
         known = order.color.strip().lower()
-        return Work(decoded.framed, known if known in self._names else color.rgb), decoded.warnings
+        return Work(decoded.canvas, known if known in self._names else color.rgb), decoded.warnings
 
     @cached_property
     def _names(self) -> frozenset[str]:
         return frozenset(name for name, _ in self._contract.palette)
 
-    def _framing(self, size: Literal["fit", "native"]) -> Framing:
-        known = self._contract.training_size
-        if size == "native" and self._contract.fixed_size:
-            raise ProblemError("field", f"size is native; this model takes {known}x{known} pixels alone")
+    def _canvas_rule(self, size: Literal["fit", "native"]) -> CanvasRule:
         try:
-            return Framing(mode=size, size=known, multiple=self._contract.size_multiple)
+            return self._contract.canvas_rule(size)
         except UsageError as error:
             raise ProblemError("field", str(error)) from error
 
@@ -218,8 +215,8 @@ class Routes:
         return JSONResponse(body, status, dict(headers or {}), media_type="application/problem+json")
 
 
-def _encode(framed: Framed, canvas: Pixels, background: str) -> bytes:
-    colored = framed.restore(canvas)
+def _encode(canvas: Canvas, output: Pixels, background: str) -> bytes:
+    colored = canvas.restore(output)
     return encode_png(transparent(colored) if background == "transparent" else colored)
 
 

@@ -4,10 +4,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from polyexport.errors import ImageError, UsageError
-from polyexport.model.canvas import MAX_NATIVE_PIXELS, Framing
+from polyexport.model.canvas import MAX_NATIVE_PIXELS, CanvasRule
 
-FIT = Framing(size=64, multiple=16)
-NATIVE = Framing(mode="native", size=64, multiple=16)
+FIT = CanvasRule(size=64, multiple=16)
+NATIVE = CanvasRule(mode="native", size=64, multiple=16)
 sides = st.integers(1, 200)
 
 
@@ -16,41 +16,41 @@ def noise(height: int, width: int) -> np.ndarray:
 
 
 @given(sides, sides, st.sampled_from([FIT, NATIVE]))
-def test_any_size_comes_back_at_its_own_size(height: int, width: int, framing: Framing) -> None:
-    framed = framing.frame(noise(height, width))
+def test_any_size_comes_back_at_its_own_size(height: int, width: int, canvas_rule: CanvasRule) -> None:
+    canvas = canvas_rule.place(noise(height, width))
 
-    assert framed.canvas.dtype == np.uint8
-    assert framed.canvas.shape[0] % 16 == framed.canvas.shape[1] % 16 == 0
-    assert framed.restore(framed.canvas).shape == (height, width, 3)
+    assert canvas.pixels.dtype == np.uint8
+    assert canvas.pixels.shape[0] % 16 == canvas.pixels.shape[1] % 16 == 0
+    assert canvas.restore(canvas.pixels).shape == (height, width, 3)
 
 
 @given(st.integers(1, 64), st.integers(1, 64), st.sampled_from([FIT, NATIVE]))
-def test_what_is_not_scaled_comes_back_unchanged(height: int, width: int, framing: Framing) -> None:
+def test_what_is_not_scaled_comes_back_unchanged(height: int, width: int, canvas_rule: CanvasRule) -> None:
     pixels = noise(height, width)
-    framed = framing.frame(pixels)
+    canvas = canvas_rule.place(pixels)
 
-    assert np.array_equal(framed.restore(framed.canvas), pixels)
-    assert (framed.canvas[height:] == 255).all()
-    assert (framed.canvas[:, width:] == 255).all()
+    assert np.array_equal(canvas.restore(canvas.pixels), pixels)
+    assert (canvas.pixels[height:] == 255).all()
+    assert (canvas.pixels[:, width:] == 255).all()
 
 
 @given(sides, sides)
 def test_fit_has_one_canvas_shape_so_that_all_images_batch(height: int, width: int) -> None:
-    assert FIT.frame(noise(height, width)).canvas.shape == (64, 64, 3)
+    assert FIT.place(noise(height, width)).pixels.shape == (64, 64, 3)
 
 
 def test_fit_keeps_the_aspect() -> None:
-    framed = FIT.frame(noise(100, 200))
-    assert (framed.inner_height, framed.inner_width) == (32, 64)
+    canvas = FIT.place(noise(100, 200))
+    assert (canvas.inner_height, canvas.inner_width) == (32, 64)
 
 
 def test_native_keeps_every_pixel_of_a_large_image() -> None:
-    assert NATIVE.frame(noise(100, 200)).canvas.shape == (112, 208, 3)
+    assert NATIVE.place(noise(100, 200)).pixels.shape == (112, 208, 3)
 
 
 def test_native_refuses_what_would_not_fit_in_memory() -> None:
     with pytest.raises(ImageError, match="--size fit"):
-        NATIVE.frame(np.zeros((1, MAX_NATIVE_PIXELS, 3), np.uint8))
+        NATIVE.place(np.zeros((1, MAX_NATIVE_PIXELS, 3), np.uint8))
 
 
 @pytest.mark.parametrize(
@@ -58,4 +58,4 @@ def test_native_refuses_what_would_not_fit_in_memory() -> None:
 )
 def test_a_size_that_the_network_cannot_take_names_one_that_it_can(size: int, remedy: str) -> None:
     with pytest.raises(UsageError, match=remedy):
-        Framing(size=size, multiple=16)
+        CanvasRule(size=size, multiple=16)

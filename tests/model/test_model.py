@@ -214,7 +214,7 @@ def test_results_belong_to_the_caller(tiny_model: Model) -> None:
 
 def test_an_unknown_size_is_refused(tiny_model: Model) -> None:
     with pytest.raises(UsageError, match="unknown size"):
-        tiny_model.framing("fitt")  # type: ignore[arg-type]
+        tiny_model.contract.canvas_rule("fitt")  # type: ignore[arg-type]
 
 
 def test_a_pipe_or_a_device_is_no_model(tmp_path: Path) -> None:
@@ -457,10 +457,10 @@ def test_a_model_of_one_size_takes_images_of_every_size_and_canvases_of_its_own(
         [[found]], [[expected]] = model.colorize([image], ["red"]), free.colorize([image], ["red"], size="fit")
         assert found.shape == image.shape
         assert np.array_equal(found, expected)
-    assert model.framing(SIDE) == model.framing("fit")
+    assert model.contract.canvas_rule(SIDE) == model.contract.canvas_rule("fit")
     for size in ("native", 4, 16):
-        with pytest.raises(UsageError, match="takes 8x8 pixels alone; give --size fit"):
-            model.framing(size)  # type: ignore[arg-type]
+        with pytest.raises(UsageError, match="takes only 8x8 pixels; give --size fit"):
+            model.contract.canvas_rule(size)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="cannot take 8x4 pixels; give 8x8, the only size"):
         model.run(np.zeros((1, 4, 8, 3), np.uint8), np.zeros((1, 3), np.uint8))
 

@@ -29,8 +29,7 @@ from polyexport.imaging import codecs, pixels
 from polyexport.imaging.codecs.png import encode_png
 from polyexport.imaging.color import parse_color
 from polyexport.imaging.pixels import decode
-from polyexport.model import canvas as framing
-from polyexport.model import contract, model
+from polyexport.model import canvas, contract, model
 from polyexport.model.model import load_model
 from polyexport.package import run
 from polyexport.pipeline.decoding.pool import Decoders
@@ -334,7 +333,7 @@ def test_its_numbers_are_those_of_polyexport() -> None:
         pixels.MAX_FILE_BYTES,
     )
     assert (run.MAX_MODEL_BYTES, run.GOLDEN_TOLERANCE) == (model.MAX_MODEL_BYTES, model.GOLDEN_TOLERANCE)
-    assert run.MAX_BATCH_PIXELS == framing.MAX_NATIVE_PIXELS
+    assert run.MAX_BATCH_PIXELS == canvas.MAX_NATIVE_PIXELS
     assert run.TEMPORARY_SUFFIX == files.TEMPORARY_SUFFIX
     assert [
         errors.PolyexportError.exit_code,

@@ -15,7 +15,7 @@ from polyexport.errors import OutputError, UsageError
 from polyexport.imaging.codecs.png import encode_png
 from polyexport.imaging.color import parse_color
 from polyexport.imaging.pixels import read_image
-from polyexport.model.canvas import Framed
+from polyexport.model.canvas import Canvas
 from polyexport.model.model import Model
 from polyexport.pipeline import run as module
 from polyexport.pipeline.decoding.pool import Decoders
@@ -250,18 +250,18 @@ def test_out_of_memory_halves_the_batch_and_then_fails_one(
     real = Model.run_canvases
     sizes: list[int] = []
 
-    def limited(self: Model, framed: list[Framed], colors: list[object]) -> object:
-        sizes.append(len(framed))
-        if len(framed) > 2:
+    def limited(self: Model, canvases: list[Canvas], colors: list[object]) -> object:
+        sizes.append(len(canvases))
+        if len(canvases) > 2:
             raise MemoryError("bad allocation")
-        return real(self, framed, colors)  # type: ignore[arg-type]
+        return real(self, canvases, colors)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Model, "run_canvases", limited)
     assert colorize(tmp_path / "out", batch_size=8)[0].written == 12
     assert max(sizes) == 8
     assert sizes[-1] <= 2
 
-    def broken(self: Model, framed: list[Framed], colors: list[object]) -> object:
+    def broken(self: Model, canvases: list[Canvas], colors: list[object]) -> object:
         raise MemoryError("bad allocation")
 
     monkeypatch.setattr(Model, "run_canvases", broken)

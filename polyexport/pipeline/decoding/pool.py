@@ -23,7 +23,7 @@ import numpy as np
 
 from polyexport.errors import PolyexportError, UsageError, reason_of
 from polyexport.imaging.pixels import MAX_FILE_BYTES, MAX_PIXELS
-from polyexport.model.canvas import MAX_NATIVE_PIXELS, Framed, Framing
+from polyexport.model.canvas import MAX_NATIVE_PIXELS, Canvas, CanvasRule
 from polyexport.pipeline.decoding.worker import receive, receive_into, send
 from polyexport.runtime.cores import granted_cores
 from polyexport.storage.files import read_limited
@@ -49,12 +49,12 @@ Source = str | bytes
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Decoded:
-    """What came of one input: a framed image, or a reason, or neither, if it was known."""
+    """What came of one input: a canvas, or a reason, or neither, if it was known."""
 
     sha256: str
     """Of the input's bytes; empty if it could not be read."""
 
-    framed: Framed | None = None
+    canvas: Canvas | None = None
     reason: str = ""
     lasting: bool = False
     """Whether the reason lies in the bytes, so that another try comes to the same end."""
@@ -112,7 +112,7 @@ class _Worker:
                 answer = receive(self._answers)
                 decoded = Decoded(
                     sha256=str(answer["sha256"]),
-                    framed=self._framed(answer) if answer["state"] == "pixels" else None,
+                    canvas=self._canvas(answer) if answer["state"] == "pixels" else None,
                     reason=str(answer.get("reason", "")),
                     lasting=bool(answer["lasting"]),
                     warnings=tuple(map(str, answer["warnings"])),
@@ -128,14 +128,14 @@ class _Worker:
         finally:
             self._deadline = float("inf")
 
-    def _framed(self, answer: dict[str, Any]) -> Framed:
+    def _canvas(self, answer: dict[str, Any]) -> Canvas:
         rows, columns = (int(side) for side in answer["canvas"])
         (height, width), (inner_height, inner_width) = map(int, answer["size"]), map(int, answer["inner"])
         if not (0 < rows * columns <= MAX_NATIVE_PIXELS and 0 < inner_height <= rows and 0 < inner_width <= columns):
             raise ValueError("no canvas has this size")
-        canvas = np.empty((rows, columns, 3), np.uint8)
-        receive_into(self._answers, canvas)
-        return Framed(canvas=canvas, height=height, width=width, inner_height=inner_height, inner_width=inner_width)
+        pixels = np.empty((rows, columns, 3), np.uint8)
+        receive_into(self._answers, pixels)
+        return Canvas(pixels=pixels, height=height, width=width, inner_height=inner_height, inner_width=inner_width)
 
     def kill_if_hung(self, now: float) -> None:
         if now > self._deadline:
@@ -179,25 +179,27 @@ class Decoders:
         self._idle.get()
         self._idle.put(self._new())
 
-    def decode(self, source: Source, framing: Framing) -> Decoded:
-        """Read and decode one image, and frame it. ``source`` is untrusted."""
-        return self.decode_all([source], framing)[0]
+    def decode(self, source: Source, canvas_rule: CanvasRule) -> Decoded:
+        """Read and decode one image, and put it on its canvas. ``source`` is untrusted."""
+        return self.decode_all([source], canvas_rule)[0]
 
-    def decode_all(self, sources: Sequence[Source], framing: Framing, *, known: Sequence[str] = ()) -> list[Decoded]:
-        """Read and decode images, one after the other in one process, and frame them.
+    def decode_all(
+        self, sources: Sequence[Source], canvas_rule: CanvasRule, *, known: Sequence[str] = ()
+    ) -> list[Decoded]:
+        """Read and decode images, one after the other in one process, and put each on its canvas.
 
         Several at once spare most of the cost of asking. Each still fails alone: the process that follows one that
         crashed or hung goes on behind the image that it ended with.
 
         Args:
             sources: untrusted.
-            framing: of each.
+            canvas_rule: of each.
             known: for each a SHA-256, or nothing; an input with this hash is not decoded.
 
         Returns:
             One for each source, in order.
         """
-        return self._ask(sources, known, asdict(framing))
+        return self._ask(sources, known, asdict(canvas_rule))
 
     def inspect(self, source: Source) -> Decoded:
         """Read one image file, and decode no more than its header."""
@@ -219,13 +221,15 @@ class Decoders:
             self._running.add(worker)
         return worker
 
-    def _ask(self, sources: Sequence[Source], known: Sequence[str], framing: dict[str, Any] | None) -> list[Decoded]:
+    def _ask(
+        self, sources: Sequence[Source], known: Sequence[str], canvas_rule: dict[str, Any] | None
+    ) -> list[Decoded]:
         if not any(isinstance(source, str) and is_url(source) for source in sources):
-            return self._ask_worker(sources, known, framing)
+            return self._ask_worker(sources, known, canvas_rule)
         pairs = itertools.zip_longest(sources, known, fillvalue="")
-        return [self._ask_fetched(source, str(hashed), framing) for source, hashed in pairs]
+        return [self._ask_fetched(source, str(hashed), canvas_rule) for source, hashed in pairs]
 
-    def _ask_fetched(self, source: Source, known: str, framing: dict[str, Any] | None) -> Decoded:
+    def _ask_fetched(self, source: Source, known: str, canvas_rule: dict[str, Any] | None) -> Decoded:
         """One at a time: each may be large, and it is the network that takes the time."""
         started = time.perf_counter()
         try:
@@ -234,10 +238,10 @@ class Decoders:
             reason = error.message if isinstance(error, UsageError) else error.strerror or error
             return Decoded(sha256="", reason=f"cannot be read ({reason})")
         read_ms = 1e3 * (time.perf_counter() - started)
-        return replace(self._ask_worker([data], [known], framing)[0], read_ms=read_ms)
+        return replace(self._ask_worker([data], [known], canvas_rule)[0], read_ms=read_ms)
 
     def _ask_worker(
-        self, sources: Sequence[Source], known: Sequence[str], framing: dict[str, Any] | None
+        self, sources: Sequence[Source], known: Sequence[str], canvas_rule: dict[str, Any] | None
     ) -> list[Decoded]:
         answers: list[Decoded] = []
         worker = self._idle.get()
@@ -252,7 +256,7 @@ class Decoders:
                 request = {
                     "timeout_s": self._timeout_s,
                     "max_pixels": self._max_pixels,
-                    "framing": framing,
+                    "canvas_rule": canvas_rule,
                     "images": images,
                 }
                 try:

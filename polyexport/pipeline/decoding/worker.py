@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from polyexport.errors import ImageError, reason_of
 from polyexport.imaging.pixels import MAX_FILE_BYTES, decode, inspect_header
-from polyexport.model.canvas import Framing
+from polyexport.model.canvas import CanvasRule
 from polyexport.storage.files import read_limited
 
 __all__ = ["MAX_HEADER_BYTES", "MAX_MEMORY_BYTES", "main", "receive", "receive_into", "send"]
@@ -109,7 +109,7 @@ def _limit() -> None:
 
 def _serve(requests: IO[bytes], answers: IO[bytes]) -> None:
     request = receive(requests)
-    framing = request["framing"] and Framing(**request["framing"])
+    canvas_rule = request["canvas_rule"] and CanvasRule(**request["canvas_rule"])
     images = [(image, bytearray(int(image["given_bytes"]))) for image in request["images"]]
     # All of it before the first answer, or both sides might wait for each other to read.
     for _, given in images:
@@ -117,15 +117,15 @@ def _serve(requests: IO[bytes], answers: IO[bytes]) -> None:
     for image, given in images:
         # An orphan does not hang for ever: the default of SIGALRM ends even a decoder that never comes back to Python.
         signal.alarm(int(request["timeout_s"]) + 5)
-        answer, canvas = _answer(image, bytes(given), framing, request["max_pixels"])
-        send(answers, answer, canvas)
+        answer, pixels = _answer(image, bytes(given), canvas_rule, request["max_pixels"])
+        send(answers, answer, pixels)
     signal.alarm(0)
 
 
 def _answer(
-    image: dict[str, Any], given: bytes, framing: Framing | None, max_pixels: int
+    image: dict[str, Any], given: bytes, canvas_rule: CanvasRule | None, max_pixels: int
 ) -> tuple[dict[str, Any], NDArray[np.uint8] | bytes]:
-    """Decode one image, or only its header without a framing."""
+    """Decode one image, or only its header without a canvas rule."""
     started = time.perf_counter()
     answer: dict[str, Any] = {"state": "failed", "sha256": "", "warnings": [], "lasting": False}
     try:
@@ -134,13 +134,13 @@ def _answer(
         answer["read_ms"] = 1e3 * (time.perf_counter() - started)
         if answer["sha256"] == image["known"]:
             return answer | {"state": "known"}, b""
-        if framing is None:
+        if canvas_rule is None:
             width, height = inspect_header(data)
             return answer | {"state": "header", "size": [height, width]}, b""
         started = time.perf_counter()
         decoded = decode(data, max_pixels=max_pixels)
         del data
-        framed = framing.frame(decoded.pixels)
+        canvas = canvas_rule.place(decoded.pixels)
         answer["decode_ms"] = 1e3 * (time.perf_counter() - started)
     except OSError as error:
         return answer | {"reason": f"cannot be read ({error.strerror or error}); give a readable image file"}, b""
@@ -148,12 +148,12 @@ def _answer(
         return answer | {"reason": str(error), "lasting": True}, b""
     except Exception as error:  # noqa: BLE001 - no input may take the others with it; memory is the usual cause
         return answer | {"reason": f"cannot be decoded ({reason_of(error)})"}, b""
-    canvas = np.ascontiguousarray(framed.canvas)
+    pixels = np.ascontiguousarray(canvas.pixels)
     answer |= {
         "state": "pixels",
         "warnings": decoded.warnings,
-        "size": [framed.height, framed.width],
-        "inner": [framed.inner_height, framed.inner_width],
-        "canvas": list(canvas.shape[:2]),
+        "size": [canvas.height, canvas.width],
+        "inner": [canvas.inner_height, canvas.inner_width],
+        "canvas": list(pixels.shape[:2]),
     }
-    return answer, canvas
+    return answer, pixels

@@ -43,7 +43,7 @@ def recipe_of(**parts: Any) -> str:
     """SHA-256 of everything but the input that decides an output's pixels.
 
     Args:
-        parts: JSON values, such as the model's hash, the row of the colour and the framing.
+        parts: JSON values, such as the model's hash, the row of the colour and the canvas rule.
     """
     text = json.dumps({"version": VERSION, **parts}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()

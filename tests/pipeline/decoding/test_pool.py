@@ -15,12 +15,12 @@ import pytest
 
 from polyexport.imaging.codecs.png import encode_png
 from polyexport.imaging.pixels import read_image
-from polyexport.model.canvas import Framing
+from polyexport.model.canvas import CanvasRule
 from polyexport.pipeline.decoding import pool as decoding
 from polyexport.pipeline.decoding.pool import Decoders, default_jobs
 from polyexport.pipeline.run import ItemResult, RunReport
 
-FRAMING = Framing(size=64, multiple=16)
+CANVAS_RULE = CanvasRule(size=64, multiple=16)
 
 # A decoder in whose reach some files are deadly. The hang keeps the interpreter's lock, as native code may.
 DEADLY = """
@@ -49,46 +49,46 @@ def test_a_file_and_the_bytes_of_one(drawings: Path) -> None:
     path = drawings / "0.png"
     with Decoders(jobs=1) as decoders:
         for source in (str(path), path.read_bytes()):
-            decoded = decoders.decode(source, FRAMING)
-            assert decoded.framed is not None
-            assert np.array_equal(decoded.framed.canvas, read_image(path).pixels)
+            decoded = decoders.decode(source, CANVAS_RULE)
+            assert decoded.canvas is not None
+            assert np.array_equal(decoded.canvas.pixels, read_image(path).pixels)
             assert decoded.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
             assert decoded.decode_ms > 0
-        (known,) = decoders.decode_all([str(path)], FRAMING, known=[decoded.sha256])
-        assert (known.framed, known.reason, known.sha256) == (None, "", decoded.sha256)
+        (known,) = decoders.decode_all([str(path)], CANVAS_RULE, known=[decoded.sha256])
+        assert (known.canvas, known.reason, known.sha256) == (None, "", decoded.sha256)
         assert decoders.inspect(str(path)).reason == ""
         assert "format" in decoders.inspect(b"text").reason
-        assert "empty" in decoders.decode(b"", FRAMING).reason
+        assert "empty" in decoders.decode(b"", CANVAS_RULE).reason
 
 
 def test_a_large_image_comes_through_the_pipe_whole(tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (700, 900, 3), dtype=np.uint8)
     (tmp_path / "large.png").write_bytes(encode_png(pixels))
     with Decoders(jobs=1) as decoders:
-        framed = decoders.decode(str(tmp_path / "large.png"), Framing(mode="native", size=64, multiple=16)).framed
-    assert framed is not None
-    assert np.array_equal(framed.restore(framed.canvas), pixels)
+        canvas = decoders.decode(str(tmp_path / "large.png"), CanvasRule(mode="native", size=64, multiple=16)).canvas
+    assert canvas is not None
+    assert np.array_equal(canvas.restore(canvas.pixels), pixels)
 
 
 @pytest.mark.parametrize("name", ["crash", "abort", "exit", "bomb", "killed"])
 def test_a_decoder_that_dies_takes_one_image_with_it(deadly: None, drawings: Path, name: str) -> None:
     with Decoders(jobs=1) as decoders:
-        assert decoders.decode(str(drawings / "0.png"), FRAMING).framed is not None
-        decoded = decoders.decode(name.encode(), FRAMING)
-        assert decoded.framed is None
+        assert decoders.decode(str(drawings / "0.png"), CANVAS_RULE).canvas is not None
+        decoded = decoders.decode(name.encode(), CANVAS_RULE)
+        assert decoded.canvas is None
         said = {"crash": "SIGSEGV", "abort": "SIGABRT", "exit": "status 7", "bomb": "allocate", "killed": "SIGKILL"}
         assert said[name] in decoded.reason
         assert decoded.lasting == (name in ("crash", "abort"))
         assert decoded.sha256 == hashlib.sha256(name.encode()).hexdigest()
-        assert decoders.decode(str(drawings / "0.png"), FRAMING).framed is not None
+        assert decoders.decode(str(drawings / "0.png"), CANVAS_RULE).canvas is not None
 
 
 def test_a_decoder_that_hangs_is_stopped(deadly: None, drawings: Path) -> None:
     with Decoders(jobs=1, timeout_s=1.0) as decoders:
-        decoded = decoders.decode(b"hang", FRAMING)
+        decoded = decoders.decode(b"hang", CANVAS_RULE)
         assert "hung for 1 s" in decoded.reason
         assert decoded.lasting
-        assert decoders.decode(str(drawings / "0.png"), FRAMING).framed is not None
+        assert decoders.decode(str(drawings / "0.png"), CANVAS_RULE).canvas is not None
 
 
 def test_those_asked_for_together_still_fail_alone(deadly: None, drawings: Path) -> None:
@@ -96,7 +96,7 @@ def test_those_asked_for_together_still_fail_alone(deadly: None, drawings: Path)
     names = ["crash", "abort", "hang", "killed", "exit"]
     sources = [source for name in names for source in (name.encode(), good, b"text", good)]
     with Decoders(jobs=1, timeout_s=1.0) as decoders:
-        answers = decoders.decode_all(sources, FRAMING)
+        answers = decoders.decode_all(sources, CANVAS_RULE)
     expected = read_image(Path(good)).pixels
     for number, name in enumerate(names):
         deadly_one, first, text, second = answers[4 * number : 4 * number + 4]
@@ -104,31 +104,31 @@ def test_those_asked_for_together_still_fail_alone(deadly: None, drawings: Path)
         assert deadly_one.sha256 == hashlib.sha256(name.encode()).hexdigest()
         assert "format" in text.reason
         for one in (first, second):
-            assert one.framed is not None
-            assert np.array_equal(one.framed.canvas, expected)
+            assert one.canvas is not None
+            assert np.array_equal(one.canvas.pixels, expected)
 
 
 def test_large_images_asked_for_together_come_whole(tmp_path: Path) -> None:
     pixels = [np.random.default_rng(seed).integers(0, 256, (400, 300, 3), dtype=np.uint8) for seed in range(6)]
-    framing = Framing(mode="native", size=64, multiple=16)
+    canvas_rule = CanvasRule(mode="native", size=64, multiple=16)
     with Decoders(jobs=1) as decoders:
-        answers = decoders.decode_all([encode_png(one) for one in pixels], framing)
+        answers = decoders.decode_all([encode_png(one) for one in pixels], canvas_rule)
     for one, answer in zip(pixels, answers, strict=True):
-        assert answer.framed is not None
-        assert np.array_equal(answer.framed.restore(answer.framed.canvas), one)
+        assert answer.canvas is not None
+        assert np.array_equal(answer.canvas.restore(answer.canvas.pixels), one)
 
 
 def test_closing_does_not_wait_for_a_decoder_that_hangs(deadly: None) -> None:
     decoders = Decoders(jobs=1)
     started = time.monotonic()
     with decoders:
-        thread = threading.Thread(target=decoders.decode, args=(b"hang", FRAMING))
+        thread = threading.Thread(target=decoders.decode, args=(b"hang", CANVAS_RULE))
         thread.start()
         time.sleep(0.7)
     thread.join(timeout=10)
     assert not thread.is_alive()
     assert time.monotonic() - started < 10
-    assert "closed" in decoders.decode(b"x", FRAMING).reason
+    assert "closed" in decoders.decode(b"x", CANVAS_RULE).reason
 
 
 def test_a_run_goes_on_around_deadly_images(
@@ -183,9 +183,9 @@ def test_code_is_never_taken_from_the_working_folder(tmp_path: Path, monkeypatch
 def test_nonsense_is_a_failure_of_that_image(monkeypatch: pytest.MonkeyPatch, answer: bytes) -> None:
     monkeypatch.setattr(decoding, "_START", f"import os; os.read(0, 100); os.write(1, {answer!r})")
     with Decoders(jobs=1) as decoders:
-        decoded = decoders.decode(b"x", FRAMING)
+        decoded = decoders.decode(b"x", CANVAS_RULE)
     assert "the decoder" in decoded.reason
-    assert decoded.framed is None
+    assert decoded.canvas is None
 
 
 def test_an_impossible_canvas_is_not_allocated(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,7 +193,7 @@ def test_an_impossible_canvas_is_not_allocated(monkeypatch: pytest.MonkeyPatch) 
     answer = len(header).to_bytes(4, "big") + header
     monkeypatch.setattr(decoding, "_START", f"import os; os.read(0, 100); os.write(1, {answer!r}); os.read(0, 9)")
     with Decoders(jobs=1) as decoders:
-        assert "no canvas has this size" in decoders.decode(b"x", FRAMING).reason
+        assert "no canvas has this size" in decoders.decode(b"x", CANVAS_RULE).reason
 
 
 def test_few_images_start_few_processes(monkeypatch: pytest.MonkeyPatch) -> None:
