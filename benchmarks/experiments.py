@@ -23,7 +23,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from polyexport.bench.environment import environment
-from polyexport.data.drawings import DrawingConfig, draw
+from polyexport.data.drawing_config import DrawingConfig
+from polyexport.data.drawings import draw
 from polyexport.errors import TrainingError
 from trainer.batches import SizedBatch
 from trainer.loop import TrainConfig, train

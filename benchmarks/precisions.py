@@ -25,8 +25,9 @@ import onnx
 from numpy.typing import NDArray
 
 from polyexport.bench.environment import environment
-from polyexport.data.drawings import SPLITS, draw
+from polyexport.data.drawings import draw
 from polyexport.data.pairs import read_pairs
+from polyexport.data.splits import SPLITS
 from polyexport.evaluate.metrics import psnr_db
 from polyexport.evaluate.predict import predict
 from polyexport.export.precision.speed import compare_speed
@@ -67,13 +68,13 @@ def quality(model: Model, data: Sequence[Path], per_split: int) -> dict[str, dic
     for folder in data:
         psnr = [psnr_db(one.colored, one.pixels.colored) for one in predict(model, read_pairs(folder))]
         scores[folder.name] = summary(psnr)
-    for split, config in SPLITS.items():
+    for split in SPLITS.values():
         psnr = []
         for number in range(per_split):
-            drawing = draw(np.random.default_rng([SEED, number]), model.contract.training_size, config)
+            drawing = draw(np.random.default_rng([SEED, number]), model.contract.training_size, split.drawings)
             colored = model.run(drawing.image[None], np.array([drawing.color], np.uint8))[0]
             psnr.append(psnr_db(colored, drawing.colored))
-        scores[split] = summary(psnr)
+        scores[split.name] = summary(psnr)
     return scores
 
 

@@ -7,7 +7,8 @@ import numpy as np
 from PIL import Image
 
 import polyexport
-from polyexport.data.drawings import DrawingConfig, draw
+from polyexport.data.drawing_config import DrawingConfig
+from polyexport.data.drawings import draw
 
 SIZE, GAP, ZOOM = 128, 6, 1
 PLAIN = DrawingConfig(antialiased=1, gapped=0, noisy=0, jpeg=0, tinted=0, multiple=0)

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
-from polyexport.data.drawings import Drawing, DrawingConfig, draw, random_color
+from polyexport.data.drawing_config import DrawingConfig
+from polyexport.data.drawings import Drawing, draw, random_color
 
 __all__ = ["Batch", "BatchStream", "PairConfig", "SizedBatch", "collate", "pair_batches", "synthetic_batches"]
 

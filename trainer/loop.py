@@ -29,7 +29,8 @@ from torch.optim.swa_utils import AveragedModel
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from polyexport.data.drawings import Drawing, DrawingConfig, draw
+from polyexport.data.drawing_config import DrawingConfig
+from polyexport.data.drawings import Drawing, draw
 from polyexport.errors import TrainingError
 from polyexport.storage.files import check_writable
 from trainer.batches import (

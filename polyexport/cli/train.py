@@ -126,7 +126,7 @@ def train(
     if validation and not data:
         raise UsageError("--validation needs --data", remedy="give --data too, or leave both out")
 
-    from polyexport.data.drawings import DrawingConfig
+    from polyexport.data.drawing_config import DrawingConfig
     from polyexport.data.vocabulary import VOCABULARY
     from trainer.batches import PairConfig, SizedBatch
     from trainer.checkpoint import load_checkpoint

@@ -1,1 +1,1 @@
-"""Drawings that are generated, and paired data sets on disk. Needs NumPy and Pillow alone."""
+"""Generated drawings, and paired data sets on disk. Needs NumPy and Pillow, no torch."""

@@ -1,10 +1,10 @@
-"""Paired data sets on disk: an outline drawing, a colour, and the drawing filled with it.
+"""Paired data sets on disk: outline drawings, a color for each, and the drawings filled with it.
 
     inputs/   outputs/   data.json
 
 ``data.json`` is a list of ``{"input_polygon": name, "colour": color, "output_image": name}``; the names are relative to
-``inputs/`` and ``outputs/``. A color is anything that ``polyexport.imaging.color`` reads. An entry may say its
-``"shape"``; if it does not, the first letters in the name of its input do.
+``inputs/`` and ``outputs/``. A color is any text that ``polyexport.imaging.color`` reads. An entry may give its
+``"shape"``; without it, the shape is the first run of letters in the name of the input.
 """
 
 import json
@@ -27,7 +27,7 @@ OUTPUTS = "outputs"
 MAX_INDEX_BYTES = 64 * 1024 * 1024
 MAX_SHAPE_LENGTH = 64
 
-# The published set in this layout says green for full green, which CSS calls lime. Write hex to mean another green.
+# The published data set in this layout calls (0, 255, 0) green, which CSS calls lime. Hex names any other green.
 _LAYOUT_NAMES = {"green": (0, 255, 0)}
 
 _LETTERS = re.compile(r"[^\W\d_]+")
@@ -35,32 +35,44 @@ _LETTERS = re.compile(r"[^\W\d_]+")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pair:
-    """One entry of a data set: files that exist."""
+    """One entry of a data set; both files exist."""
 
     input: Path
+    """The outline drawing."""
+
     color: Color
+    """Fill color."""
+
     output: Path
+    """The target: the filled drawing."""
+
     shape: str = ""
-    """What is drawn, for grouping: the entry's word, or the first letters of the input's name; empty without either."""
+    """Name of the drawn shape, for grouping: from the entry or from the input's file name; empty without either."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PairPixels:
-    """A pair, decoded: uint8 [H, W, 3] both, of one size."""
+    """A decoded pair of images of one size."""
 
     image: Pixels
+    """The outline drawing, uint8 [H, W, 3]."""
+
     color: Color
+    """Fill color."""
+
     colored: Pixels
+    """The target, uint8 [H, W, 3]."""
+
     shape: str = ""
-    """See ``Pair.shape``."""
+    """Name of the drawn shape, for grouping; see ``Pair.shape``."""
 
 
 def read_pairs(folder: Path) -> list[Pair]:
-    """Read a data set's index, untrusted.
+    """Read and check the index of a data set, which may come from an untrusted source.
 
     Raises:
-        DatasetError: no or too large an index, wrong JSON, an entry with missing keys, an unknown colour, a missing
-            file or a path out of the folder; the message names the first of them.
+        DatasetError: The index is missing, too large or not valid JSON, or an entry lacks a key, has an unknown color,
+            or names a file that is missing or outside the folder. The message names the first such fault.
     """
     index = folder / INDEX
     layout = f"expected {INPUTS}/, {OUTPUTS}/ and {INDEX}"
@@ -76,15 +88,16 @@ def read_pairs(folder: Path) -> list[Pair]:
 
 
 def read_splits(folders: Iterable[Path]) -> dict[str, list[Pair]]:
-    """Read data sets by name, untrusted.
+    """Read the indexes of several data sets.
 
-    A folder with an index is one data set; in a folder without, every subfolder must be one, hidden ones aside.
+    A folder with an index is one data set. In a folder without an index, every subfolder that is not hidden must be a
+    data set.
 
     Returns:
-        The pairs of each data set under the name of its folder, or under its path where two have one name.
+        The pairs of each data set under the name of its folder, or under its path where two folders have the same name.
 
     Raises:
-        DatasetError: see ``read_pairs``.
+        DatasetError: An index cannot be used; see ``read_pairs``.
     """
     read = [(each, read_pairs(each)) for folder in folders for each in _sets_in(folder)]
     sets = {folder.resolve(): (folder, pairs) for folder, pairs in read}
@@ -100,17 +113,21 @@ def _sets_in(folder: Path) -> list[Path]:
         if (folder / INDEX).exists():
             return [folder]
         subfolders = sorted(each for each in folder.iterdir() if each.is_dir() and not each.name.startswith("."))
-        # With an index in none of them, the folder is a data set that lacks its own.
+        # Without an index in any subfolder, treat the folder as a data set whose index is missing.
         return subfolders if any((each / INDEX).exists() for each in subfolders) else [folder]
     except OSError:
-        return [folder]  # read_pairs says why
+        return [folder]  # read_pairs reports the error
 
 
 def entry_color(text: str, parse: Callable[[str], Color] = parse_color) -> Color:
-    """What an entry says for its colour, in which ``green`` is full green; all else is read by ``parse``.
+    """Parse the color of a data set's entry.
+
+    Args:
+        text: The entry's color. ``green`` means (0, 255, 0), as in the published data set.
+        parse: Parser for every other text.
 
     Raises:
-        ColorError: from ``parse``.
+        ColorError: ``parse`` does not know the color.
     """
     name = text.strip().lower()
     return Color(name, _LAYOUT_NAMES[name]) if name in _LAYOUT_NAMES else parse(text)
@@ -120,7 +137,7 @@ def _pair(folder: Path, number: int, entry: object) -> Pair:
     where = f"{folder / INDEX}, entry {number}"
     keys = ("input_polygon", "colour", "output_image")
     if not isinstance(entry, dict) or any(not isinstance(entry.get(key), str) for key in keys):
-        raise DatasetError(f"{where} is not an object with {', '.join(keys)} as text", remedy="mend the entry")
+        raise DatasetError(f"{where} is not an object with {', '.join(keys)} as text", remedy="correct the entry")
     input_name, color_name, output_name = (entry[key] for key in keys)
     try:
         color = entry_color(color_name)
@@ -137,14 +154,14 @@ def _pair(folder: Path, number: int, entry: object) -> Pair:
 def _shape(value: object, where: str) -> str:
     if not isinstance(value, str) or len(value) > MAX_SHAPE_LENGTH or not value.isprintable():
         raise DatasetError(
-            f"{where}: its shape is no printable text of up to {MAX_SHAPE_LENGTH} characters",
-            remedy="mend the shape or leave it out",
+            f"{where}: its shape is not printable text of up to {MAX_SHAPE_LENGTH} characters",
+            remedy="correct the shape or leave it out",
         )
     return value
 
 
 def _shape_in(stem: str) -> str:
-    """``star``, ``012_star`` and ``star_3_red`` all name a star."""
+    """Return the first run of letters in a file name: ``star`` for ``star``, ``012_star`` and ``star_3_red``."""
     letters = _LETTERS.search(stem)
     return letters[0].lower()[:MAX_SHAPE_LENGTH] if letters else ""
 
@@ -157,7 +174,7 @@ def _inside(root: Path, name: str, where: str) -> Path:
         inside = relative and root.resolve() in path.parents
         exists = inside and path.is_file()
     except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: a link to itself
-        raise DatasetError(f"{where}: {name!r} is no usable path", remedy=remedy) from error
+        raise DatasetError(f"{where}: {name!r} is not a usable path", remedy=remedy) from error
     if not inside:
         raise DatasetError(f"{where}: {name!r} leaves the data set", remedy=remedy)
     if not exists:
@@ -166,10 +183,10 @@ def _inside(root: Path, name: str, where: str) -> Path:
 
 
 def read_pair(pair: Pair) -> PairPixels:
-    """Decode a pair.
+    """Decode both images of a pair.
 
     Raises:
-        DatasetError: an image that cannot be read, or two images of different sizes.
+        DatasetError: An image cannot be read, or the two images differ in size.
     """
     try:
         image, colored = read_image(pair.input).pixels, read_image(pair.output).pixels
@@ -178,17 +195,17 @@ def read_pair(pair: Pair) -> PairPixels:
     if image.shape != colored.shape:
         raise DatasetError(
             f"{pair.input} is {image.shape[1]}x{image.shape[0]}, {pair.output} {colored.shape[1]}x{colored.shape[0]}",
-            remedy="give both images one size",
+            remedy="give both images the same size",
         )
     return PairPixels(image=image, color=pair.color, colored=colored, shape=pair.shape)
 
 
 def _remove(folder: Path) -> None:
-    """The index of a data set, then the files that it named."""
+    """Delete the index of a data set, then the files that it names."""
     try:
         pairs = read_pairs(folder) if (folder / INDEX).exists() else []
     except DatasetError:
-        pairs = []  # nobody knows which files belonged to it
+        pairs = []  # without an index it is unknown which files belong to the data set
     try:
         (folder / INDEX).unlink(missing_ok=True)
         for file in {file for pair in pairs for file in (pair.input, pair.output)}:
@@ -198,15 +215,16 @@ def _remove(folder: Path) -> None:
 
 
 def write_pairs(folder: Path, named: Iterable[tuple[str, PairPixels]]) -> None:
-    """Write a data set in place of the one that stands there.
+    """Write a data set; an earlier one in the same folder is replaced.
 
-    The old index goes first and the new one comes last, so a set with an index is whole.
+    The old index is deleted first and the new one is written last, so a data set with an index is complete.
 
     Args:
-        named: a name without suffix for each pair, unique.
+        folder: Folder of the data set; created if it is missing.
+        named: Pairs, each with a unique file name without suffix.
 
     Raises:
-        OutputError: a file cannot be written.
+        OutputError: A file cannot be written.
     """
     _remove(folder)
     entries = []

@@ -6,7 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from polyexport.data.drawings import SHAPES, SPLITS, Drawing, DrawingConfig, draw
+from polyexport.data.drawing_config import DrawingConfig
+from polyexport.data.drawings import Drawing, draw
+from polyexport.data.shapes import SHAPES
+from polyexport.data.splits import SPLITS
 from polyexport.evaluate.floodfill import flood_fill
 
 CLEAN = DrawingConfig(antialiased=0, gapped=0, noisy=0, jpeg=0, tinted=0, multiple=0)
@@ -18,14 +21,14 @@ def same(one: Drawing, other: Drawing) -> bool:
     )
 
 
-def test_one_seed_one_drawing() -> None:
+def test_the_same_seed_gives_the_same_drawing() -> None:
     first, again, other = (draw(np.random.default_rng(seed), 64) for seed in (1, 1, 2))
     assert same(first, again)
     assert not same(first, other)
 
 
 def test_the_generator_draws_what_it_always_drew() -> None:
-    """Golden: shipped cards and recorded scores name seeds."""
+    """Model cards and recorded scores name seeds, so a seed must give the same drawings in every version."""
     totals = [int(draw(np.random.default_rng(seed), 32).colored.sum()) for seed in range(4)]
     assert totals == GOLDEN
 
@@ -101,7 +104,7 @@ def test_several_shapes_stay_apart() -> None:
 def test_whole_aliased_outlines_enclose_their_fill(split: str) -> None:
     """Where nothing is broken or smooth, the flood fill is right: inside and outside are what they seem."""
     for seed in range(40):
-        config = replace(SPLITS[split], antialiased=0, min_stroke=2 / 128)
+        config = replace(SPLITS[split].drawings, antialiased=0, min_stroke=2 / 128)
         drawing = draw(np.random.default_rng(seed), 128, config, color=(200, 0, 0))
         wrong = (flood_fill(drawing.image, (200, 0, 0)) != drawing.colored).any(axis=-1)
         assert wrong.mean() < 0.002, seed  # a pixel in the corner of a concave outline
@@ -110,7 +113,7 @@ def test_whole_aliased_outlines_enclose_their_fill(split: str) -> None:
 def test_a_flood_fill_leaks_through_gaps() -> None:
     leaks = 0
     for seed in range(20):
-        drawing = draw(np.random.default_rng(seed), 128, SPLITS["gapped"], color=(0, 0, 0))
+        drawing = draw(np.random.default_rng(seed), 128, SPLITS["gapped"].drawings, color=(0, 0, 0))
         leaks += (flood_fill(drawing.image, (0, 0, 0)) != drawing.colored).mean() > 0.02
     assert leaks > 12
 
@@ -118,8 +121,8 @@ def test_a_flood_fill_leaks_through_gaps() -> None:
 def test_every_split_has_its_difficulty() -> None:
     assert set(SPLITS) == {"clean", "thick", "gapped", "noisy", "curved", "multi", "pockets"}
     ink = {
-        name: np.mean([(draw(np.random.default_rng(i), 128, config).image < 128).mean() for i in range(30)])
-        for name, config in SPLITS.items()
+        name: np.mean([(draw(np.random.default_rng(i), 128, split.drawings).image < 128).mean() for i in range(30)])
+        for name, split in SPLITS.items()
     }
     assert ink["thick"] > 2 * ink["clean"]
 

@@ -57,7 +57,7 @@ def test_green_is_the_layouts_green_and_hex_is_exact(folder: Path) -> None:
         ({"input_polygon": "missing.png"}, "'missing.png' is missing"),
         ({"input_polygon": "../outputs/x.png"}, "leaves the data set"),
         ({"output_image": "/etc/passwd"}, "leaves the data set"),
-        ({"input_polygon": "a\0b"}, "no usable path|is missing"),
+        ({"input_polygon": "a\0b"}, "not a usable path|is missing"),
         ({"input_polygon": "."}, "leaves|missing"),
         ({"shape": 3}, "entry 1.*shape"),
         ({"shape": None}, "entry 1.*shape"),

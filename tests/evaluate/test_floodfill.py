@@ -1,7 +1,9 @@
 import numpy as np
 import pytest
 
-from polyexport.data.drawings import SHAPES, DrawingConfig, draw
+from polyexport.data.drawing_config import DrawingConfig
+from polyexport.data.drawings import draw
+from polyexport.data.shapes import SHAPES
 from polyexport.evaluate.floodfill import flood_fill
 
 CLEAN = DrawingConfig(antialiased=0, gapped=0, noisy=0, tinted=0)

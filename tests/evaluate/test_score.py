@@ -4,7 +4,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from polyexport.data.drawings import DrawingConfig, draw
+from polyexport.data.drawing_config import DrawingConfig
+from polyexport.data.drawings import draw
 from polyexport.data.pairs import PairPixels, read_pair, read_pairs, write_pairs
 from polyexport.evaluate import score
 from polyexport.evaluate.catalog import COLUMN, METRICS

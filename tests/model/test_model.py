@@ -14,7 +14,8 @@ from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 import polyexport
-from polyexport.data.drawings import DrawingConfig, draw
+from polyexport.data.drawing_config import DrawingConfig
+from polyexport.data.drawings import draw
 from polyexport.errors import ColorError, ContractError, UsageError
 from polyexport.evaluate.metrics import psnr_db
 from polyexport.imaging.codecs.png import encode_png

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from polyexport.data.drawings import Drawing, DrawingConfig, draw
+from polyexport.data.drawing_config import DrawingConfig
+from polyexport.data.drawings import Drawing, draw
 from trainer.batches import Batch, BatchStream, PairConfig, SizedBatch, pair_batches, synthetic_batches
 
 MIX = (SizedBatch(size=16, batch_size=3), SizedBatch(size=32, batch_size=2))

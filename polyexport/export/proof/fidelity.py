@@ -9,7 +9,9 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from polyexport.data.drawings import SPLITS, DrawingConfig, draw
+from polyexport.data.drawing_config import DrawingConfig
+from polyexport.data.drawings import draw
+from polyexport.data.splits import SPLITS
 from polyexport.evaluate.metrics import pixel_errors, psnr_db
 from polyexport.export.proof.parity import CPU_OPTIONS, Candidate
 from polyexport.export.source.trainer_checkpoint import Source
@@ -27,8 +29,8 @@ _BATCH = 8
 
 # Beside the splits of the evaluation: hairlines in the colours that people name, as in most drawings that users have.
 _KINDS: dict[str, DrawingConfig] = {
-    "plain": replace(SPLITS["clean"], antialiased=0, random_color=0, max_stroke=0.016),
-    **SPLITS,
+    "plain": replace(SPLITS["clean"].drawings, antialiased=0, random_color=0, max_stroke=0.016),
+    **{split.name: split.drawings for split in SPLITS.values()},
 }
 
 

@@ -12,7 +12,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from polyexport.data.drawings import DrawingConfig, draw
+from polyexport.data.drawing_config import DrawingConfig
+from polyexport.data.drawings import draw
 from polyexport.model.contract import Conditioning, Palette
 from trainer.checkpoint import load_checkpoint
 
