@@ -1,4 +1,4 @@
-"""polyexport demo: a page to draw on, with the model in the browser."""
+"""polyexport demo: an HTML page to draw on, with the model in the browser."""
 
 from pathlib import Path
 from typing import Annotated
@@ -14,24 +14,26 @@ __all__ = ["demo"]
 
 def demo(
     model: ModelOption = None,
-    port: Annotated[int, typer.Option(min=0, max=65535, help="TCP port; 0 takes any that is free.")] = 8080,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="TCP port; 0 takes any free port.")] = 8080,
     host: HostOption = Host.LOOPBACK,
-    open_browser: Annotated[bool, typer.Option("--open", help="Open it in this machine's browser.")] = False,
+    open_browser: Annotated[bool, typer.Option("--open", help="Open the page in this machine's browser.")] = False,
     export: Annotated[
         Path | None,
-        typer.Option(help="Write the page as a folder for any static host, and end.", metavar="DIR"),
+        typer.Option(
+            help="Write the page into this folder for a static web host instead of serving it.", metavar="DIR"
+        ),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier folder of --export.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the folder of an earlier --export.")] = False,
     verbose: Verbose = False,
     quiet: Quiet = False,
 ) -> None:
-    """Serve a page to draw on: what is drawn is filled by the model in the browser, beside a flood fill.
+    """Serve an HTML page to draw on: the model fills the drawing in the browser, beside a flood fill.
 
-    Nothing leaves the browser, and nothing is fetched but from here.
+    No drawing leaves the browser, and the page loads files from this server only.
     """
     console.set(verbose=verbose, quiet=quiet)
     if overwrite and export is None:
-        raise UsageError("--overwrite is for --export", remedy="add --export DIR, or leave it out")
+        raise UsageError("--overwrite was given without --export", remedy="add --export DIR, or leave --overwrite out")
 
     from polyexport.demo.site import export_site, site_files
     from polyexport.model.model import default_model_path
@@ -40,16 +42,18 @@ def demo(
     if export is not None:
         written = export_site(file, export, overwrite=overwrite)
         total = sum(one.size_bytes for one in written)
-        console.info(f"{len(written)} files, {total / 1e6:.1f} MB; serve them over HTTP, with the headers of _headers")
+        console.info(f"{len(written)} files, {total / 1e6:.1f} MB; serve them over HTTP, with the headers in _headers")
         console.data(str(export))
         return
 
     from polyexport.demo.server import serve_site
 
     def ready(url: str) -> None:
-        console.info("Ctrl-C ends it")
+        console.info("press Ctrl-C to stop the server")
         if host is not Host.LOOPBACK:
-            console.info("other machines reach it by this one's name; without HTTPS they run the network on one thread")
+            console.info(
+                "other machines open the page by this machine's name; without HTTPS their browsers use one thread"
+            )
         console.data(url)
         if open_browser:
             typer.launch(url)

@@ -1,4 +1,4 @@
-"""polyexport serve: the network behind HTTP."""
+"""polyexport serve: color images over HTTP."""
 
 from typing import Annotated
 
@@ -25,21 +25,35 @@ def serve(
     host: HostOption = Host.LOOPBACK,
     port: Annotated[int, typer.Option(min=1024, max=65535, help="TCP port.")] = 8000,
     max_batch_size: Annotated[
-        int, typer.Option("-b", "--max-batch-size", min=1, max=1024, help="Images per call of the network.")
+        int,
+        typer.Option(
+            "-b", "--max-batch-size", min=1, max=1024, help="Maximum number of images in one call of the network."
+        ),
     ] = 8,
     batch_timeout_ms: Annotated[
-        float, typer.Option(min=0, max=10_000, help="How long the first image of a batch waits for others.")
+        float,
+        typer.Option(min=0, max=10_000, help="Longest time that the first image of a batch waits for others, in ms."),
     ] = 5.0,
     max_requests: Annotated[
-        int, typer.Option(min=1, max=10_000, help="Requests in the house; one more is told to come again.")
+        int,
+        typer.Option(
+            min=1,
+            max=10_000,
+            help="Maximum number of requests queued or running; further ones get HTTP 503 with Retry-After.",
+        ),
     ] = 64,
-    max_megabytes: Annotated[int, typer.Option(min=1, max=1024, help="Of a body, MiB.")] = 32,
-    max_megapixels: Annotated[int, typer.Option(min=1, max=64, help="Of an image, times 1024 x 1024.")] = 16,
+    max_megabytes: Annotated[int, typer.Option(min=1, max=1024, help="Largest body of a request, in MiB.")] = 32,
+    max_megapixels: Annotated[
+        int, typer.Option(min=1, max=64, help="Largest image, in units of 1024 x 1024 pixels.")
+    ] = 16,
     max_native_megapixels: Annotated[
-        int, typer.Option(min=1, max=4, help="Of an image at its own size, times 1024 x 1024.")
+        int, typer.Option(min=1, max=4, help="Largest image with size native, in units of 1024 x 1024 pixels.")
     ] = 1,
     grace_s: Annotated[
-        float, typer.Option(min=0.1, max=3600, help="How long what was accepted may take when it is told to stop.")
+        float,
+        typer.Option(
+            min=0.1, max=3600, help="Longest time that accepted requests may take after the signal to end, in s."
+        ),
     ] = 30.0,
     provider: ProviderOption = Provider.AUTO,
     device_id: DeviceId = 0,
@@ -49,13 +63,14 @@ def serve(
 ) -> None:
     """Color images over HTTP: POST /infer, GET /health, /info, /metrics and /openapi.json.
 
-    Requests that come together share calls of the network. On SIGTERM it answers what it has accepted, and ends.
+    Requests that arrive within --batch-timeout-ms share calls of the network. On SIGTERM the service answers the
+    requests that it has accepted, then ends.
     """
     console.set(verbose=verbose, quiet=quiet)
 
     from polyexport.model.model import default_model_path
     from polyexport.service.options import Limits, ServiceOptions
-    from polyexport.service.run import serve as run
+    from polyexport.service.server import serve as run
 
     limits = build(
         Limits,

@@ -1,1 +1,1 @@
-"""The network behind HTTP: LitServe queues, batches and spreads; what reads and writes images is the pipeline's own."""
+"""The HTTP service: FastAPI and uvicorn in one process, a batcher that calls the network, and decoding processes."""

@@ -1,4 +1,4 @@
-"""What a service counts, in the form that Prometheus reads."""
+"""Metrics of a service in Prometheus's text format."""
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
@@ -6,33 +6,38 @@ __all__ = ["Metrics"]
 
 
 class Metrics:
-    """Counters of the process that answers HTTP. None of their labels comes from a client."""
+    """Metrics of one service. No label comes from a client, so their number is bounded."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
+        self._registry = CollectorRegistry()
         self.requests = Counter(
-            "polyexport_requests", "Requests to /infer, by the status of the answer", ["status"], registry=self.registry
+            "polyexport_requests",
+            "Requests to /infer, by the status of the answer",
+            ["status"],
+            registry=self._registry,
         )
         self.failures = Counter(
             "polyexport_failures",
             "Requests to /infer that failed, by the code of the problem",
             ["code"],
-            registry=self.registry,
+            registry=self._registry,
         )
         self.seconds = Histogram(
             "polyexport_request_seconds",
-            "From the first byte of a request to /infer to the last of its answer",
+            "Seconds from the head of a request to /infer to the last byte of its answer",
             buckets=(0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30),
-            registry=self.registry,
+            registry=self._registry,
         )
         self.batches = Histogram(
             "polyexport_batch_size",
-            "Images of each call of the network",
+            "Number of images in each call of the network",
             buckets=(1, 2, 4, 8, 16, 32, 64, 128),
-            registry=self.registry,
+            registry=self._registry,
         )
-        self.in_flight = Gauge("polyexport_requests_in_flight", "Accepted and not answered yet", registry=self.registry)
+        self.in_flight = Gauge(
+            "polyexport_requests_in_flight", "Requests to /infer that are queued or running", registry=self._registry
+        )
 
     def text(self) -> bytes:
-        """All of them."""
-        return generate_latest(self.registry)
+        """Render every metric."""
+        return generate_latest(self._registry)

@@ -1,4 +1,4 @@
-"""How a service runs, and what it takes."""
+"""Options of a service and limits of its requests."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,27 +11,27 @@ from polyexport.runtime.session import ProviderName
 __all__ = ["HOSTS", "Limits", "ServiceOptions"]
 
 HOSTS = ("127.0.0.1", "0.0.0.0", "::")  # noqa: S104 - the second is for containers, and not the default
-"""What LitServe listens on: this machine, every IPv4 address of it, every address of it."""
+"""Addresses to listen on: this machine only, all of its IPv4 addresses, all of its addresses."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Limits:
-    """What a request may ask for, and how many requests may be in the house."""
+    """Limits of a request, and of the number of requests."""
 
     max_bytes: int = 32 * 1024 * 1024
-    """Of a body."""
+    """Largest size of a request's body, bytes."""
 
     max_pixels: int = 16 * 1024 * 1024
-    """Of an image, as its header says, before a pixel is decoded."""
+    """Largest number of pixels of an image; its header is checked before a pixel is decoded."""
 
     max_native_pixels: int = 1024 * 1024
-    """Of an image that is to go through the network at its own size: that takes memory by the pixel."""
+    """Largest number of pixels of a canvas with size native; the network takes memory by the pixel."""
 
     max_requests: int = 64
-    """That are accepted and not answered yet; one more is sent away before its body is read."""
+    """Largest number of requests queued or running; a further one is refused before its body is read."""
 
     body_timeout_s: float = 30.0
-    """For a body to arrive whole."""
+    """Longest time for a body to arrive, seconds."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.max_pixels <= MAX_PIXELS:
@@ -44,26 +44,40 @@ class Limits:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ServiceOptions:
-    """One service."""
+    """Options of one service."""
 
     model: Path
+    """Model file that ``polyexport export`` wrote."""
+
     provider: ProviderName = "auto"
+    """Execution provider; ``auto`` takes the fastest that works."""
+
     device_id: int = 0
+    """Number of the GPU."""
+
     threads: int = 0
-    """Of one call of the network on the CPU; 0 for every core that is granted."""
+    """Threads of one call of the network on the CPU; 0 for every core that is granted."""
 
     max_batch_size: int = 8
-    """Images per call of the network."""
+    """Largest number of images in one call of the network."""
 
     batch_timeout_ms: float = 5.0
-    """How long the first image of a batch waits for others."""
+    """Longest time that the first image of a batch waits for others, milliseconds."""
 
     host: str = "127.0.0.1"
+    """Address to listen on, one of ``HOSTS``."""
+
     port: int = 8000
+    """TCP port."""
+
     grace_s: float = 30.0
-    """For what was accepted to be answered when the service is told to stop."""
+    """Longest time that accepted requests may take after the signal to end, seconds.
+
+    Also the longest time that a request waits in the queue of the network.
+    """
 
     limits: Limits = Limits()
+    """Limits of requests."""
 
     def __post_init__(self) -> None:
         if self.host not in HOSTS:

@@ -1,4 +1,4 @@
-"""What a client is told when something is wrong: ``application/problem+json`` (RFC 9457)."""
+"""Errors that a client is told, as ``application/problem+json`` (RFC 9457)."""
 
 from typing import Any
 
@@ -8,28 +8,28 @@ _TITLES = {
     "malformed": (400, "The request cannot be read"),
     "too_slow": (408, "The body did not arrive in time"),
     "too_large": (413, "The body is too large"),
-    "unsupported": (415, "The body is of another type"),
+    "unsupported": (415, "The body is of an unsupported type"),
     "field": (422, "A field is missing, unknown or wrong"),
     "image": (422, "The image cannot be used"),
     "color": (422, "The color cannot be used"),
     "network": (422, "The network failed on this image"),
-    "busy": (503, "Too many requests are waiting"),
+    "busy": (503, "Too many requests are queued or running"),
     "not_ready": (503, "The service is not ready"),
-    "stopping": (503, "The service ends"),
+    "stopping": (503, "The service is shutting down"),
     "late": (504, "The request waited too long"),
     "internal": (500, "The service failed"),
 }
 
 
 class ProblemError(Exception):
-    """One thing that is wrong with a request."""
+    """An error of a request, with the HTTP status that answers it."""
 
     def __init__(self, code: str, detail: str) -> None:
-        """Describe it.
+        """Describe the error.
 
         Args:
-            code: one of the stable words that programs may compare.
-            detail: what was got, and what was expected.
+            code: a key of ``_TITLES``; codes are stable, so that programs may compare them.
+            detail: what was received, and what was expected.
         """
         super().__init__(detail)
         self.code = code
@@ -38,11 +38,11 @@ class ProblemError(Exception):
 
     @property
     def headers(self) -> dict[str, str]:
-        """That go with the answer."""
+        """Headers of the answer."""
         return {"Retry-After": "1"} if self.status == 503 else {}
 
     def body(self) -> dict[str, Any]:
-        """The JSON object."""
+        """Build the JSON object of the answer."""
         return {
             "type": "about:blank",
             "title": self.title,
@@ -71,4 +71,4 @@ RESPONSES: dict[int | str, dict[str, Any]] = {
     }
     for status in sorted({status for status, _ in _TITLES.values()})
 }
-"""For the OpenAPI description."""
+"""Responses of /infer to failed requests, for the OpenAPI description."""

@@ -29,7 +29,7 @@ def test_what_is_refused(refused: Refused, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
     assert "no.onnx is refused" in refused(4, "demo", "-m", "no.onnx")
     assert "no folder" in refused(5, "demo", "--export", "file")
-    assert "--overwrite is for --export" in refused(2, "demo", "--overwrite")
+    assert "--overwrite was given without --export" in refused(2, "demo", "--overwrite")
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()

@@ -89,4 +89,4 @@ def test_signals_end_it_even_with_a_client_that_waits(number: int, code: int, ru
             os.kill(process.pid, number)
             assert process.wait(10) == code
         said = process.stderr.read().splitlines()
-    assert said == ["Ctrl-C ends it", {130: "interrupted", 143: "terminated"}[code]]
+    assert said == ["press Ctrl-C to stop the server", {130: "interrupted", 143: "terminated"}[code]]

@@ -1,4 +1,4 @@
-"""Who gets in: how many requests at a time, of how many bytes, within how many seconds. Before anything is read."""
+"""Limits on requests before they are read: how many run at a time, how large a body is, how long it may take."""
 
 import asyncio
 import contextlib
@@ -11,11 +11,15 @@ from polyexport.service.metrics import Metrics
 from polyexport.service.options import Limits
 from polyexport.service.problems import ProblemError
 
-__all__ = ["Gate"]
+__all__ = ["AccessLimit"]
 
-_LINGER_S = 1.0
-_MAX_LINGERING = 64
-_PIECE_BYTES = 64 * 1024
+_DISCARD_TIMEOUT_S = 1.0
+"""Longest time for which the rest of a refused request is read and thrown away."""
+
+_MAX_DISCARDING = 64
+"""Largest number of refused requests whose rest is read at a time."""
+
+_ANSWER_PIECE_BYTES = 64 * 1024
 
 _Message = MutableMapping[str, Any]
 _Receive = Callable[[], Awaitable[_Message]]
@@ -23,19 +27,27 @@ _Send = Callable[[_Message], Awaitable[None]]
 _App = Callable[[_Message, _Receive, _Send], Awaitable[None]]
 
 
-class Gate:
-    """ASGI middleware in front of one path."""
+class AccessLimit:
+    """ASGI middleware that limits and counts the POST requests to one path."""
 
     def __init__(self, app: _App, *, path: str, limits: Limits, metrics: Metrics) -> None:
+        """Wrap an application.
+
+        Args:
+            app: the ASGI application behind the limit.
+            path: the path whose POST requests are limited; other requests pass.
+            limits: largest number of requests, size of a body and time for it.
+            metrics: counters of requests, seconds, failures and requests in flight.
+        """
         self._app = app
         self._path = path
         self._limits = limits
         self._metrics = metrics
-        self._inside = 0
-        self._lingering = 0
+        self._in_flight = 0
+        self._discarding = 0
 
     async def __call__(self, scope: _Message, receive: _Receive, send: _Send) -> None:
-        """One request."""
+        """Let one request pass, or refuse it."""
         if scope["type"] != "http" or scope["path"] != self._path or scope["method"] != "POST":
             await self._app(scope, receive, send)
             return
@@ -46,38 +58,38 @@ class Gate:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-            await _in_pieces(message, send)
+            await _send_in_pieces(message, send)
 
         try:
             problem = self._refusal(scope)
             if problem is not None:
                 await self._refuse(problem, receive, answer)
             else:
-                await self._let_in(scope, receive, answer, lambda: status)
+                await self._pass_on(scope, receive, answer, lambda: status)
         finally:
             self._metrics.requests.labels(str(status or "gone")).inc()
             self._metrics.seconds.observe(time.perf_counter() - started)
 
-    async def _let_in(self, scope: _Message, receive: _Receive, send: _Send, status: Callable[[], int]) -> None:
-        self._inside += 1
-        self._metrics.in_flight.set(self._inside)
+    async def _pass_on(self, scope: _Message, receive: _Receive, send: _Send, status: Callable[[], int]) -> None:
+        self._in_flight += 1
+        self._metrics.in_flight.set(self._in_flight)
         try:
             await self._app(scope, self._limited(receive), send)
-        except asyncio.CancelledError:  # the time to end is over
+        except asyncio.CancelledError:  # the service ends, and its grace period is over
             if not status():
-                self._lingering = _MAX_LINGERING
-                await self._refuse(ProblemError("stopping", "the service ends"), receive, send)
+                self._discarding = _MAX_DISCARDING
+                await self._refuse(ProblemError("stopping", "the service is shutting down"), receive, send)
         finally:
-            self._inside -= 1
-            self._metrics.in_flight.set(self._inside)
+            self._in_flight -= 1
+            self._metrics.in_flight.set(self._in_flight)
 
     def _refusal(self, scope: _Message) -> ProblemError | None:
-        if self._inside >= self._limits.max_requests:
+        if self._in_flight >= self._limits.max_requests:
             return ProblemError(
-                "busy", f"{self._limits.max_requests} requests are on their way, the most that are let in"
+                "busy", f"{self._limits.max_requests} requests are queued or running, the most at a time; try again"
             )
         for name, value in scope["headers"]:
-            if name == b"content-length" and int(value) > self._limits.max_bytes:  # uvicorn lets nothing but digits in
+            if name == b"content-length" and int(value) > self._limits.max_bytes:  # h11 passes digits only
                 return self._too_large()
         return None
 
@@ -88,12 +100,14 @@ class Gate:
 
         async def limited() -> _Message:
             nonlocal got, whole
-            if whole:  # what comes now is that the client hangs up
+            if whole:  # the only message left is that the client has disconnected
                 return await receive()
             try:
                 message = await asyncio.wait_for(receive(), max(0.0, deadline - time.monotonic()))
             except TimeoutError as error:
-                raise ProblemError("too_slow", f"it took more than {self._limits.body_timeout_s:g} s") from error
+                raise ProblemError(
+                    "too_slow", f"the body took more than {self._limits.body_timeout_s:g} s to arrive"
+                ) from error
             got += len(message.get("body", b""))
             whole = not message.get("more_body", False)
             if got > self._limits.max_bytes:
@@ -103,33 +117,38 @@ class Gate:
         return limited
 
     def _too_large(self) -> ProblemError:
-        return ProblemError("too_large", f"it has more than {self._limits.max_bytes} bytes, the most that are let in")
+        return ProblemError(
+            "too_large", f"the body has more than {self._limits.max_bytes} bytes, the largest allowed size"
+        )
 
     async def _refuse(self, problem: ProblemError, receive: _Receive, send: _Send) -> None:
-        """Answer, and throw away what still comes for a moment: a client that is cut off while it sends sees no answer.
-        Of those that are refused together only some get that moment."""
+        """Answer with a problem, and read and throw away the rest of the request for a moment.
+
+        A client whose connection is closed while it sends would not see the answer. When many requests are refused at
+        a time, only some get that moment.
+        """
         self._metrics.failures.labels(problem.code).inc()
         body = json.dumps(problem.body()).encode()
         headers = {"content-type": "application/problem+json", "content-length": str(len(body)), "connection": "close"}
         raw = [(name.lower().encode(), value.encode()) for name, value in (headers | problem.headers).items()]
         await send({"type": "http.response.start", "status": problem.status, "headers": raw})
         await send({"type": "http.response.body", "body": body, "more_body": True})
-        if self._lingering < _MAX_LINGERING:
-            self._lingering += 1
+        if self._discarding < _MAX_DISCARDING:
+            self._discarding += 1
             try:
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(_LINGER_S):
+                    async with asyncio.timeout(_DISCARD_TIMEOUT_S):
                         while (await receive()).get("more_body", False):
                             pass
             finally:
-                self._lingering -= 1
+                self._discarding -= 1
         await send({"type": "http.response.body", "body": b""})
 
 
-async def _in_pieces(message: _Message, send: _Send) -> None:
-    """So that a request is not over before its client has taken nearly all of the answer."""
+async def _send_in_pieces(message: _Message, send: _Send) -> None:
+    """Send one message in pieces, so that a request counts as running until its client has taken nearly all of it."""
     body = message.get("body", b"")
-    while len(body) > _PIECE_BYTES:
-        await send({"type": message["type"], "body": body[:_PIECE_BYTES], "more_body": True})
-        body = body[_PIECE_BYTES:]
+    while len(body) > _ANSWER_PIECE_BYTES:
+        await send({"type": message["type"], "body": body[:_ANSWER_PIECE_BYTES], "more_body": True})
+        body = body[_ANSWER_PIECE_BYTES:]
     await send({**message, "body": body} if "body" in message else message)

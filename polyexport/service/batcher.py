@@ -1,0 +1,198 @@
+"""The batcher groups requests into batches and calls the network for each batch in a thread of its own.
+
+ONNX Runtime and OpenVINO release the interpreter's lock during a call, so the event loop goes on meanwhile.
+"""
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Self
+
+from polyexport.errors import reason_of
+from polyexport.imaging.pixels import Pixels
+from polyexport.model.canvas import Canvas
+from polyexport.model.conditions import ColorRow
+
+__all__ = ["Batcher", "NetworkError", "QueueFullError", "QueueTimeoutError"]
+
+_THREAD_END_TIMEOUT_S = 5.0
+
+
+class NetworkError(Exception):
+    """The network failed on this one canvas; the message is the first line of the runtime's error."""
+
+
+class QueueFullError(Exception):
+    """The batcher's queue holds as many requests as it may."""
+
+
+class QueueTimeoutError(Exception):
+    """The request waited longer in the queue than it may."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Queued:
+    canvas: Canvas
+    row: ColorRow
+    result: asyncio.Future[Pixels]
+    queued_at_s: float
+    """Time at which the request was queued, on the clock of ``time.monotonic``."""
+
+
+class Batcher:
+    """A queue of canvases in front of one model. Its methods are called from one event loop."""
+
+    def __init__(
+        self,
+        run_rows: Callable[[Sequence[Pixels], Sequence[ColorRow]], Sequence[Pixels]],
+        *,
+        max_batch_size: int,
+        max_wait_ms: float,
+        max_queued: int,
+        max_queued_s: float,
+        on_call: Callable[[int], None] = lambda size: None,
+    ) -> None:
+        """Start the thread that calls the network.
+
+        Args:
+            run_rows: ``Model.run_rows`` of a loaded model: canvases of one shape and a condition row for each give one
+                uint8 [H, W, 3] canvas for each. Only the batcher's thread calls it.
+            max_batch_size: largest number of canvases in one call.
+            max_wait_ms: longest time for which an incomplete batch waits for further canvases of its shape.
+            max_queued: largest number of canvases in the queue.
+            max_queued_s: longest time that a canvas may spend in the queue.
+            on_call: called with the number of canvases of each call, in the batcher's thread.
+        """
+        self._run_rows = run_rows
+        self._max_batch_size = max_batch_size
+        self._max_wait_s = max_wait_ms / 1e3
+        self._max_queued = max_queued
+        self._max_queued_s = max_queued_s
+        self._on_call = on_call
+        self._queues: dict[tuple[int, ...], list[_Queued]] = {}
+        """Waiting requests by the shape of their canvas, oldest first; no list is empty."""
+
+        self._changed = threading.Condition()
+        self._closed = False
+        # A daemon: a call that is still running when the time to end is over must not keep the process alive.
+        self._thread = threading.Thread(target=self._work, name="network", daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the thread that calls the network is alive."""
+        return self._thread.is_alive()
+
+    async def submit(self, canvas: Canvas, row: ColorRow) -> Pixels:
+        """Queue one canvas and wait for its result; a cancelled caller's canvas leaves the queue.
+
+        Args:
+            canvas: an image on its canvas.
+            row: its condition, one row of the network's second input.
+
+        Returns:
+            The network's output, uint8 [H, W, 3], of the canvas's height and width.
+
+        Raises:
+            QueueFullError: ``max_queued`` canvases are waiting.
+            QueueTimeoutError: the canvas waited longer than ``max_queued_s``.
+            NetworkError: the network failed on this canvas, in a call of its own.
+        """
+        queued = _Queued(canvas, row, asyncio.get_running_loop().create_future(), time.monotonic())
+        shape = canvas.pixels.shape
+        with self._changed:
+            if sum(map(len, self._queues.values())) >= self._max_queued:
+                raise QueueFullError
+            self._queues.setdefault(shape, []).append(queued)
+            self._changed.notify()
+        try:
+            return await queued.result
+        except asyncio.CancelledError:
+            with self._changed:
+                waiting = self._queues.get(shape, [])
+                if queued in waiting:
+                    self._keep(shape, [other for other in waiting if other is not queued])
+            raise
+
+    def close(self) -> None:
+        """End the thread behind its running call, or leave it to the end of the process if that call takes long."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify()
+        self._thread.join(_THREAD_END_TIMEOUT_S)
+
+    def _work(self) -> None:
+        while batch := self._next_batch():
+            oldest_s = time.monotonic() - self._max_queued_s
+            late = [queued for queued in batch if queued.queued_at_s < oldest_s]
+            in_time = [queued for queued in batch if queued.queued_at_s >= oldest_s]
+            if late:
+                _deliver(late, [QueueTimeoutError()] * len(late))
+            if in_time:
+                self._call(in_time)
+
+    def _next_batch(self) -> list[_Queued]:
+        """Wait until a batch is complete or overdue, and take the one that waits longest out of the queue."""
+        with self._changed:
+            while not self._closed:
+                now_s = time.monotonic()
+                ready = [
+                    waiting
+                    for waiting in self._queues.values()
+                    if len(waiting) >= self._limit(waiting) or now_s >= waiting[0].queued_at_s + self._max_wait_s
+                ]
+                if ready:
+                    waiting = min(ready, key=lambda waiting: waiting[0].queued_at_s)
+                    limit = self._limit(waiting)
+                    self._keep(waiting[0].canvas.pixels.shape, waiting[limit:])
+                    return waiting[:limit]
+                oldest_s = min((waiting[0].queued_at_s for waiting in self._queues.values()), default=None)
+                self._changed.wait(None if oldest_s is None else oldest_s + self._max_wait_s - now_s)
+        return []
+
+    def _limit(self, waiting: Sequence[_Queued]) -> int:
+        return waiting[0].canvas.batch_limit(self._max_batch_size)
+
+    def _keep(self, shape: tuple[int, ...], waiting: list[_Queued]) -> None:
+        if waiting:
+            self._queues[shape] = waiting
+        else:
+            del self._queues[shape]
+
+    def _call(self, batch: Sequence[_Queued]) -> None:
+        """Call the network. When a call fails, each half of its batch is tried alone, down to single canvases."""
+        outcomes: Sequence[Pixels | Exception]
+        try:
+            outcomes = self._run_rows([queued.canvas.pixels for queued in batch], [queued.row for queued in batch])
+        except Exception as error:  # noqa: BLE001 - runtimes raise unrelated types; lack of memory is the usual cause
+            if len(batch) > 1:
+                half = len(batch) // 2
+                self._call(batch[:half])
+                self._call(batch[half:])
+                return
+            outcomes = [NetworkError(reason_of(error))]
+        self._on_call(len(batch))
+        _deliver(batch, outcomes)
+
+
+def _deliver(batch: Sequence[_Queued], outcomes: Sequence[Pixels | Exception]) -> None:
+    def resolve() -> None:
+        for queued, outcome in zip(batch, outcomes, strict=True):
+            if queued.result.done():  # cancelled: its client has gone
+                continue
+            if isinstance(outcome, Exception):
+                queued.result.set_exception(outcome)
+            else:
+                queued.result.set_result(outcome)
+
+    with contextlib.suppress(RuntimeError):  # the event loop has ended, and with it everybody who waited
+        batch[0].result.get_loop().call_soon_threadsafe(resolve)

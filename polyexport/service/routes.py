@@ -1,0 +1,224 @@
+"""The routes of the service: a request is read, decoded, run through the network, encoded and answered.
+
+The event loop reads and writes; decoding waits in threads for processes of their own, the network runs in the
+batcher's thread, and encoding in further threads.
+"""
+
+import asyncio
+import base64
+import json
+import logging
+from collections.abc import Coroutine, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from typing import Any, Literal, TypeVar
+
+from fastapi import FastAPI, Request, Response
+from starlette.exceptions import HTTPException as StarletteHTTPException
+from starlette.requests import ClientDisconnect
+from starlette.responses import JSONResponse
+
+import polyexport
+from polyexport.errors import ColorError, PolyexportError, UsageError
+from polyexport.imaging.codecs.png import encode_png
+from polyexport.imaging.matte import transparent
+from polyexport.imaging.pixels import Pixels
+from polyexport.model.canvas import Canvas, CanvasRule
+from polyexport.model.conditions import ColorRow
+from polyexport.model.model import Model
+from polyexport.pipeline.decoding.pool import Decoders
+from polyexport.runtime.cores import granted_cores
+from polyexport.service.batcher import Batcher, NetworkError, QueueFullError, QueueTimeoutError
+from polyexport.service.body import JSON_TYPE, RequestFields, body_schema, content_type, read_body
+from polyexport.service.metrics import Metrics
+from polyexport.service.options import ServiceOptions
+from polyexport.service.problems import PROBLEM_SCHEMA, RESPONSES, ProblemError
+
+__all__ = ["INFER_PATH", "Routes"]
+
+INFER_PATH = "/infer"
+_CLIENT_GONE_STATUS = 499  # nginx's status for clients that close their connection before the answer
+_MAX_TITLE_LENGTH = 200
+
+_Result = TypeVar("_Result")
+
+
+class Routes:
+    """The routes of one service, and the answers to its errors."""
+
+    def __init__(
+        self, model: Model, decoders: Decoders, batcher: Batcher, metrics: Metrics, options: ServiceOptions
+    ) -> None:
+        """Prepare the routes; their threads start with the first request.
+
+        Args:
+            model: the loaded model, for its contract and for reading colors; its session is the batcher's.
+            decoders: processes that decode the images of requests.
+            batcher: calls the network.
+            metrics: counters that /metrics shows.
+            options: the service's options.
+        """
+        self._model = model
+        self._decoders = decoders
+        self._batcher = batcher
+        self._metrics = metrics
+        self._options = options
+        self._limits = options.limits
+        # Two pools: slow decoding of some images does not hold up the encoding of others.
+        self._decoding = ThreadPoolExecutor(decoders.jobs, thread_name_prefix="decode")
+        self._encoding = ThreadPoolExecutor(granted_cores(), thread_name_prefix="encode")
+
+    def add_to(self, app: FastAPI) -> None:
+        """Register the routes and the handlers of errors."""
+        app.add_api_route(
+            INFER_PATH, self.infer, methods=["POST"], openapi_extra={"requestBody": body_schema()},
+            responses=_infer_responses(), response_class=Response, summary="Color one image",
+        )  # fmt: skip
+        plain = {"content": {"text/plain": {"schema": {"type": "string"}}}}
+        problem = {"description": "Not ready", "content": {"application/problem+json": {"schema": PROBLEM_SCHEMA}}}
+        app.add_api_route("/health", self.health, response_class=Response, summary="Whether the service can answer",
+                          responses={200: plain, 503: problem})  # fmt: skip
+        app.add_api_route("/info", self.info, summary="The model, its contract, and the limits of a request")
+        app.add_api_route("/metrics", self.metrics, response_class=Response, summary="Metrics for Prometheus",
+                          responses={200: plain})  # fmt: skip
+        app.add_exception_handler(ProblemError, self._problem)
+        app.add_exception_handler(StarletteHTTPException, self._http_error)
+        app.add_exception_handler(Exception, self._bug)
+
+    async def infer(self, request: Request) -> Response:
+        """Color one image: a form is answered with a PNG file, JSON with JSON."""
+        loop = asyncio.get_running_loop()
+        try:
+            fields, data = await read_body(request)
+            canvas, row, warnings = await loop.run_in_executor(self._decoding, self._decode, fields, data)
+            output = await _while_connected(request, self._batcher.submit(canvas, row))
+        except ClientDisconnect:
+            return Response(status_code=_CLIENT_GONE_STATUS)  # nobody reads it, but the metrics count it
+        except QueueFullError as error:
+            raise ProblemError("busy", "the queue of the network is full") from error
+        except QueueTimeoutError as error:
+            raise ProblemError(
+                "late", f"the request waited more than {self._options.grace_s:g} s for the network"
+            ) from error
+        except NetworkError as error:
+            raise ProblemError("network", str(error)) from error
+        png = await loop.run_in_executor(self._encoding, _encode, canvas, output, fields.background)
+        if content_type(request) == JSON_TYPE:
+            return JSONResponse({"image": base64.b64encode(png).decode("ascii"), "warnings": list(warnings)})
+        return Response(png, media_type="image/png")
+
+    def _decode(self, fields: RequestFields, data: bytes) -> tuple[Canvas, ColorRow, tuple[str, ...]]:
+        try:
+            row = self._model.color_value(fields.color)
+        except ColorError as error:
+            raise ProblemError("color", str(error)) from error
+        decoded = self._decoders.decode(data, self._canvas_rule(fields.size))
+        if decoded.canvas is None:
+            raise ProblemError("image", decoded.reason)
+        height, width = decoded.canvas.pixels.shape[:2]
+        if fields.size == "native" and height * width > self._limits.max_native_pixels:
+            raise ProblemError(
+                "image",
+                f"the image takes a canvas of {width}x{height} pixels, more than the {self._limits.max_native_pixels} "
+                "that size native allows; send a smaller image, or size fit",
+            )
+        return decoded.canvas, row, decoded.warnings
+
+    def _canvas_rule(self, size: Literal["fit", "native"]) -> CanvasRule:
+        try:
+            return self._model.contract.canvas_rule(size)
+        except UsageError as error:
+            raise ProblemError("field", str(error)) from error
+
+    async def health(self) -> Response:
+        """Say whether the service can answer."""
+        if self._batcher.is_running:
+            return Response("ok", media_type="text/plain")
+        raise ProblemError("not_ready", "the thread that calls the network has ended; start the service again")
+
+    async def info(self) -> dict[str, Any]:
+        """Describe the model, its contract, and the limits of a request."""
+        contract = json.loads(self._model.contract.to_json())
+        contract.pop("golden", None)
+        if contract.get("embedding"):
+            contract["embedding"] = {"dim": contract["embedding"]["dim"]}
+        return {
+            "model": self._options.model.name,
+            "sha256": self._model.sha256,
+            "execution_provider": self._model.session.execution_provider,
+            "max_batch_size": self._options.max_batch_size,
+            "version": polyexport.__version__,
+            "limits": asdict(self._limits),
+            "contract": contract,
+        }
+
+    async def metrics(self) -> Response:
+        """Give the metrics in Prometheus's text format."""
+        return Response(self._metrics.text(), media_type="text/plain; version=0.0.4")
+
+    async def _problem(self, request: Request, error: Exception) -> Response:
+        assert isinstance(error, ProblemError)
+        return self._failed(request, error.status, error.body(), error.headers)
+
+    async def _http_error(self, request: Request, error: Exception) -> Response:
+        """Answer an error that FastAPI raised, such as an unknown path."""
+        assert isinstance(error, StarletteHTTPException)
+        title = str(error.detail)[:_MAX_TITLE_LENGTH]
+        code = {404: "not_found", 405: "method", 500: "internal"}.get(error.status_code, "http")
+        body = {"type": "about:blank", "title": title, "status": error.status_code, "detail": title, "code": code}
+        return self._failed(request, error.status_code, body, error.headers)
+
+    async def _bug(self, request: Request, error: Exception) -> Response:
+        logging.getLogger(__name__).error("%s failed", request.url.path, exc_info=error)
+        detail = error.message if isinstance(error, PolyexportError) else "see the log of the service"
+        problem = ProblemError("internal", detail)
+        return self._failed(request, problem.status, problem.body())
+
+    def _failed(
+        self, request: Request, status: int, body: Mapping[str, Any], headers: Mapping[str, str] | None = None
+    ) -> Response:
+        if request.url.path == INFER_PATH and request.method == "POST":  # the requests that the metrics count
+            self._metrics.failures.labels(body["code"]).inc()
+        return JSONResponse(body, status, dict(headers or {}), media_type="application/problem+json")
+
+
+async def _while_connected(request: Request, work: Coroutine[Any, Any, _Result]) -> _Result:
+    """Await ``work``, or cancel it when the client closes its connection first.
+
+    Raises:
+        ClientDisconnect: the client has closed its connection.
+    """
+    working = asyncio.create_task(work)
+    disconnect = asyncio.create_task(_disconnected(request))
+    try:
+        await asyncio.wait((working, disconnect), return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise ClientDisconnect
+        return working.result()
+    finally:
+        working.cancel()
+        disconnect.cancel()
+
+
+async def _disconnected(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _encode(canvas: Canvas, output: Pixels, background: str) -> bytes:
+    colored = canvas.restore(output)
+    return encode_png(transparent(colored) if background == "transparent" else colored)
+
+
+def _infer_responses() -> dict[int | str, dict[str, Any]]:
+    text = {"type": "string"}
+    answer = {
+        "type": "object",
+        "required": ["image", "warnings"],
+        "properties": {"image": {"type": "string", "format": "byte"}, "warnings": {"type": "array", "items": text}},
+    }
+    content = {
+        "image/png": {"schema": {"type": "string", "format": "binary"}},
+        "application/json": {"schema": answer},
+    }
+    return {200: {"description": "The colored image, of the size of the given one", "content": content}, **RESPONSES}

@@ -1,0 +1,158 @@
+"""The process of the service: it loads the model, listens, answers, and ends after its last answer.
+
+Nothing runs outside this process but the processes that decode images; they end when their pipes from this process
+close, however it ends.
+"""
+
+import asyncio
+import contextlib
+import signal
+import socket
+from collections.abc import Callable, Iterator
+from types import FrameType
+from typing import NoReturn
+
+import uvicorn
+from fastapi import FastAPI
+from starlette.middleware.gzip import GZipMiddleware
+
+import polyexport
+from polyexport.errors import UsageError
+from polyexport.model.model import Model, read_model
+from polyexport.pipeline.decoding.pool import Decoders
+from polyexport.runtime.cores import granted_cores
+from polyexport.runtime.session import SessionOptions
+from polyexport.service.access_limit import AccessLimit
+from polyexport.service.batcher import Batcher
+from polyexport.service.connection import MAX_HEAD_BYTES, Connection
+from polyexport.service.metrics import Metrics
+from polyexport.service.options import ServiceOptions
+from polyexport.service.routes import INFER_PATH, Routes
+
+__all__ = ["serve"]
+
+_LISTEN_BACKLOG = 128
+_READ_BEFORE_CLOSING_S = 0.05  # time to read what clients sent before the signal to end
+_LAST_ANSWERS_TIMEOUT_S = 1.0  # time to tell clients that the service ends before their request was complete
+
+
+def serve(options: ServiceOptions, *, on_ready: Callable[[str, str], None]) -> None:
+    """Answer requests until a signal ends the service.
+
+    SIGINT and SIGTERM close the port and let accepted requests finish within ``options.grace_s``; then the signal goes
+    to the handler that the caller had installed. A second signal ends the process at once.
+
+    Args:
+        options: the service's options.
+        on_ready: called when requests are accepted, with the execution provider and the reason why it is not a faster
+            one.
+
+    Raises:
+        UsageError: the port is in use.
+        ModelError: the model is refused.
+        ProviderError: the execution provider cannot be used.
+        PolyexportError: no process can be started to decode images.
+    """
+    with contextlib.ExitStack() as stack:
+        listener = stack.enter_context(_bound_socket(options))
+        limits = options.limits
+        decoders = stack.enter_context(Decoders(jobs=granted_cores(), max_pixels=limits.max_pixels))
+        decoders.start()
+        session_options = SessionOptions(
+            provider=options.provider, threads=options.threads, device_id=options.device_id, releases_memory=True
+        )
+        model = Model.from_bytes(read_model(options.model), session_options, name=str(options.model))
+        metrics = Metrics()
+        batcher = stack.enter_context(
+            Batcher(
+                model.run_rows,
+                max_batch_size=options.max_batch_size,
+                max_wait_ms=options.batch_timeout_ms,
+                max_queued=limits.max_requests,
+                max_queued_s=options.grace_s,
+                on_call=metrics.batches.observe,
+            )
+        )
+        app = _app(Routes(model, decoders, batcher, metrics, options), metrics, options)
+        try:
+            listener.listen(_LISTEN_BACKLOG)
+        except OSError as error:  # another process listens on the port by now
+            _cannot_listen(options, error)
+        session = model.session
+        _Server(app, options, lambda: on_ready(session.execution_provider, session.fallback_reason)).run([listener])
+
+
+def _app(routes: Routes, metrics: Metrics, options: ServiceOptions) -> FastAPI:
+    """The application, without FastAPI's pages of documentation, which load their scripts from another host."""
+    app = FastAPI(
+        title="polyexport",
+        version=polyexport.__version__,
+        description="Fills outline drawings with a color.",
+        docs_url=None,
+        redoc_url=None,
+    )
+    routes.add_to(app)
+    app.add_middleware(GZipMiddleware, minimum_size=1000)
+    app.add_middleware(AccessLimit, path=INFER_PATH, limits=options.limits, metrics=metrics)
+    return app
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, with an end that loses no accepted request."""
+
+    def __init__(self, app: FastAPI, options: ServiceOptions, on_ready: Callable[[], None]) -> None:
+        config = uvicorn.Config(
+            app,
+            http=Connection,
+            ws="none",
+            lifespan="off",
+            h11_max_incomplete_event_size=MAX_HEAD_BYTES,
+            timeout_graceful_shutdown=options.grace_s,  # type: ignore[arg-type] # asyncio takes fractions, too
+            log_level="critical",
+            access_log=False,
+        )
+        super().__init__(config)
+        self._on_ready = on_ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._on_ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        # uvicorn closes connections whose next request it has not read yet, so what was sent is read first.
+        await asyncio.sleep(_READ_BEFORE_CLOSING_S)
+        await super().shutdown(sockets)
+        if cancelled := tuple(self.server_state.tasks):  # after the grace period; each still sends an answer
+            await asyncio.wait(cancelled, timeout=_LAST_ANSWERS_TIMEOUT_S)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        ignored = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) is signal.SIG_IGN]
+        with super().capture_signals():
+            for number in ignored:  # a shell ignores SIGINT for programs in the background
+                signal.signal(number, signal.SIG_IGN)
+            yield
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):  # a second signal ends the process at once
+            signal.signal(number, signal.SIG_DFL)
+        super().handle_exit(sig, frame)
+
+
+def _bound_socket(options: ServiceOptions) -> socket.socket:
+    """A socket on the service's port that does not listen yet: clients are refused until the model is loaded."""
+    bound = socket.socket(socket.AF_INET6 if ":" in options.host else socket.AF_INET)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind((options.host, options.port))
+    except OSError as error:
+        bound.close()
+        _cannot_listen(options, error)
+    return bound
+
+
+def _cannot_listen(options: ServiceOptions, error: OSError) -> NoReturn:
+    reason = error.strerror or str(error)
+    raise UsageError(
+        f"cannot listen on {options.host}:{options.port} ({reason})", remedy="choose another --port"
+    ) from error
