@@ -7,12 +7,13 @@ RUNTIME := $(VENV)/.runtime
 DEV := $(VENV)/.dev
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench format clean
+.PHONY: help demo test check docs bench format clean
 
 help:
-	@echo "make demo    draw outlines, colour them with the shipped model, name the pictures (no torch)"
-	@echo "make test    the test suite"
-	@echo "make check   formatting, lint, types"
+	@echo "make demo    draw outlines, color them with the shipped model, name the pictures (no torch)"
+	@echo "make test    the test suite, with its coverage"
+	@echo "make check   formatting, lint, spelling, types"
+	@echo "make docs    the API reference, as HTML in build/docs"
 	@echo "make bench   time the shipped model on this machine"
 
 $(RUNTIME): pyproject.toml constraints.txt hatch_build.py polyexport/demo/runtime.json
@@ -34,12 +35,17 @@ demo: $(RUNTIME)
 	@echo "open the pictures: $$(ls demo/colored/*/*.png | head -n 3 | tr '\n' ' ')..."
 
 test: $(DEV)
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term:skip-covered
 
 check: $(DEV)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+	$(BIN)/codespell
 	$(BIN)/mypy
+
+docs: $(DEV)
+	$(BIN)/python -W error docs/api.py build/docs
+	@echo "open build/docs/index.html"
 
 bench: $(RUNTIME)
 	$(BIN)/polyexport bench

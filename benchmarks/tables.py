@@ -1,6 +1,6 @@
-"""Redraw every table and chart of the README and of docs/ that shows figures, from the recorded results.
+"""Redraw every table and chart of docs/ that shows figures, from the recorded results.
 
-    python benchmarks/tables.py            # writes README.md, the pages of PAGES and docs/frontier.svg
+    python benchmarks/tables.py            # writes the pages of PAGES and docs/frontier.svg
     python benchmarks/tables.py --check    # exit code 1 if they show anything else
 
 A part that is made here stands between <!-- figures: NAME --> and <!-- end -->.
@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 
 MACHINE, DATE = "xeon-amx-2core", "2026-11-24"
-"""Of the runs that the README shows."""
+"""Machine and date of the recorded runs that docs/performance.md shows."""
 
 INK = "#767778"  # readable on white and on black
 
@@ -166,14 +166,20 @@ def page() -> str:
     return "\n".join([*lines, "", told])
 
 
-PARTS: dict[str, Callable[[], str]] = {"performance": performance, "parity": parity, "folder": folder}
-PAGE_PARTS: dict[str, Callable[[], str]] = {"cluster": cluster, "service": service, "page": page}
-PAGES = ("README.md", "docs/ray.md", "docs/serve.md", "docs/demo.md")
+PARTS: dict[str, Callable[[], str]] = {
+    "performance": performance,
+    "parity": parity,
+    "folder": folder,
+    "cluster": cluster,
+    "service": service,
+    "page": page,
+}
+PAGES = ("docs/performance.md", "docs/ray.md", "docs/serve.md", "docs/demo.md")
 
 
 def redrawn(text: str) -> str:
     """A text with its parts made anew."""
-    return _PART.sub(lambda found: found[1] + (PARTS | PAGE_PARTS)[found[2]]() + found[3], text)
+    return _PART.sub(lambda found: found[1] + PARTS[found[2]]() + found[3], text)
 
 
 def frontier_svg() -> str:

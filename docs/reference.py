@@ -15,8 +15,26 @@ PATH = Path(__file__).with_name("cli.md")
 
 _HEAD = """# Commands
 
-Made from the program by `python docs/reference.py`. `-v` says more and shows tracebacks, `-q` says nothing but errors;
-data goes to stdout, everything else to stderr. Exit codes are in the [README](../README.md#exit-codes).
+Made from the program by `python docs/reference.py`. `-v` prints more and shows tracebacks, `-q` prints nothing but errors;
+data goes to stdout, everything else to stderr. The [exit codes](#exit-codes) are at the end of the page.
+"""
+
+_EXIT_CODES = """
+## Exit codes
+
+Every error is one line with what was got, what was expected and what to do; `-v` adds the traceback.
+
+| code | meaning |
+| --- | --- |
+| 0 | all done |
+| 1 | fatal error |
+| 2 | usage: an option, a color, a folder that is empty, missing or in the way |
+| 3 | finished, some inputs failed |
+| 4 | model or checkpoint refused |
+| 5 | output cannot be written |
+| 6 | required execution provider unavailable |
+| 7 | performance target missed |
+| 130, 143 | interrupted, terminated |
 """
 
 
@@ -24,7 +42,8 @@ def reference() -> str:
     """The whole page."""
     root = typer.main.get_command(app)
     assert isinstance(root, TyperGroup)
-    return _HEAD + "".join(_section(f"polyexport {name}", command) for name, command in root.commands.items())
+    sections = [_section(f"polyexport {name}", command) for name, command in root.commands.items()]
+    return "".join([_HEAD, *sections, _EXIT_CODES])
 
 
 def _section(name: str, command: Any) -> str:
