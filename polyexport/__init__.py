@@ -61,7 +61,7 @@ __all__ = [
 _HOMES = {
     "Color": "polyexport.imaging.color",
     "parse_color": "polyexport.imaging.color",
-    "Contract": "polyexport.contract",
+    "Contract": "polyexport.model.contract",
     "Model": "polyexport.model.model",
     "load_model": "polyexport.model.model",
 }
