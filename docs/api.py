@@ -17,10 +17,13 @@ def main() -> None:
     """Render every module into the folder that the command line names."""
     for name in polyexport.__all__:  # they are imported on first use, and pdoc looks for them among the attributes
         setattr(polyexport, name, getattr(polyexport, name))
-    modules = [package.__name__ for package in (polyexport, trainer)]
+    modules: list[str] = []
     for package in (polyexport, trainer):
-        # A package with __all__ hides its modules from pdoc, so each is named.
-        modules += [module.name for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")]
+        names = [each.name for each in pkgutil.walk_packages(package.__path__, f"{package.__name__}.")]
+        for name in [package.__name__, *names]:
+            # pdoc finds the modules of a package by itself, unless the package has __all__.
+            if not modules or name not in pdoc.extract.walk_specs(modules):
+                modules.append(name)
     pdoc.render.configure(docformat="google")
     pdoc.pdoc(*modules, output_directory=Path(sys.argv[1]))
 
