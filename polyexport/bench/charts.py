@@ -9,6 +9,7 @@ from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 
 from polyexport.bench.document import Compared, Row, Variant
 from polyexport.bench.profile import Profile
+from polyexport.bench.scenarios import times_images
 from polyexport.report.page import svg
 
 __all__ = ["compared_bars", "frontier_plot", "layer_bars", "window_plot"]
@@ -24,7 +25,7 @@ def window_plot(rows: Sequence[Row]) -> Markup:
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
-        for row in (row for row in rows if row.scenario != "cold-start"):
+        for row in (row for row in rows if times_images(row.scenario)):
             blocks = np.array(row.block_ms)
             places = (np.arange(len(blocks)) + 0.5) * len(row.windows) / len(blocks)
             label = f"{row.scenario}, {row.name}{'' if row.stable else ': UNSTABLE'}"

@@ -16,10 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from polyexport.bench.calls import checked_size, inputs
 from polyexport.bench.document import Compared
+from polyexport.bench.inputs import checked_size, inputs
 from polyexport.bench.measure import in_turn, warm_up
-from polyexport.bench.options import BenchOptions
+from polyexport.bench.scenarios.scenario import Settings
 from polyexport.bench.statistics import WINDOWS, is_steady, ratio_interval
 from polyexport.errors import PolyexportError, UsageError, reason_of
 from polyexport.model.conditions import ColorRow
@@ -30,7 +30,7 @@ from polyexport.runtime.openvino_session import OPENVINO, openvino_core
 
 __all__ = ["CONTENDERS", "ContenderName", "check_available", "compare"]
 
-ContenderName = Literal["torch", "torch-compile", "openvino", "onnxruntime-loop", "seed-style"]
+ContenderName = Literal["torch", "torch-compile", "openvino", "onnxruntime-loop", "torch-per-image"]
 CONTENDERS: tuple[ContenderName, ...] = get_args(ContenderName)
 
 Pixels4 = NDArray[np.uint8]
@@ -64,8 +64,8 @@ def compare(
     *,
     checkpoint: Path | None,
     macs: int,
-    options: BenchOptions,
-    report: Callable[[str], None] = lambda line: None,
+    settings: Settings,
+    progress: Callable[[str], None] = lambda line: None,
 ) -> tuple[Compared, ...]:
     """Measure polyexport and the others.
 
@@ -75,14 +75,14 @@ def compare(
         names: the others.
         checkpoint: what the model was exported from, for those that are PyTorch.
         macs: multiply-accumulates of the work; 0 if unknown.
-        options: size and seconds of three windows for each of them; one image a call.
-        report: takes lines of progress.
+        settings: size of the image, and seconds of the three windows of each contender.
+        progress: called with a line before each contender is prepared, and before they are compared.
 
     Raises:
         UsageError: something is missing that a name needs.
     """
     check_available(names, checkpoint)
-    image, color = inputs(model, checked_size(model, options))
+    image, color = inputs(model, checked_size(model, settings.size))
     work = _Work(path, checkpoint, image, color, model.contract.many_colors)
     ours = _Contender(
         "polyexport",
@@ -92,7 +92,7 @@ def compare(
     )
     contenders = [ours]
     for name in names:
-        report(f"preparing {name}")
+        progress(f"preparing {name}")
         contenders.append(_BUILD[name](name, work))
     outputs = []
     for contender in contenders:
@@ -103,10 +103,12 @@ def compare(
                 f"{contender.name} cannot do this work: {reason_of(error)}", remedy="leave it out of --compare"
             ) from error
         outputs.append(output.reshape(image.shape))
-    torch_names = [number for number, contender in enumerate(contenders) if contender.name in ("torch", "seed-style")]
+    torch_names = [
+        number for number, contender in enumerate(contenders) if contender.name in ("torch", "torch-per-image")
+    ]
     reference = outputs[torch_names[0]] if torch_names else _plain(work)().reshape(image.shape)
-    report(f"comparing {', '.join(contender.name for contender in contenders)}")
-    blocks = in_turn([contender.call for contender in contenders], seconds=options.seconds)
+    progress(f"comparing {', '.join(contender.name for contender in contenders)}")
+    blocks = in_turn([contender.call for contender in contenders], seconds=settings.seconds)
     results = []
     for contender, samples, output in zip(contenders, blocks, outputs, strict=True):
         steady = is_steady([median(part) for part in np.array_split(samples, WINDOWS)])
@@ -176,7 +178,7 @@ def _torch(name: ContenderName, work: _Work) -> _Contender:
         return network(pixels).permute(0, 2, 3, 1).numpy()
 
     @torch.inference_mode()
-    def seed() -> Pixels4:
+    def call_per_image() -> Pixels4:
         colored = []
         for one in work.image:
             picture = Image.fromarray(one).convert("RGB")
@@ -188,9 +190,9 @@ def _torch(name: ContenderName, work: _Work) -> _Contender:
     how = {
         "torch": "eager, float32, inference mode",
         "torch-compile": "torch.compile with its defaults, float32, inference mode",
-        "seed-style": "eager, float32, one image at a time, from a Pillow image to a Pillow image",
+        "torch-per-image": "eager, float32, one image at a time, from a Pillow image to a Pillow image",
     }[name]
-    return _Contender(name, how, _versions("torch"), seed if name == "seed-style" else call)
+    return _Contender(name, how, _versions("torch"), call_per_image if name == "torch-per-image" else call)
 
 
 def _openvino(name: ContenderName, work: _Work) -> _Contender:
@@ -235,5 +237,5 @@ _BUILD: dict[ContenderName, Callable[[ContenderName, _Work], _Contender]] = {
     "torch-compile": _torch,
     "openvino": _openvino,
     "onnxruntime-loop": _onnxruntime,
-    "seed-style": _torch,
+    "torch-per-image": _torch,
 }

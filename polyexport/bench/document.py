@@ -3,7 +3,7 @@
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from polyexport.bench.environment import Environment
 from polyexport.bench.limit import Limit
@@ -14,15 +14,13 @@ from polyexport.storage.files import read_limited
 from polyexport.storage.typed_json import build
 
 __all__ = [
-    "RULES",
     "SCHEMA",
     "BenchReport",
     "Change",
     "Compared",
-    "Gate",
     "Measured",
     "Row",
-    "ScenarioName",
+    "TargetGate",
     "Variant",
     "WindowFigures",
     "read_report",
@@ -31,22 +29,6 @@ __all__ = [
 SCHEMA = 1
 
 _MAX_BYTES = 64 * 2**20
-
-ScenarioName = Literal["latency", "throughput", "end-to-end", "palette", "cold-start"]
-
-RULES: dict[ScenarioName, str] = {
-    "latency": "one image a call, one call after the other, on all granted cores; uint8 in host memory to uint8 in "
-    "host memory, copies to and from a device included; with --rate, calls at fixed times, each timed from when it "
-    "was due",
-    "throughput": "calls side by side as infer makes them: on a CPU, calls of one thread for all cores; uint8 in host "
-    "memory to uint8 in host memory, copies to and from a device included",
-    "end-to-end": "files to files as infer does it: decoded in processes of their own, encoded, synced to disk, "
-    "journal included; the model is loaded before; outputs go to a temporary folder, and TMPDIR decides where",
-    "palette": "one drawing in several colors in one call, on all granted cores; a palette graph shares the work "
-    "between them, another model gets the drawing as often as there are colors",
-    "cold-start": "a process from its start to its end, one after the other, with the files in the page cache",
-}
-"""What is measured, and how."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,7 +46,7 @@ class WindowFigures:
 class Row:
     """One measurement. Its figures are None where the windows do not agree."""
 
-    scenario: ScenarioName
+    scenario: str
     name: str
     size: int
     """Height and width, pixels; 0 for files of any size."""
@@ -145,7 +127,7 @@ class Variant:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Gate:
+class TargetGate:
     """Whether a target is met."""
 
     target_ms: float
@@ -199,7 +181,7 @@ class BenchReport:
     limits: tuple[Limit, ...]
     rules: dict[str, str]
     rows: tuple[Row, ...]
-    gate: Gate
+    gate: TargetGate
     compared: tuple[Compared, ...]
     variants: tuple[Variant, ...]
     profile: Profile | None

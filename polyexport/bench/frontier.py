@@ -8,8 +8,8 @@ from statistics import median
 
 import numpy as np
 
-from polyexport.bench.calls import inputs
 from polyexport.bench.document import Variant
+from polyexport.bench.inputs import inputs
 from polyexport.bench.measure import in_turn, warm_up
 from polyexport.bench.statistics import WINDOWS, is_steady
 from polyexport.data.drawings import draw
@@ -37,7 +37,7 @@ def frontier(
     *,
     size: int,
     seconds: float,
-    report: Callable[[str], None] = lambda line: None,
+    progress: Callable[[str], None] = lambda line: None,
 ) -> tuple[Variant, ...]:
     """Measure each model on each provider that works, one image a call on all cores, in turn.
 
@@ -48,7 +48,7 @@ def frontier(
         models: files.
         size: height and width; 0 for each model's own.
         seconds: of three windows for each of them.
-        report: takes lines of progress.
+        progress: called with a line before each measurement.
 
     Raises:
         UsageError: none of the models can be loaded.
@@ -59,7 +59,7 @@ def frontier(
         for provider in _PROVIDERS:
             if not probe_provider(provider).works:
                 continue
-            report(f"{path.name} on {provider}: fidelity")
+            progress(f"{path.name} on {provider}: fidelity")
             named = Variant(
                 model=path.stem,
                 precision="",
@@ -83,7 +83,7 @@ def frontier(
             candidates.append(_Candidate(measured, call))
     if not candidates:
         raise UsageError("no model can be loaded", remedy=variants[0].note if variants else "give model files")
-    report(f"timing {len(candidates)} variants in turn")
+    progress(f"timing {len(candidates)} variants in turn")
     samples = in_turn([candidate.call for candidate in candidates], seconds=seconds)
     for blocks, candidate in zip(samples, candidates, strict=True):
         steady = is_steady([median(part) for part in np.array_split(blocks, WINDOWS)])

@@ -4,6 +4,7 @@ from importlib.resources import files
 
 from polyexport.bench import charts
 from polyexport.bench.document import BenchReport
+from polyexport.bench.scenarios import times_images
 from polyexport.bench.table import number
 from polyexport.report.page import render_page
 
@@ -18,6 +19,7 @@ def render(report: BenchReport) -> str:
         files("polyexport.bench").joinpath(_TEMPLATE).read_text(encoding="utf-8"),
         report=report,
         number=number,
+        times_images=times_images,
         window_plot=charts.window_plot(report.rows),
         compared_plot=charts.compared_bars(report.compared) if report.compared else "",
         frontier_plot=charts.frontier_plot(report.variants) if report.variants else "",

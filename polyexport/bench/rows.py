@@ -1,65 +1,59 @@
-"""From windows to a row of the report, with figures only where the windows agree."""
+"""Rows of a benchmark report, made from windows of calls, with figures only where the windows agree."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 from statistics import median
 
-from polyexport.bench.document import Row, ScenarioName, WindowFigures
+from polyexport.bench.document import Row, WindowFigures
 from polyexport.bench.limit import GFLOP
 from polyexport.bench.measure import Window, peak_rss_mib
-from polyexport.bench.options import BenchOptions, Subject
+from polyexport.bench.scenarios.scenario import Scenario, Settings, Subject
 from polyexport.bench.statistics import is_steady, percentile, summarize
 
-__all__ = ["make_row", "noted"]
+__all__ = ["SATURATED", "make_row", "with_note"]
+
+SATURATED = "SATURATED"
+"""Begins the note of a row whose requests came faster than they were served."""
 
 
 def make_row(
-    scenario: ScenarioName,
+    scenario: Scenario,
     name: str,
     windows: Sequence[Window],
     subject: Subject,
-    options: BenchOptions,
+    settings: Settings,
     *,
     size: int,
     images: int = 1,
     callers: int = 1,
     threads: int = 0,
-    own: bool = True,
 ) -> Row:
-    """Judge the windows and sum them up.
+    """Judge whether the windows agree, and sum them up.
 
     Args:
-        scenario: that they belong to.
-        name: within the scenario.
-        windows: at least two.
-        subject: what was measured.
-        options: for the percentile of the gate.
-        size: of the images; 0 for any.
-        images: of a call, times their colours.
-        callers: calls at a time.
-        threads: of each.
-        own: whether the work was all done in this process, so that its time and memory say something.
+        scenario: the scenario that was measured.
+        name: name of the row within the scenario.
+        windows: windows of calls, two or more.
+        subject: the model that was measured.
+        settings: settings of the benchmark, for the percentile that is compared with the target.
+        size: height and width of the images, pixels; 0 for files of any size.
+        images: number of images in a call, times their colors.
+        callers: number of calls that run at a time.
+        threads: threads of each call; 0 if the scenario does not set them.
     """
     p50s = [median(window.samples_ms) for window in windows]
-    rates = [images * len(window.samples_ms) / window.wall_s for window in windows]
-    if scenario == "end-to-end":  # a sample is a whole run, in milliseconds per image
-        rates = [1e3 / p50 for p50 in p50s]
+    rates = [scenario.images_per_s(window, images) for window in windows]
     stable = is_steady(p50s) and is_steady(rates)
-    samples = [sample for window in windows for sample in window.samples_ms]
+    mean_rate = sum(rates) / len(rates)
     blocks = [block for window in windows for block in window.blocks]
-    # Callers wait for each other: what they make of the machine together is what an image costs.
-    if scenario == "throughput":
-        block_ms = [1e3 * block.wall_s / (images * len(block.samples_ms)) for block in blocks]
-        image_samples = block_ms
-    else:
-        block_ms = [block.p50_ms / images for block in blocks]
-        image_samples = [sample / images for sample in samples]
+    samples = [sample for block in blocks for sample in block.samples_ms]
+    image_samples = [sample for block in blocks for sample in scenario.image_times_ms(block, images)]
     calibration_ms = [block.calibration_ms for block in blocks]
-    gflop_per_s = 2 * subject.macs * sum(rates) / len(rates) / 1e9 if own and scenario in _ONE_COLOR else 0.0
+    gflop_per_s = 2 * subject.macs * mean_rate / 1e9 if scenario.counts_macs else 0.0
     limit = GFLOP / median(calibration_ms) * 1e3 if all(calibration_ms) else 0.0
-    count = images * len(samples)
+    cpu_ms = 1e3 * sum(window.cpu_s for window in windows) / (images * len(samples))
     return Row(
-        scenario=scenario,
+        scenario=scenario.name,
         name=name,
         size=size,
         images=images,
@@ -72,22 +66,18 @@ def make_row(
         ),
         call_ms=summarize(samples) if stable else None,
         image_ms=median(image_samples) if stable else None,
-        images_per_s=sum(rates) / len(rates) if stable and scenario != "cold-start" else None,
-        cpu_ms_per_image=1e3 * sum(window.cpu_s for window in windows) / count if stable and own else None,
+        images_per_s=mean_rate if stable and scenario.times_images else None,
+        cpu_ms_per_image=cpu_ms if stable and scenario.in_process else None,
         gflop_per_s=gflop_per_s if stable and gflop_per_s else None,
         limit_fraction=gflop_per_s / limit if stable and gflop_per_s and limit else None,
-        peak_rss_mib=peak_rss_mib() if scenario != "cold-start" else None,
+        peak_rss_mib=peak_rss_mib() if scenario.times_images else None,
         note="",
-        target_ms=percentile(image_samples, options.percentile) if stable else None,
-        block_ms=tuple(block_ms),
+        target_ms=percentile(image_samples, settings.percentile) if stable else None,
+        block_ms=tuple(scenario.image_ms(block, images) for block in blocks),
         calibration_ms=tuple(calibration_ms),
     )
 
 
-_ONE_COLOR: tuple[ScenarioName, ...] = ("latency", "throughput")
-"""Scenarios whose multiplications are known: a palette graph shares some of them between colours."""
-
-
-def noted(row: Row, note: str) -> Row:
-    """The row with a remark."""
+def with_note(row: Row, note: str) -> Row:
+    """The row with a remark, which the table prints below its figures."""
     return replace(row, note=note)

@@ -1,20 +1,21 @@
-"""One run of ``polyexport bench``: what was asked for, measured, compared and judged."""
+"""One run of ``polyexport bench``: measure, compare, judge, and gather everything in one report."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from polyexport.bench.calls import checked_size, inputs, latency, palette, throughput
 from polyexport.bench.changes import changes
 from polyexport.bench.compare import ContenderName, check_available, compare
-from polyexport.bench.document import RULES, SCHEMA, BenchReport, Gate, Measured, Row, ScenarioName
+from polyexport.bench.document import SCHEMA, BenchReport, Measured, Row, TargetGate
 from polyexport.bench.environment import environment
 from polyexport.bench.frontier import frontier
+from polyexport.bench.inputs import checked_size, inputs
 from polyexport.bench.limit import Limit, measure_limits, multiplied_in, multiplier
-from polyexport.bench.options import BenchOptions, Subject
 from polyexport.bench.profile import count_macs, profile
-from polyexport.bench.runs import cold_start, end_to_end
+from polyexport.bench.rows import SATURATED
+from polyexport.bench.scenarios import times_images
+from polyexport.bench.scenarios.scenario import Scenario, Settings, Subject
 from polyexport.model.contract import IMAGE_INPUT
 from polyexport.model.model import Model, load_model, read_model
 from polyexport.runtime.cores import granted_cores
@@ -22,32 +23,31 @@ from polyexport.runtime.session import ProviderName
 
 __all__ = ["Extras", "bench"]
 
-_CALIBRATION_MS = 8.0
-
-_RUN: dict[ScenarioName, Callable[[Subject, BenchOptions, Callable[[str], None]], list[Row]]] = {
-    "latency": latency,
-    "throughput": throughput,
-    "end-to-end": end_to_end,
-    "palette": palette,
-    "cold-start": cold_start,
-}
+_LEAST_CALIBRATION_MS = 8.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Extras:
-    """What to do beside the scenarios."""
+    """Work of a benchmark beside the scenarios."""
 
     compare: tuple[ContenderName, ...] = ()
     checkpoint: Path | None = None
-    """What the model was exported from, for the contenders that are PyTorch."""
+    """Checkpoint that the model was exported from, for the contenders that run in PyTorch."""
 
     frontier: tuple[Path, ...] = ()
-    """Model files."""
+    """Model files that are compared in fidelity and speed."""
 
     profile: bool = False
+    """Whether to time every layer on ONNX Runtime's CPU provider."""
+
     baseline: BenchReport | None = None
+    """Older report to compare with."""
+
     baseline_name: str = ""
+    """File name of the older report."""
+
     tolerance: float = 0.05
+    """Relative slowdown against the baseline that still passes; 0.05 is 5 %."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.tolerance < 10:
@@ -56,40 +56,44 @@ class Extras:
 
 def bench(
     path: Path,
-    options: BenchOptions,
+    scenarios: Sequence[Scenario],
+    settings: Settings,
     extras: Extras,
     *,
     provider: ProviderName = "auto",
     device_id: int = 0,
     threads: int = 0,
-    report: Callable[[str], None] = lambda line: None,
+    progress: Callable[[str], None] = lambda line: None,
 ) -> BenchReport:
-    """Measure.
+    """Measure a model, and compare and judge what was measured.
 
     Args:
         path: model file.
-        options: scenarios.
-        extras: comparison, frontier, profile, baseline.
-        provider: where the model runs.
-        device_id: which GPU.
-        threads: of a call on a CPU; 0 for each scenario's own choice.
-        report: takes lines of progress.
+        scenarios: what is measured, one or more.
+        settings: settings that all scenarios share.
+        extras: comparison, frontier, profile and baseline.
+        provider: execution provider of the model.
+        device_id: number of the GPU.
+        threads: threads of a call on a CPU; 0 lets each scenario choose.
+        progress: called with a line before each measurement.
 
     Raises:
-        PolyexportError: what the model, the provider and the files can refuse.
+        PolyexportError: the model, the provider or a file cannot be used.
     """
 
     def load(*, threads: int, streams: int, images: int) -> Model:
         return load_model(path, provider=provider, threads=threads, streams=streams, images=images, device_id=device_id)
 
+    if not scenarios:
+        raise ValueError("scenarios must be at least one, got none")
     check_available(extras.compare, extras.checkpoint)
     machine = environment()  # first, for the load that it records
     model = load(threads=threads or granted_cores(), streams=1, images=0)
-    size = checked_size(model, options)
+    size = checked_size(model, settings.size, max(scenario.images_per_call for scenario in scenarios))
     image, color = inputs(model, size)
     feeds = {IMAGE_INPUT: image, model.conditioner.name: color}
     macs = count_macs(read_model(path), feeds)
-    report("measuring the limit of this machine")
+    progress("measuring the limit of this machine")
     limits = measure_limits(provider)
     where = multiplied_in(model.session, model.contract.precision)
     subject = Subject(
@@ -101,9 +105,11 @@ def bench(
         macs=macs,
         calibrate=_calibration(multiplier(*where)) if where else None,
     )
-    rows = [row for name in options.scenarios for row in _RUN[name](subject, options, report)]
+    rows = [row for scenario in scenarios for row in scenario.measure(subject, settings, progress)]
     compared = (
-        compare(model, path, extras.compare, checkpoint=extras.checkpoint, macs=macs, options=options, report=report)
+        compare(
+            model, path, extras.compare, checkpoint=extras.checkpoint, macs=macs, settings=settings, progress=progress
+        )
         if extras.compare
         else ()
     )
@@ -121,14 +127,14 @@ def bench(
             multiplied=" ".join(where) if where else "",
         ),
         limits=limits,
-        rules={name: RULES[name] for name in options.scenarios},
+        rules={scenario.name: scenario.rule for scenario in scenarios},
         rows=tuple(rows),
-        gate=judge(rows, options),
+        gate=judge(rows, settings),
         compared=compared,
-        variants=frontier(extras.frontier, size=options.size, seconds=options.seconds, report=report)
+        variants=frontier(extras.frontier, size=settings.size, seconds=settings.seconds, progress=progress)
         if extras.frontier
         else (),
-        profile=profile(read_model(path), feeds, limit_gflop_per_s=_on_cpu(limits, model), threads=threads)
+        profile=profile(read_model(path), feeds, limit_gflop_per_s=_cpu_limit(limits, model), threads=threads)
         if extras.profile
         else None,
         changes=changes(rows, extras.baseline, tolerance=extras.tolerance) if extras.baseline else (),
@@ -136,38 +142,41 @@ def bench(
     )
 
 
-def judge(rows: Sequence[Row], options: BenchOptions) -> Gate:
-    """Hold every measurement but those of ``cold-start`` against the target.
+def judge(rows: Sequence[Row], settings: Settings) -> TargetGate:
+    """Compare the rows of every scenario that times images with the target.
 
-    A figure that cannot be believed meets no target, and so does a percentile that there are too few samples for.
+    A row misses the target if it is slower, if its windows do not agree, or if it has too few samples for the
+    percentile.
     """
     reasons = []
     for row in rows:
-        if row.scenario == "cold-start":
+        if not times_images(row.scenario):
             continue
         named = f"{row.scenario}, {row.name}"
         if not row.stable:
             reasons.append(f"{named}: UNSTABLE")
-        elif row.note.startswith("SATURATED"):
+        elif row.note.startswith(SATURATED):
             reasons.append(f"{named}: {row.note}")
         elif row.target_ms is None:
-            reasons.append(f"{named}: too few samples for p{options.percentile:g}")
-        elif row.target_ms > options.target_ms:
-            reasons.append(f"{named}: p{options.percentile:g} is {row.target_ms:.3f} ms")
-    return Gate(target_ms=options.target_ms, percentile=options.percentile, met=not reasons, reasons=tuple(reasons))
+            reasons.append(f"{named}: too few samples for p{settings.percentile:g}")
+        elif row.target_ms > settings.target_ms:
+            reasons.append(f"{named}: p{settings.percentile:g} is {row.target_ms:.3f} ms")
+    return TargetGate(
+        target_ms=settings.target_ms, percentile=settings.percentile, met=not reasons, reasons=tuple(reasons)
+    )
 
 
-def _on_cpu(limits: Sequence[Limit], model: Model) -> float:
+def _cpu_limit(limits: Sequence[Limit], model: Model) -> float:
     precision = "int8" if model.contract.precision == "int8" else "float32"
     return next(limit.gflop_per_s for limit in limits if (limit.provider, limit.precision) == ("cpu", precision))
 
 
 def _calibration(multiply: Callable[[], float]) -> Callable[[], float]:
-    """The median of as many multiplications as take some milliseconds together."""
+    """Make a function that returns the median milliseconds of several multiplications in a row."""
 
     def calibrate() -> float:
         samples = [multiply()]
-        while sum(samples) < _CALIBRATION_MS:
+        while sum(samples) < _LEAST_CALIBRATION_MS:
             samples.append(multiply())
         return median(samples)
 

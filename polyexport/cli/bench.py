@@ -1,74 +1,115 @@
-"""polyexport bench: how fast a model is here, beside the machine's limit, a target, an older run and other ways."""
+"""polyexport bench: the speed of a model on this machine, beside a target, an older report and other programs."""
 
-from enum import StrEnum
+import inspect
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, get_origin
 
 import typer
 
+from polyexport.bench.scenarios import SCENARIOS, SharedOption, build_scenario, default_scenarios, scenario_options
 from polyexport.cli.console import build, console
 from polyexport.cli.options import DeviceId, JsonFlag, ModelOption, Provider, ProviderOption, Quiet, Threads, Verbose
 from polyexport.errors import ExitCode, UsageError
 
 __all__ = ["bench"]
 
-
-class Scenario(StrEnum):
-    """What can be measured."""
-
-    LATENCY = "latency"
-    THROUGHPUT = "throughput"
-    END_TO_END = "end-to-end"
-    PALETTE = "palette"
-    COLD_START = "cold-start"
+_DESCRIPTIONS = " ".join(f"{name}: {scenario.description}" for name, scenario in SCENARIOS.items())
 
 
+def _parameter(shared: SharedOption) -> inspect.Parameter:
+    """The parameter of a command for an option that scenarios declare."""
+    declared, option = shared.declared, shared.declared.option
+    repeated = get_origin(declared.kind) is tuple
+    kind = list[declared.kind.__args__[0]] | None if repeated else declared.kind  # type: ignore[name-defined]
+    limits = {"min": option.minimum, "max": option.maximum} if option.minimum is not None else {}
+    info = typer.Option(
+        *option.flags,
+        help=f"{option.help} For {' and '.join(shared.scenarios)}.",
+        metavar=option.metavar,
+        show_default=option.shown_default or True,
+        **limits,  # type: ignore[arg-type]
+    )
+    return inspect.Parameter(
+        declared.field,
+        inspect.Parameter.POSITIONAL_OR_KEYWORD,
+        default=None if repeated else declared.default,
+        annotation=Annotated[kind, info],
+    )
+
+
+def _with_scenario_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options that the scenarios declare, in place of its ``**values``."""
+    signature = inspect.signature(command)
+    parameters = [each for each in signature.parameters.values() if each.kind is not each.VAR_KEYWORD]
+    place = 1 + [each.name for each in parameters].index("seconds")
+    parameters[place:place] = [_parameter(shared) for shared in scenario_options()]
+    command.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    return command
+
+
+@_with_scenario_options
 def bench(
     scenarios: Annotated[
-        list[Scenario] | None,
-        typer.Argument(metavar="SCENARIO", help="What to measure.", show_default="latency throughput"),
+        list[str] | None,
+        typer.Argument(
+            metavar="SCENARIO",
+            help=f"Scenarios to measure. {_DESCRIPTIONS}",
+            show_default=" ".join(default_scenarios()),
+        ),
     ] = None,
     model: ModelOption = None,
-    batch_size: Annotated[
-        list[int] | None,
-        typer.Option("-b", "--batch-size", min=1, max=1024, help="For throughput; repeat it.", show_default="1 and 8"),
-    ] = None,
-    size: Annotated[int, typer.Option(min=0, max=4096, help="Height and width; 0 is the model's own.")] = 0,
-    seconds: Annotated[float, typer.Option(min=0.01, help="Of each of the three windows of a measurement.")] = 2.0,
-    rate: Annotated[
-        float, typer.Option(min=0, max=10_000, help="latency: requests a second; 0 for one after the other.")
-    ] = 0.0,
-    colors: Annotated[int, typer.Option(min=1, max=1024, help="palette: how many.")] = 8,
-    images: Annotated[
-        Path | None,
-        typer.Option(metavar="FOLDER", help="end-to-end: what to color.", show_default="generated drawings"),
-    ] = None,
-    processes: Annotated[int, typer.Option(min=3, max=1000, help="cold-start: how many.")] = 21,
+    size: Annotated[
+        int, typer.Option(min=0, max=4096, help="Height and width of the images, pixels; 0 is the model's own size.")
+    ] = 0,
+    seconds: Annotated[
+        float, typer.Option(min=0.01, help="Length of each of the three windows of a measurement, seconds.")
+    ] = 2.0,
     compare: Annotated[
         str,
         typer.Option(
             metavar="NAMES",
-            help="With commas between: torch, torch-compile, openvino, onnxruntime-loop, seed-style.",
+            help="Other programs to compare with, separated by commas: torch, torch-compile, openvino, "
+            "onnxruntime-loop, torch-per-image.",
             show_default=False,
         ),
     ] = "",
     checkpoint: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="What the model was exported from, for --compare torch.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Checkpoint that the model was exported from, for --compare torch."),
     ] = None,
     frontier: Annotated[
         list[Path] | None,
-        typer.Option(metavar="MODEL", help="Fidelity against speed of this model on every provider; repeat it."),
+        typer.Option(
+            metavar="MODEL",
+            help="Model file whose fidelity and speed are measured on every provider that works; repeat the option to "
+            "compare several.",
+        ),
     ] = None,
-    profile: Annotated[bool, typer.Option("--profile", help="Layer by layer, on ONNX Runtime's CPU provider.")] = False,
-    target_ms: Annotated[float, typer.Option(min=1e-6, help="Most milliseconds per image that pass.")] = 50.0,
-    percentile: Annotated[float, typer.Option(min=1, max=99.99, help="That the target is held against.")] = 50.0,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="Time every layer on ONNX Runtime's CPU provider as well.")
+    ] = False,
+    target_ms: Annotated[
+        float,
+        typer.Option(min=1e-6, help="Longest time per image that meets the target, milliseconds; else exit code 7."),
+    ] = 50.0,
+    percentile: Annotated[
+        float, typer.Option(min=1, max=99.99, help="Percentile of the latency that is compared with --target-ms.")
+    ] = 50.0,
     baseline: Annotated[
-        Path | None, typer.Option(metavar="OLD.json", help="A report to compare with; exit code 7 if this is worse.")
+        Path | None,
+        typer.Option(metavar="OLD.json", help="Older report to compare with; exit code 7 if the model became slower."),
     ] = None,
-    tolerance: Annotated[float, typer.Option(min=0, max=10, help="Growth that is none: 0.05 is 5 %.")] = 0.05,
-    output: Annotated[Path | None, typer.Option("-o", "--output", metavar="FILE.json", help="Keep the report.")] = None,
+    tolerance: Annotated[
+        float,
+        typer.Option(min=0, max=10, help="Relative slowdown against --baseline that still passes (0.05 is 5 %)."),
+    ] = 0.05,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="FILE.json", help="Write the report as JSON to this file.")
+    ] = None,
     report: Annotated[
-        Path | None, typer.Option(metavar="FILE.html", help="Write a page with charts, with everything in it.")
+        Path | None,
+        typer.Option(metavar="FILE.html", help="Write the report with charts as one HTML file that loads nothing."),
     ] = None,
     provider: ProviderOption = Provider.AUTO,
     device_id: DeviceId = 0,
@@ -76,17 +117,21 @@ def bench(
     json_report: JsonFlag = False,
     verbose: Verbose = False,
     quiet: Quiet = False,
+    **values: Any,
 ) -> None:
-    """Measure a model on this machine: three windows that must agree, or no figure."""
+    """Measure the speed of a model on this machine, in three windows that must agree within 10 %."""
     console.set(verbose=verbose, quiet=quiet)
     if report is not None and (report.suffix.lower() not in (".html", ".htm") or report.is_dir()):
-        raise UsageError(f"{report} is no name for a page", remedy="give a file that ends in .html")
+        raise UsageError(f"--report {report} is no name of an HTML file", remedy="give a file that ends in .html")
+    unknown = [name for name in scenarios or () if name not in SCENARIOS]
+    if unknown:
+        raise UsageError(f"there is no scenario {unknown[0]!r}", remedy=f"give some of {', '.join(SCENARIOS)}")
 
     from polyexport.bench.compare import CONTENDERS
     from polyexport.bench.document import read_report
-    from polyexport.bench.options import BenchOptions
     from polyexport.bench.run import Extras
     from polyexport.bench.run import bench as run
+    from polyexport.bench.scenarios.scenario import Settings
     from polyexport.bench.table import lines
     from polyexport.model.model import default_model_path
     from polyexport.storage.files import check_writable, write_atomic
@@ -95,19 +140,15 @@ def bench(
     unknown = [name for name in names if name not in CONTENDERS]
     if unknown:
         raise UsageError(f"cannot compare with {unknown[0]!r}", remedy=f"give some of {', '.join(CONTENDERS)}")
-    options = build(
-        BenchOptions,
-        scenarios=tuple(dict.fromkeys(scenario.value for scenario in scenarios or ())) or ("latency", "throughput"),
-        batch_sizes=tuple(dict.fromkeys(batch_size or (1, 8))),
-        size=size,
-        seconds=seconds,
-        rate=rate,
-        colors=colors,
-        images=images,
-        processes=processes,
-        target_ms=target_ms,
-        percentile=percentile,
-    )
+    given = {
+        field: tuple(dict.fromkeys(value)) if isinstance(value, list) else value
+        for field, value in values.items()
+        if value is not None
+    }
+    chosen = [
+        build(build_scenario, name=name, values=given) for name in dict.fromkeys(scenarios or default_scenarios())
+    ]
+    settings = build(Settings, size=size, seconds=seconds, target_ms=target_ms, percentile=percentile)
     extras = build(
         Extras,
         compare=names,
@@ -125,19 +166,20 @@ def bench(
         from polyexport.bench.page import render
     done = run(
         model or default_model_path(),
-        options,
+        chosen,
+        settings,
         extras,
         provider=provider.value,
         device_id=device_id,
         threads=threads,
-        report=console.info,
+        progress=console.info,
     )
     if output is not None:
         write_atomic(output, done.to_json().encode())
         console.info(f"report: {output}")
     if report is not None:
         write_atomic(report, render(done).encode())
-        console.info(f"page: {report}")
+        console.info(f"report with charts: {report}")
     if json_report:
         console.data(done.to_json().rstrip("\n"))
     elif not quiet:

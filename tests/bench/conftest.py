@@ -6,20 +6,22 @@ from pathlib import Path
 import pytest
 
 from polyexport.bench.document import BenchReport
-from polyexport.bench.options import BenchOptions, Subject
 from polyexport.bench.run import Extras, bench
+from polyexport.bench.scenarios import build_scenario
+from polyexport.bench.scenarios.scenario import Settings, Subject
 from polyexport.model.model import Model, load_model
 
-QUICK = {"size": 16, "seconds": 0.02, "batch_sizes": (1, 3)}
+QUICK = Settings(size=16, seconds=0.02)
+VALUES = {"batch_sizes": (1, 3)}
 
 Bench = Callable[..., BenchReport]
 
 
 @pytest.fixture(scope="session")
 def quick_bench(tiny_model_path: Path) -> Bench:
-    def run(*scenarios: str, extras: Extras | None = None, **options: object) -> BenchReport:
-        built = BenchOptions(scenarios=scenarios or ("latency",), **(QUICK | options))  # type: ignore[arg-type]
-        return bench(tiny_model_path, built, extras or Extras(), provider="cpu")
+    def run(*names: str, extras: Extras | None = None, **values: object) -> BenchReport:
+        scenarios = [build_scenario(name, VALUES | values) for name in names or ("latency",)]
+        return bench(tiny_model_path, scenarios, QUICK, extras or Extras(), provider="cpu")
 
     return run
 

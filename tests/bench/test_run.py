@@ -7,9 +7,13 @@ import pytest
 from polyexport.bench.document import BenchReport, Row
 from polyexport.bench.limit import GFLOP
 from polyexport.bench.measure import Block, Window
-from polyexport.bench.options import BenchOptions, Subject
 from polyexport.bench.rows import make_row
-from polyexport.bench.run import Extras, judge
+from polyexport.bench.run import Extras, bench, judge
+from polyexport.bench.scenarios import build_scenario
+from polyexport.bench.scenarios.cold_start import ColdStart
+from polyexport.bench.scenarios.latency import Latency
+from polyexport.bench.scenarios.scenario import Settings, Subject
+from polyexport.bench.scenarios.throughput import Throughput
 
 Bench = Callable[..., BenchReport]
 
@@ -31,15 +35,15 @@ def test_what_an_image_costs_is_what_all_callers_make_of_the_machine(subject: Su
     # Three callers on two cores: most calls take 10 ms, some wait another 10.
     block = Block(samples_ms=[10.0] * 20 + [20.0] * 10, wall_s=0.2)
     made = make_row(
-        "throughput", "batch 4", [Window(blocks=[block])] * 3, subject, BenchOptions(), size=16, images=4, callers=3
+        Throughput(), "batch 4", [Window(blocks=[block])] * 3, subject, Settings(), size=16, images=4, callers=3
     )
     assert made.image_ms == pytest.approx(200 / 120)
     assert made.images_per_s == pytest.approx(1e3 / made.image_ms)
 
 
-def row(subject: Subject, *p50s: float, options: BenchOptions | None = None, **values: int) -> Row:
-    built = options or BenchOptions()
-    return make_row("latency", "closed loop", windows(*p50s), subject, built, **({"size": 16} | values))  # type: ignore[arg-type]
+def row(subject: Subject, *p50s: float, settings: Settings | None = None, **values: int) -> Row:
+    built = settings or Settings()
+    return make_row(Latency(), "closed loop", windows(*p50s), subject, built, **({"size": 16} | values))  # type: ignore[arg-type]
 
 
 def test_figures_of_a_steady_machine(subject: Subject) -> None:
@@ -65,28 +69,28 @@ def test_no_figure_of_a_machine_that_was_not(subject: Subject) -> None:
 def test_stalls_that_the_median_does_not_see(subject: Subject) -> None:
     stalled = windows(10.0, 10.0, 10.0)
     stalled[1] = Window(blocks=[Block(samples_ms=[10.0] * 9 + [500.0], wall_s=0.59)])
-    assert not make_row("latency", "closed loop", stalled, subject, BenchOptions(), size=16).stable
+    assert not make_row(Latency(), "closed loop", stalled, subject, Settings(), size=16).stable
 
 
 @pytest.mark.parametrize(
-    ("p50s", "options", "met", "told"),
+    ("p50s", "settings", "met", "told"),
     [
-        ((49.0, 50.0, 51.0), BenchOptions(target_ms=50.0), True, ""),
-        ((51.0, 51.0, 52.0), BenchOptions(target_ms=50.0), False, "p50 is 51.000 ms"),
-        ((49.0, 50.0, 51.0), BenchOptions(target_ms=50.0, percentile=95), False, "p95 is 51.000 ms"),
-        ((49.0, 50.0, 51.0), BenchOptions(target_ms=50.0, percentile=99.9), False, "too few samples for p99.9"),
-        ((10.0, 20.0, 10.0), BenchOptions(target_ms=50.0), False, "UNSTABLE"),
+        ((49.0, 50.0, 51.0), Settings(target_ms=50.0), True, ""),
+        ((51.0, 51.0, 52.0), Settings(target_ms=50.0), False, "p50 is 51.000 ms"),
+        ((49.0, 50.0, 51.0), Settings(target_ms=50.0, percentile=95), False, "p95 is 51.000 ms"),
+        ((49.0, 50.0, 51.0), Settings(target_ms=50.0, percentile=99.9), False, "too few samples for p99.9"),
+        ((10.0, 20.0, 10.0), Settings(target_ms=50.0), False, "UNSTABLE"),
     ],
 )
-def test_the_gate(subject: Subject, p50s: tuple[float, ...], options: BenchOptions, met: bool, told: str) -> None:
-    gate = judge([row(subject, *p50s, options=options)], options)
+def test_the_gate(subject: Subject, p50s: tuple[float, ...], settings: Settings, met: bool, told: str) -> None:
+    gate = judge([row(subject, *p50s, settings=settings)], settings)
     assert gate.met is met
     assert told in "; ".join(gate.reasons)
 
 
 def test_a_cold_start_is_not_held_against_a_target(subject: Subject) -> None:
-    slow = make_row("cold-start", "whole process", windows(900.0, 900.0, 900.0), subject, BenchOptions(), size=16)
-    assert judge([slow], BenchOptions()).met
+    slow = make_row(ColdStart(), "whole process", windows(900.0, 900.0, 900.0), subject, Settings(), size=16)
+    assert judge([slow], Settings()).met
 
 
 def test_a_run_says_what_it_measured(quick_bench: Bench, tiny_model_path: Path) -> None:
@@ -106,25 +110,35 @@ def test_a_run_says_what_it_measured(quick_bench: Bench, tiny_model_path: Path) 
 
 
 @pytest.mark.parametrize(
-    "values",
-    [
-        {"scenarios": ()},
-        {"scenarios": ("speed",)},
-        {"batch_sizes": ()},
-        {"batch_sizes": (0,)},
-        {"colors": 0},
-        {"seconds": 0.0},
-        {"target_ms": 0.0},
-        {"percentile": 100.0},
-        {"rate": -1.0},
-        {"processes": 2},
-    ],
+    "values", [{"seconds": 0.0}, {"target_ms": 0.0}, {"percentile": 100.0}, {"percentile": 0.0}, {"size": -1}]
 )
-def test_options_are_checked_when_built(values: dict[str, object]) -> None:
+def test_settings_are_checked_when_built(values: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="must be"):
-        BenchOptions(**values)  # type: ignore[arg-type]
+        Settings(**values)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="must be"):
         Extras(tolerance=-0.1)
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("speed", {}),
+        ("throughput", {"batch_sizes": ()}),
+        ("throughput", {"batch_sizes": (0,)}),
+        ("palette", {"colors": 0}),
+        ("latency", {"rate": -1.0}),
+        ("latency", {"rate": 10_001.0}),
+        ("cold-start", {"processes": 2}),
+    ],
+)
+def test_scenarios_check_their_options_when_built(name: str, values: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="must be"):
+        build_scenario(name, values)
+
+
+def test_a_benchmark_has_a_scenario(tiny_model_path: Path) -> None:
+    with pytest.raises(ValueError, match="must be"):
+        bench(tiny_model_path, [], Settings(), Extras())
 
 
 def test_a_row_knows_itself_in_another_report(subject: Subject) -> None:

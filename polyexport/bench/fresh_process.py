@@ -1,6 +1,7 @@
-"""One process from nothing to its first images: run by the scenario ``cold-start``, prints milliseconds as JSON.
+"""Program that loads a model and makes its first images, and prints the milliseconds of each stage as JSON.
 
-Arguments: model file, provider, threads, device, size, batch sizes with commas between.
+A scenario starts it as a process of its own. Arguments: model file, provider, threads, device, size, and batch sizes
+with commas between.
 """
 
 import json
@@ -11,13 +12,23 @@ _BEGIN = time.perf_counter()
 
 
 def main(path: str, provider: str, threads: str, device_id: str, size: str, batches: str) -> None:
+    """Time the imports, the loading of the model, and two runs of each batch size.
+
+    Args:
+        path: model file.
+        provider: execution provider, or ``auto``.
+        threads: threads of each call; 0 chooses by the granted cores.
+        device_id: number of the GPU.
+        size: height and width of the images, pixels; 0 is the model's training size.
+        batches: batch sizes with commas between.
+    """
     from polyexport.model.model import load_model
 
     marks = [time.perf_counter()]
     model = load_model(path, provider=provider, threads=int(threads), device_id=int(device_id))  # type: ignore[arg-type]
     marks.append(time.perf_counter())
     stages = {"imports": (marks[0] - _BEGIN) * 1e3, "load the model": (marks[1] - marks[0]) * 1e3}
-    from polyexport.bench.calls import inputs  # of no user's program, and so not timed
+    from polyexport.bench.inputs import inputs  # not timed: a user's program does not import it
 
     for batch in map(int, batches.split(",")):
         image, color = inputs(model, int(size) or model.contract.training_size, batch)
@@ -25,7 +36,7 @@ def main(path: str, provider: str, threads: str, device_id: str, size: str, batc
             started = time.perf_counter()
             model.run(image, color)
             stages[f"{time_of} run of batch {batch}"] = (time.perf_counter() - started) * 1e3
-    print(json.dumps(stages))  # noqa: T201 - its parent reads it
+    print(json.dumps(stages))  # noqa: T201 - the scenario reads it
 
 
 if __name__ == "__main__":

@@ -1,0 +1,78 @@
+"""Inputs of the network for benchmarks: one outline drawing, and colors."""
+
+import itertools
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+
+from polyexport.errors import UsageError
+from polyexport.imaging.color import parse_color
+from polyexport.model.conditions import ColorRow
+from polyexport.model.model import Model
+
+__all__ = ["checked_size", "inputs", "palette_inputs"]
+
+_MAX_PIXELS = 16 * 1024 * 1024  # activations of a full-width network take about 2 KiB per pixel
+_COLOR_NAMES = ("tomato", "lime", "blue", "gold", "teal", "purple", "red", "navy")
+
+
+def checked_size(model: Model, wanted: int, images: int = 1) -> int:
+    """Height and width to measure at, pixels.
+
+    Args:
+        model: the model that is measured.
+        wanted: height and width; 0 is the model's training size.
+        images: largest number of images, or of colors of one image, in one call.
+
+    Raises:
+        UsageError: the network cannot take the size, or a call would have too many pixels.
+    """
+    size = wanted or model.contract.training_size
+    if size % model.contract.size_multiple:
+        raise UsageError(
+            f"the network cannot take size {size}", remedy=f"give a multiple of {model.contract.size_multiple}"
+        )
+    if model.contract.fixed_size and size != model.contract.training_size:
+        raise UsageError(f"the network takes size {model.contract.training_size} alone", remedy="leave out --size")
+    if images * size * size > _MAX_PIXELS:
+        raise UsageError(
+            f"{images} images of {size}x{size} are more than {_MAX_PIXELS} pixels",
+            remedy="give a smaller --batch-size, --colors or --size",
+        )
+    return size
+
+
+def inputs(model: Model, size: int, batch_size: int = 1) -> tuple[NDArray[np.uint8], ColorRow]:
+    """A batch of one outline drawing, uint8 [N, size, size, 3], and one color for each, for ``Model.run``.
+
+    The image is an outline and not noise, though a convolution takes as long on either.
+    """
+    image = np.repeat(_outline(size)[None], batch_size, axis=0)
+    color = np.repeat(_color_rows(model, 1), batch_size, axis=0)
+    return image, color[:, None] if model.contract.many_colors else color
+
+
+def palette_inputs(model: Model, size: int, colors: int) -> tuple[NDArray[np.uint8], ColorRow]:
+    """One outline drawing in several colors, for ``Model.run``.
+
+    A model that takes one color for each image gets a batch of equal images.
+    """
+    many = model.contract.many_colors
+    image = np.repeat(_outline(size)[None], 1 if many else colors, axis=0)
+    rows = _color_rows(model, colors)
+    return image, rows[None] if many else rows
+
+
+def _color_rows(model: Model, colors: int) -> ColorRow:
+    """Rows of the color input, one for each color; a model that knows fewer colors gets the first ones again."""
+    known = [rgb for _, rgb in model.contract.palette] or [parse_color(name).rgb for name in _COLOR_NAMES]
+    return np.stack([model.color_value(rgb) for rgb in itertools.islice(itertools.cycle(known), colors)])
+
+
+def _outline(size: int) -> NDArray[np.uint8]:
+    """A black pentagon on white, uint8 [size, size, 3]."""
+    canvas = Image.new("RGB", (size, size), "white")
+    margin = size // 8
+    ImageDraw.Draw(canvas).regular_polygon((size / 2, size / 2, size / 2 - margin), 5, outline="black")
+    return np.asarray(canvas)
