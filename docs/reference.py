@@ -15,8 +15,8 @@ PATH = Path(__file__).with_name("cli.md")
 
 _HEAD = """# Commands
 
-Made from the program by `python docs/reference.py`. `-v` prints more and shows tracebacks, `-q` prints nothing but errors;
-data goes to stdout, everything else to stderr. The [exit codes](#exit-codes) are at the end of the page.
+Made from the program by `python docs/reference.py`. `-v` prints more and shows tracebacks, `-q` prints nothing but
+errors; data goes to stdout, everything else to stderr. The [exit codes](#exit-codes) are at the end of the page.
 """
 
 _EXIT_CODES = """
