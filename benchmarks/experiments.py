@@ -26,6 +26,7 @@ from polyexport.bench.environment import environment
 from polyexport.data.drawing_config import DrawingConfig
 from polyexport.data.drawings import draw
 from polyexport.errors import TrainingError
+from polyexport.imaging.psnr import psnr_db
 from trainer.batches import SizedBatch
 from trainer.loop import TrainConfig, train
 from trainer.losses import LossConfig
@@ -161,7 +162,7 @@ def run(name: str, steps: int) -> dict[str, Any]:
 
 @torch.inference_mode()
 def score(model: ConditionalUNet) -> dict[str, float]:
-    """PSNR over whole images, dB, and the fill's mean absolute error, levels, on drawings no training sees."""
+    """Measure the PSNR of whole images and the mean absolute error of fills, on drawings that no training sees."""
     psnr, fill = [], []
     for number in range(TEST_DRAWINGS):
         drawing = draw(np.random.default_rng([TEST_SEED, number]), SIZE)
@@ -169,7 +170,7 @@ def score(model: ConditionalUNet) -> dict[str, float]:
         output = model(image, torch.tensor([drawing.color]).float() / 127.5 - 1)
         levels = ((output[0].permute(1, 2, 0) + 1) * 127.5).round().clamp(0, 255).numpy()
         error = np.abs(levels - drawing.colored)
-        psnr.append(min(100.0, 10 * np.log10(255.0**2 / max(float(np.square(error).mean()), 1e-9))))
+        psnr.append(psnr_db(levels.astype(np.uint8), drawing.colored))
         inside = (drawing.colored == drawing.color).all(axis=-1)
         if inside.any():
             fill.append(float(error[inside].mean()))

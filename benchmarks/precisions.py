@@ -28,9 +28,9 @@ from polyexport.bench.environment import environment
 from polyexport.data.drawings import draw
 from polyexport.data.pairs import read_pairs
 from polyexport.data.splits import SPLITS
-from polyexport.evaluate.metrics import psnr_db
 from polyexport.evaluate.predict import predict
 from polyexport.export.precision.speed import compare_speed
+from polyexport.imaging.psnr import psnr_db
 from polyexport.model.contract import COLORED, IMAGE_INPUT
 from polyexport.model.model import Model, load_model
 from polyexport.runtime.cores import granted_cores

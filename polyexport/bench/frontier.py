@@ -14,7 +14,7 @@ from polyexport.bench.measure import in_turn, warm_up
 from polyexport.bench.statistics import WINDOWS, is_steady
 from polyexport.data.drawings import draw
 from polyexport.errors import PolyexportError, UsageError
-from polyexport.evaluate.metrics import psnr_db
+from polyexport.imaging.psnr import psnr_db
 from polyexport.model.model import Model, load_model
 from polyexport.runtime.probe import probe_provider
 from polyexport.runtime.session import ProviderName

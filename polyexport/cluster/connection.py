@@ -87,7 +87,8 @@ def connected(address: str | None, *, timeout_s: float = _START_S) -> Iterator[A
 
 def reachable(ray: Any) -> bool:
     """Whether the head of the cluster can still be connected to. Ray itself ends the whole process when it has missed
-    it for a minute."""
+    it for a minute.
+    """
     try:
         _reach(ray.get_runtime_context().gcs_address)
     except PolyexportError:

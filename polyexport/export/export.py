@@ -14,7 +14,6 @@ import onnxruntime as ort
 from polyexport import __version__
 from polyexport.data.pairs import read_pairs
 from polyexport.errors import ParityError
-from polyexport.evaluate.metrics import psnr_db
 from polyexport.evaluate.predict import predict
 from polyexport.export.graph.borders import bridged
 from polyexport.export.graph.palette import palette_graph
@@ -28,6 +27,7 @@ from polyexport.export.proof.proof import Proof
 from polyexport.export.source.trainer_checkpoint import Source, drawings
 from polyexport.imaging.codecs.png import encode_png
 from polyexport.imaging.pixels import Pixels
+from polyexport.imaging.psnr import psnr_db
 from polyexport.model.contract import (
     COLORED,
     IMAGE_INPUT,

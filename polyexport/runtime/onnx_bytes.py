@@ -73,7 +73,8 @@ def records(view: memoryview) -> Iterator[tuple[int, int | None, int, int]]:
 
 def _field(view: memoryview, start: int) -> tuple[int, int | None, int]:
     """Number of the field at ``start``, where its content starts if it is length-delimited, and where it ends: past the
-    end if it is cut off or no field."""
+    end if it is cut off or no field.
+    """
     tag, position = _varint(view, start)
     kind = tag & 7
     content = None

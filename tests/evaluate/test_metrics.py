@@ -1,29 +1,20 @@
 import numpy as np
 import pytest
 from hypothesis import given
-from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from polyexport.evaluate.metrics import EXACT_PSNR_DB, pixel_errors, psnr_db
+from polyexport.evaluate.metrics import pixel_errors
+from polyexport.imaging.psnr import psnr_db
 
 WHITE = np.full((10, 10, 3), 255, np.uint8)
 
 images = arrays(np.uint8, (5, 4, 3))
 
 
-def test_psnr_by_hand() -> None:
-    off = WHITE.copy()
-    off[..., 0] -= 10
-    assert psnr_db(off, WHITE) == pytest.approx(10 * np.log10(255**2 / (100 / 3)))
-    assert psnr_db(np.zeros_like(WHITE), WHITE) == pytest.approx(0)
-
-
 def test_only_an_exact_image_counts_as_exact() -> None:
     white = np.full((128, 128, 3), 255, np.uint8)
     off = white.copy()
     off[0, 0, 0] = 254
-    assert psnr_db(WHITE, WHITE) == EXACT_PSNR_DB
-    assert psnr_db(off, white) < EXACT_PSNR_DB
     assert pixel_errors(WHITE, WHITE)["exact"] == 1
     assert pixel_errors(off, white)["exact"] == 0
     assert pixel_errors(off, white)["exact_pixels"] == 1 - 1 / 128**2
@@ -60,9 +51,3 @@ def test_the_errors_agree_with_each_other(image: np.ndarray, target: np.ndarray)
     assert errors["exact"] <= errors["exact_pixels"] <= errors["within_8"] <= 1
     for name in ("red", "green", "blue"):
         assert abs(errors[f"bias_{name}_levels"]) <= errors[f"mae_{name}_levels"]
-
-
-@given(images, st.integers(1, 30))
-def test_a_larger_error_has_a_lower_psnr(target: np.ndarray, step: int) -> None:
-    target = np.clip(target, 60, 195)
-    assert psnr_db(target + np.uint8(step + 1), target) < psnr_db(target + np.uint8(step), target)

@@ -9,9 +9,9 @@ from polyexport.data.drawings import draw
 from polyexport.data.pairs import PairPixels, read_pair, read_pairs, write_pairs
 from polyexport.evaluate import score
 from polyexport.evaluate.catalog import COLUMN, METRICS
-from polyexport.evaluate.metrics import psnr_db
 from polyexport.evaluate.score import METHODS, Evaluation, evaluate, measure
 from polyexport.imaging.color import color_of
+from polyexport.imaging.psnr import psnr_db
 from polyexport.model.model import Model
 
 MakeSet = Callable[..., Path]

@@ -17,8 +17,8 @@ import polyexport
 from polyexport.data.drawing_config import DrawingConfig
 from polyexport.data.drawings import draw
 from polyexport.errors import ColorError, ContractError, UsageError
-from polyexport.evaluate.metrics import psnr_db
 from polyexport.imaging.codecs.png import encode_png
+from polyexport.imaging.psnr import psnr_db
 from polyexport.model.contract import (
     COLOR_INPUT,
     COLORED,

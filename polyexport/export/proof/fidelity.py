@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from polyexport.data.drawing_config import DrawingConfig
 from polyexport.data.drawings import draw
 from polyexport.data.splits import SPLITS
-from polyexport.evaluate.metrics import pixel_errors, psnr_db
+from polyexport.evaluate.metrics import pixel_errors
 from polyexport.export.proof.parity import CPU_OPTIONS, Candidate
 from polyexport.export.source.trainer_checkpoint import Source
 from polyexport.imaging.pixels import Pixels
+from polyexport.imaging.psnr import psnr_db
 from polyexport.model.contract import COLORED, IMAGE_INPUT, Fidelity, Precision
 from polyexport.runtime.open import open_session
 from polyexport.runtime.session import SessionOptions

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from polyexport.errors import ParityError, PolyexportError, reason_of
-from polyexport.evaluate.metrics import EXACT_PSNR_DB
 from polyexport.export.source.trainer_checkpoint import Source, drawings
 from polyexport.imaging.color import parse_color
 from polyexport.imaging.pixels import MAX_SIDE, Pixels
+from polyexport.imaging.psnr import psnr_db_of_mse
 from polyexport.model.contract import COLORED, IMAGE_INPUT, Precision, StageParity
 from polyexport.runtime.open import open_session
 from polyexport.runtime.session import Session, SessionOptions
@@ -218,7 +218,7 @@ def compare(reference: Reference, candidate: Candidate, options: SessionOptions 
         max_abs_diff=differences.max_abs,
         uint8_max_diff=differences.uint8_max,
         uint8_equal=1 - differences.unequal / differences.values,
-        psnr_db=min(EXACT_PSNR_DB, float(10 * np.log10(255.0**2 / mse))) if mse else EXACT_PSNR_DB,
+        psnr_db=psnr_db_of_mse(mse),
         values=differences.values,
     )
 

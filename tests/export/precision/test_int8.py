@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from polyexport.errors import ModelError, ParityError
-from polyexport.evaluate.metrics import psnr_db
 from polyexport.export.graph.trace import simplify, trace
 from polyexport.export.precision.equalization import Calibration, ConvGraph, coarse, equalize
 from polyexport.export.precision.int8 import Int8Options, calibrate, quantizable, quantize, search
 from polyexport.export.source.trainer_checkpoint import load_source
+from polyexport.imaging.psnr import psnr_db
 
 Graph = onnx.ModelProto
 
