@@ -33,7 +33,7 @@ def test_it_carries_both_packages_and_the_default_model(wheel: zipfile.ZipFile) 
         "polyexport/data/drawings.py",
         "polyexport/py.typed",
         "polyexport/evaluate/report.html.jinja",
-        "polyexport/package/run.py",
+        "polyexport/package/bootstrap.py",
         "polyexport/package/LICENSE",
     } <= names
     assert wheel.read("polyexport/models/small.onnx") == (ROOT / "artifacts" / "small.onnx").read_bytes()

@@ -1,13 +1,13 @@
 """What commands print: messages on stderr, data on stdout."""
 
 import json
-import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal, TextIO, TypeVar
+from typing import Any, TypeVar
 
 from polyexport.errors import UsageError
+from polyexport.storage.streams import one_line, write_line
 
 __all__ = ["Console", "build", "console"]
 
@@ -38,11 +38,11 @@ class Console:
 
     def error(self, message: str) -> None:
         """A failure: stderr, never silent."""
-        _emit("stderr", _one_line(message))
+        write_line("stderr", one_line(message))
 
     def data(self, text: str) -> None:
         """A result: stdout."""
-        _emit("stdout", "\n".join(map(_one_line, text.split("\n"))))
+        write_line("stdout", "\n".join(map(one_line, text.split("\n"))))
 
     def json(self, value: Any) -> None:
         """A result as one JSON document: stdout, ASCII, so that odd file names stay readable."""
@@ -67,20 +67,3 @@ def build(factory: Callable[..., T], **values: Any) -> T:
         return factory(**values)
     except ValueError as error:
         raise UsageError(str(error), remedy="see --help for the options") from error
-
-
-def _emit(name: Literal["stdout", "stderr"], line: str) -> None:
-    """Print; a stream that is closed, full or whose reader has gone away does not stop the run."""
-    stream: TextIO | None = getattr(sys, name)
-    if stream is None:
-        return
-    try:
-        print(line, file=stream, flush=True)
-    except OSError:
-        # The interpreter would fail once more when it flushes on exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-
-
-def _one_line(message: str) -> str:
-    """File names may hold line breaks and bytes that are not text: escape what does not print."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape", "surrogatepass").decode() for c in message)

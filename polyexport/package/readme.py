@@ -61,11 +61,15 @@ def readme(contract: Contract, *, name: str) -> str:
                 ("`model.onnx`", "the model: graph, weights, and its contract in the metadata"),
                 ("`MODEL_CARD.md`", "inputs, palette, parity, quality"),
                 ("`run.py`", "drawings in, pictures out; needs the packages of `requirements.txt` alone"),
-                ("`requirements.txt`", "what `run.py` imports"),
+                ("`runtime_modules/`", "the modules of polyexport that `run.py` imports, unchanged"),
+                ("`requirements.txt`", "the packages that `run.py` and `runtime_modules/` import"),
                 ("`sample.png`", "a drawing to try it on"),
                 (f"`triton/{name}/`", "a Triton model repository; its `1/model.onnx` is the same file"),
                 ("`SHA256SUMS`", "of every other file: finds damage, and proves nothing about who made them"),
-                ("`LICENSE`", "of `run.py` and of the models that polyexport ships; weights of your own are yours"),
+                (
+                    "`LICENSE`",
+                    "of the code here and of the models that polyexport ships; weights of your own are yours",
+                ),
             ),
         ),
     ]

@@ -4,16 +4,22 @@ import base64
 from dataclasses import dataclass
 from pathlib import Path
 
+import polyexport
 from polyexport.model.model import Model, read_model
+from polyexport.package import runner
 from polyexport.package.card import model_card
 from polyexport.package.readme import readme
 from polyexport.package.triton import TritonOptions, triton_config, triton_name
+from polyexport.package.vendor import vendored_modules
 from polyexport.runtime.session import SessionOptions
 from polyexport.storage.folder import WrittenFile, check_free, write_folder
 
 __all__ = ["PackageResult", "write_package"]
 
 _KIND = "a package"
+
+_MODULES = "runtime_modules"
+"""Folder of a package that ``bootstrap.py`` imports modules from."""
 
 _REQUIREMENTS = """\
 # On an NVIDIA GPU: onnxruntime-gpu[cuda,cudnn] in place of onnxruntime, never both.
@@ -80,10 +86,16 @@ def _contents(model: Model, data: bytes, options: TritonOptions) -> dict[str, by
     return {name: text.encode() for name, text in texts.items()} | {
         "LICENSE": _license(),
         "model.onnx": data,
-        "run.py": Path(__file__).with_name("run.py").read_bytes(),
+        "run.py": Path(__file__).with_name("bootstrap.py").read_bytes(),
         "sample.png": base64.b64decode(contract.golden.image_png),
         f"triton/{options.name}/1/model.onnx": data,
+        **{f"{_MODULES}/{path}": source for path, source in _modules().items()},
     }
+
+
+def _modules() -> dict[str, bytes]:
+    """Return the source files that ``run.py`` imports, by their path."""
+    return vendored_modules([runner.__name__], root=Path(polyexport.__file__).parents[1])
 
 
 def _license() -> bytes:

@@ -1,13 +1,13 @@
 """What a run will read and write, decided before a pixel is decoded."""
 
 import os
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from polyexport.errors import UsageError
 from polyexport.imaging.color import Color
+from polyexport.imaging.names import png_names
 from polyexport.pipeline.inputs.discover import Found, discover, input_folders
 from polyexport.pipeline.inputs.discover_url import discover_urls
 from polyexport.pipeline.inputs.manifest import Entry
@@ -153,24 +153,10 @@ def _refuse_urls(plan: Plan, output: Url) -> None:
 
 
 def _named(found: Sequence[tuple[Found, tuple[Color, ...]]]) -> tuple[Item, ...]:
-    """Output names: the suffix becomes ``.png``; where that would merge two inputs, it is kept before ``.png``."""
-    plain = [_as_png(each.name) for each, _ in found]
-    # File systems that ignore case would merge what differs in case alone.
-    merged = {name for name, count in Counter(name.lower() for name in plain).items() if count > 1}
-    items: list[Item] = []
-    taken: dict[str, str] = {}
-    for (each, colors), png in zip(found, plain, strict=True):
-        final = f"{each.name}.png" if png.lower() in merged and not each.name.lower().endswith(".png") else png
-        other = taken.setdefault(final.lower(), each.source)
-        if other is not each.source:
-            raise UsageError(f"{other} and {each.source} have the same output {final}", remedy="rename one of them")
-        items.append(Item(each.source, final, colors))
+    """Return one item for each input, sorted by the name of its outputs."""
+    names = png_names([each.name for each, _ in found], [each.source for each, _ in found])
+    items = [Item(each.source, name, colors) for (each, colors), name in zip(found, names, strict=True)]
     return tuple(sorted(items, key=lambda item: item.name))
-
-
-def _as_png(name: str) -> str:
-    root, suffix = os.path.splitext(name)  # noqa: PTH122 - text stays text
-    return name if suffix == ".png" else f"{root}.png"
 
 
 def _refuse_inputs(plan: Plan, output: Path) -> None:

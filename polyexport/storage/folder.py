@@ -16,7 +16,7 @@ from pathlib import Path
 from polyexport.errors import OutputError, UsageError
 from polyexport.storage.files import TEMPORARY_SUFFIX, check_writable, read_limited
 
-__all__ = ["MANIFEST", "WrittenFile", "check_free", "write_folder"]
+__all__ = ["MANIFEST", "WrittenFile", "check_free", "read_manifest", "write_folder"]
 
 MANIFEST = "SHA256SUMS"
 _MAX_MANIFEST_BYTES = 2**20
@@ -69,6 +69,19 @@ def write_folder(output: Path, contents: Mapping[str, bytes], *, kind: str, over
     manifest = "".join(f"{file.sha256}  {file.name}\n" for file in files).encode("ascii")
     _write(output, {**contents, MANIFEST: manifest}, kind=kind, overwrite=overwrite)
     return (*files, _described(MANIFEST, manifest))
+
+
+def read_manifest(folder: Path) -> dict[str, str]:
+    """Read the manifest of a folder.
+
+    Returns:
+        Name of each file, relative to the folder -> its SHA-256 as the manifest has it, lowercase hex in a whole one.
+
+    Raises:
+        OSError: The manifest is missing or cannot be read.
+    """
+    text = read_limited(folder / MANIFEST, _MAX_MANIFEST_BYTES).decode("ascii", "backslashreplace")
+    return {name: digest for digest, _, name in (line.partition("  ") for line in text.splitlines())}
 
 
 def _described(name: str, content: bytes) -> WrittenFile:
@@ -125,13 +138,11 @@ def _files_below(folder: Path) -> frozenset[str]:
 
 
 def _manifested(folder: Path) -> frozenset[str]:
-    """The names of such a folder: those of its manifest, and the manifest's own. Raises OSError."""
+    """Return the names of the files in the manifest, and its own; nothing if there is none. Raises OSError."""
     try:
-        text = read_limited(folder / MANIFEST, _MAX_MANIFEST_BYTES).decode("ascii", "replace")
+        return frozenset({MANIFEST, *read_manifest(folder)})
     except FileNotFoundError:
         return frozenset()
-    names = {name for _, _, name in (line.partition("  ") for line in text.splitlines())}
-    return frozenset({MANIFEST, *names})
 
 
 def _write(output: Path, contents: Mapping[str, bytes], *, kind: str, overwrite: bool) -> None:

@@ -16,8 +16,8 @@ Refused = Callable[..., str]
 def test_a_package_that_runs(cli: Cli, shipped_path: Path, tmp_path: Path) -> None:
     said = cli("package", shipped_path, "-o", "given", check=0).stdout
     digest = hashlib.sha256(shipped_path.read_bytes()).hexdigest()
-    size = sum(path.stat().st_size for path in (tmp_path / "given").rglob("*") if path.is_file())
-    assert said.startswith(f"given: 10 files, {size} bytes, model {digest}\n")
+    sizes = [path.stat().st_size for path in (tmp_path / "given").rglob("*") if path.is_file()]
+    assert said.startswith(f"given: {len(sizes)} files, {sum(sizes)} bytes, model {digest}\n")
     subprocess.run(["sha256sum", "--strict", "-c", "SHA256SUMS"], cwd=tmp_path / "given", check=True)
     command = [sys.executable, "-I", "given/run.py", "given/sample.png", "--color", "red"]
     subprocess.run(command, cwd=tmp_path, check=True)

@@ -7,6 +7,7 @@ import warnings
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -423,3 +424,73 @@ def test_decoding_leaves_the_processes_warning_filters_alone() -> None:
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(decode, [data] * 200))
     assert list(warnings.filters) == before
+
+
+def images(folder: Path) -> list[Path]:
+    """Every way that an image can be more than 8-bit RGB, and a few that are none."""
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    gray = rng.integers(0, 256, (9, 14), np.uint8)
+    rgb, rgba = (rng.integers(0, 256, (9, 14, depth), np.uint8) for depth in (3, 4))
+    deep = rng.integers(0, 65536, (9, 14), np.uint16)
+    Image.fromarray(gray).save(folder / "l.png")
+    Image.fromarray(gray).convert("1").save(folder / "1.png")
+    Image.fromarray(rgba).save(folder / "rgba.png")
+    Image.fromarray(rgba).convert("LA").save(folder / "la.png")
+    Image.fromarray(deep).save(folder / "deep.png")
+    Image.fromarray(deep).save(folder / "deep.tif")
+    Image.fromarray(deep.astype(np.int32)).save(folder / "i.tif")
+    Image.fromarray(deep.astype(np.float32) / 65535).save(folder / "f.tif")
+    Image.fromarray(rgb).convert("P").save(folder / "p.png", transparency=3)
+    Image.fromarray(rgb).convert("CMYK").save(folder / "cmyk.jpg")
+    Image.fromarray(rgb).convert("LAB").save(folder / "lab.tif")
+    Image.fromarray(gray).save(folder / "two.gif", save_all=True, append_images=[Image.fromarray(255 - gray)])
+    for orientation in range(1, 9):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        for kind in ("jpg", "tif", "png"):
+            Image.fromarray(rgb).save(folder / f"{orientation}.{kind}", exif=exif)
+    Image.fromarray(rgb).save(folder / "exif.jpg", exif=b"Exif\0\0broken")
+    (folder / "empty.png").touch()
+    (folder / "cut.png").write_bytes((folder / "rgba.png").read_bytes()[:90])
+    (folder / "text.png").write_text("text")
+    Image.fromarray(rgb).save(folder / "other.pcx")
+    Image.new("1", (65536, 1025)).save(folder / "bomb.png")
+    Image.new("1", (65536, 1400)).save(folder / "bomb that pillow warns of.png")
+    tags = {256: 14, 257: 9, 258: 8, 259: 1, 262: 1, 277: 1, 322: 65536, 323: 65536, 324: 8, 325: 1}
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    (folder / "tile.tif").write_bytes(b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4))
+    whole = bytearray((folder / "rgba.png").read_bytes())
+    (folder / "end.png").write_bytes(whole + b"what follows the end")
+    (folder / "no end.png").write_bytes(whole[:-12])
+    whole[whole.index(b"IDAT") + 40] ^= 1
+    (folder / "flipped.png").write_bytes(whole)
+    for value in (np.nan, np.inf, -np.inf):
+        Image.fromarray(np.array([[0, 0.5, value, 1]], np.float32)).save(folder / f"{value}.tif")
+    Image.fromarray(gray).save(folder / "frame.gif")
+    partial = bytearray((folder / "frame.gif").read_bytes())
+    partial[6:10] = struct.pack("<HH", 20, 12)  # of a larger screen
+    (folder / "frame.gif").write_bytes(partial)
+    (folder / "header.gif").write_bytes(b"GIF89a" + bytes(12))
+    Image.fromarray(gray).save(folder / "palette.bmp")
+    three = bytearray((folder / "palette.bmp").read_bytes())
+    three[46:50], three[54:57] = struct.pack("<I", 3), b"red"  # colors
+    (folder / "palette.bmp").write_bytes(three)
+    return sorted(folder.iterdir())
+
+
+@pytest.mark.parametrize("warned", ["ignore", "error"])
+def test_which_images_are_refused(warned: Literal["ignore", "error"], tmp_path: Path) -> None:
+    refused = set()
+    for path in images(tmp_path / "images"):
+        with warnings.catch_warnings():
+            warnings.simplefilter(warned)
+            try:
+                assert read_image(path).pixels.shape[2] == 3
+            except ImageError:
+                refused.add(path.name)
+    assert refused == {
+        *("bomb.png", "bomb that pillow warns of.png", "tile.tif"),
+        *("cut.png", "flipped.png", "no end.png", "palette.bmp"),
+        *("empty.png", "header.gif", "other.pcx", "text.png"),
+    }

@@ -15,6 +15,7 @@ import pytest
 
 from polyexport.errors import ContractError, ExitCode, OutputError, UsageError
 from polyexport.package.triton import TritonOptions
+from polyexport.package.vendor import vendored_modules
 from polyexport.package.write import write_package
 from polyexport.storage.files import TEMPORARY_SUFFIX
 from polyexport.storage.folder import MANIFEST
@@ -41,14 +42,21 @@ def tree(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+def own_names(folder: Path) -> set[str]:
+    """The files of a package, except the modules of polyexport that run.py imports."""
+    return {name for name in tree(folder) if not name.startswith("runtime_modules/polyexport/")}
+
+
 def test_the_folder_holds_what_it_says(model_of: ModelOf, tmp_path: Path) -> None:
     result = write_package(model_of("rgb"), tmp_path / "made" / "here", triton=TINY)
     files = tree(result.output)
+    modules = vendored_modules(["polyexport.package.runner"], root=ROOT)
 
-    assert set(files) == NAMES
+    assert own_names(result.output) == NAMES
+    assert set(files) - NAMES == {f"runtime_modules/{name}" for name in modules}
     assert files["model.onnx"] == files["triton/tiny/1/model.onnx"] == model_of("rgb").read_bytes()
     assert files["LICENSE"] == (ROOT / "LICENSE").read_bytes()
-    assert files["run.py"] == (ROOT / "polyexport" / "package" / "run.py").read_bytes()
+    assert files["run.py"] == (ROOT / "polyexport" / "package" / "bootstrap.py").read_bytes()
     assert {file.name: (file.sha256, file.size_bytes) for file in result.files} == {
         name: (hashlib.sha256(data).hexdigest(), len(data)) for name, data in files.items()
     }
@@ -69,7 +77,7 @@ def test_the_systems_sha256sum_reads_the_manifest(package: Package) -> None:
     command = ["sha256sum", "--strict", "-c", MANIFEST]
     assert subprocess.run(command, cwd=folder, capture_output=True).returncode == 0
     listed = [line.split("  ")[1] for line in (folder / MANIFEST).read_text().splitlines()]
-    assert listed == sorted(NAMES - {MANIFEST})
+    assert listed == sorted(set(tree(folder)) - {MANIFEST})
     (folder / "README.md").write_text("other")
     failed = subprocess.run(command, cwd=folder, capture_output=True, text=True)
     assert failed.returncode == 1
@@ -123,7 +131,7 @@ def test_overwrite_replaces_a_package_and_nothing_else(model_of: ModelOf, tmp_pa
     folder = tmp_path / "package"
     write_package(model_of("rgb"), folder, triton=TritonOptions(name="old"))
     write_package(model_of("vocabulary"), folder, triton=TINY, overwrite=True)
-    assert set(tree(folder)) == NAMES
+    assert own_names(folder) == NAMES
     assert [path.name for path in tmp_path.iterdir()] == ["package"]
 
     (folder / "colored").mkdir()
@@ -175,7 +183,7 @@ def test_a_file_is_no_folder(model_of: ModelOf, tmp_path: Path) -> None:
 def test_odd_spellings_of_the_output(model_of: ModelOf, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     write_package(model_of("rgb"), Path("a/../b/"), triton=TINY)
-    assert set(tree(tmp_path / "b")) == NAMES
+    assert own_names(tmp_path / "b") == NAMES
     with pytest.raises(OutputError, match="cannot look at"):
         write_package(model_of("rgb"), Path("null\0byte"))
 
@@ -210,6 +218,9 @@ def test_a_disk_that_fills_up_leaves_what_was_there(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    # Two modules stand for all: the model is loaded anew for every call that fails.
+    few = {f"polyexport/{name}.py": name.encode() for name in ("one", "storage/two")}
+    monkeypatch.setattr("polyexport.package.write.vendored_modules", lambda *_, **__: few)
     folder = tmp_path / "package"
     if overwrite:
         write_package(model_of("vocabulary"), folder, triton=TritonOptions(name="old"))
@@ -228,7 +239,7 @@ def test_a_disk_that_fills_up_leaves_what_was_there(
         assert failing.left > 0  # every failure was reported
         break
     assert call > at_least
-    assert set(tree(folder)) == NAMES  # a rerun completes
+    assert own_names(folder) == NAMES  # a rerun completes
     assert [path.name for path in tmp_path.iterdir()] == ["package"]
 
 
@@ -264,7 +275,7 @@ def test_killed_at_every_write(model_of: ModelOf, tmp_path: Path) -> None:
         assert not output.exists()
         assert all(path.name.endswith(TEMPORARY_SUFFIX) for path in tmp_path.iterdir())
     write_package(model_of("rgb"), output, triton=TINY)
-    assert set(tree(output)) == NAMES
+    assert own_names(output) == NAMES
 
 
 def test_a_read_only_output_fails_before_the_model_is_loaded() -> None:
@@ -290,7 +301,7 @@ def test_its_errors_have_the_projects_exit_codes() -> None:
 
 def test_it_loads_neither_torch_nor_onnx() -> None:
     code = (
-        "import sys\nimport polyexport.package.write, polyexport.package.run\n"
+        "import sys\nimport polyexport.package.write, polyexport.package.runner\n"
         "assert not {'torch', 'onnx', 'typer'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)

@@ -1,0 +1,191 @@
+"""The command line of a package: colors image files with the model of the package.
+
+A package holds a copy of this module and of all modules that it imports, directly or through others; see
+``polyexport.package.vendor``. It may import nothing but those, onnxruntime, numpy and pillow.
+"""
+
+import argparse
+import errno
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from PIL import ImageColor
+
+from polyexport.errors import (
+    ContractError,
+    ExitCode,
+    ImageError,
+    OutputError,
+    PolyexportError,
+    ProviderError,
+    UsageError,
+)
+from polyexport.imaging.codecs.png import encode_png
+from polyexport.imaging.color import Color
+from polyexport.imaging.names import png_names
+from polyexport.imaging.pixels import read_image
+from polyexport.model.model import Model, read_model
+from polyexport.runtime.session import ProviderName, SessionOptions
+from polyexport.storage.files import check_writable, write_atomic
+from polyexport.storage.folder import MANIFEST, read_manifest
+from polyexport.storage.streams import one_line, write_line
+
+__all__ = ["PROVIDERS", "main"]
+
+PROVIDERS: tuple[ProviderName, ...] = ("cpu", "cuda")
+"""Execution providers that a package can run its model on."""
+
+_FETCH_AGAIN = "fetch the package again"
+_NO_CUDA = "pip install 'onnxruntime-gpu[cuda,cudnn]' in place of onnxruntime, or give --provider cpu"
+
+_ONE_FILE_ERRNOS = frozenset((errno.ENAMETOOLONG, errno.EISDIR, errno.EINVAL, errno.EILSEQ))
+"""Errors of a single file name; any other error of a write means that the output folder cannot be used."""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Raise UsageError, so that a wrong command line ends like every other error."""
+        raise UsageError(message, remedy="see --help")
+
+
+def main(folder: Path, arguments: Sequence[str] | None = None) -> int:
+    """Run the command line of a package and return its exit code.
+
+    Args:
+        folder: The package.
+        arguments: Arguments of the command line; those of this process if None.
+    """
+    parser = _Parser(prog="run.py", description="Color outline drawings.", allow_abbrev=False)
+    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="drawings, as image files")
+    parser.add_argument(
+        "--color", action="append", required=True, help="CSS name, hex, rgb() or hsl(); repeat it for several colors"
+    )
+    parser.add_argument(
+        "-o", "--output", type=Path, default=Path("colored"), metavar="DIR", help="output folder (default: colored)"
+    )
+    parser.add_argument(
+        "--model",
+        type=Path,
+        default=folder / "model.onnx",
+        metavar="FILE",
+        help="model file, listed in a SHA256SUMS beside it (default: the model of this package)",
+    )
+    parser.add_argument(
+        "--provider", choices=PROVIDERS, default="cpu", help="execution provider that must be used (default: cpu)"
+    )
+    parser.add_argument(
+        "--threads", type=_threads, default=0, help="number of CPU threads (default: 0, all cores of this process)"
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace output files that exist")
+    try:
+        return _run(parser.parse_args(arguments))
+    except PolyexportError as error:
+        write_line("stderr", one_line(f"error: {error}"))
+        return error.exit_code
+    except KeyboardInterrupt:
+        write_line("stderr", "interrupted")
+        return ExitCode.INTERRUPTED
+    except Exception as error:  # noqa: BLE001 - the last resort: a bug still ends in one line
+        write_line("stderr", one_line(f"internal error: {type(error).__name__}: {error}"))
+        return ExitCode.FATAL
+
+
+def _threads(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text[:9]) > 1024:
+        raise argparse.ArgumentTypeError(f"threads must be 0 to 1024, got {text[:64]!r}")
+    return int(text)
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    """Color every image in every color; an image that cannot be read or written fails alone."""
+    output: Path = arguments.output
+    sources = list(dict.fromkeys(arguments.images))
+    names = dict(zip(sources, png_names([path.name for path in sources], list(map(str, sources))), strict=True))
+    check_writable(output)
+    model = _open_model(arguments.model, arguments.provider, arguments.threads)
+    colors = {_folder_name(color): color for color in map(model.conditioner.color, arguments.color)}
+    for color in colors.values():
+        model.color_value(color)  # raises for a color that the model does not know
+    _refuse_existing(output, names, list(colors), overwrite=arguments.overwrite)
+    failed = 0
+    for source, name in names.items():
+        try:
+            _color_image(model, source, {output / folder / name: color for folder, color in colors.items()})
+        except OutputError:
+            raise
+        except Exception as error:  # noqa: BLE001 - no image may stop the others; memory is the usual cause
+            failed += 1
+            write_line("stderr", one_line(f"failed: {source}: {error if str(error) else type(error).__name__}"))
+    summary = f"{len(names)} images: {len(names) - failed} ok, {failed} failed; written to {output}"
+    write_line("stdout", one_line(summary))
+    return ExitCode.SOME_FAILED if failed else ExitCode.OK
+
+
+def _open_model(path: Path, provider: ProviderName, threads: int) -> Model:
+    """Load a model file whose SHA-256 is the one in the manifest beside it.
+
+    Raises:
+        ContractError: The file or its manifest cannot be read, they do not agree, or the model is refused.
+        ProviderError: The model cannot run on the provider.
+    """
+    try:
+        data = read_model(path)
+        _check_listed(path, data)
+        return Model.from_bytes(data, SessionOptions(provider=provider, threads=threads), name=str(path))
+    except ContractError as error:
+        raise ContractError(error.message, remedy=_FETCH_AGAIN) from error
+    except ProviderError as error:
+        raise ProviderError(error.message, remedy=_NO_CUDA) from error
+
+
+def _check_listed(path: Path, data: bytes) -> None:
+    """Raise ContractError unless the manifest beside a file has the SHA-256 of its bytes."""
+    manifest = path.parent / MANIFEST
+    try:
+        listed = read_manifest(path.parent).get(path.name, "")
+    except OSError as error:
+        raise ContractError(f"{manifest} cannot be read ({error.strerror})", remedy=_FETCH_AGAIN) from error
+    found = hashlib.sha256(data).hexdigest()
+    if found != listed:
+        shown = f"{listed[:12]}..." if listed else "no entry for it"
+        raise ContractError(f"{path} has SHA-256 {found[:12]}..., {manifest} has {shown}", remedy=_FETCH_AGAIN)
+
+
+def _folder_name(color: Color) -> str:
+    """Return the folder of the outputs in a color: its CSS name, or else six hex digits."""
+    return color.name if color.name in ImageColor.colormap else bytes(color.rgb).hex()
+
+
+def _refuse_existing(output: Path, names: Mapping[Path, str], folders: Sequence[str], *, overwrite: bool) -> None:
+    """Raise UsageError if an output is an input, or exists and may not be replaced."""
+    sources = {os.path.realpath(source) for source in names}
+    for name in names.values():
+        for folder in folders:
+            target = output / folder / name
+            if os.path.realpath(target) in sources:
+                raise UsageError(f"the output {target} is an input", remedy="choose another -o")
+            if not overwrite and os.path.lexists(target):
+                raise UsageError(f"the output {target} exists already", remedy="add --overwrite or choose another -o")
+
+
+def _color_image(model: Model, source: Path, targets: Mapping[Path, Color]) -> None:
+    """Color one image and write an output for each target.
+
+    Raises:
+        ImageError: The image cannot be read, or an output cannot have its name.
+        OutputError: The output folder cannot be used.
+    """
+    image = read_image(source)
+    for warning in image.warnings:
+        write_line("stderr", one_line(f"warning: {source}: {warning}"))
+    [results] = model.colorize([image.pixels], targets.values())
+    for target, pixels in zip(targets, results, strict=True):
+        try:
+            write_atomic(target, encode_png(pixels))
+        except OutputError as error:
+            if isinstance(error.__cause__, OSError) and error.__cause__.errno in _ONE_FILE_ERRNOS:
+                raise ImageError(error.message, remedy="rename the input") from error
+            raise
