@@ -17,7 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from polyexport.bench.environment import environment
-from polyexport.model.model import default_model_path
+from polyexport.model.file import default_model_path
 
 
 def seconds_of(command: Sequence[str]) -> float:

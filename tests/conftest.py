@@ -13,7 +13,8 @@ from PIL import Image
 
 from polyexport.data.drawings import draw
 from polyexport.model.contract import METADATA_KEY
-from polyexport.model.model import Model, default_model_path, load_model
+from polyexport.model.file import default_model_path
+from polyexport.model.model import Model, load_model
 from polyexport.runtime.probe import probe_provider
 
 pytest_plugins = ("every_contract",)

@@ -36,7 +36,7 @@ def test_no_command_but_train_and_export_loads_torch(tmp_path: Path) -> None:
         ["doctor"],
     ):
         code = (
-            "import sys\nfrom polyexport.cli.main import main\nfrom polyexport.model.model import default_model_path\n"
+            "import sys\nfrom polyexport.cli.main import main\nfrom polyexport.model.file import default_model_path\n"
             "BUSY = 7  # bench gives no figure then\n"
             "sys.argv = ['polyexport', *[str(default_model_path()) if a == 'MODEL' else a for a in sys.argv[1:]]]\n"
             "try: main()\nexcept SystemExit as done: assert done.code in (0, None, BUSY), done.code"

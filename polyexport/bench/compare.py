@@ -22,7 +22,7 @@ from polyexport.bench.measure import in_turn, warm_up
 from polyexport.bench.scenarios.scenario import Settings
 from polyexport.bench.statistics import WINDOWS, is_steady, ratio_interval
 from polyexport.errors import PolyexportError, UsageError, reason_of
-from polyexport.model.conditions import ColorRow
+from polyexport.model.conditions.condition import ConditionRow
 from polyexport.model.contract import COLORED, IMAGE_INPUT
 from polyexport.model.model import Model
 from polyexport.runtime.cores import granted_cores
@@ -44,7 +44,7 @@ class _Work:
 
     checkpoint: Path | None
     image: Pixels4
-    color: ColorRow
+    color: ConditionRow
     many_colors: bool
     """The model takes an axis of colours more, here of one."""
 
@@ -156,9 +156,10 @@ def _torch(name: ContenderName, work: _Work) -> _Contender:
     assert work.checkpoint is not None  # check_available
     source = load_source(work.checkpoint)
     rows = work.color[:, 0] if work.many_colors else work.color
-    if rows.dtype == np.float32 and source.conditioning != "embedding":
+    if rows.dtype != source.condition().dtype:
         raise UsageError(
-            f"the model takes embeddings, and {name} colors", remedy="compare a model without --color-input embedding"
+            f"the model takes {rows.dtype}, and {name} takes {source.condition().dtype}",
+            remedy="compare a model that takes what its network takes, exported with --color-input color",
         )
     module: Any = source.module.eval()
     low, high = source.output_range
@@ -166,10 +167,7 @@ def _torch(name: ContenderName, work: _Work) -> _Contender:
         module = torch.compile(module)
 
     def network(pixels: torch.Tensor) -> torch.Tensor:
-        condition = torch.from_numpy(rows)
-        if source.conditioning == "rgb":
-            condition = source.scaled(condition)
-        colored: torch.Tensor = module(pixels, condition)
+        colored: torch.Tensor = module(pixels, source.condition_tensor(rows))
         return ((colored - low) * (255 / (high - low))).round().clamp(0, 255).to(torch.uint8)
 
     @torch.inference_mode()

@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw
 
 from polyexport.errors import UsageError
 from polyexport.imaging.color import parse_color
-from polyexport.model.conditions import ColorRow
+from polyexport.model.conditions.condition import ConditionRow
 from polyexport.model.model import Model
 
 __all__ = ["checked_size", "inputs", "palette_inputs"]
@@ -43,7 +43,7 @@ def checked_size(model: Model, wanted: int, images: int = 1) -> int:
     return size
 
 
-def inputs(model: Model, size: int, batch_size: int = 1) -> tuple[NDArray[np.uint8], ColorRow]:
+def inputs(model: Model, size: int, batch_size: int = 1) -> tuple[NDArray[np.uint8], ConditionRow]:
     """A batch of one outline drawing, uint8 [N, size, size, 3], and one color for each, for ``Model.run``.
 
     The image is an outline and not noise, though a convolution takes as long on either.
@@ -53,7 +53,7 @@ def inputs(model: Model, size: int, batch_size: int = 1) -> tuple[NDArray[np.uin
     return image, color[:, None] if model.contract.many_colors else color
 
 
-def palette_inputs(model: Model, size: int, colors: int) -> tuple[NDArray[np.uint8], ColorRow]:
+def palette_inputs(model: Model, size: int, colors: int) -> tuple[NDArray[np.uint8], ConditionRow]:
     """One outline drawing in several colors, for ``Model.run``.
 
     A model that takes one color for each image gets a batch of equal images.
@@ -64,10 +64,10 @@ def palette_inputs(model: Model, size: int, colors: int) -> tuple[NDArray[np.uin
     return image, rows[None] if many else rows
 
 
-def _color_rows(model: Model, colors: int) -> ColorRow:
+def _color_rows(model: Model, colors: int) -> ConditionRow:
     """Rows of the color input, one for each color; a model that knows fewer colors gets the first ones again."""
     known = [rgb for _, rgb in model.contract.palette] or [parse_color(name).rgb for name in _COLOR_NAMES]
-    return np.stack([model.color_value(rgb) for rgb in itertools.islice(itertools.cycle(known), colors)])
+    return np.stack([model.condition.row(rgb) for rgb in itertools.islice(itertools.cycle(known), colors)])
 
 
 def _outline(size: int) -> NDArray[np.uint8]:

@@ -17,7 +17,8 @@ from polyexport.bench.rows import SATURATED
 from polyexport.bench.scenarios import times_images
 from polyexport.bench.scenarios.scenario import Scenario, Settings, Subject
 from polyexport.model.contract import IMAGE_INPUT
-from polyexport.model.model import Model, load_model, read_model
+from polyexport.model.file import read_model
+from polyexport.model.model import Model, load_model
 from polyexport.runtime.cores import granted_cores
 from polyexport.runtime.session import ProviderName
 
@@ -91,7 +92,7 @@ def bench(
     model = load(threads=threads or granted_cores(), streams=1, images=0)
     size = checked_size(model, settings.size, max(scenario.images_per_call for scenario in scenarios))
     image, color = inputs(model, size)
-    feeds = {IMAGE_INPUT: image, model.conditioner.name: color}
+    feeds = {IMAGE_INPUT: image, model.condition.name: color}
     macs = count_macs(read_model(path), feeds)
     progress("measuring the limit of this machine")
     limits = measure_limits(provider)

@@ -133,7 +133,7 @@ def bench(
     from polyexport.bench.run import bench as run
     from polyexport.bench.scenarios.scenario import Settings
     from polyexport.bench.table import lines
-    from polyexport.model.model import default_model_path
+    from polyexport.model.file import default_model_path
     from polyexport.storage.files import check_writable, write_atomic
 
     names = tuple(dict.fromkeys(name for name in compare.split(",") if name))

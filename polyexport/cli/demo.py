@@ -36,7 +36,7 @@ def demo(
         raise UsageError("--overwrite was given without --export", remedy="add --export DIR, or leave --overwrite out")
 
     from polyexport.demo.site import export_site, site_files
-    from polyexport.model.model import default_model_path
+    from polyexport.model.file import default_model_path
 
     file = model if model is not None else default_model_path()
     if export is not None:

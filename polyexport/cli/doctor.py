@@ -25,7 +25,8 @@ def doctor(json_report: JsonFlag = False, verbose: Verbose = False, quiet: Quiet
     console.set(verbose=verbose, quiet=quiet)
 
     from polyexport.bench.environment import environment
-    from polyexport.model.model import default_model_path, load_model
+    from polyexport.model.file import default_model_path
+    from polyexport.model.model import load_model
     from polyexport.runtime.probe import auto_choice, probe_provider
     from polyexport.runtime.session import PROVIDERS
 

@@ -28,7 +28,7 @@ from polyexport.imaging.color import parse_color
 if TYPE_CHECKING:
     from polyexport.imaging.color import Color
     from polyexport.model.canvas import Size
-    from polyexport.model.conditions import Conditioner
+    from polyexport.model.conditions.condition import Condition
     from polyexport.model.model import Model
     from polyexport.pipeline.decoding.pool import Decoders
     from polyexport.pipeline.job import LoadModel
@@ -282,15 +282,15 @@ def _colors(texts: list[str], model: Path | None) -> "list[Color]":
     except ColorError:
         if model is None:
             raise
-    conditioner = _conditioner(model)
-    return [conditioner.color(text) for text in texts]
+    condition = _condition(model)
+    return [condition.parse(text) for text in texts]
 
 
 @functools.cache
-def _conditioner(model: Path) -> "Conditioner":
+def _condition(model: Path) -> "Condition":
     from polyexport.model.model import load_model
 
-    return load_model(model, provider="cpu").conditioner
+    return load_model(model, provider="cpu").condition
 
 
 def _one(paths: list[str], colors: list[str], output: str | None, others: list[str]) -> tuple[str, str]:

@@ -20,7 +20,6 @@ __all__ = ["inspect"]
 
 _LABEL = 11  # columns
 _TEXT = 100
-_SHOWN_COLORS = 12
 
 
 def inspect(
@@ -55,7 +54,8 @@ def _rows(inspection: "Inspection") -> Iterator[tuple[str, str]]:
         for tensor in tensors:
             yield label, f"{tensor.name:<{widest}} {tensor}"
     yield "sizes", _sizes(contract)
-    yield "colors", _colors(contract)
+    several = "; several in one call" if contract.many_colors else ""
+    yield "colors", contract.condition.describe() + several
     yield "parameters", f"{inspection.parameters:,}; initializers {_scaled(inspection.initializer_bytes, 'B')}"
     yield "MACs", _macs(inspection.macs)
     counts = ", ".join(f"{operator} {count}" for operator, count in inspection.nodes.items())
@@ -71,18 +71,6 @@ def _sizes(contract: "Contract") -> str:
     if contract.fixed_size:
         return f"{known} alone"
     return f"height and width multiples of {contract.size_multiple}, trained at {known}"
-
-
-def _colors(contract: "Contract") -> str:
-    names = [name for name, _ in contract.palette]
-    known = ", ".join(names[:_SHOWN_COLORS])
-    more = f" and {len(names) - _SHOWN_COLORS} more, see --json" if len(names) > _SHOWN_COLORS else ""
-    listed = f"{len(names)}: {known}{more}" if names else "none of its own"
-    text = "any" if contract.conditioning == "rgb" else listed
-    if contract.embedding is not None:
-        made = "its encoder" if contract.embedding.encoder else "its table" if names else "the caller"
-        text += f"; as an embedding of {contract.embedding.dim} values, made by {made}"
-    return text + ("; several in one call" if contract.many_colors else "")
 
 
 def _macs(macs: "Macs") -> str:

@@ -68,7 +68,7 @@ def serve(
     """
     console.set(verbose=verbose, quiet=quiet)
 
-    from polyexport.model.model import default_model_path
+    from polyexport.model.file import default_model_path
     from polyexport.service.options import Limits, ServiceOptions
     from polyexport.service.server import serve as run
 

@@ -35,7 +35,8 @@ def verify(
     """Check a model file: its hash, its contract and its golden sample, on this machine and this provider."""
     console.set(verbose=verbose, quiet=quiet)
 
-    from polyexport.model.model import Model, read_model
+    from polyexport.model.file import read_model
+    from polyexport.model.model import Model
     from polyexport.runtime.session import SessionOptions
 
     data = read_model(model)

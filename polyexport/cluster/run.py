@@ -20,7 +20,8 @@ from polyexport.cluster.connection import connected, reachable
 from polyexport.cluster.messages import Answer, Task, absolute
 from polyexport.cluster.worker import Worker, WorkerOptions
 from polyexport.errors import ExitCode, PolyexportError, ProviderError, UsageError, reason_of
-from polyexport.model.model import Model, default_model_path, read_model
+from polyexport.model.file import default_model_path, read_model
+from polyexport.model.model import Model
 from polyexport.pipeline.job import Job
 from polyexport.pipeline.outputs.disk import OutputFolder
 from polyexport.pipeline.outputs.prior_results import Survey, survey

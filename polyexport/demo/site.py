@@ -8,7 +8,8 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 
 from polyexport.errors import PolyexportError
-from polyexport.model.model import Model, read_model
+from polyexport.model.file import read_model
+from polyexport.model.model import Model
 from polyexport.runtime.session import SessionOptions
 from polyexport.storage.folder import WrittenFile, check_free, write_folder
 

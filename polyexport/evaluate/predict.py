@@ -26,7 +26,7 @@ def predict(model: Model, pairs: Iterable[Pair], *, size: Size = "fit") -> Itera
 
     Raises:
         DatasetError: a pair that cannot be read.
-        ColorError: a colour outside the model's vocabulary.
+        ColorError: a color that the model does not know.
     """
     canvas_rule = model.contract.canvas_rule(size)
     for pair in pairs:

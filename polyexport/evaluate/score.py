@@ -106,7 +106,7 @@ def evaluate(model: Model, splits: Mapping[str, Sequence[Pair]], *, size: Size =
 
     Raises:
         DatasetError: a pair that cannot be read.
-        ColorError: a colour outside the model's vocabulary.
+        ColorError: a color that the model does not know.
     """
     worst = _Worst()
     scored = tuple(_split(name, model, pairs, size, worst) for name, pairs in splits.items())

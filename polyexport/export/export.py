@@ -28,11 +28,11 @@ from polyexport.export.source.trainer_checkpoint import Source, drawings
 from polyexport.imaging.codecs.png import encode_png
 from polyexport.imaging.pixels import Pixels
 from polyexport.imaging.psnr import psnr_db
+from polyexport.model.conditions.fields import ColorInput
 from polyexport.model.contract import (
     COLORED,
     IMAGE_INPUT,
     METADATA_KEY,
-    ColorInput,
     Contract,
     Fidelity,
     GoldenSample,
@@ -55,7 +55,6 @@ Report = Callable[[str], None]
 _TOOLS = ("torch", "onnx", "onnxscript", "onnxsim", "numpy")
 _AMX_CHANNELS = 256  # from which on ONNX Runtime's general kernel, with AMX, beats its symmetric one
 _GOLDEN_SIZE = 64
-_GOLDEN_RGB = (255, 136, 0)
 
 # The provider that a precision is for: there it must pay. ONNX Runtime's CPU provider runs float16 by way of float32,
 # and its CUDA provider does not accelerate int8 convolutions.
@@ -166,8 +165,8 @@ def export_source(
     contract = Contract(
         conditioning=source.conditioning,
         palette=source.palette,
-        color_input=options.color_input,
-        embedding=proof.embedding,
+        color_input=proof.condition.fields.color_input,
+        embedding=proof.condition.fields.embedding,
         many_colors=options.many_colors,
         size_multiple=source.size_multiple,
         training_size=source.training_size,
@@ -280,13 +279,8 @@ def _golden(proof: Proof, final: Candidate) -> GoldenSample:
         source.training_size if source.fixed_size else -(-_GOLDEN_SIZE // source.size_multiple) * source.size_multiple
     )
     image = drawings(1, max(16, side))[0][:side, :side]
-    color: int | tuple[int, int, int] | str = 0
-    condition = proof.reference.colors[:1]
-    if source.conditioning == "rgb":
-        color, condition = _GOLDEN_RGB, np.array([_GOLDEN_RGB], dtype=np.uint8)
-    elif not source.palette:
-        color = base64.b64encode(condition.astype("<f4").tobytes()).decode()
-    row = proof.encode(condition)
+    color = proof.condition.golden_value()
+    row = proof.condition.encode(color)[None]
     session = open_session(final.model.SerializeToString(), CPU_OPTIONS)
     feeds = {IMAGE_INPUT: image[None], final.color_name: row[:, None] if final.many_colors else row}
     colored = session.run(COLORED, feeds).reshape(image.shape)

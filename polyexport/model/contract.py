@@ -8,32 +8,26 @@ axis, [batch, colors, ...], and ``colored`` is uint8 [batch, colors, height, wid
 JSON object under ``METADATA_KEY`` in the model's ``metadata_props``.
 """
 
-import base64
-import hashlib
 import json
 from dataclasses import asdict, dataclass, field
 from typing import Literal, get_args
 
 from polyexport.errors import ContractError
-from polyexport.imaging.color import COLOR_NAME
 from polyexport.imaging.pixels import MAX_SIDE
 from polyexport.model.canvas import CanvasRule, Size
+from polyexport.model.conditions import condition_of
+from polyexport.model.conditions.condition import Condition
+from polyexport.model.conditions.fields import ColorInput, ConditionFields, ConditionValue, Embedding, Palette
 from polyexport.storage.typed_json import build
 
 __all__ = [
     "COLORED",
-    "COLOR_INPUT",
     "CONTRACT_VERSION",
-    "EMBEDDING_INPUT",
     "IMAGE_INPUT",
     "METADATA_KEY",
-    "ColorInput",
-    "Conditioning",
     "Contract",
-    "Embedding",
     "Fidelity",
     "GoldenSample",
-    "Palette",
     "Parity",
     "Precision",
     "Quality",
@@ -43,22 +37,11 @@ __all__ = [
 CONTRACT_VERSION = 2
 METADATA_KEY = "polyexport.contract"
 IMAGE_INPUT = "image"
-COLOR_INPUT = "color"
-EMBEDDING_INPUT = "color_embedding"
 COLORED = "colored"
-
-_MAX_EMBEDDING = 65_536
 
 _REMEDY = "give a model that `polyexport export` wrote with this version"
 
-Conditioning = Literal["rgb", "vocabulary", "embedding"]
-"""What the network was trained on: any colour, one of a list, or vectors that somebody else makes of colours."""
-
-ColorInput = Literal["color", "embedding"]
 Precision = Literal["fp32", "fp16", "int8"]
-
-Palette = tuple[tuple[str, tuple[int, int, int]], ...]
-"""Names and sRGB values, in index order."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -131,42 +114,6 @@ class Fidelity:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Embedding:
-    """Where the vectors of ``color_embedding`` come from: a table, an encoder, or the caller alone."""
-
-    dim: int
-
-    table: str = ""
-    """Base64 of float32 [colors, dim], little-endian, one row for each name of the palette."""
-
-    encoder: str = ""
-    """Base64 of an ONNX model: ``color`` uint8 [batch, 3] -> ``color_embedding`` float32 [batch, dim]."""
-
-    sha256: str = ""
-    """Of both: they stand in the metadata, where the hash of the graph does not reach. Empty: computed."""
-
-    def __post_init__(self) -> None:
-        if not 1 <= self.dim <= _MAX_EMBEDDING:
-            raise ValueError(f"an embedding has 1 to {_MAX_EMBEDDING} values, got {self.dim}")
-        if self.table and self.encoder:
-            raise ValueError("an embedding has a table or an encoder, not both")
-        if len(base64.b64decode(self.table, validate=True)) % (4 * self.dim):
-            raise ValueError(f"the embedding's table is not float32 [colors, {self.dim}]")
-        base64.b64decode(self.encoder, validate=True)
-        digest = hashlib.sha256(f"{self.table}\n{self.encoder}".encode()).hexdigest()
-        if self.sha256 not in ("", digest):
-            raise ValueError(
-                f"the embedding was changed: it has SHA-256 {digest[:12]}..., expected {self.sha256[:12]}..."
-            )
-        object.__setattr__(self, "sha256", digest)
-
-    @property
-    def rows(self) -> int:
-        """Of the table."""
-        return len(base64.b64decode(self.table)) // (4 * self.dim)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Quality:
     """Scores of this very model on a data set."""
 
@@ -183,7 +130,7 @@ class GoldenSample:
     image_png: str
     """Base64 of a PNG."""
 
-    color: int | tuple[int, int, int] | str
+    color: ConditionValue
     """sRGB; an index into the palette; or, for a network that was trained on vectors, base64 of one, float32 [dim]."""
 
     colored_png: str
@@ -198,7 +145,7 @@ class GoldenSample:
 class Contract:
     """The metadata of one model file."""
 
-    conditioning: Conditioning
+    conditioning: str
     palette: Palette = ()
     """Of a vocabulary, or of an embedding's table; empty for ``rgb``."""
 
@@ -242,24 +189,7 @@ class Contract:
     quality: Quality | None = None
 
     def __post_init__(self) -> None:
-        if self.conditioning not in get_args(Conditioning):
-            raise ValueError(f"conditioning must be rgb, vocabulary or embedding, got {self.conditioning!r}")
-        if (self.conditioning == "vocabulary" and not self.palette) or (self.conditioning == "rgb" and self.palette):
-            raise ValueError("a palette belongs to vocabulary conditioning or to an embedding's table")
-        if any(not 0 <= channel <= 255 for _, rgb in self.palette for channel in rgb):
-            raise ValueError("palette values must be from 0 to 255")
-        if len({name for name, _ in self.palette}) != len(self.palette):
-            raise ValueError("palette names must be unique")
-        if any(not COLOR_NAME.fullmatch(name) for name, _ in self.palette):
-            raise ValueError("palette names must be letters, digits, spaces, dots and hyphens, up to 64")
-        if self.color_input not in get_args(ColorInput) or (self.color_input == "embedding") != bool(self.embedding):
-            raise ValueError(f"color_input {self.color_input!r} and the embedding do not agree")
-        if self.embedding and self.embedding.rows != len(self.palette):
-            raise ValueError(f"the embedding's table has {self.embedding.rows} rows for {len(self.palette)} names")
-        if self.embedding and (self.conditioning == "rgb") != bool(self.embedding.encoder):
-            raise ValueError("an encoder belongs to the embedding of rgb conditioning")
-        if self.conditioning == "embedding" and self.color_input != "embedding":
-            raise ValueError("a network that was trained on vectors takes them as its input")
+        condition_of(self._condition_fields())  # refuses entries that contradict each other
         if not self.parity.stages:
             raise ValueError("parity has no stage")
         if not 1 <= self.size_multiple <= MAX_SIDE:
@@ -270,6 +200,20 @@ class Contract:
             )
         if self.precision not in get_args(Precision):
             raise ValueError(f"precision must be fp32, fp16 or int8, got {self.precision!r}")
+
+    def _condition_fields(self) -> ConditionFields:
+        return ConditionFields(
+            conditioning=self.conditioning,
+            palette=self.palette,
+            color_input=self.color_input,
+            embedding=self.embedding,
+            many_colors=self.many_colors,
+        )
+
+    @property
+    def condition(self) -> Condition:
+        """The condition that the model takes beside the image, built anew."""
+        return condition_of(self._condition_fields())
 
     def canvas_rule(self, size: Size = "fit") -> CanvasRule:
         """Return the rule that places images on canvases of a size for this model.

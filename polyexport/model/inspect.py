@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from polyexport.errors import ContractError, PolyexportError, reason_of
 from polyexport.model.contract import IMAGE_INPUT, Contract
-from polyexport.model.model import Model, read_model
+from polyexport.model.file import read_model
+from polyexport.model.model import Model
 from polyexport.runtime.session import SessionOptions
 
 if TYPE_CHECKING:

@@ -14,18 +14,14 @@ from PIL import Image
 from polyexport.errors import ContractError, ImageError, UsageError, reason_of
 from polyexport.imaging.pixels import Pixels, decode, read_image, to_pixels
 from polyexport.model.canvas import Canvas, Size
-from polyexport.model.conditions import ColorLike, ColorRow, Conditioner
-from polyexport.model.contract import COLORED, IMAGE_INPUT, METADATA_KEY, Contract
+from polyexport.model.conditions.condition import ColorLike, ConditionRow
+from polyexport.model.contract import COLORED, IMAGE_INPUT, Contract
+from polyexport.model.file import default_model_path, read_contract, read_model
 from polyexport.model.nan_watch import WATCH, all_numbers, watched
-from polyexport.runtime.onnx_bytes import graph_sha256, metadata_props
-from polyexport.runtime.open import open_session, refuse_external_data
+from polyexport.runtime.open import open_session
 from polyexport.runtime.session import ProviderName, Session, SessionOptions, TensorType
-from polyexport.storage.files import read_limited
 
-__all__ = ["DEFAULT_MODEL", "Model", "default_model_path", "load_model", "read_model"]
-
-DEFAULT_MODEL = "small.onnx"
-MAX_MODEL_BYTES = 2**31 - 1  # protobuf's own limit
+__all__ = ["GOLDEN_TOLERANCE", "Model", "load_model"]
 
 GOLDEN_TOLERANCE = 0.5
 """Mean absolute difference, in levels, up to which a golden sample counts as repeated."""
@@ -33,13 +29,6 @@ GOLDEN_TOLERANCE = 0.5
 ImageLike = str | Path | Image.Image | NDArray[np.uint8]
 
 _REMEDY = "give a model that `polyexport export` wrote"
-
-
-def default_model_path() -> Path:
-    """The model that the wheel carries, or the one in ``artifacts/`` of a source tree."""
-    package = Path(__file__).parents[1]
-    installed = package / "models" / DEFAULT_MODEL
-    return installed if installed.exists() else package.parent / "artifacts" / DEFAULT_MODEL
 
 
 def load_model(
@@ -67,19 +56,7 @@ def load_model(
     """
     file = Path(path) if path is not None else default_model_path()
     options = SessionOptions(provider=provider, threads=threads, streams=streams, images=images, device_id=device_id)
-    return Model.from_bytes(read_model(file), options, name=str(file))
-
-
-def read_model(file: Path) -> bytes:
-    """The bytes of a model file.
-
-    Raises:
-        ContractError: missing, no regular file, or too large.
-    """
-    try:
-        return read_limited(file, MAX_MODEL_BYTES)
-    except OSError as error:
-        raise ContractError(f"model {file} cannot be read ({error.strerror})", remedy=_REMEDY) from error
+    return Model.open(file, options)
 
 
 class Model:
@@ -90,12 +67,27 @@ class Model:
         self.session = session
         self.sha256 = sha256
         """Of the model file's bytes."""
-        self.conditioner = Conditioner(contract)
-        """Colours -> rows of the second input."""
+        self.condition = contract.condition
+        """The condition that the model takes beside the image; it turns colors into rows of the second input."""
+        self.condition.open()
         self._watched = WATCH in session.outputs
         self._check_graph()
         self.golden_difference = self._check_golden()
         """Mean absolute difference, in levels, of the golden sample as this session repeats it."""
+
+    @classmethod
+    def open(cls, file: Path, options: SessionOptions | None = None) -> "Model":
+        """Load a model file.
+
+        Args:
+            file: a file that ``polyexport export`` wrote.
+            options: where it runs; the best provider that works if None.
+
+        Raises:
+            ContractError: missing, damaged, or refused as in ``from_bytes``.
+            ProviderError: the named provider cannot be used.
+        """
+        return cls.from_bytes(read_model(file), options, name=str(file))
 
     @classmethod
     def from_bytes(cls, data: bytes, options: SessionOptions | None = None, *, name: str = "") -> "Model":
@@ -123,17 +115,7 @@ class Model:
 
     @classmethod
     def _load(cls, data: bytes, options: SessionOptions) -> "Model":
-        found = graph_sha256(data)  # first: what is not whole is not worth a session
-        refuse_external_data(data)
-        text = metadata_props(data).get(METADATA_KEY)
-        if text is None:
-            raise ContractError(f"its metadata has no {METADATA_KEY}", remedy=_REMEDY)
-        contract = Contract.from_json(text)
-        if found != contract.graph_sha256:
-            raise ContractError(
-                f"its graph was changed: it has SHA-256 {found[:12]}..., the contract {contract.graph_sha256[:12]}...",
-                remedy="fetch or export it again",
-            )
+        contract = read_contract(data)
         sha256 = hashlib.sha256(data).hexdigest()
         loaded: list[Model] = []
         open_session(
@@ -148,7 +130,7 @@ class Model:
         pixels = TensorType("tensor(uint8)", (None, side, side, 3))
         colored = TensorType("tensor(uint8)", (None, None, side, side, 3)) if self.contract.many_colors else pixels
         for kind, found, expected in (
-            ("inputs", self.session.inputs, {IMAGE_INPUT: pixels, self.conditioner.name: self.conditioner.tensor_type}),
+            ("inputs", self.session.inputs, {IMAGE_INPUT: pixels, self.condition.name: self.condition.tensor_type}),
             ("outputs", {k: v for k, v in self.session.outputs.items() if k != WATCH}, {COLORED: colored}),
         ):
             if found != expected:
@@ -159,11 +141,7 @@ class Model:
         golden = self.contract.golden
         try:
             image, colored = (decode(base64.b64decode(png)).pixels for png in (golden.image_png, golden.colored_png))
-            if isinstance(golden.color, str):
-                row: ColorRow = np.frombuffer(base64.b64decode(golden.color), dtype="<f4").astype(np.float32)
-            else:
-                row = self.conditioner.encode(golden.color)
-            found = self.run_rows([image], [row])[0]
+            found = self.run_rows([image], [self.condition.encode(golden.color)])[0]
             if found.shape != colored.shape:
                 raise ValueError(f"it is {list(found.shape)}, and {list(colored.shape)} in the contract")  # noqa: TRY301
             # Another processor or provider rounds a few values the other way; a wrong weight shifts them all.
@@ -175,14 +153,6 @@ class Model:
                 f"its golden sample comes out {difference:.2f} levels off, more than {GOLDEN_TOLERANCE}", remedy=_REMEDY
             )
         return difference
-
-    def color_value(self, color: ColorLike) -> ColorRow:
-        """One row of the second input: uint8 [3] for ``rgb``, an int64 scalar for ``vocabulary``, or float32 [dim].
-
-        Raises:
-            ColorError: no colour, or one that the model does not know.
-        """
-        return self.conditioner.row(color)
 
     def run(self, image: ArrayLike, color: ArrayLike) -> NDArray[np.uint8]:
         """Run the graph once, on inputs exactly as the contract has them.
@@ -215,14 +185,14 @@ class Model:
                 remedy=f"pad to multiples of {multiple}, or use Model.colorize",
             )
         many = color.shape[1:2] if self.contract.many_colors else ()
-        expected = (len(image), *many, *self.conditioner.row_shape)
-        if (color.dtype, color.shape) != (self.conditioner.dtype, expected) or 0 in color.shape:
-            wanted = [len(image), *(["colors"] if self.contract.many_colors else []), *self.conditioner.row_shape]
+        expected = (len(image), *many, *self.condition.row_shape)
+        if (color.dtype, color.shape) != (self.condition.dtype, expected) or 0 in color.shape:
+            wanted = [len(image), *(["colors"] if self.contract.many_colors else []), *self.condition.row_shape]
             raise UsageError(
                 f"color is {color.dtype} {list(color.shape)}",
-                remedy=f"give {self.conditioner.dtype} [{', '.join(map(str, wanted))}]",
+                remedy=f"give {self.condition.dtype} [{', '.join(map(str, wanted))}]",
             )
-        feeds = {IMAGE_INPUT: image, self.conditioner.name: color}
+        feeds = {IMAGE_INPUT: image, self.condition.name: color}
         colored, *watch = self.session.run_all([COLORED, WATCH] if self._watched else [COLORED], feeds)
         bad = int(np.count_nonzero(~all_numbers(watch[0]))) if watch else 0
         if bad:
@@ -234,7 +204,7 @@ class Model:
             raise ContractError(f"the graph made {list(colored.shape)} of {list(image.shape)}", remedy=_REMEDY)
         return colored
 
-    def run_rows(self, canvases: Sequence[Pixels], rows: Sequence[ColorRow]) -> Sequence[Pixels]:
+    def run_rows(self, canvases: Sequence[Pixels], rows: Sequence[ConditionRow]) -> Sequence[Pixels]:
         """Pairs of a canvas and a row of the second input -> one canvas for each, in order.
 
         Canvases are of one shape. With ``many_colors``, pairs that follow each other with the same canvas object share
@@ -242,7 +212,7 @@ class Model:
         """
         if not self.contract.many_colors:
             return list(self.run(np.stack(canvases), np.stack(rows)))
-        groups: list[tuple[Pixels, list[ColorRow]]] = []
+        groups: list[tuple[Pixels, list[ConditionRow]]] = []
         for canvas, row in zip(canvases, rows, strict=True):
             if not groups or groups[-1][0] is not canvas:
                 groups.append((canvas, []))
@@ -259,7 +229,7 @@ class Model:
 
     def run_canvases(self, canvases: Sequence[Canvas], colors: Sequence[ColorLike]) -> Sequence[Pixels]:
         """Run one batch: ``canvases[i]``, all of one shape, in ``colors[i]`` -> one uint8 [H, W, 3] output for each."""
-        return self.run_rows([canvas.pixels for canvas in canvases], [self.color_value(color) for color in colors])
+        return self.run_rows([canvas.pixels for canvas in canvases], [self.condition.row(color) for color in colors])
 
     def colorize(
         self, images: Iterable[ImageLike], colors: Iterable[ColorLike], *, size: Size = "fit"
@@ -278,9 +248,9 @@ class Model:
             ImageError: an image that cannot be read, or that the network makes no numbers of.
             ColorError: a colour that cannot be read, or that is not in the model's vocabulary.
         """
-        parsed = [self.conditioner.color(color) for color in colors]
+        parsed = [self.condition.parse(color) for color in colors]
         for color in parsed:
-            self.color_value(color)
+            self.condition.row(color)
         canvas_rule = self.contract.canvas_rule(size)
         results: list[list[Pixels]] = []
         for image in images:

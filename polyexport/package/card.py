@@ -4,15 +4,9 @@ import base64
 import hashlib
 from collections.abc import Iterable, Sequence
 
-from polyexport.model.contract import COLOR_INPUT, COLORED, EMBEDDING_INPUT, IMAGE_INPUT, Contract
+from polyexport.model.contract import COLORED, IMAGE_INPUT, Contract
 
 __all__ = ["inputs_table", "model_card", "table"]
-
-_CONDITIONING = {
-    "rgb": "any 24-bit color",
-    "vocabulary": "one of a list of colors, below",
-    "embedding": "vectors that stand for colors",
-}
 
 
 def model_card(contract: Contract, *, name: str, sha256: str, size_bytes: int) -> str:
@@ -24,6 +18,7 @@ def model_card(contract: Contract, *, name: str, sha256: str, size_bytes: int) -
         sha256: of the file.
         size_bytes: of the file.
     """
+    trained = contract.condition.trained
     parts = [
         f"# {_cell(name)}",
         table(
@@ -34,7 +29,7 @@ def model_card(contract: Contract, *, name: str, sha256: str, size_bytes: int) -
                 ("SHA-256 of the graph", f"`{contract.graph_sha256}`"),
                 ("network", contract.network),
                 ("SHA-256 of its checkpoint", f"`{contract.checkpoint_sha256}`"),
-                ("conditioning", f"{contract.conditioning}: {_CONDITIONING[contract.conditioning]}"),
+                ("conditioning", f"{trained.kind}: {trained.summary}"),
                 ("precision", contract.precision),
                 ("sizes", _sizes(contract)),
                 ("opset", str(contract.opset)),
@@ -57,13 +52,8 @@ def inputs_table(contract: Contract) -> str:
     side = str(contract.training_size) if contract.fixed_size else None
     pixels = f"{side or 'height'}, {side or 'width'}, 3"
     many = "colors, " if contract.many_colors else ""
-    if contract.embedding is not None:
-        second = (EMBEDDING_INPUT, "float32", f"[batch, {many}{contract.embedding.dim}]", _vectors(contract))
-    elif contract.conditioning == "rgb":
-        second = (COLOR_INPUT, "uint8", f"[batch, {many}3]", "sRGB, 0 to 255")
-    else:
-        extents = "batch, colors" if contract.many_colors else "batch"
-        second = (COLOR_INPUT, "int64", f"[{extents}]", "index into the palette")
+    condition = contract.condition
+    second = (condition.name, condition.dtype.name, f"[{_listed(('batch', *condition.axes))}]", condition.meaning)
     return table(
         ("tensor", "type", "shape", "what"),
         (
@@ -85,13 +75,6 @@ def _sizes(contract: Contract) -> str:
     if contract.fixed_size:
         return f"{known} pixels alone"
     return f"height and width multiples of {contract.size_multiple}, best known at {known} pixels"
-
-
-def _vectors(contract: Contract) -> str:
-    assert contract.embedding is not None
-    if contract.embedding.table:
-        return "a row of the table in the metadata, one for each name of the palette"
-    return "what the encoder in the metadata makes of sRGB" if contract.embedding.encoder else "the caller's own"
 
 
 def _palette(contract: Contract) -> Iterable[str]:
@@ -176,16 +159,12 @@ def _quality(contract: Contract) -> Iterable[str]:
 
 def _golden(contract: Contract) -> Iterable[str]:
     golden = contract.golden
-    if isinstance(golden.color, tuple):
-        color = f"`#{bytes(golden.color).hex()}`"
-    else:
-        color = f"index {golden.color}" if isinstance(golden.color, int) else "a vector of its own"
     yield "## Golden sample"
     yield "One input and its output are in the metadata; whoever loads the file can repeat them."
     yield table(
         ("", ""),
         (
-            ("color", color),
+            ("color", contract.condition.describe_value(golden.color)),
             ("SHA-256 of the input PNG", f"`{_sha256(golden.image_png)}`"),
             ("SHA-256 of the output PNG", f"`{_sha256(golden.colored_png)}`"),
         ),

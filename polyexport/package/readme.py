@@ -3,16 +3,7 @@
 from polyexport.model.contract import Contract
 from polyexport.package.card import inputs_table, table
 
-__all__ = ["example_color", "readme"]
-
-
-def example_color(contract: Contract) -> str | None:
-    """A colour that this model takes, as a shell wants it; None if it takes nothing but vectors."""
-    if contract.palette:
-        return f"#{bytes(contract.palette[0][1]).hex()}"
-    if contract.embedding is not None and not contract.embedding.encoder:
-        return None
-    return "#ff8800"
+__all__ = ["readme"]
 
 
 def readme(contract: Contract, *, name: str) -> str:
@@ -22,11 +13,12 @@ def readme(contract: Contract, *, name: str) -> str:
         contract: of the packaged model.
         name: of the model in the Triton repository.
     """
-    color = example_color(contract)
+    condition = contract.condition
+    color = condition.example()
     parts = [f"# {name}", "A network that colors outline drawings, and what it takes to run it anywhere."]
     if color is None:
         parts.append(
-            "It takes vectors, `color_embedding`, and knows no color by name: run `model.onnx` with ONNX Runtime on "
+            f"It takes vectors, `{condition.name}`, and knows no color by name: run `model.onnx` with ONNX Runtime on "
             "the tensors below. `run.py` needs a model that knows colors."
         )
         parts.append("```sh\nsha256sum -c SHA256SUMS\npip install -r requirements.txt\n```")
@@ -46,8 +38,8 @@ def readme(contract: Contract, *, name: str) -> str:
         f"`tritonserver --model-repository=triton` serves `{name}` with dynamic batching. Requests and responses:",
         inputs_table(contract),
     ]
-    if contract.conditioning == "vocabulary" and contract.embedding is None and not contract.many_colors:
-        parts.append("Triton knows no tensor of the batch axis alone: to it, `color` is [batch, 1].")
+    if not condition.axes:
+        parts.append(f"Triton knows no tensor of the batch axis alone: to it, `{condition.name}` is [batch, 1].")
     if not contract.fixed_size:
         parts.append(
             "Requests of the same height and width share a batch. Memory grows with `max_batch_size` times the pixels "

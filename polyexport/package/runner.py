@@ -27,7 +27,8 @@ from polyexport.imaging.codecs.png import encode_png
 from polyexport.imaging.color import Color
 from polyexport.imaging.names import png_names
 from polyexport.imaging.pixels import read_image
-from polyexport.model.model import Model, read_model
+from polyexport.model.file import read_model
+from polyexport.model.model import Model
 from polyexport.runtime.session import ProviderName, SessionOptions
 from polyexport.storage.files import check_writable, write_atomic
 from polyexport.storage.folder import MANIFEST, read_manifest
@@ -106,9 +107,9 @@ def _run(arguments: argparse.Namespace) -> int:
     names = dict(zip(sources, png_names([path.name for path in sources], list(map(str, sources))), strict=True))
     check_writable(output)
     model = _open_model(arguments.model, arguments.provider, arguments.threads)
-    colors = {_folder_name(color): color for color in map(model.conditioner.color, arguments.color)}
+    colors = {_folder_name(color): color for color in map(model.condition.parse, arguments.color)}
     for color in colors.values():
-        model.color_value(color)  # raises for a color that the model does not know
+        model.condition.row(color)  # raises for a color that the model does not know
     _refuse_existing(output, names, list(colors), overwrite=arguments.overwrite)
     failed = 0
     for source, name in names.items():

@@ -7,12 +7,13 @@ The fields are those of ``ModelConfig`` in Triton's ``model_config.proto``
 import re
 from dataclasses import dataclass
 
-from polyexport.model.contract import COLOR_INPUT, COLORED, EMBEDDING_INPUT, IMAGE_INPUT, Contract
+from polyexport.model.contract import COLORED, IMAGE_INPUT, Contract
 
 __all__ = ["TritonOptions", "triton_config", "triton_name"]
 
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?")
 _MAX_BATCH_SIZE = 1024
+_TYPES = {"uint8": "TYPE_UINT8", "int64": "TYPE_INT64", "float32": "TYPE_FP32"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,11 +56,13 @@ def triton_config(contract: Contract, options: TritonOptions) -> str:
     """The text of ``config.pbtxt``; equal contracts and options give equal text."""
     side = contract.training_size if contract.fixed_size else -1
     many = (-1,) if contract.many_colors else ()
-    name, kind, row = _second_input(contract)
+    condition = contract.condition
+    name, kind = condition.name, _TYPES[condition.dtype.name]
+    axes = tuple(-1 if isinstance(extent, str) else extent for extent in condition.axes)
     image = (side, side, 3)
     # Triton allows no empty shape: an index per image is [1] outside, and the batch axis alone in the graph.
-    color = (*many, *row) or (1,)
-    reshape = "" if (*many, *row) else ", reshape: { shape: [ ] }"
+    color = axes or (1,)
+    reshape = "" if axes else ", reshape: { shape: [ ] }"
     known = (contract.training_size, contract.training_size, 3)
     sizes = sorted({1, options.preferred_batch_sizes[-1]})
     warm_ups = [_warm_up(size, known, name, kind, tuple(abs(extent) for extent in color)) for size in sizes]
@@ -91,13 +94,6 @@ def triton_config(contract: Contract, options: TritonOptions) -> str:
             "",
         )
     )
-
-
-def _second_input(contract: Contract) -> tuple[str, str, tuple[int, ...]]:
-    """Its name, its data type in Triton's words, and its shape without the axes of the batch and the colours."""
-    if contract.embedding is not None:
-        return EMBEDDING_INPUT, "TYPE_FP32", (contract.embedding.dim,)
-    return (COLOR_INPUT, "TYPE_UINT8", (3,)) if contract.conditioning == "rgb" else (COLOR_INPUT, "TYPE_INT64", ())
 
 
 def _warm_up(batch_size: int, image: tuple[int, ...], name: str, kind: str, color: tuple[int, ...]) -> str:

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import polyexport
-from polyexport.model.model import Model, read_model
+from polyexport.model.conditions import CONDITION_MODULES
+from polyexport.model.file import read_model
+from polyexport.model.model import Model
 from polyexport.package import runner
 from polyexport.package.card import model_card
 from polyexport.package.readme import readme
@@ -95,7 +97,8 @@ def _contents(model: Model, data: bytes, options: TritonOptions) -> dict[str, by
 
 def _modules() -> dict[str, bytes]:
     """Return the source files that ``run.py`` imports, by their path."""
-    return vendored_modules([runner.__name__], root=Path(polyexport.__file__).parents[1])
+    entries = [runner.__name__, *CONDITION_MODULES.values()]
+    return vendored_modules(entries, root=Path(polyexport.__file__).parents[1])
 
 
 def _license() -> bytes:

@@ -200,7 +200,7 @@ def recipes_of(plan: Plan, model: Model, canvas_rule: CanvasRule, background: Ba
     return {
         color: recipe_of(
             model=model.sha256,
-            color=model.color_value(color).tolist(),
+            color=model.condition.recipe(color),
             mode=canvas_rule.mode,
             size=canvas_rule.size if canvas_rule.mode == "fit" else 0,
             background=background,

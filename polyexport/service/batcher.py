@@ -14,7 +14,7 @@ from typing import Self
 from polyexport.errors import reason_of
 from polyexport.imaging.pixels import Pixels
 from polyexport.model.canvas import Canvas
-from polyexport.model.conditions import ColorRow
+from polyexport.model.conditions.condition import ConditionRow
 
 __all__ = ["Batcher", "NetworkError", "QueueFullError", "QueueTimeoutError"]
 
@@ -36,7 +36,7 @@ class QueueTimeoutError(Exception):
 @dataclass(frozen=True, slots=True, eq=False)
 class _Queued:
     canvas: Canvas
-    row: ColorRow
+    row: ConditionRow
     result: asyncio.Future[Pixels]
     queued_at_s: float
     """Time at which the request was queued, on the clock of ``time.monotonic``."""
@@ -47,7 +47,7 @@ class Batcher:
 
     def __init__(
         self,
-        run_rows: Callable[[Sequence[Pixels], Sequence[ColorRow]], Sequence[Pixels]],
+        run_rows: Callable[[Sequence[Pixels], Sequence[ConditionRow]], Sequence[Pixels]],
         *,
         max_batch_size: int,
         max_wait_ms: float,
@@ -92,7 +92,7 @@ class Batcher:
         """Whether the thread that calls the network is alive."""
         return self._thread.is_alive()
 
-    async def submit(self, canvas: Canvas, row: ColorRow) -> Pixels:
+    async def submit(self, canvas: Canvas, row: ConditionRow) -> Pixels:
         """Queue one canvas and wait for its result; a cancelled caller's canvas leaves the queue.
 
         Args:

@@ -24,7 +24,7 @@ from polyexport.imaging.codecs.png import encode_png
 from polyexport.imaging.matte import transparent
 from polyexport.imaging.pixels import Pixels
 from polyexport.model.canvas import Canvas, CanvasRule
-from polyexport.model.conditions import ColorRow
+from polyexport.model.conditions.condition import ConditionRow
 from polyexport.model.model import Model
 from polyexport.pipeline.decoding.pool import Decoders
 from polyexport.runtime.cores import granted_cores
@@ -107,9 +107,9 @@ class Routes:
             return JSONResponse({"image": base64.b64encode(png).decode("ascii"), "warnings": list(warnings)})
         return Response(png, media_type="image/png")
 
-    def _decode(self, fields: RequestFields, data: bytes) -> tuple[Canvas, ColorRow, tuple[str, ...]]:
+    def _decode(self, fields: RequestFields, data: bytes) -> tuple[Canvas, ConditionRow, tuple[str, ...]]:
         try:
-            row = self._model.color_value(fields.color)
+            row = self._model.condition.row(fields.color)
         except ColorError as error:
             raise ProblemError("color", str(error)) from error
         decoded = self._decoders.decode(data, self._canvas_rule(fields.size))

@@ -18,7 +18,7 @@ from starlette.middleware.gzip import GZipMiddleware
 
 import polyexport
 from polyexport.errors import UsageError
-from polyexport.model.model import Model, read_model
+from polyexport.model.model import Model
 from polyexport.pipeline.decoding.pool import Decoders
 from polyexport.runtime.cores import granted_cores
 from polyexport.runtime.session import SessionOptions
@@ -61,7 +61,7 @@ def serve(options: ServiceOptions, *, on_ready: Callable[[str, str], None]) -> N
         session_options = SessionOptions(
             provider=options.provider, threads=options.threads, device_id=options.device_id, releases_memory=True
         )
-        model = Model.from_bytes(read_model(options.model), session_options, name=str(options.model))
+        model = Model.open(options.model, session_options)
         metrics = Metrics()
         batcher = stack.enter_context(
             Batcher(

@@ -13,7 +13,8 @@ import pytest
 from onnx import helper, numpy_helper
 
 from polyexport.cli.inspect import inspect
-from polyexport.model.contract import METADATA_KEY, Contract, Embedding, Fidelity, Quality
+from polyexport.model.conditions.fields import Embedding
+from polyexport.model.contract import METADATA_KEY, Contract, Fidelity, Quality
 from polyexport.model.inspect import Inspection, Macs, inspect_model
 from polyexport.model.model import Model
 

@@ -16,16 +16,8 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from polyexport.errors import ContractError, ExitCode, PolyexportError
 from polyexport.imaging.codecs.png import encode_png
-from polyexport.model.contract import (
-    COLOR_INPUT,
-    COLORED,
-    IMAGE_INPUT,
-    METADATA_KEY,
-    Contract,
-    GoldenSample,
-    Parity,
-    StageParity,
-)
+from polyexport.model.conditions.condition import COLOR_INPUT
+from polyexport.model.contract import COLORED, IMAGE_INPUT, METADATA_KEY, Contract, GoldenSample, Parity, StageParity
 from polyexport.model.inspect import Tensor, inspect_model
 from polyexport.runtime.onnx_bytes import graph_sha256
 from polyexport.runtime.open import open_session

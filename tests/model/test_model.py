@@ -19,18 +19,9 @@ from polyexport.data.drawings import draw
 from polyexport.errors import ColorError, ContractError, UsageError
 from polyexport.imaging.codecs.png import encode_png
 from polyexport.imaging.psnr import psnr_db
-from polyexport.model.contract import (
-    COLOR_INPUT,
-    COLORED,
-    EMBEDDING_INPUT,
-    IMAGE_INPUT,
-    METADATA_KEY,
-    Contract,
-    Embedding,
-    GoldenSample,
-    Parity,
-    StageParity,
-)
+from polyexport.model.conditions.condition import COLOR_INPUT, EMBEDDING_INPUT
+from polyexport.model.conditions.fields import Embedding
+from polyexport.model.contract import COLORED, IMAGE_INPUT, METADATA_KEY, Contract, GoldenSample, Parity, StageParity
 from polyexport.model.model import Model, load_model
 from polyexport.runtime.onnx_bytes import graph_sha256
 from polyexport.runtime.open import open_session
@@ -136,10 +127,10 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_vocabulary_takes_its_names_and_values_and_names_the_nearest(vocabulary_model: Model) -> None:
-    assert vocabulary_model.color_value("lime") == 1
-    assert vocabulary_model.color_value("#0000ff") == 2
+    assert vocabulary_model.condition.row("lime") == 1
+    assert vocabulary_model.condition.row("#0000ff") == 2
     with pytest.raises(ColorError, match="nearest are red"):
-        vocabulary_model.color_value("tomato")
+        vocabulary_model.condition.row("tomato")
     assert vocabulary_model.colorize([np.zeros((8, 8, 3), np.uint8)], ["blue"])[0][0].shape == (8, 8, 3)
 
 
@@ -379,7 +370,8 @@ def test_many_colors_in_one_run_are_as_many_runs(kind: str) -> None:
     many, single = handmade(kind, many_colors=True), handmade(kind)
     image = np.stack([np.roll(IMAGES[2][:4, :8], i, axis=1) for i in range(2)])
     rows = [
-        [single.color_value(name) for name in names] for names in (("red", "lime", "#006994"), ("lime", "lime", "red"))
+        [single.condition.row(name) for name in names]
+        for names in (("red", "lime", "#006994"), ("lime", "lime", "red"))
     ]
     color = np.array(rows)
     found = many.run(image, color)

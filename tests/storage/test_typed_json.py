@@ -10,15 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from polyexport.imaging.color import COLOR_NAME
-from polyexport.model.contract import (
-    Contract,
-    Embedding,
-    Fidelity,
-    GoldenSample,
-    Parity,
-    Quality,
-    StageParity,
-)
+from polyexport.model.conditions.fields import Embedding
+from polyexport.model.contract import Contract, Fidelity, GoldenSample, Parity, Quality, StageParity
 from polyexport.storage.typed_json import build
 
 TEXT = st.text(max_size=6)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import onnx
 import onnxsim
 import torch
@@ -15,7 +16,8 @@ from torch import Tensor, nn
 
 from polyexport.errors import ModelError, reason_of
 from polyexport.export.source.trainer_checkpoint import Source
-from polyexport.model.contract import COLOR_INPUT, COLORED, EMBEDDING_INPUT, IMAGE_INPUT, ColorInput
+from polyexport.model.conditions.condition import COLOR_INPUT, EMBEDDING_INPUT, Condition
+from polyexport.model.contract import COLORED, IMAGE_INPUT
 
 __all__ = ["OPSET", "Traced", "check_graph", "float_output", "simplify", "trace", "trace_encoder"]
 
@@ -49,16 +51,15 @@ class _UInt8Wrapper(nn.Module):
     can get the scaling wrong. Only for tracing: the ONNX operators have no values in PyTorch.
     """
 
-    def __init__(self, source: Source, color_input: ColorInput) -> None:
+    def __init__(self, source: Source, condition: Condition) -> None:
         super().__init__()
-        self.module = source.module if color_input == "color" else _embedding_module(source)
-        self.color_is_levels = source.conditioning == "rgb" and color_input == "color"
+        self.module = source.module if condition.trained is condition else source.without_embedder()
         self.value_range = source.value_range
         self.output_range = source.output_range
 
     def forward(self, image: Tensor, color: Tensor) -> Tensor:
         planes = _dequantized(image.permute(0, 3, 1, 2), *self.value_range)
-        colored = self.module(planes, _dequantized(color, *self.value_range) if self.color_is_levels else color)
+        colored = self.module(planes, _dequantized(color, *self.value_range) if color.dtype == torch.uint8 else color)
         low, high = self.output_range
         inputs = (colored - low if low else colored, torch.tensor((high - low) / 255), torch.tensor(0).to(torch.uint8))
         levels = torch.onnx.ops.symbolic("QuantizeLinear", inputs, dtype=torch.uint8, shape=colored.shape)
@@ -78,17 +79,12 @@ class _EncoderWrapper(nn.Module):
         return embedding
 
 
-def _embedding_module(source: Source) -> nn.Module:
-    return source.module if source.conditioning == "embedding" else source.without_embedder()
-
-
-def trace(source: Source, color_input: ColorInput = "color", *, embedding_dim: int = 0) -> Traced:
+def trace(source: Source, condition: Condition | None = None) -> Traced:
     """Trace with dynamic batch and, unless the size is fixed, dynamic height and width.
 
     Args:
         source: the network.
-        color_input: what the graph's second input is.
-        embedding_dim: D, if that is an embedding.
+        condition: the graph's second input; the network's own condition if None.
 
     Raises:
         ModelError: the tracer refuses the module; the message has its reason.
@@ -99,15 +95,11 @@ def trace(source: Source, color_input: ColorInput = "color", *, embedding_dim: i
     # The traced example has different extents of more than one, so that none is taken for a constant.
     image = torch.zeros(2, *((size, size) if source.fixed_size else (2 * multiple, 3 * multiple)), 3, dtype=torch.uint8)
     free: dict[int, Any] = {0: batch} if source.fixed_size else {0: batch, 1: multiple * height, 2: multiple * width}
-    if color_input == "embedding":
-        color = torch.zeros(2, embedding_dim)
-    elif source.conditioning == "rgb":
-        color = torch.zeros(2, 3, dtype=torch.uint8)
-    else:
-        color = torch.zeros(2, dtype=torch.int64)
-    name = COLOR_INPUT if color_input == "color" else EMBEDDING_INPUT
-    wrapper = _UInt8Wrapper(source, color_input)
-    return _export(wrapper, (image, color), {"image": free, "color": {0: batch}}, [IMAGE_INPUT, name], COLORED)
+    condition = condition or source.condition()
+    color = torch.from_numpy(np.zeros((2, *condition.row_shape), condition.dtype))
+    wrapper = _UInt8Wrapper(source, condition)
+    shapes = {"image": free, "color": {0: batch}}
+    return _export(wrapper, (image, color), shapes, [IMAGE_INPUT, condition.name], COLORED)
 
 
 def trace_encoder(source: Source) -> onnx.ModelProto:

@@ -105,12 +105,13 @@ class ImageGate:
         self._options = options
         self._fed = fp32
         palette = tuple(rgb for _, rgb in source.palette)
+        condition = source.condition()
         self._samples = []
         for number, (kind, config) in enumerate(_KINDS.items()):
             for index in range(_PER_KIND):
                 rng = np.random.default_rng([_SEED, number, index])
                 drawing = draw(rng, max(16, source.training_size), replace(config, palette=palette))
-                row = encode(_condition(source, drawing.color, rng))[0]
+                row = encode(condition.drawing_row(drawing.color, rng))[0]
                 size = source.training_size
                 self._samples.append(
                     _Sample(kind=kind, image=drawing.image[:size, :size], truth=drawing.colored[:size, :size], row=row)
@@ -178,7 +179,7 @@ def calibration_feeds(
 ) -> list[dict[str, NDArray[Any]]]:
     """Drawings of every difficulty and colour, other ones than those of the gate, as inputs of the graph."""
     palette = tuple(rgb for _, rgb in source.palette)
-    size = source.training_size
+    condition, size = source.condition(), source.training_size
     feeds = []
     for start in range(0, _CALIBRATION, _BATCH):
         images, rows = [], []
@@ -186,21 +187,7 @@ def calibration_feeds(
             rng = np.random.default_rng([_SEED, len(_KINDS), index])
             drawing = draw(rng, max(16, size), DrawingConfig(palette=palette))
             images.append(drawing.image[:size, :size])
-            rows.append(encode(_condition(source, drawing.color, rng))[0])
+            rows.append(encode(condition.drawing_row(drawing.color, rng))[0])
         colors = np.stack(rows)
         feeds.append({IMAGE_INPUT: np.stack(images), fp32.color_name: colors[:, None] if fp32.many_colors else colors})
     return feeds
-
-
-def _condition(source: Source, color: tuple[int, int, int], rng: np.random.Generator) -> NDArray[Any]:
-    """A colour as the module is conditioned on it, one row."""
-    if source.conditioning == "rgb":
-        return np.array([color], dtype=np.uint8)
-    if not source.palette:
-        return rng.standard_normal((1, source.embedding_dim), dtype=np.float32)
-    index = [rgb for _, rgb in source.palette].index(color)
-    if source.conditioning == "vocabulary":
-        return np.array([index], dtype=np.int64)
-    assert source.embedding_table is not None
-    row: NDArray[np.float32] = source.embedding_table[index : index + 1]
-    return row

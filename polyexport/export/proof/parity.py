@@ -12,7 +12,6 @@ from PIL import Image
 
 from polyexport.errors import ParityError, PolyexportError, reason_of
 from polyexport.export.source.trainer_checkpoint import Source, drawings
-from polyexport.imaging.color import parse_color
 from polyexport.imaging.pixels import MAX_SIDE, Pixels
 from polyexport.imaging.psnr import psnr_db_of_mse
 from polyexport.model.contract import COLORED, IMAGE_INPUT, Precision, StageParity
@@ -28,11 +27,6 @@ MAX_IMAGES = 16
 
 _MAX_PAIRS = 36  # images times colours of one batch size, beyond which not every pair is tried
 _SMALLEST = 16  # pixels of a generated drawing
-
-# Corners of the colour cube, mid tones, and both ends of every channel.
-_COLORS = ("red", "lime", "black", "orange", "#7f8081")
-_EMBEDDINGS = 5
-_SEED = 7
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -121,8 +115,8 @@ class Reference:
 
     source: Source
     options: ParityOptions
-    colors: NDArray[np.uint8] | NDArray[np.int64] | NDArray[np.float32]
-    """What the module is conditioned on: uint8 [K, 3] (``rgb``), int64 [K] or float32 [K, D]."""
+    colors: NDArray[Any]
+    """The K conditions that the module gets, [K, ...]; see ``Condition.proof_rows``."""
 
     pixels: dict[tuple[int, int], list[Pixels]] = field(default_factory=dict)
     outputs: dict[tuple[int, int], NDArray[np.float32]] = field(default_factory=dict)
@@ -139,10 +133,8 @@ class Reference:
         Raises:
             ParityError: the module fails on one of the sizes.
         """
-        reference = cls(source, options, _colors(source))
-        condition = torch.from_numpy(reference.colors)
-        if source.conditioning == "rgb":
-            condition = source.scaled(condition)
+        reference = cls(source, options, source.condition().proof_rows())
+        condition = source.condition_tensor(reference.colors)
         low, high = source.output_range
         for height, width in options.sizes_of(source):
             pixels = _resized(images[:MAX_IMAGES] or drawings(options.images, max(height, width)), height, width)
@@ -251,17 +243,6 @@ def _with_output(candidate: Candidate) -> bytes:
     tapped.CopyFrom(candidate.model)
     tapped.graph.output.append(onnx.ValueInfoProto(name=candidate.float_output))
     return bytes(tapped.SerializeToString())
-
-
-def _colors(source: Source) -> NDArray[np.uint8] | NDArray[np.int64] | NDArray[np.float32]:
-    if source.conditioning == "rgb":
-        return np.array([parse_color(name).rgb for name in _COLORS], dtype=np.uint8)
-    if source.conditioning == "vocabulary":
-        return np.arange(len(source.palette), dtype=np.int64)
-    if source.embedding_table is not None:
-        return source.embedding_table
-    rng = np.random.default_rng(_SEED)
-    return rng.standard_normal((_EMBEDDINGS, source.embedding_dim), dtype=np.float32)
 
 
 def _resized(images: Sequence[Pixels], height: int, width: int) -> list[Pixels]:

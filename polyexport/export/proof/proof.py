@@ -1,7 +1,7 @@
 """Every stage of an export, judged against the PyTorch module; and, where one fails, the node that broke it."""
 
 import base64
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,22 +17,12 @@ from polyexport.export.proof.cause import find_cause, program_values
 from polyexport.export.proof.parity import CPU_OPTIONS, TOLERANCES, Candidate, ParityOptions, Reference, compare
 from polyexport.export.source.trainer_checkpoint import Source
 from polyexport.imaging.pixels import Pixels
-from polyexport.model.contract import (
-    COLOR_INPUT,
-    EMBEDDING_INPUT,
-    ColorInput,
-    Embedding,
-    Parity,
-    Precision,
-    StageParity,
-)
-from polyexport.runtime.open import open_session
+from polyexport.model.conditions.condition import Condition
+from polyexport.model.conditions.fields import ColorInput, Embedding
+from polyexport.model.contract import Parity, Precision, StageParity
 from polyexport.runtime.session import SessionOptions
 
-__all__ = ["Encode", "Proof", "embedding_of", "encoding_of"]
-
-Encode = Callable[[NDArray[Any]], NDArray[Any]]
-"""Conditions of the module [K, ...] -> rows of the graph's second input [K, ...]."""
+__all__ = ["Proof", "embedding_of"]
 
 _ENCODER_TOLERANCE = 1e-4  # of the largest value in the embedding
 _REMEDY = "nothing was written; export with other versions of torch or onnxsim"
@@ -45,16 +35,15 @@ def embedding_of(source: Source) -> Embedding:
         ModelError: nobody said which submodule embeds the colour, it is not one vector per colour, or it cannot be
             exported.
     """
-    if source.conditioning == "embedding":
-        table = source.embedding_table
-        return Embedding(dim=source.embedding_dim, table="" if table is None else _base64(table))
+    own = source.condition().fields.embedding
+    if own is not None:
+        return own
     if not source.embedding:
         raise ModelError(
             "which submodule makes the color embedding is not known",
             remedy="name it with --embedding, such as color.mlp",
         )
-    rgb = source.conditioning == "rgb"
-    conditions = torch.zeros(2, 3) if rgb else torch.arange(len(source.palette))
+    conditions = source.condition_tensor(source.condition().proof_rows())
     with torch.inference_mode():
         embedded = source.embedder()(conditions)
     if not isinstance(embedded, torch.Tensor) or embedded.ndim != 2 or len(embedded) != len(conditions):
@@ -62,26 +51,10 @@ def embedding_of(source: Source) -> Embedding:
             f"submodule {source.embedding} gives {list(getattr(embedded, 'shape', []))} for {len(conditions)} colors",
             remedy="name one with --embedding that gives [batch, D]",
         )
-    dim = embedded.shape[1]
-    if not rgb:
-        return Embedding(dim=dim, table=_base64(embedded.numpy()))
+    if source.palette:  # the conditions are all colors that the network knows
+        return Embedding.from_table(embedded.numpy())
     encoder = trace_encoder(source).SerializeToString(deterministic=True)
-    return Embedding(dim=dim, encoder=base64.b64encode(encoder).decode())
-
-
-def _base64(table: NDArray[Any]) -> str:
-    return base64.b64encode(np.ascontiguousarray(table, dtype="<f4").tobytes()).decode()
-
-
-def encoding_of(source: Source, embedding: Embedding | None) -> Encode:
-    """How a graph with this second input is fed; it runs what users run."""
-    if embedding is None or source.conditioning == "embedding":
-        return lambda conditions: conditions
-    if embedding.table:
-        table = np.frombuffer(base64.b64decode(embedding.table), dtype="<f4").reshape(-1, embedding.dim)
-        return lambda conditions: table[conditions]
-    session = open_session(base64.b64decode(embedding.encoder), CPU_OPTIONS)
-    return lambda conditions: session.run(EMBEDDING_INPUT, {COLOR_INPUT: conditions})
+    return Embedding(dim=embedded.shape[1], encoder=base64.b64encode(encoder).decode())
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -90,8 +63,9 @@ class Proof:
 
     source: Source
     reference: Reference
-    embedding: Embedding | None
-    encode: Encode
+    condition: Condition
+    """The condition as the graphs take it."""
+
     traced: Traced
     options: SessionOptions = CPU_OPTIONS
     """Where the graphs run."""
@@ -110,7 +84,7 @@ class Proof:
         """Trace the network and run it on everything that the graphs will be compared on.
 
         Args:
-            embedding: of an earlier export; made anew if None.
+            embedding: the embedding of an earlier export, for ``color_input`` ``embedding``; made anew if None.
 
         Raises:
             ModelError: the network cannot be traced.
@@ -118,13 +92,12 @@ class Proof:
         """
         if color_input == "embedding" and embedding is None:
             embedding = embedding_of(source)
-        encode = encoding_of(source, embedding)
-        traced = trace(source, color_input, embedding_dim=embedding.dim if embedding else 0)
+        condition = source.condition(embedding)
+        traced = trace(source, condition)
         proof = cls(
             source=source,
             reference=Reference.of(source, parity or ParityOptions(), images),
-            embedding=embedding,
-            encode=encode,
+            condition=condition,
             traced=traced,
             options=options,
         )
@@ -132,13 +105,17 @@ class Proof:
             proof.check_encoder()
         return proof
 
+    def encode(self, conditions: NDArray[Any]) -> NDArray[Any]:
+        """Turn conditions of the module, [K, ...], into rows of the graph's second input, [K, ...], as users do."""
+        return self.condition.encode_trained(conditions)
+
     def candidate(self, name: str, model: onnx.ModelProto, *, many_colors: bool = False) -> Candidate:
         """A graph, ready to be compared."""
         return Candidate(
             name=name,
             model=model,
             float_output=float_output(model, self.source),
-            color_name=EMBEDDING_INPUT if self.embedding else COLOR_INPUT,
+            color_name=self.condition.name,
             rows=self.encode(self.reference.colors),
             many_colors=many_colors,
         )
@@ -151,7 +128,7 @@ class Proof:
         """
         colors = self.reference.colors
         with torch.inference_mode():
-            true = self.source.embedder()(self.source.scaled(torch.from_numpy(colors))).numpy()
+            true = self.source.embedder()(self.source.condition_tensor(colors)).numpy()
         difference, largest = float(np.max(np.abs(self.encode(colors) - true))), float(np.max(np.abs(true)))
         if not difference <= _ENCODER_TOLERANCE * max(1.0, largest):
             raise ParityError(

@@ -19,7 +19,6 @@ from torch import Tensor, nn
 
 from polyexport.errors import CheckpointError, ColorError, UsageError, reason_of
 from polyexport.export.source.spec import (
-    MAX_EMBEDDING,
     NetworkSpec,
     color_name,
     expect,
@@ -28,7 +27,7 @@ from polyexport.export.source.spec import (
 from polyexport.export.source.trainer_checkpoint import Source
 from polyexport.export.source.weights import Weights, describe, fit_weights, read_weights
 from polyexport.imaging.color import parse_color
-from polyexport.model.contract import Conditioning, Palette
+from polyexport.model.conditions.fields import MAX_EMBEDDING_DIM, Palette
 
 __all__ = ["load_network"]
 
@@ -52,7 +51,7 @@ def load_network(spec: NetworkSpec) -> Source:
         )
     weights = read_weights(spec.weights)
     known = bool(spec.colors) or weights.color_mapping is not None
-    conditioning: Conditioning = spec.conditioning or ("vocabulary" if known else "rgb")
+    conditioning = spec.conditioning or ("vocabulary" if known else "rgb")
     named = conditioning == "vocabulary" or bool(spec.embedding_table)
     palette = _palette(spec, weights) if named else ()
     table = _table(spec, weights, palette) if spec.embedding_table else None
@@ -191,7 +190,7 @@ def _table(spec: NetworkSpec, weights: Weights, palette: Palette) -> NDArray[np.
         len(shape) == 2
         and tensor.is_floating_point()
         and shape[0] == len(palette)
-        and shape[1] in ([spec.embedding_dim] if spec.embedding_dim else range(1, MAX_EMBEDDING + 1)),
+        and shape[1] in ([spec.embedding_dim] if spec.embedding_dim else range(1, MAX_EMBEDDING_DIM + 1)),
         f"the tensor {spec.embedding_table} in {weights.path} is {describe(tensor)}, "
         f"expected float [{len(palette)}, {spec.embedding_dim or 'D'}] for {len(palette)} colors",
         "give the key of the table, and its colors in index order",

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 
@@ -16,11 +16,11 @@ from polyexport.errors import ColorError, UsageError, reason_of
 from polyexport.export.source.trainer_checkpoint import SIGNED, ValueRange
 from polyexport.imaging.color import COLOR_NAME, parse_color
 from polyexport.imaging.pixels import MAX_SIDE
-from polyexport.model.contract import Conditioning, Palette
+from polyexport.model.conditions import CONDITION_MODULES
+from polyexport.model.conditions.fields import MAX_EMBEDDING_DIM, Palette
 from polyexport.storage.files import read_limited
 
 __all__ = [
-    "MAX_EMBEDDING",
     "NetworkSpec",
     "color_name",
     "expect",
@@ -30,9 +30,6 @@ __all__ = [
     "read_spec",
     "unique",
 ]
-
-MAX_EMBEDDING = 65_536
-"""Largest width of an embedding."""
 
 _MAX_SPEC_BYTES = 1 << 20
 _MAX_LEVEL = 1e6
@@ -64,7 +61,7 @@ class NetworkSpec:
     output_range: ValueRange | None = None
     """None: as ``value_range``."""
 
-    conditioning: Conditioning | None = None
+    conditioning: str | None = None
     """None: ``vocabulary`` if there are colours, here or beside the weights, and ``rgb`` if there are none."""
 
     colors: Palette = ()
@@ -100,9 +97,9 @@ class NetworkSpec:
         for bounds in (self.value_range, self.output_range or SIGNED):
             _checked_range(*bounds)
         expect(
-            self.conditioning in (None, *get_args(Conditioning)),
+            self.conditioning in (None, *CONDITION_MODULES),
             f"conditioning is {self.conditioning!r}",
-            f"give {' or '.join(get_args(Conditioning))}",
+            f"give {' or '.join(CONDITION_MODULES)}",
         )
         expect(
             0 < self.size <= MAX_SIDE, f"the size is {self.size} pixels, expected 1 to {MAX_SIDE}", "give another size"
@@ -117,7 +114,9 @@ class NetworkSpec:
             "a network with rgb conditioning has no list of colors",
             "leave the colors out, or give conditioning vocabulary",
         )
-        expect(0 <= self.embedding_dim <= MAX_EMBEDDING, f"embedding-dim is {self.embedding_dim}", "give its width D")
+        expect(
+            0 <= self.embedding_dim <= MAX_EMBEDDING_DIM, f"embedding-dim is {self.embedding_dim}", "give its width D"
+        )
         vectors = bool(self.embedding_dim or self.embedding_table)
         if self.conditioning == "embedding":
             expect(

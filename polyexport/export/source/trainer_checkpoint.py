@@ -6,6 +6,7 @@ The only module of ``polyexport.export`` that knows ``trainer``.
 import copy
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,7 +15,9 @@ from torch import Tensor, nn
 
 from polyexport.data.drawing_config import DrawingConfig
 from polyexport.data.drawings import draw
-from polyexport.model.contract import Conditioning, Palette
+from polyexport.model.conditions import condition_of
+from polyexport.model.conditions.condition import Condition
+from polyexport.model.conditions.fields import ConditionFields, Embedding, Palette
 from trainer.checkpoint import load_checkpoint
 
 __all__ = ["SIGNED", "Source", "ValueRange", "drawings", "load_source"]
@@ -36,8 +39,12 @@ class Source:
     ``value_range`` (``rgb``), int64 [B] (``vocabulary``) or float32 [B, D] (``embedding``) -> float32 [B, 3, H, W] in
     ``output_range``."""
 
-    conditioning: Conditioning
+    conditioning: str
+    """Kind of condition that the network was trained on: a key of ``CONDITION_MODULES``."""
+
     palette: Palette = ()
+    """Names and sRGB values of the colors that the network knows, in index order; empty if it has no list."""
+
     embedding: str = ""
     """Dotted name of the submodule that makes the embedding of the condition; empty if nobody named one."""
 
@@ -74,6 +81,30 @@ class Source:
         """uint8 levels -> float32 in ``value_range``."""
         low, high = self.value_range
         return levels.to(torch.float32) * ((high - low) / 255) + low
+
+    def condition(self, embedding: Embedding | None = None) -> Condition:
+        """Return the condition as the network takes it, or as a graph takes it whose input is its embedding.
+
+        Args:
+            embedding: source of the vectors that the graph takes; None for the network's own condition.
+        """
+        if embedding is None and self.embedding_table is not None:
+            embedding = Embedding.from_table(self.embedding_table)
+        elif embedding is None and self.embedding_dim:
+            embedding = Embedding(dim=self.embedding_dim)
+        return condition_of(
+            ConditionFields(
+                conditioning=self.conditioning,
+                palette=self.palette,
+                color_input="embedding" if embedding else "color",
+                embedding=embedding,
+            )
+        )
+
+    def condition_tensor(self, rows: NDArray[Any]) -> Tensor:
+        """Turn conditions, [K, ...] as ``Condition.trained`` has them, into the tensor that ``forward`` takes."""
+        condition = torch.from_numpy(rows)
+        return self.scaled(condition) if condition.dtype == torch.uint8 else condition
 
     def embedder(self) -> nn.Module:
         """The submodule that makes the embedding."""

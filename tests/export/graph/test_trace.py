@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from polyexport.errors import ModelError
 from polyexport.export.graph.trace import OPSET, float_output, simplify, trace, trace_encoder
 from polyexport.export.source.trainer_checkpoint import Source, load_source
-from polyexport.model.contract import COLORED, EMBEDDING_INPUT
+from polyexport.model.conditions.condition import EMBEDDING_INPUT
+from polyexport.model.contract import COLORED
 from polyexport.runtime.open import open_session
 from polyexport.runtime.session import SessionOptions
 

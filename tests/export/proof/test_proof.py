@@ -20,7 +20,7 @@ from polyexport.export.graph.trace import simplify
 from polyexport.export.proof import proof
 from polyexport.export.proof.proof import Proof, embedding_of
 from polyexport.export.source.trainer_checkpoint import Source, load_source
-from polyexport.model.contract import Embedding
+from polyexport.model.conditions.fields import Embedding
 
 
 class Mapped(nn.Module):

@@ -9,8 +9,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from polyexport.errors import ColorError, ContractError
 from polyexport.imaging.color import parse_color
-from polyexport.model.conditions import Conditioner
-from polyexport.model.contract import Contract, Embedding, GoldenSample, Parity, StageParity
+from polyexport.model.conditions.condition import Condition
+from polyexport.model.conditions.fields import Embedding
+from polyexport.model.contract import Contract, GoldenSample, Parity, StageParity
 from polyexport.runtime.session import TensorType
 
 PALETTE = (("red", (255, 0, 0)), ("lime", (0, 255, 0)), ("sea", (0, 105, 148)))
@@ -63,71 +64,77 @@ ENCODER = vectors(Embedding(dim=2, encoder=encoder()))
 BARE = vectors(Embedding(dim=2), conditioning="embedding")
 
 
+def opened(made: Contract) -> Condition:
+    condition = made.condition
+    condition.open()
+    return condition
+
+
 def same(row: np.ndarray, expected: np.ndarray) -> bool:
     return (row.dtype, row.shape) == (expected.dtype, expected.shape) and np.array_equal(row, expected)
 
 
 def test_rgb_takes_every_color() -> None:
-    conditioner = Conditioner(RGB)
-    assert (conditioner.name, conditioner.dtype, conditioner.row_shape) == ("color", np.uint8, (3,))
+    condition = opened(RGB)
+    assert (condition.name, condition.dtype, condition.row_shape) == ("color", np.uint8, (3,))
     for color in ("tomato", "#ff6347", (255, 99, 71), parse_color("tomato")):
-        assert same(conditioner.row(color), np.array([255, 99, 71], np.uint8))
-    assert same(conditioner.encode((1, 2, 3)), np.array([1, 2, 3], np.uint8))
+        assert same(condition.row(color), np.array([255, 99, 71], np.uint8))
+    assert same(condition.encode((1, 2, 3)), np.array([1, 2, 3], np.uint8))
 
 
 def test_a_vocabulary_takes_its_names_and_values_and_names_the_nearest() -> None:
-    conditioner = Conditioner(VOCABULARY)
-    assert (conditioner.name, conditioner.dtype, conditioner.row_shape) == ("color", np.int64, ())
-    assert same(conditioner.row("lime"), np.array(1, np.int64))
-    assert same(conditioner.row("#00ff00"), np.array(1, np.int64))
-    assert same(conditioner.row((0, 105, 148)), np.array(2, np.int64))  # a name of its own, known by its value
+    condition = opened(VOCABULARY)
+    assert (condition.name, condition.dtype, condition.row_shape) == ("color", np.int64, ())
+    assert same(condition.row("lime"), np.array(1, np.int64))
+    assert same(condition.row("#00ff00"), np.array(1, np.int64))
+    assert same(condition.row((0, 105, 148)), np.array(2, np.int64))  # a name of its own, known by its value
     with pytest.raises(ColorError, match="color tomato is not one of this model's 3; the nearest are red, sea, lime"):
-        conditioner.row("tomato")
+        condition.row("tomato")
     with pytest.raises(ColorError, match="the nearest are sea, "):
-        conditioner.row("#006a95")
+        condition.row("#006a95")
 
 
 @pytest.mark.parametrize("conditioning", ["vocabulary", "embedding"])
 def test_a_table_gives_its_rows(conditioning: str) -> None:
-    conditioner = Conditioner(vectors(TABLE, conditioning=conditioning, palette=PALETTE))
-    assert (conditioner.name, conditioner.dtype, conditioner.row_shape) == ("color_embedding", np.float32, (2,))
-    assert same(conditioner.row("red"), ROWS[0])
-    assert same(conditioner.row((0, 105, 148)), ROWS[2])
-    assert same(conditioner.encode(1), ROWS[1])
+    condition = opened(vectors(TABLE, conditioning=conditioning, palette=PALETTE))
+    assert (condition.name, condition.dtype, condition.row_shape) == ("color_embedding", np.float32, (2,))
+    assert same(condition.row("red"), ROWS[0])
+    assert same(condition.row((0, 105, 148)), ROWS[2])
+    assert same(condition.encode(1), ROWS[1])
     with pytest.raises(ColorError, match="nearest"):
-        conditioner.row("blue")
+        condition.row("blue")
 
 
 def test_an_encoder_makes_vectors_of_every_color() -> None:
-    conditioner = Conditioner(ENCODER)
-    assert (conditioner.name, conditioner.dtype, conditioner.row_shape) == ("color_embedding", np.float32, (2,))
+    condition = opened(ENCODER)
+    assert (condition.name, condition.dtype, condition.row_shape) == ("color_embedding", np.float32, (2,))
     for text, rgb in (("red", (255, 0, 0)), ("#010203", (1, 2, 3))):
-        assert same(conditioner.row(text), np.array(rgb, np.float32) @ WEIGHTS)
-        assert same(conditioner.encode(rgb), np.array(rgb, np.float32) @ WEIGHTS)
+        assert same(condition.row(text), np.array(rgb, np.float32) @ WEIGHTS)
+        assert same(condition.encode(rgb), np.array(rgb, np.float32) @ WEIGHTS)
 
 
 def test_vectors_that_the_caller_makes_have_no_colors() -> None:
-    conditioner = Conditioner(BARE)
-    assert (conditioner.name, conditioner.row_shape) == ("color_embedding", (2,))
+    condition = opened(BARE)
+    assert (condition.name, condition.row_shape) == ("color_embedding", (2,))
     with pytest.raises(ColorError, match="takes embeddings and knows none of its own.*Model.run"):
-        conditioner.row("red")
+        condition.row("red")
 
 
 @pytest.mark.parametrize("made", [VOCABULARY_TABLE, ENCODER], ids=["table", "encoder"])
 def test_nobody_changes_a_vector_for_the_next_caller(made: Contract) -> None:
-    conditioner = Conditioner(made)
-    before = conditioner.row("red").copy()
+    condition = opened(made)
+    before = condition.row("red").copy()
     with pytest.raises(ValueError, match="read-only"):
-        conditioner.row("red")[:] = 7
-    assert same(conditioner.row("red"), before)
+        condition.row("red")[:] = 7
+    assert same(condition.row("red"), before)
 
 
 @pytest.mark.parametrize("made", [RGB, VOCABULARY, VOCABULARY_TABLE, ENCODER], ids=["rgb", "names", "table", "encoder"])
 def test_what_is_no_color_is_refused(made: Contract) -> None:
-    conditioner = Conditioner(made)
+    condition = opened(made)
     for color in ("no color", (1, 2), (1, 2, 256), b"red", None):
         with pytest.raises(ColorError, match="unknown color"):
-            conditioner.row(color)  # type: ignore[arg-type]
+            condition.row(color)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -141,8 +148,8 @@ def test_what_is_no_color_is_refused(made: Contract) -> None:
     ],
 )
 def test_the_type_of_the_input(made: Contract, dtype: str, row: tuple[int, ...]) -> None:
-    assert Conditioner(made).tensor_type == TensorType(dtype, (None, *row))
-    assert Conditioner(replace(made, many_colors=True)).tensor_type == TensorType(dtype, (None, None, *row))
+    assert opened(made).tensor_type == TensorType(dtype, (None, *row))
+    assert opened(replace(made, many_colors=True)).tensor_type == TensorType(dtype, (None, None, *row))
 
 
 @pytest.mark.parametrize(
@@ -157,29 +164,29 @@ def test_the_type_of_the_input(made: Contract, dtype: str, row: tuple[int, ...])
 )
 def test_an_encoder_with_other_inputs_or_outputs_is_refused(text: str) -> None:
     with pytest.raises(ContractError, match="encoder in its contract has other inputs or outputs"):
-        Conditioner(vectors(Embedding(dim=2, encoder=text)))
+        opened(vectors(Embedding(dim=2, encoder=text)))
 
 
 @pytest.mark.parametrize("data", [b"text", base64.b64decode(encoder())[:-9]])
 def test_an_encoder_that_is_no_model_is_refused(data: bytes) -> None:
     with pytest.raises(ContractError, match="not a whole ONNX model"):
-        Conditioner(vectors(Embedding(dim=2, encoder=base64_of(data))))
+        opened(vectors(Embedding(dim=2, encoder=base64_of(data))))
 
 
 def test_several_threads_share_one() -> None:
-    conditioner = Conditioner(ENCODER)
+    condition = opened(ENCODER)
     colors = [(i % 7, i % 5, i % 3) for i in range(200)]
     with ThreadPoolExecutor(8) as pool:
-        rows = list(pool.map(conditioner.encode, colors))
+        rows = list(pool.map(condition.encode, colors))
     assert all(same(row, np.array(rgb, np.float32) @ WEIGHTS) for row, rgb in zip(rows, colors, strict=True))
 
 
 def test_a_name_of_the_models_own_is_read_before_css_names() -> None:
     own = replace(VOCABULARY, palette=(("house blue", (1, 2, 3)), ("red", (250, 0, 0)), ("lime", (0, 255, 0))))
-    conditioner = Conditioner(own)
-    assert conditioner.color(" House Blue ").rgb == (1, 2, 3)
-    assert conditioner.color("red").rgb == (250, 0, 0)
-    assert conditioner.row("house blue") == 0
+    condition = opened(own)
+    assert condition.parse(" House Blue ").rgb == (1, 2, 3)
+    assert condition.parse("red").rgb == (250, 0, 0)
+    assert condition.row("house blue") == 0
 
 
 def test_an_embedding_that_was_changed_is_refused() -> None:

@@ -1,0 +1,60 @@
+"""A model file as bytes: where the shipped one is, how one is read, and how its contract is read and checked."""
+
+from pathlib import Path
+
+from polyexport.errors import ContractError
+from polyexport.model.contract import METADATA_KEY, Contract
+from polyexport.runtime.onnx_bytes import graph_sha256, metadata_props
+from polyexport.runtime.open import refuse_external_data
+from polyexport.storage.files import read_limited
+
+__all__ = ["DEFAULT_MODEL", "MAX_MODEL_BYTES", "default_model_path", "read_contract", "read_model"]
+
+DEFAULT_MODEL = "small.onnx"
+"""File name of the model that is shipped with polyexport."""
+
+MAX_MODEL_BYTES = 2**31 - 1
+"""Largest model file that is read: the limit of protocol buffers."""
+
+_REMEDY = "give a model that `polyexport export` wrote"
+
+
+def default_model_path() -> Path:
+    """Return the path of the shipped model: inside an installed package, or in ``artifacts/`` of a source tree."""
+    package = Path(__file__).parents[1]
+    installed = package / "models" / DEFAULT_MODEL
+    return installed if installed.exists() else package.parent / "artifacts" / DEFAULT_MODEL
+
+
+def read_model(file: Path) -> bytes:
+    """Read the bytes of a model file.
+
+    Raises:
+        ContractError: the file is missing, is no regular file, or is too large.
+    """
+    try:
+        return read_limited(file, MAX_MODEL_BYTES)
+    except OSError as error:
+        raise ContractError(f"model {file} cannot be read ({error.strerror})", remedy=_REMEDY) from error
+
+
+def read_contract(data: bytes) -> Contract:
+    """Read the contract from the bytes of a model file, without loading the graph.
+
+    Raises:
+        ContractError: not a whole ONNX file, one that refers to other files, one without a contract that this version
+            reads, or a graph whose SHA-256 is not the one in the contract.
+        UnicodeDecodeError: metadata that is not UTF-8.
+    """
+    found = graph_sha256(data)
+    refuse_external_data(data)
+    text = metadata_props(data).get(METADATA_KEY)
+    if text is None:
+        raise ContractError(f"its metadata has no {METADATA_KEY}", remedy=_REMEDY)
+    contract = Contract.from_json(text)
+    if found != contract.graph_sha256:
+        raise ContractError(
+            f"its graph was changed: it has SHA-256 {found[:12]}..., the contract {contract.graph_sha256[:12]}...",
+            remedy="fetch or export it again",
+        )
+    return contract
