@@ -355,7 +355,7 @@ def with_metadata(model: bytes, contract: str | None) -> bytes:
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ("no contract", "its metadata has no polyexport.model.contract"),
+        ("no contract", "its metadata has no polyexport.contract"),
         ("text", "not a whole ONNX model"),
         ("cut", "not a whole ONNX model"),
         ("changed", "its graph was changed"),

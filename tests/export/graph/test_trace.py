@@ -11,6 +11,7 @@ from polyexport.errors import ModelError
 from polyexport.export.graph.trace import OPSET, float_output, simplify, trace, trace_encoder
 from polyexport.export.source.trainer_checkpoint import Source, load_source
 from polyexport.model.conditions.condition import EMBEDDING_INPUT
+from polyexport.model.conditions.fields import Embedding
 from polyexport.model.contract import COLORED
 from polyexport.runtime.open import open_session
 from polyexport.runtime.session import SessionOptions
@@ -75,7 +76,8 @@ def test_a_graph_with_another_end_is_refused(source: Source) -> None:
 
 
 def test_the_embedding_as_second_input(source: Source) -> None:
-    graph = simplify(trace(source, "embedding", embedding_dim=5).model)
+    condition = source.condition(Embedding(dim=5, encoder="AAAA"))
+    graph = simplify(trace(source, condition).model)
     (color,) = [value for value in graph.graph.input if value.name == EMBEDDING_INPUT]
     assert shape(color) == ["batch", 5]
     assert color.type.tensor_type.elem_type == onnx.TensorProto.FLOAT
