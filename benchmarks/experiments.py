@@ -28,9 +28,10 @@ from polyexport.data.drawings import draw
 from polyexport.errors import TrainingError
 from polyexport.imaging.psnr import psnr_db
 from trainer.batches import SizedBatch
-from trainer.loop import TrainConfig, train
+from trainer.config import TrainConfig
 from trainer.losses import LossConfig
 from trainer.network import SMALL_CHANNELS, ConditionalUNet, ModelConfig
+from trainer.train import train
 
 SIZE = 64
 BATCH_SIZE = 32

@@ -19,8 +19,9 @@ from polyexport.data.pairs import read_pairs
 from polyexport.model.model import load_model
 from trainer.batches import SizedBatch
 from trainer.checkpoint import load_checkpoint
-from trainer.loop import TrainConfig, train
+from trainer.config import TrainConfig
 from trainer.network import ModelConfig
+from trainer.train import train
 
 FILES = Path(__file__).with_name("files_of_0_1_0")
 MODELS = sorted(file.name for file in FILES.glob("*.onnx"))

@@ -1,4 +1,1 @@
-"""Training of the conditional UNet: drawings, model, loss, loop, checkpoints.
-
-``polyexport.data.drawings`` needs numpy and pillow alone; every other module needs the ``train`` extra.
-"""
+"""Training of the conditional UNet: network, batches, loss, loop and checkpoints. Needs the ``train`` extra."""

@@ -1,7 +1,7 @@
-"""Streams of training batches: drawings made on the fly, or pairs from a folder.
+"""Streams of training batches: drawings generated during the training, or pairs of a data set.
 
 A batch is three uint8 tensors: image [B, H, W, 3], color [B, 3], colored [B, H, W, 3]. Batch ``i`` of a stream depends
-on the seed and ``i`` alone, however many worker processes draw.
+on the seed and ``i`` only, whatever the number of worker processes.
 """
 
 import itertools
@@ -16,11 +16,25 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from polyexport.data.drawing_config import DrawingConfig
 from polyexport.data.drawings import Drawing, draw, random_color
+from trainer.network import ModelConfig
 
-__all__ = ["Batch", "BatchStream", "PairConfig", "SizedBatch", "collate", "pair_batches", "synthetic_batches"]
+__all__ = [
+    "Batch",
+    "BatchStream",
+    "PairConfig",
+    "SizedBatch",
+    "collate",
+    "generated_mix",
+    "network_inputs",
+    "pair_batches",
+    "synthetic_batches",
+]
 
 Batch = tuple[Tensor, Tensor, Tensor]
+"""Image [B, H, W, 3], color [B, 3] and colored image [B, H, W, 3], all uint8."""
+
 MakeBatch = Callable[[np.random.Generator], Batch]
+"""Function that makes one batch from a random generator."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,31 +42,37 @@ class SizedBatch:
     """One kind of batch in the training mix."""
 
     size: int
-    """Height and width, pixels."""
+    """Height and width of the images, pixels."""
 
     batch_size: int
+    """Number of images."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PairConfig:
-    """How the pairs of a data set are varied. Every pair also appears under the eight symmetries of the square."""
+    """How the pairs of a data set are varied. Each pair is also shown under the eight symmetries of the square."""
 
     recolor: float = 0.8
-    """Probability of another fill colour, for pairs whose output is one flat colour on white; others keep theirs."""
+    """Probability of another fill color, for pairs whose output is one flat color on white; others keep their color."""
 
     shift: float = 0.8
-    """Probability of another place, for pairs whose drawing has white borders to move within."""
+    """Probability of another position, for pairs whose images have white borders to move within."""
 
     drawings: DrawingConfig = field(default_factory=DrawingConfig)
-    """Decides which colours recolouring draws from; nothing else of it counts."""
+    """Configuration whose colors are used as other fill colors; its remaining fields have no effect."""
 
     def __post_init__(self) -> None:
         if not (0 <= self.recolor <= 1 and 0 <= self.shift <= 1):
             raise ValueError(f"recolor and shift are probabilities, got {self.recolor} and {self.shift}")
 
 
+def generated_mix(batch_size: int) -> tuple[SizedBatch, ...]:
+    """Return the usual mix of generated drawings: ``batch_size`` of 128 pixels, or 2.25 times as many of 64 pixels."""
+    return (SizedBatch(size=64, batch_size=batch_size * 9 // 4), SizedBatch(size=128, batch_size=batch_size))
+
+
 def collate(drawings: list[Drawing]) -> Batch:
-    """Drawings of one size -> a batch."""
+    """Join drawings of one size into a batch."""
     return (
         torch.from_numpy(np.stack([drawing.image for drawing in drawings])),
         torch.tensor([drawing.color for drawing in drawings], dtype=torch.uint8),
@@ -60,8 +80,25 @@ def collate(drawings: list[Drawing]) -> Batch:
     )
 
 
+def network_inputs(batch: Batch, config: ModelConfig) -> tuple[Tensor, Tensor, Tensor]:
+    """Convert a batch to what the network computes with.
+
+    Returns:
+        Image, float32 [B, 3, H, W] in [-1, 1]; color, float32 [B, 3] in [-1, 1] or, for a vocabulary, int64 [B]: the
+        index of the nearest color; target, float32 [B, 3, H, W] in [-1, 1].
+    """
+    image, color, colored = batch
+    image, colored = (
+        x.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.channels_last) / 127.5 - 1 for x in (image, colored)
+    )
+    if config.conditioning == "vocabulary":
+        values = torch.tensor([rgb for _, rgb in config.palette], device=color.device)
+        return image, (color[:, None].long() - values).abs().sum(-1).argmin(-1), colored
+    return image, color.to(torch.float32) / 127.5 - 1, colored
+
+
 def synthetic_batches(mix: tuple[SizedBatch, ...], config: DrawingConfig) -> MakeBatch:
-    """Generated drawings, each batch of one size drawn from ``mix`` with equal odds."""
+    """Return a maker of batches of generated drawings, each of one kind that is picked from ``mix`` with equal odds."""
 
     def make(rng: np.random.Generator) -> Batch:
         kind = mix[int(rng.integers(len(mix)))]
@@ -71,7 +108,7 @@ def synthetic_batches(mix: tuple[SizedBatch, ...], config: DrawingConfig) -> Mak
 
 
 def pair_batches(pairs: list[Drawing], batch_size: int, config: PairConfig) -> MakeBatch:
-    """Pairs of a data set, drawn with replacement and varied."""
+    """Return a maker of batches from the pairs of a data set, sampled with replacement and varied."""
     alphas = [_alpha(pair) for pair in pairs]
 
     def vary(rng: np.random.Generator, index: int) -> Drawing:
@@ -89,7 +126,7 @@ def pair_batches(pairs: list[Drawing], batch_size: int, config: PairConfig) -> M
 
 
 def _alpha(pair: Drawing) -> NDArray[np.float32] | None:
-    """The fill's coverage [H, W, 1], 0 to 1, if the output is that much of its colour on white; None if it is not."""
+    """Return the fill's coverage [H, W, 1], 0 to 1, if the output is one flat color on white; None if it is not."""
     color = np.array(pair.color, dtype=np.float32)
     channel = int(color.argmin())
     if color[channel] > 127:
@@ -100,12 +137,13 @@ def _alpha(pair: Drawing) -> NDArray[np.float32] | None:
 
 
 def _recolored(pair: Drawing, alpha: NDArray[np.float32], color: tuple[int, int, int]) -> Drawing:
+    """Fill a pair with another color, by the fill's coverage [H, W, 1]."""
     colored = np.rint(255 + (np.array(color, dtype=np.float32) - 255) * alpha).astype(np.uint8)
     return replace(pair, color=color, colored=colored)
 
 
 def _shifted(pair: Drawing, rng: np.random.Generator) -> Drawing:
-    """Moved within the white borders that both images share, so that nothing is cut off."""
+    """Move a pair within the white borders that both images share, so that nothing is cut off."""
     image, colored = pair.image, pair.colored
     for axis in (0, 1):
         used = np.flatnonzero(((image != 255) | (colored != 255)).any(axis=(1 - axis, 2)))
@@ -116,6 +154,8 @@ def _shifted(pair: Drawing, rng: np.random.Generator) -> Drawing:
 
 
 def _turned(pair: Drawing, symmetry: int) -> Drawing:
+    """Apply one of the eight symmetries of the square, 0 to 7: quarter turns, from 4 on of the mirrored pair."""
+
     def turn(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         turned = np.rot90(pixels[:, ::-1] if symmetry >= 4 else pixels, symmetry % 4)
         return np.ascontiguousarray(turned)
@@ -124,9 +164,20 @@ def _turned(pair: Drawing, symmetry: int) -> Drawing:
 
 
 class BatchStream(IterableDataset[Batch]):
-    """Batches ``start``, ``start + step``, ``start + 2 step``, ... of the endless stream of ``make`` and a seed."""
+    """Endless stream of batches, of which every ``step``-th one is taken, from number ``start`` on.
+
+    The worker processes of a data loader share the stream out among themselves, in its order.
+    """
 
     def __init__(self, make: MakeBatch, *, seed: int, start: int = 0, step: int = 1) -> None:
+        """Define the stream.
+
+        Args:
+            make: Makes one batch from a random generator, which is seeded with ``seed`` and the batch's number.
+            seed: Seed of the stream.
+            start: Number of the first batch.
+            step: Distance between the numbers of two batches.
+        """
         self.make = make
         self.seed = seed
         self.start = start

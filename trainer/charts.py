@@ -1,4 +1,4 @@
-"""Pictures of a training: samples side by side, and the curves of its metrics."""
+"""Pictures of a training: sample drawings side by side, and the curves of its metrics."""
 
 import io
 from collections.abc import Mapping
@@ -12,27 +12,38 @@ from PIL import Image, ImageDraw, ImageFont
 __all__ = ["Series", "curves_png", "sample_grid"]
 
 Series = list[tuple[int, float]]
-"""One metric: (step, value), steps ascending."""
+"""Values of one metric: (step, value), steps ascending."""
 
-_MARGIN = 4  # pixels around every tile
-_SMALLEST_TILE = 96  # pixels; smaller samples are enlarged by whole factors
-_LABEL_WIDTH = 88
-_SMOOTH_FROM = 60  # points; a shorter series is drawn as it is
-_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")  # Okabe and Ito, told apart by everyone
+_TILE_MARGIN_PX = 4
+_SMALLEST_TILE_PX = 96  # smaller samples are enlarged by whole factors
+_LABEL_WIDTH_PX = 88
+_SMOOTHED_FROM_POINTS = 60  # a shorter series is drawn without a running mean
+_COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")  # Okabe and Ito: safe for color blindness
 _RAW_ALPHA = 0.22
+"""Opacity of a noisy series under its running mean."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Panel:
+    """One diagram of the curves."""
+
     title: str
+    """Heading."""
+
     unit: str
+    """Unit of the vertical axis."""
+
     metrics: tuple[str, ...]
-    """Names; one that ends in ``_`` stands for every metric that starts so."""
+    """Names of metrics; a name that ends in ``_`` stands for every metric with that prefix."""
+
     log: bool = False
+    """Use a logarithmic axis if all values are positive."""
+
     best: bool = False
     """Mark the highest value."""
+
     exact: bool = False
-    """Without noise: draw no running mean."""
+    """The metric has no noise: draw no running mean."""
 
 
 _PANELS = (
@@ -49,41 +60,49 @@ _PANELS = (
 def sample_grid(
     images: NDArray[np.uint8], predictions: NDArray[np.uint8], targets: NDArray[np.uint8]
 ) -> NDArray[np.uint8]:
-    """Samples as columns, under each other: drawing, prediction, target.
+    """Arrange samples in columns, each with its drawing, prediction and target from top to bottom.
 
     Args:
-        images: uint8 [N, H, W, 3], RGB.
-        predictions: of the same shape.
-        targets: of the same shape.
+        images: Drawings, uint8 [N, H, W, 3], RGB.
+        predictions: Predictions, of the same shape.
+        targets: Targets, of the same shape.
 
     Returns:
-        uint8 [rows, columns, 3], RGB, with the names of the rows at its left.
+        Picture, uint8 [height, width, 3], RGB, with the names of the rows at its left.
+
+    Raises:
+        ValueError: The arrays differ in shape, or are not [N, H, W, 3].
     """
     shape = images.shape
     if predictions.shape != shape or targets.shape != shape or len(shape) != 4 or not shape[0] or shape[3] != 3:
         raise ValueError(f"expected three arrays [N, H, W, 3], got {shape}, {predictions.shape}, {targets.shape}")
     count, height, width, _ = shape
-    scale = max(1, -(-_SMALLEST_TILE // max(height, width)))
-    tile_height, tile_width = height * scale + _MARGIN, width * scale + _MARGIN
-    grid = Image.new("RGB", (_LABEL_WIDTH + count * tile_width + _MARGIN, 3 * tile_height + _MARGIN), (236, 236, 236))
+    scale = max(1, -(-_SMALLEST_TILE_PX // max(height, width)))
+    tile_height, tile_width = height * scale + _TILE_MARGIN_PX, width * scale + _TILE_MARGIN_PX
+    grid = Image.new(
+        "RGB",
+        (_LABEL_WIDTH_PX + count * tile_width + _TILE_MARGIN_PX, 3 * tile_height + _TILE_MARGIN_PX),
+        (236, 236, 236),
+    )
     draw = ImageDraw.Draw(grid)
     font = ImageFont.load_default(14)
     for row, (label, tiles) in enumerate((("drawing", images), ("prediction", predictions), ("target", targets))):
-        top = _MARGIN + row * tile_height
+        top = _TILE_MARGIN_PX + row * tile_height
         draw.text((8, top + tile_height // 2), label, fill=(40, 40, 40), font=font, anchor="lm")
         for column, tile in enumerate(tiles):
             picture = Image.fromarray(np.repeat(np.repeat(tile, scale, 0), scale, 1))
-            grid.paste(picture, (_LABEL_WIDTH + column * tile_width, top))
+            grid.paste(picture, (_LABEL_WIDTH_PX + column * tile_width, top))
     return np.asarray(grid)
 
 
 def _smoothed(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Running mean over a thirtieth of the series, narrower at its ends; [N] -> [N]."""
+    """Return the running mean over a thirtieth of a series, narrower at its ends; [N] -> [N]."""
     window = np.ones(max(3, len(values) // 30) | 1)
     return np.convolve(values, window, "same") / np.convolve(np.ones_like(values), window, "same")
 
 
 def _members(panel: _Panel, series: Mapping[str, Series]) -> list[str]:
+    """List the recorded metrics of a panel."""
     found: list[str] = []
     for pattern in panel.metrics:
         found += [name for name in series if name == pattern or (pattern.endswith("_") and name.startswith(pattern))]
@@ -94,8 +113,8 @@ def _plot(axes: Any, name: str, points: NDArray[np.float64], color: str, panel: 
     """Add one metric, [N, 2] of (step, value), to Matplotlib axes."""
     steps, values = points.T
     label = name.removeprefix("train/")
-    if panel.exact or len(values) < _SMOOTH_FROM:
-        marker = "o" if len(values) < _SMOOTH_FROM else ""
+    if panel.exact or len(values) < _SMOOTHED_FROM_POINTS:
+        marker = "o" if len(values) < _SMOOTHED_FROM_POINTS else ""
         axes.plot(steps, values, color=color, linewidth=1.6, marker=marker, markersize=3, label=label)
     else:
         axes.plot(steps, values, color=color, linewidth=0.7, alpha=_RAW_ALPHA)
@@ -109,11 +128,11 @@ def _plot(axes: Any, name: str, points: NDArray[np.float64], color: str, panel: 
 
 
 def curves_png(series: Mapping[str, Series], title: str) -> bytes:
-    """Draw every known metric over the steps, one panel a subject; returns a PNG file's bytes.
+    """Draw the metrics over the steps, in one panel for each quantity; returns the bytes of a PNG file.
 
     Noisy training metrics are drawn pale, with their running mean over them. Values that are not finite are left out.
     """
-    # The object interface: pyplot would keep figures, and look for a display.
+    # Matplotlib's object interface, because pyplot keeps figures in memory and looks for a display.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
     from matplotlib.ticker import EngFormatter, MaxNLocator

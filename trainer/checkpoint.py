@@ -1,6 +1,7 @@
-"""Checkpoints: one safetensors file with the weights, and the configuration as JSON in its header.
+"""Checkpoints: a safetensors file with the weights, and the configuration as JSON in its header.
 
-Nothing is ever unpickled. The header is checked against the architecture that it declares before a weight is allocated.
+Nothing is ever unpickled. The tensors are checked against the architecture that the header declares before a network is
+allocated.
 """
 
 import hashlib
@@ -21,7 +22,9 @@ from trainer.network import ConditionalUNet, ModelConfig
 __all__ = ["FORMAT_VERSION", "Checkpoint", "load_checkpoint", "save_checkpoint", "weights_sha256"]
 
 FORMAT_VERSION = 1
-_METADATA_KEY = "polyexport.checkpoint"  # one key alone: safetensors does not order several
+"""Version of the header's format."""
+
+_METADATA_KEY = "polyexport.checkpoint"  # a single key, because safetensors does not keep the order of several
 _MAX_HEADER_BYTES = 1 << 20
 _MAX_BYTES = 1 << 33
 _REMEDY = "give a .safetensors file that `polyexport train` wrote"
@@ -29,29 +32,26 @@ _REMEDY = "give a .safetensors file that `polyexport train` wrote"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Checkpoint:
-    """A trained model and how it came to be."""
+    """A trained network and the record of its training."""
 
     model: ConditionalUNet
-    """In evaluation mode, float32."""
+    """The network, in evaluation mode and float32."""
 
     training_size: int
     """Height and width of the largest training images, pixels."""
 
     training: dict[str, Any] = field(default_factory=dict)
-    """JSON-able record of the training: data, steps, minutes, options, validation scores."""
+    """Record of the training, as JSON represents it: options, steps, images, validation scores."""
 
     sha256: str = ""
-    """Of the file it was loaded from; empty for one that was never written."""
+    """SHA-256 of the file that the checkpoint was loaded from, lowercase hex; empty if it was not loaded."""
 
 
-def save_checkpoint(checkpoint: Checkpoint, path: Path, *, half: bool = False) -> None:
-    """Write a checkpoint: whole or not at all.
-
-    Args:
-        half: write kernels and matrices in float16, for half the size; reading gives float32 again.
+def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
+    """Write a checkpoint atomically.
 
     Raises:
-        OutputError: the file cannot be written; a file that stood there before is untouched.
+        OutputError: The file cannot be written; an earlier file at ``path`` is unchanged.
     """
     header = {
         "format_version": FORMAT_VERSION,
@@ -59,17 +59,16 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path, *, half: bool = False) -
         "training_size": checkpoint.training_size,
         "training": checkpoint.training,
     }
-    weights = {
-        # Biases and statistics are few, and variances may be smaller than float16 holds.
-        name: (tensor.half() if half and tensor.ndim >= 2 else tensor).detach().cpu().contiguous()
-        for name, tensor in checkpoint.model.state_dict().items()
-    }
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.model.state_dict().items()}
     data = safetensors.torch.save(weights, metadata={_METADATA_KEY: json.dumps(header, sort_keys=True)})
     write_atomic(path, data)
 
 
 def weights_sha256(path: Path) -> str:
-    """One digest over the names and values of all weights of a checkpoint, whatever else the file says."""
+    """Return the SHA-256 of the names and values of all weights in a checkpoint, lowercase hex.
+
+    The rest of the file, such as the record of the training, has no part in it.
+    """
     digest = hashlib.sha256()
     for name, tensor in sorted(safetensors.torch.load_file(path).items()):
         digest.update(name.encode() + b"\0" + tensor.contiguous().numpy().tobytes())
@@ -77,13 +76,14 @@ def weights_sha256(path: Path) -> str:
 
 
 def _read_header(data: bytes, path: Path) -> dict[str, Any]:
+    """Read the JSON in a checkpoint's header and check its format version."""
     size = int.from_bytes(data[:8], "little")
     if len(data) < 8 or size > min(_MAX_HEADER_BYTES, len(data) - 8):
-        raise CheckpointError(f"{path} is not a whole safetensors file ({len(data)} bytes)", remedy=_REMEDY)
+        raise CheckpointError(f"{path} is not a complete safetensors file ({len(data)} bytes)", remedy=_REMEDY)
     try:
         header = json.loads(json.loads(data[8 : 8 + size])["__metadata__"][_METADATA_KEY])
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        raise CheckpointError(f"{path} carries no {_METADATA_KEY} header", remedy=_REMEDY) from error
+        raise CheckpointError(f"{path} has no {_METADATA_KEY} header", remedy=_REMEDY) from error
     version = header.get("format_version") if isinstance(header, dict) else None
     if version != FORMAT_VERSION:
         raise CheckpointError(f"{path} has checkpoint format {version!r}, expected {FORMAT_VERSION}", remedy=_REMEDY)
@@ -102,10 +102,11 @@ def _model_config(raw: dict[str, Any]) -> ModelConfig:
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
-    """Read a checkpoint, untrusted.
+    """Read and check a checkpoint, which may come from an untrusted source.
 
     Raises:
-        CheckpointError: missing, truncated, not ours, or weights that do not fit the declared architecture.
+        CheckpointError: The file is missing, truncated or of another kind, or its weights do not fit the architecture
+            that it declares.
     """
     try:
         data = read_limited(path, _MAX_BYTES)
@@ -129,8 +130,9 @@ def load_checkpoint(path: Path) -> Checkpoint:
     except (SafetensorError, ValueError, KeyError) as error:
         raise CheckpointError(f"{path} is damaged ({error})", remedy=_REMEDY) from error
 
-    with torch.device("meta"):  # shapes alone, so a header that declares a giant costs nothing
+    with torch.device("meta"):  # shapes without memory, whatever size the header declares
         model = ConditionalUNet(config)
+    # Earlier versions could write kernels and matrices in float16.
     weights = {name: w.float() if w.dtype == torch.float16 and w.ndim >= 2 else w for name, w in weights.items()}
     expected = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in model.state_dict().items()}
     found = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in weights.items()}

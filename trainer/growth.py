@@ -1,7 +1,7 @@
-"""A larger network that computes what a smaller, trained one does, as the start of its own training.
+"""Widening of a trained network without a change to its function, as the start of a wider network's training.
 
 Net2Wider of Chen, Goodfellow and Shlens, "Net2Net: Accelerating Learning via Knowledge Transfer" (2016,
-arXiv:1511.05641): every channel is copied, and whoever reads the copies divides by their number.
+arXiv:1511.05641): every channel is copied, and the weights that read the copies are divided by their number.
 """
 
 from dataclasses import replace
@@ -13,28 +13,28 @@ from trainer.network import ConditionalUNet, ModelConfig
 
 __all__ = ["check_growth", "grow"]
 
-_DIFFERENCE = 0.02
-"""Relative spread of the copies' outgoing weights. Equal copies would get equal gradients and stay equal for good; the
-spread is drawn so that it cancels over the copies, and the function stays the same."""
+_RELATIVE_SPREAD = 0.02
+"""Standard deviation of the copies' outgoing weights, relative to the weights. Equal copies would get equal gradients
+and stay equal for ever. The deviations of all copies of a channel sum to zero, so the function stays the same."""
 
 
 def check_growth(old: ModelConfig, new: ModelConfig) -> None:
-    """Whether a network can grow from one configuration to another.
+    """Check that a network can be widened from one configuration to another.
 
     Raises:
-        ValueError: they differ in more than widths, or a width is no multiple of the old one.
+        ValueError: They differ in more than widths, or a width is not a multiple of the old one.
     """
     if replace(new, channels=old.channels) != old or len(old.channels) != len(new.channels):
-        raise ValueError("a network must be the same in levels, embedding and conditioning; it can only grow in width")
+        raise ValueError("only widths can grow: levels, embedding and conditioning must be those of the old network")
     if any(wide % narrow for narrow, wide in zip(old.channels, new.channels, strict=True)):
-        raise ValueError(f"widths must be multiples of those it grows from: {new.channels} are none of {old.channels}")
+        raise ValueError(f"the new widths must be multiples of the old ones, got {new.channels} for {old.channels}")
 
 
 def grow(source: ConditionalUNet, config: ModelConfig) -> ConditionalUNet:
-    """A network of ``config`` with the function of ``source``, to the rounding of float32.
+    """Return a network of ``config`` that computes the same function as ``source``, up to rounding in float32.
 
     Raises:
-        ValueError: ``config`` differs in more than widths, or a width is no multiple of the source's.
+        ValueError: ``config`` differs in more than widths, or a width is not a multiple of the source's.
     """
     old = source.config
     check_growth(old, config)
@@ -58,9 +58,17 @@ def grow(source: ConditionalUNet, config: ModelConfig) -> ConditionalUNet:
 
 
 def _copies_around(name: str, copies: list[int], channels: tuple[int, ...]) -> tuple[list[tuple[int, int]] | None, int]:
-    """Of a weight: (channels, copies) of each group of inputs, None if none grow; and the copies of its outputs.
+    """Return by how much the inputs and outputs of a weight grow.
 
-    A block's modules 0 and 3 are its convolutions, 1 and 4 their normalisations.
+    Modules 0 and 3 of a block are its convolutions, 1 and 4 their batch normalizations.
+
+    Args:
+        name: Name of the weight in the state dict.
+        copies: Copies of each channel, by level.
+        channels: Channels of the source network, by level.
+
+    Returns:
+        (channels, copies) of each group of input channels, None if no input grows; and the copies of each output.
     """
     kind, *rest = name.split(".")
     last = len(channels) - 1
@@ -82,15 +90,16 @@ def _copies_around(name: str, copies: list[int], channels: tuple[int, ...]) -> t
 
 
 def _parts(weight: Tensor, groups: list[tuple[int, int]]) -> list[tuple[Tensor, int]]:
+    """Divide a weight by its groups of input channels, each with its number of copies."""
     parts = torch.split(weight, [channels for channels, _ in groups], dim=1)
     return [(part, count) for part, (_, count) in zip(parts, groups, strict=True)]
 
 
 def _spread(weight: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    """[out, in, ...] -> [out, in * count, ...]: shares of the weight, one for each copy of the input channel."""
+    """Divide a weight [out, in, ...] among ``count`` copies of each input channel: [out, in * count, ...]."""
     if count == 1:
         return weight
     share = torch.randn(weight.shape[0], weight.shape[1], count, generator=generator)
-    share = 1 + _DIFFERENCE * (share - share.mean(dim=2, keepdim=True))
+    share = 1 + _RELATIVE_SPREAD * (share - share.mean(dim=2, keepdim=True))
     wide = weight.unsqueeze(2) / count * share.reshape(*share.shape, *[1] * (weight.ndim - 2))
     return wide.flatten(1, 2)

@@ -1,9 +1,9 @@
-"""The training loss: L1 + 0.5 L2 + 0.1 perceptual, and for the last stage of a training the PSNR itself.
+"""The training loss: L1 + 0.5 L2 + 0.1 perceptual, and for the last stage of a training also the PSNR.
 
-The perceptual term usually compares the features of a downloaded, pretrained classifier. Ours needs no download: a
-fixed bank of derivative filters on a three-level pyramid, the first stage that such classifiers learn anyway. What it
-adds to L1 and L2 is a higher price for a wrong, soft or shifted *edge*, at fine and coarse scale, which is what a
-bleeding or distorted fill looks like.
+A perceptual term usually compares features of a downloaded, pretrained classifier. This one needs no download: it uses
+a fixed set of derivative filters on a three-level pyramid, similar to the first layer of such classifiers. Compared
+with L1 and L2, it puts more weight on wrong, soft or shifted edges, at fine and coarse scale, as in a fill that bleeds
+over its outline.
 """
 
 from dataclasses import dataclass
@@ -15,21 +15,27 @@ from torch import Tensor, nn
 __all__ = ["ColoringLoss", "EdgePyramidLoss", "LossConfig"]
 
 
-_EXACT = 1e-6
-"""Mean squared error in [-1, 1] below which an image gains little by getting better: 66 dB."""
+_SQUARED_ERROR_FLOOR = 1e-6
+"""Mean squared error in [-1, 1], 66 dB, below which the PSNR term hardly decreases any further."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LossConfig:
-    """Weights of the three terms."""
+    """Weights of the loss terms: not negative, and not all zero."""
 
     l1: float = 1.0
+    """Weight of the mean absolute error."""
+
     l2: float = 0.5
+    """Weight of the mean squared error."""
+
     perceptual: float = 0.1
+    """Weight of the difference in edges (``EdgePyramidLoss``)."""
+
     psnr: float = 0.0
-    """Of the mean logarithm of each image's squared error, its negative PSNR (as Chen et al., 2021, arXiv:2105.06086,
-    train restoration networks). An image that is nearly exact counts as much as one that is hopeless, which in the
-    other terms outweighs it a thousand times: for the last stage, when shapes are right and edges are to be exact."""
+    """Weight of the mean negative PSNR of the images, as Chen et al. (2021, arXiv:2105.06086) train restoration
+    networks. In this term a nearly exact image counts as much as a very wrong one, which outweighs it a thousand times
+    in the other terms. Use it in the last stage, when shapes are right and edges are to become exact."""
 
     def __post_init__(self) -> None:
         weights = (self.l1, self.l2, self.perceptual, self.psnr)
@@ -53,6 +59,7 @@ class EdgePyramidLoss(nn.Module):
         self.register_buffer("filters", torch.stack([sobel, sobel.T, laplacian])[:, None], persistent=False)
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """Compare two images [B, 3, H, W]; returns a scalar."""
         # The filters are linear: the responses' difference is the response to the difference.
         difference = prediction - target
         loss = difference.new_zeros(())
@@ -65,7 +72,7 @@ class EdgePyramidLoss(nn.Module):
 
 
 class ColoringLoss(nn.Module):
-    """Weighted sum of L1, L2 and the edge pyramid over float tensors [B, 3, H, W] in [-1, 1]; returns a scalar."""
+    """Weighted sum of the loss terms over float tensors [B, 3, H, W] in [-1, 1]; returns a scalar."""
 
     def __init__(self, config: LossConfig) -> None:
         super().__init__()
@@ -73,7 +80,7 @@ class ColoringLoss(nn.Module):
         self.perceptual = EdgePyramidLoss()
 
     def terms(self, prediction: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """The unweighted terms that count, by the names of their weights."""
+        """Return the unweighted terms whose weight is not zero, by the names of their weights in ``LossConfig``."""
         terms = {}
         if self.config.l1:
             terms["l1"] = F.l1_loss(prediction, target)
@@ -83,12 +90,13 @@ class ColoringLoss(nn.Module):
             terms["perceptual"] = self.perceptual(prediction, target)
         if self.config.psnr:
             squared = (prediction - target).square().mean(dim=(1, 2, 3))
-            terms["psnr"] = 10 * torch.log10(squared + _EXACT).mean()
+            terms["psnr"] = 10 * torch.log10(squared + _SQUARED_ERROR_FLOOR).mean()
         return terms
 
     def total(self, terms: dict[str, Tensor]) -> Tensor:
-        """Their weighted sum."""
+        """Return the weighted sum of the terms that ``terms`` returns."""
         return torch.stack([getattr(self.config, name) * term for name, term in terms.items()]).sum()
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """Compare predictions and targets [B, 3, H, W]; returns a scalar."""
         return self.total(self.terms(prediction, target))

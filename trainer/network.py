@@ -1,7 +1,7 @@
-"""The conditional UNet: an outline drawing and a colour in, the filled drawing out.
+"""The conditional UNet: it takes an outline drawing and a color and returns the filled drawing.
 
-A UNet (Ronneberger et al., 2015, arXiv:1505.04597) with batch normalisation and a bilinear decoder. It knows nothing of
-files, training or export.
+A UNet (Ronneberger et al., 2015, arXiv:1505.04597) with batch normalization and a bilinear decoder. This module does
+not depend on files, training or export.
 
 Shape legend: B batch, H and W image height and width, C channels of a level, D embedding width.
 """
@@ -16,24 +16,27 @@ from torch import Tensor, nn
 __all__ = ["BASE_CHANNELS", "SMALL_CHANNELS", "ConditionalUNet", "ModelConfig"]
 
 BASE_CHANNELS = (64, 128, 256, 512, 1024)
-SMALL_CHANNELS = (16, 32, 64, 128, 256)
+"""Channels of each level of the ``base`` network, finest first."""
 
-_INSIDE = 0.999
+SMALL_CHANNELS = (16, 32, 64, 128, 256)
+"""Channels of each level of the ``small`` network, finest first."""
+
+_ATANH_INPUT_SCALE = 0.999
 """Keeps the inverse Tanh finite at -1 and 1; tanh(atanh(0.999)) still rounds to the outermost 8-bit level."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelConfig:
-    """Everything that fixes the architecture. Two equal configs give state dicts with the same keys and shapes."""
+    """Architecture of a network. Two equal configurations give state dicts with the same keys and shapes."""
 
     channels: tuple[int, ...] = SMALL_CHANNELS
     """Channels of each encoder level, finest first; the last is the bottleneck."""
 
     embedding_dim: int = 128
-    """Width D of the colour embedding."""
+    """Width D of the color embedding."""
 
     conditioning: Literal["rgb", "vocabulary"] = "rgb"
-    """``rgb``: any 24-bit colour through an MLP. ``vocabulary``: an index into ``palette`` through a table."""
+    """``rgb``: any 24-bit color, embedded by an MLP. ``vocabulary``: an index into ``palette``, embedded by a table."""
 
     palette: tuple[tuple[str, tuple[int, int, int]], ...] = ()
     """Names and sRGB values of the vocabulary, in index order; empty for ``rgb``."""
@@ -46,7 +49,7 @@ class ModelConfig:
         if self.conditioning not in ("rgb", "vocabulary"):
             raise ValueError(f"conditioning must be rgb or vocabulary, got {self.conditioning!r}")
         if (self.conditioning == "vocabulary") != bool(self.palette):
-            raise ValueError("a palette belongs to vocabulary conditioning, and to it alone")
+            raise ValueError("vocabulary conditioning needs a palette; rgb conditioning takes none")
         if len({name for name, _ in self.palette}) != len(self.palette):
             raise ValueError("palette names must be unique")
         if any(not 0 <= channel <= 255 for _, rgb in self.palette for channel in rgb):
@@ -54,12 +57,12 @@ class ModelConfig:
 
     @property
     def size_multiple(self) -> int:
-        """Heights and widths must be multiples of this: each level but the first halves them."""
+        """Number of pixels that heights and widths must be multiples of: each level but the first halves them."""
         return int(2 ** (len(self.channels) - 1))
 
 
 class ConvBlock(nn.Sequential):
-    """(3x3 convolution, batch normalisation, ReLU) twice: [B, in, H, W] -> [B, out, H, W]."""
+    """Two layers of 3x3 convolution, batch normalization and ReLU: [B, in, H, W] -> [B, out, H, W]."""
 
     def __init__(self, in_channels: int, out_channels: int) -> None:
         super().__init__(
@@ -73,13 +76,13 @@ class ConvBlock(nn.Sequential):
 
 
 class ColorEmbedding(nn.Module):
-    """A colour -> [B, D].
+    """Embedding of a color: [B, D].
 
     ``rgb`` takes float32 [B, 3] in [-1, 1]; ``vocabulary`` takes int64 [B], indices into the palette.
 
-    Beside the colour itself the ``rgb`` MLP sees its inverse Tanh: what the head has to put into the Tanh to get the
-    colour back. With it a colour crosses the decoder by linear steps alone; without it the MLP has to approximate that
-    curve piece by piece, and mid-tones come out a few levels wrong.
+    The ``rgb`` MLP gets the color and its inverse Tanh, which is the value that the network's head must feed into its
+    Tanh to reproduce the color. With it, linear layers can carry a color through the decoder. Without it, the MLP must
+    approximate that curve piecewise, and mid-tones come out a few levels wrong.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -94,19 +97,20 @@ class ColorEmbedding(nn.Module):
         self.continuous = config.conditioning == "rgb"
 
     def forward(self, color: Tensor) -> Tensor:
+        """Embed colors: float32 [B, 3] in [-1, 1] (``rgb``) or int64 [B] (``vocabulary``) -> [B, D]."""
         if self.continuous:
-            inside = color.float() * _INSIDE
-            # By its formula: execution providers know Log, few know Atanh.
-            color = torch.cat([color, 0.5 * (torch.log(1 + inside) - torch.log(1 - inside))], dim=1)  # [B, 6]
+            scaled = color.float() * _ATANH_INPUT_SCALE
+            # atanh(x) = (log(1 + x) - log(1 - x)) / 2: every execution provider supports Log, few support Atanh.
+            color = torch.cat([color, 0.5 * (torch.log(1 + scaled) - torch.log(1 - scaled))], dim=1)  # [B, 6]
         embedding: Tensor = self.embed(color)
         return embedding
 
 
 class ConditionalUNet(nn.Module):
-    """Image and colour -> coloured image.
+    """Network that fills an outline drawing with a color.
 
-    The embedding is projected to the bottleneck's channels and added at every bottleneck position, so the colour goes
-    in at any resolution. Upsampling uses ``scale_factor``, which exports without shape arithmetic.
+    The color embedding is projected to the bottleneck's channels and added at every position of the bottleneck, so it
+    works at any resolution. Upsampling uses ``scale_factor``, which exports without shape arithmetic.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -125,19 +129,19 @@ class ConditionalUNet(nn.Module):
         self.head = nn.Conv2d(widths[0], 3, 1)
 
     def forward(self, image: Tensor, color: Tensor) -> Tensor:
-        """Colour drawings.
+        """Fill drawings with colors.
 
         Args:
-            image: float32 [B, 3, H, W], RGB in [-1, 1]; H and W multiples of ``config.size_multiple``.
-            color: float32 [B, 3] in [-1, 1] (``rgb``) or int64 [B] (``vocabulary``).
+            image: Float32 [B, 3, H, W], RGB in [-1, 1]; H and W multiples of ``config.size_multiple``.
+            color: Float32 [B, 3] in [-1, 1] (``rgb``) or int64 [B] (``vocabulary``).
 
         Returns:
-            float32 [B, 3, H, W], RGB in [-1, 1].
+            Filled drawings, float32 [B, 3, H, W], RGB in [-1, 1].
         """
         return self.decode(*self.encode(image), self.color_embedding(color))
 
     def encode(self, image: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """[B, 3, H, W] -> the bottleneck, and the skip connections, finest first. Independent of the colour."""
+        """Encode images [B, 3, H, W], whatever the color, to the bottleneck and the skip connections, finest first."""
         skips: list[Tensor] = []
         features = image
         for level, block in enumerate(self.encoder):
@@ -148,10 +152,10 @@ class ConditionalUNet(nn.Module):
         return skips.pop(), skips
 
     def decode(self, bottleneck: Tensor, skips: list[Tensor], embedding: Tensor) -> Tensor:
-        """Bottleneck, skips and embedding [B, D] -> [B, 3, H, W] in [-1, 1]."""
+        """Decode the bottleneck, the skip connections and an embedding [B, D] to images [B, 3, H, W] in [-1, 1]."""
         features = bottleneck + self.projection(embedding)[:, :, None, None]  # [B, C, h, w] + [B, C, 1, 1]
         for skip, block in zip(reversed(skips), self.decoder, strict=True):
             features = F.interpolate(features, scale_factor=2.0, mode="bilinear", align_corners=False)
             features = block(torch.cat([skip, features], dim=1))
-        # The last step in float32 even under autocast: bfloat16 has no 8-bit steps near +-1.
+        # In float32 even under autocast: bfloat16 cannot represent the 8-bit levels near -1 and 1.
         return torch.tanh(self.head(features).float())

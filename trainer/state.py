@@ -1,6 +1,6 @@
-"""What a resumed training starts from: weights, their averages, the optimizer, and how far it had come.
+"""State of a training, for its resumption: weights, averaged weights, optimizer, schedule and counters.
 
-One safetensors file, written whole or not at all, like a checkpoint; nothing is ever unpickled.
+The state is one safetensors file, written atomically; nothing is ever unpickled.
 """
 
 import json
@@ -20,43 +20,58 @@ from polyexport.errors import CheckpointError, UsageError
 from polyexport.storage.files import read_limited, write_atomic
 from trainer.network import ConditionalUNet
 
-__all__ = ["Progress", "State", "load_state", "save_state"]
+__all__ = ["Progress", "ResumedState", "load_state", "save_state"]
 
-_KEY = "polyexport.training"
+_METADATA_KEY = "polyexport.training"
 _MAX_BYTES = 1 << 34
 _REMEDY = "train from the start, without --resume"
 
 
 @dataclass(slots=True)
 class Progress:
-    """How far a training has come."""
+    """Counters and best scores of a training in progress."""
 
     step: int = 0
+    """Number of optimizer steps made."""
+
     images: int = 0
+    """Number of training images seen, over all processes."""
+
     seconds: float = 0.0
+    """Duration of the training up to the latest resumption, seconds; in a saved state, up to the save."""
+
     validated_step: int = 0
-    """Of the latest validation; 0: none yet."""
+    """Step of the latest validation; 0 before the first one."""
 
     psnr_db: float = 0.0
+    """Mean PSNR of the latest validation, dB."""
+
     best_step: int = 0
-    """Of the best validation; 0: none yet."""
+    """Step of the best validation; 0 before the first one."""
 
     best_psnr_db: float = -math.inf
+    """Mean PSNR of the best validation, dB."""
+
     stale: int = 0
-    """Validations since the best one."""
+    """Number of validations since the best one."""
 
     def at(self, seconds: float) -> "Progress":
-        """The same, with another reading of the clock."""
+        """Return a copy with another duration."""
         return replace(self, seconds=seconds)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class State:
-    """The part of a training's state that is not tensors."""
+class ResumedState:
+    """The part of a saved state that is not tensors."""
 
     progress: Progress
+    """Counters and best scores."""
+
     schedule: dict[str, Any] = field(default_factory=dict)
+    """State of the plateau schedule; empty for the cosine schedule."""
+
     options: dict[str, Any] = field(default_factory=dict)
+    """Options of the training that saved the state."""
 
 
 def save_state(
@@ -69,10 +84,10 @@ def save_state(
     progress: Progress,
     options: dict[str, Any],
 ) -> None:
-    """Write a training's state: whole or not at all.
+    """Write the state of a training atomically.
 
     Raises:
-        OutputError: the file cannot be written; the one that stood there before is untouched.
+        OutputError: The file cannot be written; an earlier file at ``path`` is unchanged.
     """
     tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
     tensors |= {f"averaged.{name}": tensor for name, tensor in averaged.state_dict().items()}
@@ -91,17 +106,20 @@ def save_state(
     }
     data = safetensors.torch.save(
         {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()},
-        metadata={_KEY: json.dumps(header, sort_keys=True)},
+        metadata={_METADATA_KEY: json.dumps(header, sort_keys=True)},
     )
     write_atomic(path, data)
 
 
-def load_state(path: Path, *, model: ConditionalUNet, averaged: AveragedModel, optimizer: Optimizer) -> State:
-    """Put a training's tensors back where they were; the rest is returned.
+def load_state(path: Path, *, model: ConditionalUNet, averaged: AveragedModel, optimizer: Optimizer) -> ResumedState:
+    """Read the state of a training and load its tensors into a model, its average and its optimizer.
+
+    Returns:
+        The part of the state that is not tensors.
 
     Raises:
-        UsageError: there is no such file.
-        CheckpointError: it is damaged, or of another architecture.
+        UsageError: There is no such file.
+        CheckpointError: The file is damaged, or of another architecture.
     """
     try:
         data = read_limited(path, _MAX_BYTES)
@@ -111,20 +129,22 @@ def load_state(path: Path, *, model: ConditionalUNet, averaged: AveragedModel, o
         raise CheckpointError(f"{path} cannot be read ({error.strerror})", remedy=_REMEDY) from error
     try:
         length = int.from_bytes(data[:8], "little")
-        header = json.loads(json.loads(data[8 : 8 + length])["__metadata__"][_KEY])
+        header = json.loads(json.loads(data[8 : 8 + length])["__metadata__"][_METADATA_KEY])
         tensors = safetensors.torch.load(data)
         declared = header["model"]
         progress = Progress(**header["progress"])
-        state = State(progress=progress, schedule=dict(header["schedule"]), options=dict(header["options"]))
+        state = ResumedState(progress=progress, schedule=dict(header["schedule"]), options=dict(header["options"]))
         groups = list(header["groups"])
     except (ValueError, KeyError, TypeError, RecursionError, SafetensorError) as error:
-        raise CheckpointError(f"{path} is no whole state of a training", remedy=_REMEDY) from error
+        raise CheckpointError(f"{path} is not a complete state of a training", remedy=_REMEDY) from error
     ours = json.loads(json.dumps(asdict(model.config)))
     if declared != ours:
         differing = sorted(key for key in ours if declared.get(key) != ours[key])
         was = ", ".join(f"{key} {declared.get(key)}" for key in differing)
         now = ", ".join(f"{key} {ours[key]}" for key in differing)
-        raise CheckpointError(f"{path} is a training with {was}, this one has {now}", remedy="resume with its options")
+        raise CheckpointError(
+            f"{path} is a training with {was}, this one has {now}", remedy="resume with the same options"
+        )
     try:
         _restore(tensors, groups, model, averaged, optimizer)
     except (RuntimeError, KeyError, ValueError, TypeError) as error:
@@ -139,6 +159,8 @@ def _restore(
     averaged: AveragedModel,
     optimizer: Optimizer,
 ) -> None:
+    """Load the tensors of a state file into a model, its average and its optimizer."""
+
     def under(prefix: str) -> dict[str, Tensor]:
         return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
@@ -148,7 +170,7 @@ def _restore(
     slots: dict[int, dict[str, Tensor]] = {}
     for name, tensor in under("optimizer.").items():
         index, _, slot = name.partition(".")
-        # In the memory layout of its weight: another one adds up in another order.
+        # In the memory layout of the weight: another layout sums in another order, and rounds differently.
         like = parameters[int(index)]
         slots.setdefault(int(index), {})[slot] = (
             torch.empty_like(like).copy_(tensor) if tensor.shape == like.shape and tensor.ndim else tensor

@@ -1,15 +1,15 @@
-"""Experiment tracking: configuration, metrics by step, sample grids, the model's card and its best scores.
+"""Experiment tracking: configuration, metrics by step, sample pictures, the model card and the best scores.
 
-Every training keeps a local record, plain files that need no account and no network; Weights & Biases or TensorBoard
-can mirror it. The record is part of the result: where it cannot be written, the training ends with an ``OutputError``,
-as it does for its checkpoint. A mirror that fails is given up, with one line of report, and the training goes on.
+Every training keeps a local record: plain files that need no account and no network. Weights & Biases or TensorBoard
+can mirror it. The record is part of the result: if it cannot be written, the training ends with an ``OutputError``, as
+for its checkpoint. A mirror that fails is dropped with one line of report, and the training continues.
 
-Metrics are named ``<phase>/<quantity>``. These have a panel in the curves; any other is recorded all the same:
+Metrics are named ``<phase>/<quantity>``. These have a panel in the curves; others are recorded without one:
 
     train/loss, train/loss_<term>      validation/loss
     train/learning_rate                validation/psnr_db    mean, dB
     train/gradient_norm                validation/mae        mean absolute error, levels of 255
-    train/images_per_s                 validation/within_8   fraction of values that are off by 8 levels or less
+    train/images_per_s                 validation/within_8   fraction of pixels that are off by 8 levels or less
 """
 
 import contextlib
@@ -32,7 +32,7 @@ from trainer.mirrors import TensorBoardMirror, WandbMirror, missing
 __all__ = ["Tracker", "TrackerKind", "open_tracker", "read_metrics"]
 
 TrackerKind = Literal["local", "wandb", "tensorboard"]
-"""What a training is tracked with; the last two mirror the local record."""
+"""Name of a tracker; ``wandb`` and ``tensorboard`` mirror the local record."""
 
 _HEADER = "step,metric,value\n"
 _METRIC = re.compile(r"[\w/.\-]+")
@@ -42,47 +42,55 @@ _MAX_METRICS_BYTES = 1 << 30
 
 
 class Tracker(Protocol):
-    """Records one training, from one thread. At one step the metrics come first: images redraw the curves."""
+    """Record of one training, written from one thread.
+
+    The metrics of a step must come before its images, because images redraw the curves.
+    """
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
-        """Record values after ``step`` optimizer steps; steps never decrease."""
+        """Record values after ``step`` optimizer steps; ``step`` must not decrease from call to call."""
 
     def images(self, step: int, name: str, grid: NDArray[np.uint8]) -> None:
-        """Record one picture, uint8 [H, W, 3], RGB."""
+        """Record one picture, uint8 [H, W, 3], RGB, under ``name``."""
 
     def card(self, text: str, scores: Mapping[str, float]) -> None:
-        """Record the finished model's card, Markdown, and its best scores."""
+        """Record the model card of the finished model, Markdown, and its best scores."""
 
     def close(self, *, failed: bool = False) -> None:
-        """End the record, however the training ended; a second call does nothing.
+        """End the record, whether the training succeeded or not; a second call does nothing.
 
-        ``failed`` says that an error or a signal is on its way up: nothing is raised that would hide it.
+        Args:
+            failed: An error or a signal ends the training: raise nothing that would hide it.
         """
 
 
-def _whole_rows(path: Path) -> Iterator[tuple[int, str, str]]:
+def _complete_rows(path: Path) -> Iterator[tuple[int, str, str]]:
+    """Read step, metric and value of every row that was written completely."""
     for line in read_limited(path, _MAX_METRICS_BYTES).decode(errors="replace").splitlines(keepends=True):
         if row := _ROW.fullmatch(line):
             yield int(row[1]), row[2], row[3]
 
 
 def read_metrics(path: Path) -> dict[str, Series]:
-    """Read a ``metrics.csv``, also that of a killed training: a row that is not whole is left out.
+    """Read the ``metrics.csv`` of a record.
+
+    A row that was cut off, because the training was killed while it wrote, is left out.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: The file cannot be read.
     """
     series: dict[str, Series] = {}
-    for step, metric, value in _whole_rows(path):
+    for step, metric, value in _complete_rows(path):
         series.setdefault(metric, []).append((step, float(value)))
     return series
 
 
 class _LocalRecord:
-    """Files in one folder.
+    """Record in the files of one folder.
 
-    ``config.json``, ``metrics.csv``, ``<images>/step_0000500.png`` and ``curves.png``; at the end ``card.md`` and
-    ``scores.json``. A metric is one row, written at once: a kill at any moment costs one torn row at most.
+    The files are ``config.json``, ``metrics.csv``, ``<images>/step_0000500.png`` and ``curves.png``, and at the end of
+    the training ``card.md`` and ``scores.json``. A metric is one row, written in one call, so a kill at any moment cuts
+    off at most one row.
     """
 
     def __init__(self, folder: Path, config: Mapping[str, Any], name: str, resumed_step: int | None) -> None:
@@ -90,12 +98,12 @@ class _LocalRecord:
         self.name = name
         self.path = folder / "metrics.csv"
         self.series: dict[str, Series] = {}
-        self.drawn = True
+        self.curves_current = True
         last_step = -1 if resumed_step is None else resumed_step
         lines = [_HEADER]
         with _writing(folder):
             if resumed_step is not None and self.path.exists():
-                for step, metric, value in _whole_rows(self.path):
+                for step, metric, value in _complete_rows(self.path):
                     if step <= last_step:
                         lines.append(f"{step},{metric},{value}\n")
                         self.series.setdefault(metric, []).append((step, float(value)))
@@ -116,15 +124,15 @@ class _LocalRecord:
         rows = ""
         for metric, value in values.items():
             assert _METRIC.fullmatch(metric), metric
-            written = f"{float(value):.9g}"  # whole float32
+            written = f"{float(value):.9g}"  # nine digits hold a float32 exactly
             rows += f"{step},{metric},{written}\n"
-            # As a resumed training would read it, so that both draw the same curves.
+            # The value as a resumed training reads it back, so that both draw the same curves.
             self.series.setdefault(metric, []).append((step, float(written)))
         data = rows.encode()
         with _writing(self.path):
-            while data:  # a full disk takes part of it first, and then refuses
+            while data:  # a disk that runs full accepts a part first and fails at the next write
                 data = data[self.file.write(data) :]
-        self.drawn = False
+        self.curves_current = False
 
     def images(self, step: int, name: str, grid: NDArray[np.uint8]) -> None:
         write_atomic(self.folder / name / f"step_{step:07d}.png", encode_png(grid))
@@ -132,7 +140,7 @@ class _LocalRecord:
 
     def draw(self) -> None:
         write_atomic(self.folder / "curves.png", curves_png(self.series, self.name))
-        self.drawn = True
+        self.curves_current = True
 
     def card(self, text: str, scores: Mapping[str, float]) -> None:
         write_atomic(self.folder / "card.md", text.encode())
@@ -140,13 +148,13 @@ class _LocalRecord:
 
     def close(self, *, failed: bool = False) -> None:
         self.file.close()
-        if not self.drawn:
+        if not self.curves_current:
             with contextlib.suppress(OutputError) if failed else contextlib.nullcontext():
                 self.draw()
 
 
-class _Mirrored:
-    """A local record, and a mirror of it that may fail."""
+class _MirroredRecord:
+    """A local record and a mirror of it, which may fail without ending the training."""
 
     def __init__(self, record: Tracker, mirror: Tracker | None, name: str, report: Callable[[str], None]) -> None:
         self.record = record
@@ -155,28 +163,29 @@ class _Mirrored:
         self.report = report
         self.closed = False
 
-    def _reflect(self, act: Callable[[Tracker], None]) -> None:
+    def _in_mirror(self, action: Callable[[Tracker], None]) -> None:
+        """Repeat an action in the mirror; drop the mirror if that fails."""
         if self.mirror is None:
             return
         try:
-            act(self.mirror)
-        except Exception as error:  # noqa: BLE001  a foreign service may raise anything, the training is worth more
+            action(self.mirror)
+        except Exception as error:  # noqa: BLE001  a service may raise anything, and must not end the training
             mirror, self.mirror = self.mirror, None
-            self.report(f"{self.name} tracking ended ({reason_of(error)}); the local record goes on")
+            self.report(f"{self.name} tracking ended ({reason_of(error)}); the local record continues")
             with contextlib.suppress(Exception):
                 mirror.close(failed=True)
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
         self.record.metrics(step, values)
-        self._reflect(lambda mirror: mirror.metrics(step, values))
+        self._in_mirror(lambda mirror: mirror.metrics(step, values))
 
     def images(self, step: int, name: str, grid: NDArray[np.uint8]) -> None:
         self.record.images(step, name, grid)
-        self._reflect(lambda mirror: mirror.images(step, name, grid))
+        self._in_mirror(lambda mirror: mirror.images(step, name, grid))
 
     def card(self, text: str, scores: Mapping[str, float]) -> None:
         self.record.card(text, scores)
-        self._reflect(lambda mirror: mirror.card(text, scores))
+        self._in_mirror(lambda mirror: mirror.card(text, scores))
 
     def close(self, *, failed: bool = False) -> None:
         if self.closed:
@@ -185,7 +194,7 @@ class _Mirrored:
         try:
             self.record.close(failed=failed)
         finally:
-            self._reflect(lambda mirror: mirror.close(failed=failed))
+            self._in_mirror(lambda mirror: mirror.close(failed=failed))
 
 
 def open_tracker(
@@ -199,32 +208,32 @@ def open_tracker(
     overwrite: bool = False,
     report: Callable[[str], None] = lambda line: None,
 ) -> Tracker:
-    """Begin the record of a training, or go on with one.
+    """Open the record of a new or a resumed training.
 
     Args:
-        kind: ``local``, or what mirrors it.
-        folder: takes every file of the record; made if it is missing.
-        config: JSON-able; everything that decides the result.
-        name: of the training, for people.
-        offline: Weights & Biases writes files alone, which `wandb sync` uploads later.
-        resumed_step: the step that the training goes on from: what was recorded after it is dropped, so that the record
-            reads as if nothing had happened. None begins a new record.
-        overwrite: a new record may replace one that is in the folder.
-        report: called with one line of text when a mirror fails.
+        kind: Tracker to use; every one keeps the local record.
+        folder: Folder for every file of the record; created if it is missing.
+        config: Everything that decides the training's result, as JSON represents it.
+        name: Name of the training, for display.
+        offline: Let Weights & Biases write files only, which `wandb sync` uploads later.
+        resumed_step: Step that the training is resumed at. Later entries of the record are dropped, so that it equals
+            the record of a training without interruption. None begins a new record.
+        overwrite: Allow a new record to replace the one that is in the folder.
+        report: Called with one line of text when a mirror fails.
 
     Raises:
-        UsageError: the folder holds another record, the tracker's package is missing, or its account is.
-        OutputError: the record cannot be written.
+        UsageError: The folder holds another record, or the tracker's package or account is missing.
+        OutputError: The record cannot be written.
     """
     check_writable(folder)
     if resumed_step is None and not overwrite and (folder / "metrics.csv").exists():
         raise UsageError(
             f"{folder} holds the record of another training",
-            remedy="--resume carries that on, --overwrite replaces it",
+            remedy="continue that training with --resume, or replace it with --overwrite",
         )
-    if find_spec("matplotlib") is None:  # now, rather than at the first validation
+    if find_spec("matplotlib") is None:  # checked here, before the training, not at the first validation
         raise missing("train", package="matplotlib")
-    # The mirror first: if it cannot start, the record that is in the folder stays as it is.
+    # The mirror is started first: if that fails, an earlier record in the folder stays as it is.
     mirror: Tracker | None = None
     if kind == "wandb":
         mirror = WandbMirror(folder, config, name, resumed_step, offline=offline)
@@ -236,12 +245,12 @@ def open_tracker(
         if mirror is not None:
             mirror.close(failed=True)
         raise
-    return _Mirrored(record, mirror, kind, report)
+    return _MirroredRecord(record, mirror, kind, report)
 
 
 @contextlib.contextmanager
 def _writing(path: Path) -> Iterator[None]:
-    """Report whatever the file system refuses as the output's error."""
+    """Raise an error of the file system as an ``OutputError`` that names ``path``."""
     try:
         yield
     except OSError as error:

@@ -1,4 +1,4 @@
-"""polyexport train: generated drawings, or a data set, -> a checkpoint."""
+"""polyexport train: train a network on generated drawings or a data set, and write its checkpoint."""
 
 from dataclasses import asdict, replace
 from enum import StrEnum
@@ -9,16 +9,12 @@ import typer
 
 from polyexport.cli.console import build, console
 from polyexport.cli.options import Quiet, Verbose
-from polyexport.errors import DatasetError, UsageError
+from polyexport.errors import UsageError
 
 if TYPE_CHECKING:
-    from polyexport.data.drawings import Drawing
     from trainer.tracking import Tracker
 
 __all__ = ["train"]
-
-
-_HOLD_OUT = 8  # of so many pairs, one is validated on and never trained on
 
 
 class Network(StrEnum):
@@ -62,60 +58,120 @@ class TrackerName(StrEnum):
 def train(
     output: Annotated[
         Path,
-        typer.Option("-o", "--output", help="Checkpoint, the best one; all else goes beside it.", metavar="FILE"),
+        typer.Option(
+            "-o",
+            "--output",
+            help="Checkpoint file for the best weights; all other files go into a folder beside it.",
+            metavar="FILE",
+        ),
     ] = Path("runs/model.safetensors"),
     minutes: Annotated[
-        float | None, typer.Option(min=0.01, help="Stop by the clock.", show_default="30, unless --steps is given")
+        float | None,
+        typer.Option(min=0.01, help="Duration of the training, minutes.", show_default="30, unless --steps is given"),
     ] = None,
-    steps: Annotated[int | None, typer.Option(min=1, help="Stop after so many optimizer steps.")] = None,
+    steps: Annotated[int | None, typer.Option(min=1, help="Number of optimizer steps to train for.")] = None,
     data: Annotated[
         Path | None,
-        typer.Option(help="Data set to train on.", show_default="drawings generated on the fly", metavar="DIR"),
+        typer.Option(
+            help="Data set to train on.", show_default="drawings that are generated during the training", metavar="DIR"
+        ),
     ] = None,
     validation: Annotated[
         Path | None,
         typer.Option(help="Data set to validate on.", show_default="every eighth pair of --data", metavar="DIR"),
     ] = None,
     initial: Annotated[
-        Path | None, typer.Option(help="Start from this checkpoint; --network may be a wider one.", metavar="FILE")
+        Path | None,
+        typer.Option(
+            help="Checkpoint to start from, in place of random weights; --network may be a wider one.", metavar="FILE"
+        ),
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Carry on the training that -o belongs to.")] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the training that is there.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue the training that -o belongs to.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the training that -o belongs to.")] = False,
     network: Annotated[
         Network | None,
-        typer.Option(help="base: 64-128-256-512-1024; small: a quarter.", show_default="small, or that of --initial"),
+        typer.Option(
+            help="Size of the network. base: channels 64-128-256-512-1024; small: a quarter of them.",
+            show_default="small, or that of --initial",
+        ),
     ] = None,
     conditioning: Annotated[
-        ConditioningName, typer.Option(help="rgb: any color; vocabulary: twenty named ones.")
+        ConditioningName,
+        typer.Option(help="Colors that the network can fill with. rgb: any color; vocabulary: twenty named ones."),
     ] = ConditioningName.RGB,
-    precision: Annotated[Precision, typer.Option(help="mixed: fp16 on a GPU, bf16 on the CPU.")] = Precision.FP32,
-    learning_rate: Annotated[float, typer.Option(min=1e-8, max=0.5, help="At its peak.")] = 3e-3,
+    precision: Annotated[
+        Precision, typer.Option(help="Numeric precision. mixed: float16 on a GPU, bfloat16 on the CPU.")
+    ] = Precision.FP32,
+    learning_rate: Annotated[float, typer.Option(min=1e-8, max=0.5, help="Peak learning rate.")] = 3e-3,
     schedule: Annotated[
-        Schedule, typer.Option(help="plateau: halved after five validations that were no better.")
+        Schedule,
+        typer.Option(
+            help="Learning-rate schedule. cosine: falls to a hundredth of its peak; plateau: constant, and halved when "
+            "more than five validations in a row are no better."
+        ),
     ] = Schedule.COSINE,
     early_stopping: Annotated[
-        int | None, typer.Option(min=1, help="End after so many validations without a better one.")
+        int | None,
+        typer.Option(
+            min=1,
+            help="Number of validations in a row without a better one after which the training ends.",
+            show_default="never",
+        ),
     ] = None,
-    l1: Annotated[float, typer.Option(min=0, help="Weight of the mean absolute error.")] = 1.0,
-    l2: Annotated[float, typer.Option(min=0, help="Weight of the mean squared error.")] = 0.5,
-    perceptual: Annotated[float, typer.Option(min=0, help="Weight of the edge pyramid.")] = 0.1,
-    psnr: Annotated[float, typer.Option(min=0, help="Weight of each image's negative PSNR; for a last stage.")] = 0.0,
-    weight_decay: Annotated[float, typer.Option(min=0, help="Of AdamW.")] = 1e-4,
-    gradient_clip: Annotated[float, typer.Option(min=1e-6, help="Largest gradient norm.")] = 1.0,
-    ema_decay: Annotated[float, typer.Option(min=0, max=0.999999, help="Of the averaged weights.")] = 0.999,
+    l1: Annotated[float, typer.Option(min=0, help="Loss weight of the mean absolute error.")] = 1.0,
+    l2: Annotated[float, typer.Option(min=0, help="Loss weight of the mean squared error.")] = 0.5,
+    perceptual: Annotated[
+        float, typer.Option(min=0, help="Loss weight of the difference in edges, at three scales.")
+    ] = 0.1,
+    psnr: Annotated[
+        float, typer.Option(min=0, help="Loss weight of the negative PSNR of each image, for the last stage.")
+    ] = 0.0,
+    weight_decay: Annotated[float, typer.Option(min=0, help="Weight decay of the AdamW optimizer.")] = 1e-4,
+    gradient_clip: Annotated[
+        float, typer.Option(min=1e-6, help="Largest norm of the gradient; a longer gradient is scaled down to it.")
+    ] = 1.0,
+    ema_decay: Annotated[
+        float,
+        typer.Option(
+            min=0, max=0.999999, help="Decay of the moving average of the weights, which is validated and saved."
+        ),
+    ] = 0.999,
     freeze_norm: Annotated[
-        float, typer.Option(min=0, max=1, help="Fraction after which batch normalisation is fixed.")
+        float,
+        typer.Option(
+            min=0, max=1, help="Fraction of the training after which batch normalization keeps its statistics."
+        ),
     ] = 0.5,
-    batch_size: Annotated[int, typer.Option("-b", "--batch-size", min=2, max=4096, help="At 128 pixels.")] = 16,
-    seed: Annotated[int, typer.Option(min=0, help="The same seed and steps give the same checkpoint.")] = 0,
-    validate_every: Annotated[int, typer.Option(min=1, help="Steps between validations.")] = 500,
-    workers: Annotated[int, typer.Option(min=0, max=64, help="Processes that draw.")] = 1,
-    devices: Annotated[int, typer.Option(min=1, max=1024, help="GPUs, or processes on the CPU.")] = 1,
-    strategy: Annotated[str, typer.Option(help="Of several devices, by Lightning's name: ddp, ...")] = "auto",
+    batch_size: Annotated[
+        int,
+        typer.Option(
+            "-b",
+            "--batch-size",
+            min=2,
+            max=4096,
+            help="Number of images per batch; batches of generated 64-pixel drawings have 2.25 times as many.",
+        ),
+    ] = 16,
+    seed: Annotated[
+        int,
+        typer.Option(min=0, help="Seed of the random generators; the same seed and --steps give the same checkpoint."),
+    ] = 0,
+    validate_every: Annotated[int, typer.Option(min=1, help="Number of optimizer steps between validations.")] = 500,
+    workers: Annotated[
+        int, typer.Option(min=0, max=64, help="Number of processes that prepare batches; 0: the training process.")
+    ] = 1,
+    devices: Annotated[
+        int, typer.Option(min=1, max=1024, help="Number of GPUs, or of processes on a machine without a GPU.")
+    ] = 1,
+    strategy: Annotated[
+        str, typer.Option(help="Lightning's name of the strategy for several devices: ddp, fsdp, ...")
+    ] = "auto",
     tracker: Annotated[
-        TrackerName, typer.Option(help="Mirror the local record of metrics, curves and samples.")
+        TrackerName, typer.Option(help="Service that mirrors the local record of metrics, curves and samples.")
     ] = TrackerName.LOCAL,
-    offline: Annotated[bool, typer.Option("--offline", help="Weights & Biases without network or account.")] = False,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Run Weights & Biases without a network or an account.")
+    ] = False,
     verbose: Verbose = False,
     quiet: Quiet = False,
 ) -> None:
@@ -128,13 +184,14 @@ def train(
 
     from polyexport.data.drawing_config import DrawingConfig
     from polyexport.data.vocabulary import VOCABULARY
-    from trainer.batches import PairConfig, SizedBatch
+    from trainer.batches import PairConfig, SizedBatch, generated_mix
     from trainer.checkpoint import load_checkpoint
-    from trainer.loop import TrainConfig, options_of, run_folder
-    from trainer.loop import train as run
+    from trainer.config import TrainConfig, options_of, run_folder
+    from trainer.datasets import hold_out, load_pairs
     from trainer.losses import LossConfig
     from trainer.network import BASE_CHANNELS, SMALL_CHANNELS, ModelConfig
     from trainer.tracking import open_tracker
+    from trainer.train import train as run
 
     start = load_checkpoint(initial) if initial else None
     channels = BASE_CHANNELS if network is Network.BASE else SMALL_CHANNELS
@@ -143,18 +200,13 @@ def train(
     else:
         palette = VOCABULARY if conditioning is ConditioningName.VOCABULARY else ()
         model = ModelConfig(channels=channels, conditioning=conditioning.value, palette=palette)
-    pairs = _load_pairs(data, model.size_multiple) if data else None
-    held_out = _load_pairs(validation, model.size_multiple) if validation else None
-    if pairs and not held_out:
-        # Too few to spare any: the training's own pairs at least show that it learns.
-        held_out = pairs[::_HOLD_OUT] if len(pairs) >= _HOLD_OUT else pairs
-        pairs = [pair for number, pair in enumerate(pairs) if number % _HOLD_OUT or len(pairs) < _HOLD_OUT]
-    mix: tuple[SizedBatch, ...] = (
-        SizedBatch(size=64, batch_size=batch_size * 9 // 4),
-        SizedBatch(size=128, batch_size=batch_size),
-    )
+    pairs = load_pairs(data, model.size_multiple) if data else None
+    held_out = load_pairs(validation, model.size_multiple) if validation else None
+    mix = generated_mix(batch_size)
     if pairs:
         mix = (SizedBatch(size=pairs[0].image.shape[0], batch_size=batch_size),)
+        if not held_out:
+            pairs, held_out = hold_out(pairs)
     drawings = DrawingConfig(palette=tuple(rgb for _, rgb in model.palette))
     config = build(
         TrainConfig,
@@ -195,27 +247,10 @@ def train(
         )
 
     result = run(config, pairs=pairs, validation=held_out, resume=resume, open_record=open_record, report=console.info)
-    if result.speaks and not quiet:
+    if result.is_main_process and not quiet:
         ended = f" (no better one in {early_stopping} validations)" if result.stopped_early else ""
         console.data(
             f"{result.output}: {result.steps} steps{ended}, {result.images} images, {result.minutes:.1f} min, "
             f"validation PSNR {result.validation_psnr_db:.2f} dB at step {result.best_step}, "
             f"weights {result.weights_sha256}; curves in {run_folder(output)}; next: polyexport export {result.output}"
         )
-
-
-def _load_pairs(folder: Path, multiple: int) -> "list[Drawing]":
-    from polyexport.data.drawings import Drawing
-    from polyexport.data.pairs import read_pair, read_pairs
-
-    pairs: list[Drawing] = []
-    for entry in read_pairs(folder):
-        pixels = read_pair(entry)
-        height, width = pixels.image.shape[:2]
-        if height != width or height % multiple or (pairs and pairs[0].image.shape != pixels.image.shape):
-            raise DatasetError(
-                f"{entry.input} is {width}x{height}",
-                remedy=f"give square images of one size, a multiple of {multiple}",
-            )
-        pairs.append(Drawing(shape=entry.input.stem, color=entry.color.rgb, image=pixels.image, colored=pixels.colored))
-    return pairs

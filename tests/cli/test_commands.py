@@ -96,7 +96,7 @@ def test_what_a_resumed_training_must_agree_with(cli: Cli, refused: Refused, tmp
     assert "exclude" in refused(2, *short, "--resume", "--overwrite")
     cli(*short, "--overwrite", check=0)
     (tmp_path / "m" / "state.safetensors").write_bytes(b"torn")
-    assert "no whole state" in refused(4, *short, "--resume")
+    assert "not a complete state" in refused(4, *short, "--resume")
 
 
 def test_several_devices_share_a_training(cli: Cli, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from trainer.charts import Series, curves_png, sample_grid
 
 
 def ink(png: bytes) -> tuple[int, int, int]:
-    """Width, height, and how many pixels are coloured, not grey."""
+    """Width, height, and the number of pixels that are colored, not gray."""
     pixels = np.asarray(Image.open(io.BytesIO(png)).convert("RGB")).astype(int)
     return pixels.shape[1], pixels.shape[0], int((np.ptp(pixels, axis=2) > 40).sum())
 

@@ -47,9 +47,9 @@ def test_the_same_configuration_is_the_same_network() -> None:
     [
         (replace(NARROW, channels=(4, 7, 8)), "must be multiples"),
         (replace(NARROW, channels=(4, 6, 4)), "must be multiples"),
-        (replace(NARROW, channels=(4, 6, 8, 8)), "only grow in width"),
-        (replace(NARROW, embedding_dim=6), "only grow in width"),
-        (replace(NARROW, conditioning="vocabulary", palette=(("red", (255, 0, 0)),)), "only grow in width"),
+        (replace(NARROW, channels=(4, 6, 8, 8)), "only widths can grow"),
+        (replace(NARROW, embedding_dim=6), "only widths can grow"),
+        (replace(NARROW, conditioning="vocabulary", palette=(("red", (255, 0, 0)),)), "only widths can grow"),
     ],
 )
 def test_what_cannot_grow_is_refused(config: ModelConfig, said: str) -> None:

@@ -1,0 +1,62 @@
+"""Result of a finished training, and the model card that is written from it."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from trainer.config import TrainConfig, options_of
+
+__all__ = ["TrainResult", "model_card"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainResult:
+    """Result of a finished training."""
+
+    output: Path
+    """Path of the best checkpoint."""
+
+    steps: int
+    """Optimizer steps, those before a resumption included."""
+
+    images: int
+    """Training images, over all processes."""
+
+    minutes: float
+    """Duration, the time before a resumption included."""
+
+    validation_psnr_db: float
+    """Mean PSNR of the best validation, dB; ``output`` holds the averaged weights of that step."""
+
+    best_step: int
+    """Optimizer step of the best validation."""
+
+    weights_sha256: str
+    """SHA-256 of the names and values of the weights in ``output``, lowercase hex; the rest of the file has no part."""
+
+    stopped_early: bool
+    """Whether early stopping ended the training."""
+
+    is_main_process: bool
+    """Whether this is the one process, of several, that reports the result."""
+
+
+def model_card(config: TrainConfig, result: TrainResult) -> str:
+    """Describe a trained model for the readers of its checkpoint, as Markdown."""
+    widths = "-".join(map(str, config.model.channels))
+    options = "\n".join(f"| {name} | `{json.dumps(value)}` |" for name, value in options_of(config).items())
+    return f"""# {config.output.stem}
+
+A conditional UNet, widths {widths}, {config.model.conditioning} conditioning through a {config.model.embedding_dim}-D
+embedding at the bottleneck.
+
+- {result.steps} steps, {result.images} images, {result.minutes:.1f} minutes, torch {torch.__version__}
+- best validation: {result.validation_psnr_db:.2f} dB PSNR at step {result.best_step}, whose averaged weights it holds
+- SHA-256 of the weights: `{result.weights_sha256}`
+
+| option | value |
+| --- | --- |
+{options}
+"""
