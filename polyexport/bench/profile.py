@@ -1,4 +1,4 @@
-"""Where the time goes, layer by layer, and how many multiplications there are: from ONNX Runtime's own profile."""
+"""Time and multiply-accumulates of every layer, from ONNX Runtime's own profile of a model."""
 
 import json
 import math
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from polyexport.errors import ProviderError
 from polyexport.model.contract import COLORED
+from polyexport.model.macs import DENSE_OPERATORS, node_macs
 from polyexport.runtime.onnxruntime_session import create_session
 from polyexport.runtime.session import SessionOptions
 
@@ -21,50 +22,49 @@ __all__ = ["Layer", "Profile", "count_macs", "profile"]
 
 _KERNEL = "_kernel_time"
 _CONVOLUTIONS = ("Conv", "FusedConv", "NhwcFusedConv", "QLinearConv")
-_PRODUCTS = ("Gemm", "FusedGemm", "MatMul", "FusedMatMul")
-_CHANNEL_BLOCK = 16  # of ONNX Runtime's own layout, NCHWc, at most
-_WARM_UP = 3
+_LARGEST_CHANNEL_BLOCK = 16  # channels, in ONNX Runtime's own layout NCHWc
+_WARM_UP_RUNS = 3
 
 Feeds = Mapping[str, NDArray[Any]]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Layer:
-    """A node of the graph as ONNX Runtime runs it, fused and in its own layout."""
+    """One node of the graph as ONNX Runtime runs it, fused and in its own layout."""
 
     name: str
     operator: str
     provider: str
     output: str
-    """Type and shape."""
+    """Type and shape of the outputs."""
 
     ms: float
-    """Median of the runs."""
+    """Median time of the runs, milliseconds."""
 
     macs: int | None
     """Multiply-accumulates; None for operators that do not multiply matrices."""
 
     @property
     def gflop_per_s(self) -> float | None:
-        """Two operations for each multiply-accumulate."""
+        """Rate of the layer, with two operations for each multiply-accumulate; None without any."""
         return 2 * self.macs / self.ms / 1e6 if self.macs and self.ms else None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Profile:
-    """All layers, in the order in which they run."""
+    """Times of all layers of a model, in the order in which they run."""
 
     layers: tuple[Layer, ...]
     run_ms: float
-    """Median of whole runs. Looking costs time: more than the same call takes without a profile."""
+    """Median time of whole runs, milliseconds; longer than without a profile, which itself takes time."""
 
     runs: int
     limit_gflop_per_s: float
-    """At which ONNX Runtime multiplies matrices in the model's precision, here and now."""
+    """Rate at which ONNX Runtime multiplies square matrices in the model's precision on this machine."""
 
     @property
     def layers_ms(self) -> float:
-        """Of all layers together."""
+        """Time of all layers together, milliseconds."""
         return sum(layer.ms for layer in self.layers)
 
 
@@ -74,12 +74,12 @@ def profile(model: bytes, feeds: Feeds, *, limit_gflop_per_s: float, threads: in
     Args:
         model: the bytes of a model file.
         feeds: its inputs.
-        limit_gflop_per_s: what fractions refer to.
-        threads: of a call; 0 takes every granted core.
-        runs: counted ones.
+        limit_gflop_per_s: rate that the rates of layers are compared with.
+        threads: threads of a call; 0 takes every granted core.
+        runs: number of runs that are counted.
 
     Raises:
-        ProviderError: the profile has nothing of what is looked for.
+        ProviderError: ONNX Runtime's profile lacks events that are expected.
     """
     events = _events(model, feeds, SessionOptions(provider="cpu", threads=threads), runs=runs)
     macs = _aligned(events.nodes, _convolutions(_events(model, feeds, _AS_WRITTEN, runs=1).nodes))
@@ -90,7 +90,7 @@ def profile(model: bytes, feeds: Feeds, *, limit_gflop_per_s: float, threads: in
             provider=node["args"]["provider"],
             output=_typed(node["args"]["output_type_shape"]),
             ms=ms / 1e3,
-            macs=macs[number] if number in macs else _product(node),
+            macs=macs.get(number) if node["args"]["op_name"] in _CONVOLUTIONS else _macs(node),
         )
         for number, (node, ms) in enumerate(zip(events.nodes, events.node_us, strict=True))
     ]
@@ -98,13 +98,17 @@ def profile(model: bytes, feeds: Feeds, *, limit_gflop_per_s: float, threads: in
 
 
 def count_macs(model: bytes, feeds: Feeds) -> int:
-    """Multiply-accumulates of one run of the graph as it stands in the file; the products of padding count.
+    """Count the multiply-accumulates of one run of the graph as it stands in the file.
+
+    Args:
+        model: the bytes of a model file.
+        feeds: its inputs, whose shapes decide.
 
     Raises:
-        ProviderError: the profile has nothing of what is looked for.
+        ProviderError: ONNX Runtime's profile lacks events that are expected.
     """
     nodes = _events(model, feeds, _AS_WRITTEN, runs=1).nodes
-    return sum(macs for _, macs in _convolutions(nodes)) + sum(_product(node) or 0 for node in nodes)
+    return sum(_macs(node) or 0 for node in nodes)
 
 
 _AS_WRITTEN = SessionOptions(provider="cpu", fused=False)
@@ -112,11 +116,16 @@ _AS_WRITTEN = SessionOptions(provider="cpu", fused=False)
 
 @dataclass(frozen=True, slots=True)
 class _Events:
+    """Events of ONNX Runtime's profile."""
+
     nodes: Sequence[dict[str, Any]]
-    """Of the last run."""
+    """Nodes of the last run, in the order in which they ran."""
 
     node_us: Sequence[float]
+    """Median time of each node, microseconds."""
+
     run_us: float
+    """Median time of whole runs, microseconds."""
 
 
 def _events(model: bytes, feeds: Feeds, options: SessionOptions, *, runs: int) -> _Events:
@@ -124,52 +133,55 @@ def _events(model: bytes, feeds: Feeds, options: SessionOptions, *, runs: int) -
         session = create_session(
             model, "cpu", replace(options, profile=str(Path(folder, "nodes"))), metadata={}
         )  # its errors are not the user's: the same bytes have been loaded before
-        for _ in range(_WARM_UP + runs):
+        for _ in range(_WARM_UP_RUNS + runs):
             session.run(COLORED, feeds)
         events = json.loads(session.end_profiling().read_text())
     named = [e for e in events if e.get("cat") == "Node" and str(e.get("name", "")).endswith(_KERNEL)]
     wholes = [event["dur"] for event in events if event.get("name") == "model_run"]
-    per_run = len(named) // (_WARM_UP + runs)
-    if not per_run or len(wholes) != _WARM_UP + runs or len(named) != per_run * len(wholes):
+    per_run = len(named) // (_WARM_UP_RUNS + runs)
+    if not per_run or len(wholes) != _WARM_UP_RUNS + runs or len(named) != per_run * len(wholes):
         raise ProviderError(
             f"ONNX Runtime's profile has {len(named)} nodes of {len(wholes)} runs, expected as many in each of "
-            f"{_WARM_UP + runs}",
+            f"{_WARM_UP_RUNS + runs}",
             remedy="leave out --profile",
         )
-    times = np.array([event["dur"] for event in named], np.float64).reshape(-1, per_run)[_WARM_UP:]
-    return _Events(named[-per_run:], np.median(times, axis=0).tolist(), median(wholes[_WARM_UP:]))
+    times = np.array([event["dur"] for event in named], np.float64).reshape(-1, per_run)[_WARM_UP_RUNS:]
+    return _Events(named[-per_run:], np.median(times, axis=0).tolist(), median(wholes[_WARM_UP_RUNS:]))
 
 
 def _convolutions(nodes: Sequence[dict[str, Any]]) -> list[tuple[int, int]]:
-    """Of a graph as written: elements of the output, and multiply-accumulates."""
-    found = []
-    for node in nodes:
-        if node["args"]["op_name"] == "Conv":
-            elements = math.prod(_shape(node["args"]["output_type_shape"][0]))
-            weight = _shape(node["args"]["input_type_shape"][1])  # [out, in / groups, height, width]
-            found.append((elements, elements * math.prod(weight[1:])))
-    return found
+    """Elements of the output and multiply-accumulates of each Conv of a graph as written."""
+    return [
+        (math.prod(_shape(node["args"]["output_type_shape"][0])), _macs(node) or 0)
+        for node in nodes
+        if node["args"]["op_name"] == "Conv"
+    ]
 
 
 def _aligned(nodes: Sequence[dict[str, Any]], written: Sequence[tuple[int, int]]) -> dict[int, int]:
-    """Which of the fused nodes is which convolution of the file: they keep their order, but not their weights' shape.
+    """Multiply-accumulates of the fused convolutions, by their place among the nodes.
 
-    Nothing where they do not fit; a wrong figure would be worse than none. Channels may have been filled up to a block.
+    Fused nodes keep the order of the convolutions in the file, but not the shape of their weights. Nothing is returned
+    where the outputs do not fit, apart from channels that were filled up to a block: no figure is better than a wrong
+    one.
     """
     numbers = [number for number, node in enumerate(nodes) if node["args"]["op_name"] in _CONVOLUTIONS]
     elements = [math.prod(_shape(nodes[number]["args"]["output_type_shape"][0])) for number in numbers]
     if len(elements) != len(written) or not all(
-        fewest <= found < fewest * _CHANNEL_BLOCK for found, (fewest, _) in zip(elements, written, strict=True)
+        fewest <= found < fewest * _LARGEST_CHANNEL_BLOCK for found, (fewest, _) in zip(elements, written, strict=True)
     ):
         return {}
     return dict(zip(numbers, (macs for _, macs in written), strict=True))
 
 
-def _product(node: dict[str, Any]) -> int | None:
-    """Of a multiplication of matrices, [..., rows, inner] x [inner, columns]."""
-    if node["args"]["op_name"] not in _PRODUCTS:
+def _macs(node: dict[str, Any]) -> int | None:
+    """Multiply-accumulates of a node whose shapes are those of the file; None for operators that are not counted."""
+    arguments = node["args"]
+    operator = arguments["op_name"].removeprefix("Fused")
+    if operator not in DENSE_OPERATORS:
         return None
-    return math.prod(_shape(node["args"]["output_type_shape"][0])) * _shape(node["args"]["input_type_shape"][0])[-1]
+    first, second = (_shape(each) for each in arguments["input_type_shape"][:2])
+    return node_macs(operator, first, second, _shape(arguments["output_type_shape"][0]))
 
 
 def _shape(typed: Mapping[str, Sequence[int]]) -> Sequence[int]:

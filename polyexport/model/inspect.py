@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from polyexport.errors import ContractError, PolyexportError, reason_of
 from polyexport.model.contract import IMAGE_INPUT, Contract
 from polyexport.model.file import read_model
+from polyexport.model.macs import DENSE_OPERATORS, node_macs
 from polyexport.model.model import Model
 from polyexport.runtime.session import SessionOptions
 
@@ -27,9 +28,6 @@ _NO_PARAMETERS = {
     "BatchNormalization": (3, 4),  # running mean and variance; PyTorch calls them buffers
 }
 """Operands that hold numbers, but nothing that was learned."""
-
-_DENSE = ("Conv", "ConvTranspose", "Gemm", "MatMul")
-"""Operators whose multiply-accumulates are counted."""
 
 _UNCOUNTED = frozenset(
     (
@@ -68,17 +66,7 @@ class Tensor:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Macs:
-    """Multiply-accumulates of one image in one colour: the products that a node sums up, biases not among them.
-
-    Products with padding count, as in equation 1 of Sze et al., "Efficient Processing of Deep Neural Networks", 2017
-    (arXiv:1703.09039); with N the batch, C and M the channels in and out, G the groups, k the kernel:
-
-        Conv           N M height_out width_out (C / G) k_height k_width
-        ConvTranspose  N C height_in width_in (M / G) k_height k_width
-        Gemm, MatMul   rows x columns x the extent that is summed over
-
-    Every other operator counts as none.
-    """
+    """Multiply-accumulates of one image in one color, counted as ``polyexport.model.macs`` says."""
 
     size: int
     """Height and width of the image, pixels."""
@@ -264,9 +252,9 @@ def _count(model: "onnx.ModelProto", size: int, *num_colors: int) -> dict[str, i
         if any(each.HasField("g") or each.graphs for each in node.attribute):
             raise _UnknownError(f"those inside {node.op_type} are not known here")
     shapes = _shapes(model, size, *num_colors)
-    counts = Counter(dict.fromkeys(_DENSE, 0))
+    counts = Counter(dict.fromkeys(DENSE_OPERATORS, 0))
     for node in model.graph.node:
-        if node.op_type in _DENSE:
+        if node.op_type in DENSE_OPERATORS:
             counts[node.op_type] += _macs_of(node, shapes)
     return {operator: count for operator, count in counts.most_common() if count}
 
@@ -296,14 +284,9 @@ def _shapes(model: "onnx.ModelProto", size: int, *num_colors: int) -> dict[str, 
 
 
 def _macs_of(node: "onnx.NodeProto", shapes: Mapping[str, Shape]) -> int:
-    """By the formulas of ``Macs``."""
-    first, second, result = (_extents(name, node, shapes) for name in (node.input[0], node.input[1], node.output[0]))
-    if node.op_type == "Conv":  # weight [M, C / G, k...]
-        return math.prod(result) * math.prod(second[1:])
-    if node.op_type == "ConvTranspose":  # weight [C, M / G, k...]
-        return math.prod(first) * math.prod(second[1:])
+    first, second, output = (_extents(name, node, shapes) for name in (node.input[0], node.input[1], node.output[0]))
     transposed = any(each.name == "transA" and each.i for each in node.attribute)
-    return math.prod(result) * (first[0] if transposed else first[-1])
+    return node_macs(node.op_type, first, second, output, transposed=transposed)
 
 
 def _extents(name: str, node: "onnx.NodeProto", shapes: Mapping[str, Shape]) -> tuple[int, ...]:
