@@ -3,11 +3,10 @@
 from collections.abc import Sequence
 
 from polyexport.bench.document import BenchReport, Change, Row
-from polyexport.bench.environment import Environment
 from polyexport.bench.statistics import ratio_interval
 from polyexport.errors import UsageError
 
-__all__ = ["changes", "differences"]
+__all__ = ["changes"]
 
 
 def changes(rows: Sequence[Row], old: BenchReport, *, tolerance: float) -> tuple[Change, ...]:
@@ -45,16 +44,6 @@ def changes(rows: Sequence[Row], old: BenchReport, *, tolerance: float) -> tuple
             remedy="give a report of the same scenarios and the same size",
         )
     return tuple(found)
-
-
-def differences(now: Environment, then: Environment) -> list[str]:
-    """What of the machine and the versions is not the same: a change may come from there."""
-    names = ("cpu", "cores_granted", "python", "onnxruntime", "openvino", "numpy")
-    return [
-        f"{name}: {getattr(then, name)} then, {getattr(now, name)} now"
-        for name in names
-        if getattr(then, name) != getattr(now, name)
-    ]
 
 
 def _in_multiplications(row: Row) -> list[float]:

@@ -26,7 +26,8 @@ from polyexport.model.conditions.condition import ConditionRow
 from polyexport.model.contract import COLORED, IMAGE_INPUT
 from polyexport.model.model import Model
 from polyexport.runtime.cores import granted_cores
-from polyexport.runtime.openvino_session import OPENVINO, openvino_core
+from polyexport.runtime.provider import provider_of
+from polyexport.runtime.providers.openvino import openvino_core
 
 __all__ = ["CONTENDERS", "ContenderName", "check_available", "compare"]
 
@@ -87,7 +88,7 @@ def compare(
     ours = _Contender(
         "polyexport",
         f"Model.run on {model.session.execution_provider}, as `infer` calls it",
-        _versions("openvino" if model.session.execution_provider == OPENVINO else "onnxruntime"),
+        _versions(provider_of(model.session.execution_provider).runtime),
         lambda: model.run(image, color),
     )
     contenders = [ours]

@@ -1,4 +1,4 @@
-"""What a measurement was taken on."""
+"""The machine and the software versions that a measurement was taken on."""
 
 import os
 import platform
@@ -17,16 +17,29 @@ from polyexport.runtime.cores import granted_cores
 
 __all__ = ["Environment", "environment"]
 
+_RUNTIMES = {"onnxruntime": "ONNX Runtime", "openvino": "OpenVINO", "torch": "PyTorch"}
+_COMPARED = ("cpu", "cores_granted", "python", "onnxruntime", "openvino", "numpy")
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Environment:
-    """The machine and the versions."""
+    """A machine and the versions of the software on it.
+
+    The names of the fields are keys of the reports that ``bench`` writes. A version is empty if the package is not
+    installed.
+    """
 
     cpu: str
+    """Name of the processor."""
+
     cores_granted: int
+    """Number of cores that this process may use."""
+
     cores_visible: int
+    """Number of cores of the machine."""
+
     load_1min: float
-    """Processes that were running or waiting, mean of the minute before; 0 where the system does not tell."""
+    """Mean number of running or waiting processes over the last minute; 0 where the system does not tell."""
 
     system: str
     python: str
@@ -35,15 +48,25 @@ class Environment:
     numpy: str
     pillow: str
     openvino: str
-    """Empty where it is not installed; so are the next two."""
-
     torch: str
     gpu: str
-    """Name, memory and driver of each GPU that NVIDIA's driver knows."""
+    """Name, memory and driver of each GPU that NVIDIA's driver knows; empty without one."""
+
+    def runtimes(self) -> tuple[tuple[str, str], ...]:
+        """Full name and version of each installed runtime that can compute a network."""
+        return tuple((label, getattr(self, name)) for name, label in _RUNTIMES.items() if getattr(self, name))
+
+    def differences(self, earlier: "Environment") -> list[str]:
+        """Fields that can change a measured time and differ from those of an earlier environment, one line each."""
+        return [
+            f"{name}: {getattr(earlier, name)} then, {getattr(self, name)} now"
+            for name in _COMPARED
+            if getattr(earlier, name) != getattr(self, name)
+        ]
 
 
 def environment() -> Environment:
-    """Look at this machine."""
+    """Describe this machine."""
     return Environment(
         cpu=_cpu_name(),
         cores_granted=granted_cores(),

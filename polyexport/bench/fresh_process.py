@@ -25,7 +25,7 @@ def main(path: str, provider: str, threads: str, device_id: str, size: str, batc
     from polyexport.model.model import load_model
 
     marks = [time.perf_counter()]
-    model = load_model(path, provider=provider, threads=int(threads), device_id=int(device_id))  # type: ignore[arg-type]
+    model = load_model(path, provider=provider, threads=int(threads), device_id=int(device_id))
     marks.append(time.perf_counter())
     stages = {"imports": (marks[0] - _BEGIN) * 1e3, "load the model": (marks[1] - marks[0]) * 1e3}
     from polyexport.bench.inputs import inputs  # not timed: a user's program does not import it

@@ -17,11 +17,10 @@ from polyexport.errors import PolyexportError, UsageError
 from polyexport.imaging.psnr import psnr_db
 from polyexport.model.model import Model, load_model
 from polyexport.runtime.probe import probe_provider
-from polyexport.runtime.session import ProviderName
+from polyexport.runtime.provider import all_providers
 
 __all__ = ["dominated", "frontier"]
 
-_PROVIDERS: tuple[ProviderName, ...] = ("cuda", "tensorrt", "openvino", "webgpu", "cpu")
 _DRAWINGS = 48
 _SEED = 20_260_102
 
@@ -56,7 +55,8 @@ def frontier(
     variants: list[Variant] = []
     candidates: list[_Candidate] = []
     for path in models:
-        for provider in _PROVIDERS:
+        # The provider that every machine has comes last.
+        for provider in [each.name for each in sorted(all_providers(), key=lambda each: each.built_in)]:
             if not probe_provider(provider).works:
                 continue
             progress(f"{path.name} on {provider}: fidelity")

@@ -9,19 +9,16 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.resources import files
 from statistics import median
-from typing import Literal
 
 import numpy as np
 
 from polyexport.runtime.open import open_session
-from polyexport.runtime.openvino_session import OPENVINO, has_bfloat16
 from polyexport.runtime.probe import probe_provider
-from polyexport.runtime.provider_options import CPU
-from polyexport.runtime.session import ProviderName, Session, SessionOptions
+from polyexport.runtime.provider import MatmulFormat, all_providers, provider_of
+from polyexport.runtime.providers import AUTO
+from polyexport.runtime.session import Session, SessionOptions
 
-__all__ = ["GFLOP", "Limit", "Multiplied", "measure_limits", "multiplied_in", "multiplier"]
-
-Multiplied = Literal["float32", "bfloat16", "int8"]
+__all__ = ["GFLOP", "Limit", "measure_limits", "multiplied_in", "multiplier"]
 
 SIDE, TIMES = 512, 16
 """In ``matmul/`` a square matrix is multiplied by a constant one, and the product again, so many times: small enough
@@ -30,8 +27,6 @@ much faster in any precision."""
 
 GFLOP = 2 * SIDE**3 * TIMES / 1e9
 """Of one run of that; a multiplication and an addition are two operations, as in LINPACK."""
-
-_MEASURED: dict[ProviderName, str] = {"cpu": CPU, "openvino": OPENVINO}
 
 _WARM_UP = 3
 _SECONDS = 0.15
@@ -43,22 +38,23 @@ class Limit:
     """How fast one runtime multiplies."""
 
     provider: str
-    precision: Multiplied
+    precision: MatmulFormat
     gflop_per_s: float
     """Median, on all granted cores. Operations on integers for ``int8``."""
 
 
-def multiplied_in(session: Session, model_precision: str) -> tuple[ProviderName, Multiplied] | None:
+def multiplied_in(session: Session, model_precision: str) -> tuple[str, MatmulFormat] | None:
     """Where and in what a session multiplies heavy layers; None on devices, whose limit is not measured."""
-    name = next((name for name, spelled in _MEASURED.items() if spelled == session.execution_provider), None)
-    if name is None:
+    provider = provider_of(session.execution_provider)
+    formats = provider.matmul_formats()
+    if not formats:
         return None
     if model_precision == "int8":
-        return name, "int8"
-    return name, "bfloat16" if name == "openvino" and has_bfloat16() else "float32"
+        return provider.name, "int8"
+    return provider.name, "bfloat16" if "bfloat16" in formats else "float32"
 
 
-def multiplier(provider: ProviderName, precision: Multiplied) -> Callable[[], float]:
+def multiplier(provider: str, precision: MatmulFormat) -> Callable[[], float]:
     """A function that runs the chain once, on all granted cores, and returns the milliseconds that took.
 
     Raises:
@@ -84,12 +80,15 @@ def multiplier(provider: ProviderName, precision: Multiplied) -> Callable[[], fl
     return multiply
 
 
-def measure_limits(provider: ProviderName = "auto") -> tuple[Limit, ...]:
+def measure_limits(provider: str = AUTO) -> tuple[Limit, ...]:
     """Of every runtime that is there, or of ONNX Runtime alone for ``cpu``, and every precision that it has."""
-    wanted: list[tuple[ProviderName, Multiplied]] = [("cpu", "float32"), ("cpu", "int8")]
-    if provider != "cpu" and probe_provider("openvino").works:
-        wanted += [("openvino", "float32"), ("openvino", "int8")]
-        wanted += [("openvino", "bfloat16")] if has_bfloat16() else []
+    on_processor = [each for each in all_providers() if not each.on_device and (each.built_in or provider != "cpu")]
+    wanted = [
+        (each.name, precision)
+        for each in on_processor
+        if probe_provider(each.name).works
+        for precision in each.matmul_formats()
+    ]
     limits = []
     for name, precision in wanted:
         multiply = multiplier(name, precision)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from polyexport.errors import ProviderError
 from polyexport.model.contract import COLORED
 from polyexport.model.macs import DENSE_OPERATORS, node_macs
-from polyexport.runtime.onnxruntime_session import create_session
+from polyexport.runtime.onnxruntime_session import CpuSession, create_session
 from polyexport.runtime.session import SessionOptions
 
 __all__ = ["Layer", "Profile", "count_macs", "profile"]
@@ -130,9 +130,8 @@ class _Events:
 
 def _events(model: bytes, feeds: Feeds, options: SessionOptions, *, runs: int) -> _Events:
     with tempfile.TemporaryDirectory(prefix="polyexport-profile-") as folder:
-        session = create_session(
-            model, "cpu", replace(options, profile=str(Path(folder, "nodes"))), metadata={}
-        )  # its errors are not the user's: the same bytes have been loaded before
+        # An error here is not the user's: the same bytes have been loaded before.
+        session = CpuSession(create_session(model, replace(options, profile=str(Path(folder, "nodes")))))
         for _ in range(_WARM_UP_RUNS + runs):
             session.run(COLORED, feeds)
         events = json.loads(session.end_profiling().read_text())

@@ -20,7 +20,6 @@ from polyexport.model.contract import IMAGE_INPUT
 from polyexport.model.file import read_model
 from polyexport.model.model import Model, load_model
 from polyexport.runtime.cores import granted_cores
-from polyexport.runtime.session import ProviderName
 
 __all__ = ["Extras", "bench"]
 
@@ -61,7 +60,7 @@ def bench(
     settings: Settings,
     extras: Extras,
     *,
-    provider: ProviderName = "auto",
+    provider: str = "auto",
     device_id: int = 0,
     threads: int = 0,
     progress: Callable[[str], None] = lambda line: None,

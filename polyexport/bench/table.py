@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 
-from polyexport.bench.changes import differences
 from polyexport.bench.document import BenchReport, Row
 from polyexport.bench.statistics import STEADY, spread
 
@@ -63,9 +62,7 @@ def lines(report: BenchReport, baseline: BenchReport | None = None) -> Iterator[
 
 
 def _versions(report: BenchReport) -> str:
-    machine = report.environment
-    named = (("ONNX Runtime", machine.onnxruntime), ("OpenVINO", machine.openvino), ("PyTorch", machine.torch))
-    return ", ".join(f"{name} {version}" for name, version in named if version)
+    return ", ".join(f"{name} {version}" for name, version in report.environment.runtimes())
 
 
 def _row(row: Row) -> str:
@@ -139,4 +136,4 @@ def _changes(report: BenchReport, baseline: BenchReport | None) -> Iterator[str]
             f"{change.scenario + ', ' + change.name:<34}{change.calibrated!s:>26}{change.raw!s:>26}  {verdict}"
         ).rstrip()
     if baseline is not None:
-        yield from (f"  {each}" for each in differences(report.environment, baseline.environment))
+        yield from (f"  {each}" for each in report.environment.differences(baseline.environment))

@@ -9,8 +9,9 @@ import typer
 
 from polyexport.bench.scenarios import SCENARIOS, SharedOption, build_scenario, default_scenarios, scenario_options
 from polyexport.cli.console import build, console
-from polyexport.cli.options import DeviceId, JsonFlag, ModelOption, Provider, ProviderOption, Quiet, Threads, Verbose
+from polyexport.cli.options import DeviceId, JsonFlag, ModelOption, ProviderOption, Quiet, Threads, Verbose
 from polyexport.errors import ExitCode, UsageError
+from polyexport.runtime.providers import AUTO
 
 __all__ = ["bench"]
 
@@ -111,7 +112,7 @@ def bench(
         Path | None,
         typer.Option(metavar="FILE.html", help="Write the report with charts as one HTML file that loads nothing."),
     ] = None,
-    provider: ProviderOption = Provider.AUTO,
+    provider: ProviderOption = AUTO,
     device_id: DeviceId = 0,
     threads: Threads = 0,
     json_report: JsonFlag = False,
@@ -169,7 +170,7 @@ def bench(
         chosen,
         settings,
         extras,
-        provider=provider.value,
+        provider=provider,
         device_id=device_id,
         threads=threads,
         progress=console.info,

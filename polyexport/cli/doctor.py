@@ -1,4 +1,4 @@
-"""polyexport doctor: what this machine can run, and what a missing execution provider lacks."""
+"""The command ``polyexport doctor`` shows what this machine can run, and what a missing execution provider lacks."""
 
 import importlib.metadata
 from dataclasses import asdict
@@ -9,11 +9,8 @@ from polyexport.errors import ModelError
 
 __all__ = ["doctor"]
 
-# What the extras bring: looked up by name, never imported.
-_OPTIONAL = {
-    "openvino": ("openvino",),
-    "tensorrt": ("tensorrt-cu13-libs",),
-    "webgpu": ("onnxruntime-ep-webgpu",),
+# Packages that each extra installs, besides the extras of execution providers. They are looked up, never imported.
+_EXTRAS = {
     "inspect": ("onnx",),
     "export": ("torch", "onnx", "onnxscript", "onnxsim", "safetensors"),
     "train": ("lightning",),
@@ -28,12 +25,14 @@ def doctor(json_report: JsonFlag = False, verbose: Verbose = False, quiet: Quiet
     from polyexport.model.file import default_model_path
     from polyexport.model.model import load_model
     from polyexport.runtime.probe import auto_choice, probe_provider
-    from polyexport.runtime.session import PROVIDERS
+    from polyexport.runtime.provider import all_providers
 
     machine = environment()
-    providers = [probe_provider(name) for name in PROVIDERS if name != "auto"]
+    providers = [probe_provider(provider.name) for provider in all_providers()]
     choice = auto_choice()
-    extras = {extra: {name: _version(name) for name in names} for extra, names in _OPTIONAL.items()}
+    of_providers = {provider.name: provider.packages for provider in all_providers() if provider.packages}
+    packages = dict(sorted(of_providers.items())) | _EXTRAS
+    extras = {extra: {name: _version(name) for name in names} for extra, names in packages.items()}
     try:
         shipped, fault = load_model(provider="cpu").sha256, ""
     except ModelError as error:

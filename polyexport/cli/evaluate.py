@@ -7,8 +7,9 @@ import typer
 
 from polyexport.cli.console import console
 from polyexport.cli.infer import parse_size
-from polyexport.cli.options import DeviceId, JsonFlag, Provider, ProviderOption, Quiet, SizeOption, Threads, Verbose
+from polyexport.cli.options import DeviceId, JsonFlag, ProviderOption, Quiet, SizeOption, Threads, Verbose
 from polyexport.errors import UsageError
+from polyexport.runtime.providers import AUTO
 
 if TYPE_CHECKING:
     from polyexport.evaluate.score import Evaluation
@@ -51,7 +52,7 @@ def evaluate(
         Path | None, typer.Option(help="Write a report: one HTML page, with everything in it.", metavar="FILE.html")
     ] = None,
     size: SizeOption = "fit",
-    provider: ProviderOption = Provider.AUTO,
+    provider: ProviderOption = AUTO,
     device_id: DeviceId = 0,
     threads: Threads = 0,
     list_metrics: Annotated[  # noqa: ARG001 - its callback ends the command
@@ -75,7 +76,7 @@ def evaluate(
     from polyexport.storage.files import check_writable, write_atomic
 
     splits = read_splits(data)
-    loaded = load_model(model, provider=provider.value, threads=threads, device_id=device_id)
+    loaded = load_model(model, provider=provider, threads=threads, device_id=device_id)
     if loaded.session.fallback_reason:
         console.info(f"running on {loaded.session.execution_provider} ({loaded.session.fallback_reason})")
     if report is not None:

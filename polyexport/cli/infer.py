@@ -15,7 +15,6 @@ from polyexport.cli.options import (
     DeviceId,
     JsonFlag,
     ModelOption,
-    Provider,
     ProviderOption,
     Quiet,
     SizeOption,
@@ -24,6 +23,7 @@ from polyexport.cli.options import (
 )
 from polyexport.errors import ColorError, ImageError, OutputError, UsageError
 from polyexport.imaging.color import parse_color
+from polyexport.runtime.providers import AUTO
 
 if TYPE_CHECKING:
     from polyexport.imaging.color import Color
@@ -108,7 +108,7 @@ def infer(
         Path | None,
         typer.Option(help="Also write one picture of the first 100 inputs and outputs.", metavar="FILE.png"),
     ] = None,
-    provider: ProviderOption = Provider.AUTO,
+    provider: ProviderOption = AUTO,
     device_id: DeviceId = 0,
     batch_size: Annotated[
         int, typer.Option("-b", "--batch-size", min=0, max=1024, help="Images per call; 0 chooses by the provider.")
@@ -150,7 +150,7 @@ def infer(
         from polyexport.model.model import load_model
 
         return load_model(
-            model, provider=provider.value, threads=threads, streams=streams, images=images, device_id=device_id
+            model, provider=provider, threads=threads, streams=streams, images=images, device_id=device_id
         )
 
     if _PIPE in (output, *(paths or ())):
@@ -202,7 +202,7 @@ def infer(
         elif engine is Engine.RAY:
             from polyexport.cluster.run import Cluster, run_on_cluster
 
-            cluster = build(Cluster, address=ray_address, time_limit_s=time_limit, provider=provider.value, jobs=jobs)
+            cluster = build(Cluster, address=ray_address, time_limit_s=time_limit, provider=provider, jobs=jobs)
             exit_code = report_run(job, partial(run_on_cluster, job, cluster, model, folder=folder), options)
         else:
             exit_code = report_run(job, partial(run_job, job, load, folder=folder, decoders=decoders), options)

@@ -2,9 +2,11 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+
+from polyexport.runtime.providers import provider_choices
 
 __all__ = [
     "DeviceId",
@@ -12,7 +14,6 @@ __all__ = [
     "HostOption",
     "JsonFlag",
     "ModelOption",
-    "Provider",
     "ProviderOption",
     "Quiet",
     "SizeOption",
@@ -21,15 +22,10 @@ __all__ = [
 ]
 
 
-class Provider(StrEnum):
-    """Values of --provider."""
-
-    AUTO = "auto"
-    CPU = "cpu"
-    CUDA = "cuda"
-    TENSORRT = "tensorrt"
-    OPENVINO = "openvino"
-    WEBGPU = "webgpu"
+if TYPE_CHECKING:
+    _ProviderName = str
+else:
+    _ProviderName = Literal[provider_choices()]
 
 
 class Host(StrEnum):
@@ -45,7 +41,7 @@ ModelOption = Annotated[
     Path | None, typer.Option("-m", "--model", help="Model file.", show_default="the shipped model", metavar="FILE")
 ]
 ProviderOption = Annotated[
-    Provider, typer.Option(help="Execution provider; a named one is required, auto takes the best that works.")
+    _ProviderName, typer.Option(help="Execution provider; a named one is required, auto takes the best that works.")
 ]
 DeviceId = Annotated[int, typer.Option(min=0, max=1024, help="Which GPU.")]
 Threads = Annotated[

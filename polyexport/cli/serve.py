@@ -10,12 +10,12 @@ from polyexport.cli.options import (
     Host,
     HostOption,
     ModelOption,
-    Provider,
     ProviderOption,
     Quiet,
     Threads,
     Verbose,
 )
+from polyexport.runtime.providers import AUTO
 
 __all__ = ["serve"]
 
@@ -55,7 +55,7 @@ def serve(
             min=0.1, max=3600, help="Longest time that accepted requests may take after the signal to end, in s."
         ),
     ] = 30.0,
-    provider: ProviderOption = Provider.AUTO,
+    provider: ProviderOption = AUTO,
     device_id: DeviceId = 0,
     threads: Threads = 0,
     verbose: Verbose = False,
@@ -82,7 +82,7 @@ def serve(
     options = build(
         ServiceOptions,
         model=model if model is not None else default_model_path(),
-        provider=provider.value,
+        provider=provider,
         device_id=device_id,
         threads=threads,
         max_batch_size=max_batch_size,

@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from polyexport.cli.console import console
-from polyexport.cli.options import DeviceId, JsonFlag, Provider, ProviderOption, Quiet, Verbose
+from polyexport.cli.options import DeviceId, JsonFlag, ProviderOption, Quiet, Verbose
+from polyexport.runtime.providers import AUTO
 
 __all__ = ["verify"]
 
@@ -26,7 +27,7 @@ def verify(
         Path | None,
         typer.Option(help="Folder of images for the proof.", show_default="generated drawings", metavar="DIR"),
     ] = None,
-    provider: ProviderOption = Provider.AUTO,
+    provider: ProviderOption = AUTO,
     device_id: DeviceId = 0,
     json_report: JsonFlag = False,
     verbose: Verbose = False,
@@ -40,7 +41,7 @@ def verify(
     from polyexport.runtime.session import SessionOptions
 
     data = read_model(model)
-    options = SessionOptions(provider=provider.value, device_id=device_id, use_tf32=False)
+    options = SessionOptions(provider=provider, device_id=device_id, use_tf32=False)
     loaded = Model.from_bytes(data, options, name=str(model))
     session = loaded.session
     if session.fallback_reason:

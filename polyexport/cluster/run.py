@@ -28,11 +28,12 @@ from polyexport.pipeline.outputs.prior_results import Survey, survey
 from polyexport.pipeline.outputs.store import StoreFolder
 from polyexport.pipeline.plan import Item, output_name
 from polyexport.pipeline.run import ItemResult, RunReport, recipes_of
-from polyexport.runtime.session import ProviderName, SessionOptions
+from polyexport.runtime.provider import load_provider
+from polyexport.runtime.providers import AUTO
+from polyexport.runtime.session import SessionOptions
 
 __all__ = ["Cluster", "run_on_cluster"]
 
-_ON_GPU = frozenset(("cuda", "tensorrt"))
 _MAX_BLOCK = 256  # inputs that one call of an actor gets, and that are done again when the actor is lost
 _BLOCKS_PER_ACTOR = 6
 _CALLS = 2  # blocks at a time in an actor
@@ -54,7 +55,7 @@ class Cluster:
     time_limit_s: float = 0.0
     """After which the run is given up; 0 for none."""
 
-    provider: ProviderName = "auto"
+    provider: str = AUTO
     jobs: int = 0
     """Processes that decode, for each actor; 0 to choose."""
 
@@ -336,16 +337,15 @@ def _machines(ray: Any) -> list[dict[str, float]]:
     return [dict(node["Resources"]) for node in ray.nodes() if node["Alive"]]
 
 
-def _actors(
-    machines: Sequence[Mapping[str, float]], provider: ProviderName, threads: int
-) -> tuple[int, dict[str, float]]:
+def _actors(machines: Sequence[Mapping[str, float]], provider: str, threads: int) -> tuple[int, dict[str, float]]:
     """How many actors find a place, and what each takes of a machine."""
     on_gpus = sum(int(min(machine.get("GPU", 0), machine.get("CPU", 0))) for machine in machines)
-    if provider in _ON_GPU and not on_gpus:
+    needs_gpu = provider != AUTO and load_provider(provider).reserves_gpu
+    if needs_gpu and not on_gpus:
         raise ProviderError(
             f"the {provider} execution provider needs a GPU, and the cluster has none", remedy="leave --provider out"
         )
-    if on_gpus and provider in (*_ON_GPU, "auto"):
+    if on_gpus and (needs_gpu or provider == AUTO):
         return on_gpus, {"GPU": 1.0, "CPU": 1.0}
     on_cpus = sum(int(machine.get("CPU", 0)) // threads for machine in machines)
     if not on_cpus:

@@ -20,7 +20,7 @@ from polyexport.pipeline.outputs.staging import Staging, unusable
 from polyexport.pipeline.outputs.store import open_staging
 from polyexport.pipeline.plan import Plan, output_name
 from polyexport.pipeline.run import Background, ItemResult, run_plan
-from polyexport.runtime.session import ProviderName, SessionOptions
+from polyexport.runtime.session import SessionOptions
 from polyexport.storage.stores import Url
 
 __all__ = ["Worker", "WorkerOptions"]
@@ -38,7 +38,7 @@ class WorkerOptions:
     model_name: str
     """For messages."""
 
-    provider: ProviderName
+    provider: str
     size: Size
     background: Background
     retry_failed: bool

@@ -45,7 +45,7 @@ from polyexport.model.model import Model
 from polyexport.runtime.onnx_bytes import graph_sha256
 from polyexport.runtime.open import open_session
 from polyexport.runtime.probe import probe_provider
-from polyexport.runtime.session import ProviderName
+from polyexport.runtime.provider import all_providers
 from polyexport.storage.files import check_writable, write_atomic
 
 __all__ = ["ExportOptions", "ExportResult", "export_source"]
@@ -55,10 +55,6 @@ Report = Callable[[str], None]
 _TOOLS = ("torch", "onnx", "onnxscript", "onnxsim", "numpy")
 _AMX_CHANNELS = 256  # from which on ONNX Runtime's general kernel, with AMX, beats its symmetric one
 _GOLDEN_SIZE = 64
-
-# The provider that a precision is for: there it must pay. ONNX Runtime's CPU provider runs float16 by way of float32,
-# and its CUDA provider does not accelerate int8 convolutions.
-_MEANT_FOR: dict[Precision, ProviderName] = {"fp16": "cuda", "int8": "cpu"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -245,7 +241,7 @@ def _check_fidelity(gate: Gate, fidelity: tuple[Fidelity, ...], precision: Preci
 
 
 def _speed(fp32: Candidate, reduced: Candidate, judge: ImageGate, options: ExportOptions, report: Report) -> Speed:
-    meant = _MEANT_FOR[options.precision]
+    meant = next(each.name for each in all_providers() if options.precision in each.judged_precisions)
     judged = probe_provider(meant).works
     speed = compare_speed(fp32.model, reduced.model, judge.feeds(1), meant if judged else "cpu")
     line = (

@@ -4,8 +4,7 @@ from pathlib import Path
 
 from polyexport.errors import ContractError
 from polyexport.model.contract import METADATA_KEY, Contract
-from polyexport.runtime.onnx_bytes import graph_sha256, metadata_props
-from polyexport.runtime.open import refuse_external_data
+from polyexport.runtime.onnx_bytes import graph_sha256, metadata_props, refuse_external_data
 from polyexport.storage.files import read_limited
 
 __all__ = ["DEFAULT_MODEL", "MAX_MODEL_BYTES", "default_model_path", "read_contract", "read_model"]

@@ -19,7 +19,7 @@ from polyexport.model.contract import COLORED, IMAGE_INPUT, Contract
 from polyexport.model.file import default_model_path, read_contract, read_model
 from polyexport.model.nan_watch import WATCH, all_numbers, watched
 from polyexport.runtime.open import open_session
-from polyexport.runtime.session import ProviderName, Session, SessionOptions, TensorType
+from polyexport.runtime.session import Session, SessionOptions, TensorType
 
 __all__ = ["GOLDEN_TOLERANCE", "Model", "load_model"]
 
@@ -34,7 +34,7 @@ _REMEDY = "give a model that `polyexport export` wrote"
 def load_model(
     path: str | Path | None = None,
     *,
-    provider: ProviderName = "auto",
+    provider: str = "auto",
     threads: int = 0,
     streams: int = 1,
     images: int = 0,

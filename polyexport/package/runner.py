@@ -29,14 +29,14 @@ from polyexport.imaging.names import png_names
 from polyexport.imaging.pixels import read_image
 from polyexport.model.file import read_model
 from polyexport.model.model import Model
-from polyexport.runtime.session import ProviderName, SessionOptions
+from polyexport.runtime.session import SessionOptions
 from polyexport.storage.files import check_writable, write_atomic
 from polyexport.storage.folder import MANIFEST, read_manifest
 from polyexport.storage.streams import one_line, write_line
 
 __all__ = ["PROVIDERS", "main"]
 
-PROVIDERS: tuple[ProviderName, ...] = ("cpu", "cuda")
+PROVIDERS: tuple[str, ...] = ("cpu", "cuda")
 """Execution providers that a package can run its model on."""
 
 _FETCH_AGAIN = "fetch the package again"
@@ -125,7 +125,7 @@ def _run(arguments: argparse.Namespace) -> int:
     return ExitCode.SOME_FAILED if failed else ExitCode.OK
 
 
-def _open_model(path: Path, provider: ProviderName, threads: int) -> Model:
+def _open_model(path: Path, provider: str, threads: int) -> Model:
     """Load a model file whose SHA-256 is the one in the manifest beside it.
 
     Raises:

@@ -13,6 +13,7 @@ from polyexport.package.card import model_card
 from polyexport.package.readme import readme
 from polyexport.package.triton import TritonOptions, triton_config, triton_name
 from polyexport.package.vendor import vendored_modules
+from polyexport.runtime.providers import PROVIDER_MODULES
 from polyexport.runtime.session import SessionOptions
 from polyexport.storage.folder import WrittenFile, check_free, write_folder
 
@@ -97,7 +98,8 @@ def _contents(model: Model, data: bytes, options: TritonOptions) -> dict[str, by
 
 def _modules() -> dict[str, bytes]:
     """Return the source files that ``run.py`` imports, by their path."""
-    entries = [runner.__name__, *CONDITION_MODULES.values()]
+    providers = [PROVIDER_MODULES[name] for name in runner.PROVIDERS]
+    entries = [runner.__name__, *CONDITION_MODULES.values(), *providers]
     return vendored_modules(entries, root=Path(polyexport.__file__).parents[1])
 
 

@@ -1,4 +1,4 @@
-"""The processor cores that this process may really use."""
+"""The number of processor cores that this process may use."""
 
 import math
 import os
@@ -10,10 +10,10 @@ _MEMBERSHIP = Path("/proc/self/cgroup")
 
 
 def granted_cores(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
-    """Whole cores granted by affinity and by the container's quota (cgroup v2 or v1), at least 1.
+    """Number of whole cores granted by affinity and by the container's quota (cgroup v2 or v1), at least 1.
 
-    A container that is limited to two cores of a large host still counts every core in ``os.cpu_count()``; threads
-    beyond the quota are stopped in mid-flight by the kernel.
+    A container that is limited to two cores of a large host still counts every core in ``os.cpu_count()``; the kernel
+    suspends threads that exceed the quota.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = _quota(cgroup)
@@ -21,7 +21,7 @@ def granted_cores(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
 
 
 def _quota(cgroup: Path) -> float | None:
-    """Cores of the tightest quota from this process's cgroup up to the root; None without one."""
+    """Number of cores of the smallest quota from this process's cgroup up to the root; None without one."""
     try:
         lines = _MEMBERSHIP.read_text().splitlines()
     except OSError:
@@ -43,6 +43,7 @@ def _quota(cgroup: Path) -> float | None:
 
 
 def _limit(folder: Path) -> float | None:
+    """Number of cores that one cgroup's quota allows; None without a quota."""
     try:
         if (folder / "cpu.max").exists():  # version 2
             quota, period = (folder / "cpu.max").read_text().split()

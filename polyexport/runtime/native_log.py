@@ -1,4 +1,4 @@
-"""What native libraries print."""
+"""Capturing what native libraries print."""
 
 import contextlib
 import io
@@ -12,7 +12,11 @@ __all__ = ["captured_stderr"]
 
 @contextlib.contextmanager
 def captured_stderr() -> Iterator[io.StringIO]:
-    """Native code logs to file descriptor 2, past ``sys.stderr``; what it wrote is there after the block."""
+    """Capture what is written to file descriptor 2, to which native code logs without using ``sys.stderr``.
+
+    Yields:
+        A text buffer that is filled when the block ends.
+    """
     captured = io.StringIO()
     if sys.stderr is not None:
         with contextlib.suppress(OSError):

@@ -1,11 +1,15 @@
-"""The bytes of a model file, without the onnx package, which the inference side does not have."""
+"""Reading a model file's bytes as protobuf records, without the onnx package, which inference does not depend on.
+
+Protobuf's encoding is documented at https://protobuf.dev/programming-guides/encoding/.
+"""
 
 import hashlib
+import re
 from collections.abc import Iterator
 
 from polyexport.errors import ContractError
 
-__all__ = ["graph_sha256", "metadata_props", "records"]
+__all__ = ["graph_sha256", "metadata_props", "records", "refuse_external_data", "refuse_incomplete"]
 
 _METADATA_PROPS = 14  # field number in ModelProto, onnx.proto
 _KEY, _VALUE = 1, 2  # in StringStringEntryProto
@@ -13,15 +17,18 @@ _VARINT, _EIGHT_BYTES, _LENGTH_DELIMITED, _FOUR_BYTES = 0, 1, 2, 5  # wire types
 
 _REMEDY = "give a model that `polyexport export` wrote"
 
+# A tensor with external data names its file under the key "location". The length before the key may be padded with zero
+# bits; the tag before that has too many spellings to match. Models of this toolkit hold their weights inside.
+_EXTERNAL_DATA = re.compile(rb"(?:\x08|\x88\x80*\x00)location")
+
 
 def graph_sha256(model: bytes) -> str:
-    """SHA-256 of a model file's bytes without its ``metadata_props``: of everything that decides what it computes.
+    """SHA-256 of everything in a model file that decides what it computes: its bytes without the ``metadata_props``.
 
-    Only the outermost level of the file is read, after protobuf's encoding
-    (https://protobuf.dev/programming-guides/encoding/).
+    Only the outermost level of the file is read.
 
     Raises:
-        ContractError: not a whole protobuf message.
+        ContractError: the bytes are not a whole protobuf message.
     """
     digest = hashlib.sha256()
     view = memoryview(model)
@@ -32,13 +39,13 @@ def graph_sha256(model: bytes) -> str:
 
 
 def metadata_props(model: bytes) -> dict[str, str]:
-    """The ``metadata_props`` of a model file; of a key that stands there twice, the last, as ONNX Runtime reads it.
+    """The ``metadata_props`` of a model file. The last value of a repeated key counts, as in ONNX Runtime.
 
-    Read from the bytes, so that they say the same whichever runtime runs the graph.
+    They are read from the bytes, so that they are the same whichever runtime runs the graph.
 
     Raises:
-        ContractError: not a whole protobuf message.
-        UnicodeDecodeError: text that is not UTF-8; protobuf does not mind it.
+        ContractError: the bytes are not a whole protobuf message.
+        UnicodeDecodeError: a text is not UTF-8, which protobuf accepts.
     """
     view = memoryview(model)
     found: dict[str, str] = {}
@@ -51,14 +58,34 @@ def metadata_props(model: bytes) -> dict[str, str]:
     return found
 
 
-def records(view: memoryview) -> Iterator[tuple[int, int | None, int, int]]:
-    """The fields of one protobuf message, in order.
-
-    Yields:
-        Field number, where its content starts if it is length-delimited, and where the record starts and ends.
+def refuse_external_data(model: bytes) -> None:
+    """Check that a model names no other files.
 
     Raises:
-        ContractError: not a whole protobuf message.
+        ContractError: it does.
+    """
+    if _EXTERNAL_DATA.search(model):
+        raise ContractError("the model keeps data in other files, which are never opened", remedy=_REMEDY)
+
+
+def refuse_incomplete(model: bytes) -> None:
+    """Check that the bytes of a model file are a whole protobuf message.
+
+    Raises:
+        ContractError: they are not.
+    """
+    for _ in records(memoryview(model)):
+        pass
+
+
+def records(view: memoryview) -> Iterator[tuple[int, int | None, int, int]]:
+    """Iterate over the fields of one protobuf message, in order.
+
+    Yields:
+        Field number; offset of the content if it is length-delimited, else None; offsets of the record's start and end.
+
+    Raises:
+        ContractError: the bytes are not a whole protobuf message.
     """
     start = 0
     while start < len(view):
@@ -72,8 +99,9 @@ def records(view: memoryview) -> Iterator[tuple[int, int | None, int, int]]:
 
 
 def _field(view: memoryview, start: int) -> tuple[int, int | None, int]:
-    """Number of the field at ``start``, where its content starts if it is length-delimited, and where it ends: past the
-    end if it is cut off or no field.
+    """Read the field at ``start``: its number, the offset of its content if it is length-delimited, and its end.
+
+    The end lies past the end of ``view`` if the field is cut off or has no valid wire type.
     """
     tag, position = _varint(view, start)
     kind = tag & 7
@@ -93,7 +121,7 @@ def _field(view: memoryview, start: int) -> tuple[int, int | None, int]:
 
 
 def _varint(view: memoryview, position: int) -> tuple[int, int]:
-    """The number at ``position`` and the position after it; past the end if it is cut off or too long."""
+    """Read the number at ``position``, and the position after it: past the end if it is cut off or too long."""
     value = 0
     for i, byte in enumerate(view[position : position + 10]):
         value |= (byte & 0x7F) << (7 * i)

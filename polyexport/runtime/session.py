@@ -1,4 +1,4 @@
-"""What a session is, whichever runtime is behind it, and how it may use this machine."""
+"""The protocol of a session, whichever runtime is behind it, and the options of how it uses this machine."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,77 +7,54 @@ from typing import Any, Literal, Protocol
 from numpy.typing import NDArray
 
 from polyexport.runtime.cores import granted_cores
+from polyexport.runtime.providers import AUTO, provider_choices
 
-__all__ = ["PROVIDERS", "InputRange", "ProviderName", "Session", "SessionOptions", "TensorType"]
-
-ProviderName = Literal["auto", "cpu", "cuda", "tensorrt", "openvino", "webgpu"]
-PROVIDERS: tuple[ProviderName, ...] = ("auto", "cpu", "cuda", "tensorrt", "openvino", "webgpu")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class InputRange:
-    """The shapes that one input takes in a run."""
-
-    name: str
-    smallest: tuple[int, ...]
-    largest: tuple[int, ...]
-
-    def __post_init__(self) -> None:
-        pairs = tuple(zip(self.smallest, self.largest, strict=False))
-        if len(self.smallest) != len(self.largest) or not all(1 <= low <= high for low, high in pairs):
-            raise ValueError(
-                f"{self.name}: {self.smallest} to {self.largest} must be shapes of one rank, rising from 1"
-            )
+__all__ = ["Session", "SessionOptions", "TensorType"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SessionOptions:
     """How a session uses this machine."""
 
-    provider: ProviderName = "auto"
+    provider: str = AUTO
+    """Name of the execution provider, which is required, or ``auto`` for the best that works."""
 
     threads: int = 0
-    """Of one call, on the CPU; 0 shares every core that is granted among the streams."""
+    """Processor threads of one call; 0 shares all granted cores among the streams."""
 
     streams: int = 1
-    """Calls at a time. OpenVINO is told; ONNX Runtime runs each call where it was made."""
+    """Number of calls that run at the same time. OpenVINO needs to know it; ONNX Runtime runs each call in the thread
+    that makes it."""
 
     images: int = 0
-    """How many it is for; 0 if that is not known. ``auto`` spares few images a provider that takes long to start."""
+    """Number of images that the session is for; 0 if unknown. For few, ``auto`` skips providers that start slowly."""
 
     device_id: int = 0
-    """Which GPU."""
+    """Number of the GPU."""
 
     use_tf32: bool = True
-    """Multiply float32 in a shorter format where the hardware has one: TensorFloat-32 on NVIDIA, bfloat16 in OpenVINO.
-    Off for parity checks."""
+    """Multiply float32 in a shorter format where the hardware has one: TensorFloat-32 on NVIDIA GPUs, bfloat16 in
+    OpenVINO. Parity checks turn it off."""
 
     check_placement: bool = True
-    """Refuse a session on a named provider whose heavy nodes landed elsewhere."""
+    """Refuse a session on a provider that left heavy nodes to another one."""
 
     precision: Literal["fp32", "fp16", "int8"] = "fp32"
-    """What the graph was exported for; TensorRT builds engines of no lower precision."""
-
-    shapes: tuple[InputRange, ...] = ()
-    """What the inputs will be, the golden sample of a model file among them: the profile of a TensorRT engine. Without
-    it an engine is built anew for every shape that the last one does not hold."""
-
-    cuda_graph: bool = False
-    """On CUDA, capture the launches of a shape once and replay them: less work for the CPU, and one call at a time."""
+    """Precision that the graph was exported in. TensorRT must not compute in a lower one."""
 
     profile: str = ""
-    """Where ONNX Runtime writes the time of every node: how the name of the file begins. Empty for no profile."""
+    """Prefix of the path of ONNX Runtime's profile, which holds the time of every node; empty for no profile."""
 
     releases_memory: bool = False
-    """On the CPU, give what a call on more than a megapixel took back to the system: for processes that stay. Small
-    calls keep theirs, because taking it anew costs time."""
+    """On the CPU, give the memory of a call on more than a megapixel back to the system, for processes that run for a
+    long time. Small calls keep theirs, because allocating it again takes time."""
 
     fused: bool = True
-    """Let ONNX Runtime replace nodes and repack weights for speed; without, a profile shows those of the model file."""
+    """Let ONNX Runtime fuse nodes and repack weights for speed. Without, a profile shows the nodes of the file."""
 
     def __post_init__(self) -> None:
-        if self.provider not in PROVIDERS:
-            raise ValueError(f"provider must be one of {', '.join(PROVIDERS)}, got {self.provider!r}")
+        if self.provider not in provider_choices():
+            raise ValueError(f"provider must be one of {', '.join(provider_choices())}, got {self.provider!r}")
         if not 0 <= self.threads <= 1024 or not 0 <= self.device_id <= 1024:
             raise ValueError("threads and device_id must be from 0 to 1024")
         if self.images < 0:
@@ -87,19 +64,19 @@ class SessionOptions:
 
     @property
     def granted_threads(self) -> int:
-        """Of one call."""
+        """Processor threads of one call, at least 1."""
         return self.threads or max(1, granted_cores() // self.streams)
 
 
 @dataclass(frozen=True, slots=True)
 class TensorType:
-    """Of a graph's input or output."""
+    """Element type and shape of an input or output of a graph."""
 
     dtype: str
-    """ONNX Runtime's word, such as ``tensor(uint8)``."""
+    """ONNX Runtime's name of the element type, such as ``tensor(uint8)``."""
 
     shape: tuple[int | None, ...]
-    """None where the extent is free."""
+    """Extent of each axis; None where it is free."""
 
     def __str__(self) -> str:
         return f"{self.dtype} [{', '.join('?' if extent is None else str(extent) for extent in self.shape)}]"
@@ -108,40 +85,36 @@ class TensorType:
 class Session(Protocol):
     """One loaded graph on one execution provider. Safe to call from several threads."""
 
-    @property
-    def execution_provider(self) -> str:
-        """What really runs the graph, such as ``CPUExecutionProvider`` or ``OpenVINO``."""
+    fallback_reason: str
+    """Why ``auto`` did not take a provider of a better rank; empty if it took the first one, or if the provider was
+    named. ``open_session`` sets it."""
 
     @property
-    def fallback_reason(self) -> str:
-        """Why ``auto`` did not take a faster provider; empty if it took the first."""
+    def execution_provider(self) -> str:
+        """Name of the runtime or provider that runs the graph, such as ``CPUExecutionProvider`` or ``OpenVINO``."""
 
     @property
     def stable_shapes(self) -> bool:
-        """Whether a shape that it has not seen costs so much that a short batch is better filled up."""
+        """Whether a new input shape costs so much that a short batch should rather be filled up."""
 
     @property
     def images_per_call(self) -> int:
-        """How many small images a call should take for the most images per second, by measurement."""
+        """Number of small images in a call that gave the most images per second, by measurement."""
 
     @property
     def computes_elsewhere(self) -> bool:
-        """Whether calls are computed in other threads than their own, so that one more of them fills the gaps."""
-
-    @property
-    def metadata(self) -> dict[str, str]:
-        """The model's ``metadata_props``."""
+        """Whether calls are computed outside of the calling threads, so that one more call at a time fills the gaps."""
 
     @property
     def inputs(self) -> dict[str, TensorType]:
-        """By name."""
+        """Type of each input, by name."""
 
     @property
     def outputs(self) -> dict[str, TensorType]:
-        """By name."""
+        """Type of each output, by name."""
 
     def placement(self) -> dict[str, dict[str, int]]:
-        """Execution provider -> operator -> number of nodes."""
+        """Number of nodes of each operator on each execution provider."""
 
     def run(self, output: str, feeds: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
         """Run the graph once and return one output as a new array."""

@@ -6,7 +6,6 @@ from pathlib import Path
 from polyexport.imaging.pixels import MAX_PIXELS
 from polyexport.model.canvas import MAX_NATIVE_PIXELS
 from polyexport.pipeline.run import MAX_BATCH_SIZE
-from polyexport.runtime.session import ProviderName
 
 __all__ = ["HOSTS", "Limits", "ServiceOptions"]
 
@@ -49,7 +48,7 @@ class ServiceOptions:
     model: Path
     """Model file that ``polyexport export`` wrote."""
 
-    provider: ProviderName = "auto"
+    provider: str = "auto"
     """Execution provider; ``auto`` takes the fastest that works."""
 
     device_id: int = 0

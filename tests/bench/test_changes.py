@@ -4,9 +4,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from polyexport.bench.changes import changes, differences
+from polyexport.bench.changes import changes
 from polyexport.bench.document import BenchReport, Row
-from polyexport.bench.environment import environment
 from polyexport.errors import UsageError
 
 Bench = Callable[..., BenchReport]
@@ -64,9 +63,3 @@ def test_nothing_in_common(report: BenchReport) -> None:
     for rows in (elsewhere, unstable):
         with pytest.raises(UsageError, match="no stable measurement"):
             changes(rows, old(report), tolerance=0.05)
-
-
-def test_other_versions_are_named() -> None:
-    now = environment()
-    assert differences(now, now) == []
-    assert differences(now, replace(now, onnxruntime="1.0")) == [f"onnxruntime: 1.0 then, {now.onnxruntime} now"]

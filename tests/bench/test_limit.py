@@ -8,7 +8,7 @@ from onnx import TensorProto, helper, numpy_helper
 from polyexport.bench.limit import SIDE, TIMES, measure_limits, multiplied_in, multiplier
 from polyexport.model.model import Model
 from polyexport.runtime.open import open_session
-from polyexport.runtime.openvino_session import has_bfloat16
+from polyexport.runtime.provider import load_provider
 from polyexport.runtime.session import SessionOptions
 
 
@@ -69,7 +69,8 @@ def test_every_runtime_that_is_there_is_measured() -> None:
     assert all(limit.gflop_per_s > 0.1 for limit in limits)
     found = {(limit.provider, limit.precision) for limit in limits}
     expected = {("cpu", "float32"), ("cpu", "int8"), ("openvino", "float32"), ("openvino", "int8")}
-    assert found == expected | ({("openvino", "bfloat16")} if has_bfloat16() else set())
+    bfloat16 = "bfloat16" in load_provider("openvino").matmul_formats()
+    assert found == expected | ({("openvino", "bfloat16")} if bfloat16 else set())
 
 
 def test_what_a_fraction_refers_to(tiny_model: Model) -> None:

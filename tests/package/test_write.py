@@ -14,9 +14,11 @@ from pathlib import Path
 import pytest
 
 from polyexport.errors import ContractError, ExitCode, OutputError, UsageError
+from polyexport.model.conditions import CONDITION_MODULES
 from polyexport.package.triton import TritonOptions
 from polyexport.package.vendor import vendored_modules
 from polyexport.package.write import write_package
+from polyexport.runtime.providers import PROVIDER_MODULES
 from polyexport.storage.files import TEMPORARY_SUFFIX
 from polyexport.storage.folder import MANIFEST
 
@@ -50,7 +52,8 @@ def own_names(folder: Path) -> set[str]:
 def test_the_folder_holds_what_it_says(model_of: ModelOf, tmp_path: Path) -> None:
     result = write_package(model_of("rgb"), tmp_path / "made" / "here", triton=TINY)
     files = tree(result.output)
-    modules = vendored_modules(["polyexport.package.runner"], root=ROOT)
+    rows = [*CONDITION_MODULES.values(), *(PROVIDER_MODULES[name] for name in ("cpu", "cuda"))]
+    modules = vendored_modules(["polyexport.package.runner", *rows], root=ROOT)
 
     assert own_names(result.output) == NAMES
     assert set(files) - NAMES == {f"runtime_modules/{name}" for name in modules}

@@ -2,15 +2,16 @@ import contextlib
 import hashlib
 import time
 
+import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from onnx import TensorProto, helper
+from onnx import TensorProto, external_data_helper, helper, numpy_helper
 
 from polyexport.errors import ContractError
-from polyexport.runtime.onnx_bytes import graph_sha256, metadata_props
+from polyexport.runtime.onnx_bytes import graph_sha256, metadata_props, refuse_external_data, refuse_incomplete
 
 VARINT, EIGHT_BYTES, LENGTH_DELIMITED, GROUP, FOUR_BYTES = 0, 1, 2, 3, 5
 METADATA = 14
@@ -131,8 +132,9 @@ def onnx_refuses(data: bytes) -> bool:
 )
 def test_what_is_no_whole_message_is_refused(data: bytes) -> None:
     for model in (data, BARE + data):
-        with pytest.raises(ContractError, match="not a whole ONNX model"):
-            graph_sha256(model)
+        for read in (graph_sha256, refuse_incomplete):
+            with pytest.raises(ContractError, match="not a whole ONNX model"):
+                read(model)
 
 
 @given(st.binary(max_size=200) | st.binary(max_size=40).map(lambda tail: BARE + tail))
@@ -213,3 +215,30 @@ def test_a_torn_entry_is_refused() -> None:
         metadata_props(BARE + record(METADATA, LENGTH_DELIMITED, b"\x0a\x05k"))
     with pytest.raises(UnicodeDecodeError):
         metadata_props(BARE + record(METADATA, LENGTH_DELIMITED, record(1, LENGTH_DELIMITED, b"\xff")))
+
+
+@pytest.mark.parametrize("where", ["initializer", "attribute", "subgraph", "function"])
+def test_external_data_anywhere_is_refused(relu_model: onnx.ModelProto, where: str) -> None:
+    tensor = numpy_helper.from_array(np.zeros(4, np.float32), "w")
+    external_data_helper.set_external_data(tensor, "secret.bin")
+    tensor.ClearField("raw_data")
+    constant = helper.make_node("Constant", [], ["w"], value=tensor)
+    if where == "initializer":
+        relu_model.graph.initializer.append(tensor)
+    elif where == "attribute":
+        relu_model.graph.node.append(constant)
+    elif where == "subgraph":
+        branch = helper.make_graph([constant], "branch", [], [helper.make_tensor_value_info("w", 1, [4])])
+        relu_model.graph.node.append(helper.make_node("If", ["c"], ["z"], then_branch=branch, else_branch=branch))
+    else:
+        relu_model.functions.append(
+            helper.make_function("own", "f", [], ["w"], [constant], [helper.make_opsetid("", 17)])
+        )
+    with pytest.raises(ContractError, match="other files"):
+        refuse_external_data(relu_model.SerializeToString())
+
+
+@pytest.mark.parametrize("key", [b"\x0a\x88\x00location", b"\x8a\x80\x80\x80\x10\x08location", b"\x88\x80\x00location"])
+def test_padded_protobuf_does_not_hide_external_data(key: bytes) -> None:
+    with pytest.raises(ContractError, match="other files"):
+        refuse_external_data(b"anything" + key)

@@ -1,4 +1,4 @@
-"""The device path of CUDA, with the CPU's memory for the device's: which tensors are whose, and what stays."""
+"""Sessions of ONNX Runtime: the device path of CUDA is tested with the CPU's memory in place of the device's."""
 
 import subprocess
 import sys
@@ -12,9 +12,8 @@ import pytest
 from numpy.typing import NDArray
 
 from polyexport.model.contract import COLORED
-from polyexport.runtime import onnxruntime_session as module
-from polyexport.runtime.onnxruntime_session import _KEPT_SHAPES, CpuSession, DeviceSession
-from polyexport.runtime.provider_options import CPU
+from polyexport.runtime.onnxruntime_session import _KEPT_INPUT_SHAPES, CPU, CpuSession, DeviceSession, create_session
+from polyexport.runtime.session import SessionOptions
 
 Feeds = dict[str, NDArray[np.generic]]
 
@@ -32,10 +31,10 @@ def session(tiny_model_path: Path) -> ort.InferenceSession:
     return ort.InferenceSession(tiny_model_path.read_bytes(), settings, providers=[CPU])
 
 
-@pytest.mark.parametrize("cuda_graph", [False, True])
-def test_binding_gives_the_same_as_a_plain_run(session: ort.InferenceSession, cuda_graph: bool) -> None:
+@pytest.mark.parametrize("one_call_at_a_time", [False, True])
+def test_binding_gives_the_same_as_a_plain_run(session: ort.InferenceSession, one_call_at_a_time: bool) -> None:
     plain = CpuSession(session)
-    device = DeviceSession(session, device="cpu", cuda_graph=cuda_graph)
+    device = DeviceSession(session, device="cpu", one_call_at_a_time=one_call_at_a_time)
     assert (plain.stable_shapes, device.stable_shapes) == (False, True)
     results = []
     for batch, seed in ((1, 0), (3, 1), (1, 2), (3, 3)):
@@ -68,46 +67,24 @@ def test_threads_have_tensors_of_their_own(session: ort.InferenceSession) -> Non
     assert len(set(bindings)) == len(bindings) == 4  # each thread met one batch size
 
 
-def test_only_so_many_shapes_are_kept_and_the_last_used_ones(relu_model: onnx.ModelProto) -> None:
+def test_the_most_recently_used_shapes_are_kept(relu_model: onnx.ModelProto) -> None:
     device = DeviceSession(ort.InferenceSession(relu_model.SerializeToString(), providers=[CPU]), device="cpu")
-    for size in (1, 2, *range(3, _KEPT_SHAPES + 1), 1, _KEPT_SHAPES + 1):
+    for size in (1, 2, *range(3, _KEPT_INPUT_SHAPES + 1), 1, _KEPT_INPUT_SHAPES + 1):
         values = np.linspace(-1, 1, size, dtype=np.float32)
         assert np.array_equal(device.run("y", {"x": values}), np.maximum(values, 0))
     sizes = [key[1][0][2][0] for key in device._own.kept]
-    assert sizes == [*range(3, _KEPT_SHAPES + 1), 1, _KEPT_SHAPES + 1]  # 2 was used longest ago
+    assert sizes == [*range(3, _KEPT_INPUT_SHAPES + 1), 1, _KEPT_INPUT_SHAPES + 1]  # 2 was the least recently used
 
 
-def test_a_graph_is_captured_once_its_addresses_are_fixed(
-    relu_model: onnx.ModelProto, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """One graph for each shape, never for the first run of it, and none for shapes past the limit."""
-    asked: list[int] = []
-    options = module._run_options
-
-    def record(graph_id: int) -> ort.RunOptions | None:
-        asked.append(graph_id)
-        return options(graph_id)
-
-    monkeypatch.setattr(module, "_run_options", record)
-    session = ort.InferenceSession(relu_model.SerializeToString(), providers=[CPU])
-    device = DeviceSession(session, device="cpu", cuda_graph=True)
-    for size in (4, 4, 4, 5, 5, 4):
-        device.run("y", {"x": np.zeros(size, np.float32)})
-    assert asked == [-1, 1, 1, -1, 2, 1]
-    asked.clear()
-    for size in range(10, 10 + _KEPT_SHAPES):
-        device.run("y", {"x": np.zeros(size, np.float32)})
-        device.run("y", {"x": np.zeros(size, np.float32)})
-    assert max(asked) == _KEPT_SHAPES
-    assert asked[-4:] == [-1, -1, -1, -1]
-    asked.clear()
-    device.run("y", {"x": np.zeros(4, np.float32)})
-    assert asked == [1]
-
-
-def test_without_a_graph_there_are_no_run_options() -> None:
-    assert module._run_options(0) is None
-    assert module._run_options(3) is not None
+def test_the_cpu_provider_stands_behind_every_other_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+    monkeypatch.setattr(ort, "InferenceSession", lambda model, settings, **keywords: asked.append(keywords))
+    create_session(b"", SessionOptions())
+    create_session(b"", SessionOptions(), [("OneExecutionProvider", {"device_id": "1"})])
+    assert asked == [
+        {"providers": [CPU], "enable_fallback": False},
+        {"providers": [("OneExecutionProvider", {"device_id": "1"}), CPU], "enable_fallback": False},
+    ]
 
 
 def test_memory_of_a_large_call_is_given_back() -> None:

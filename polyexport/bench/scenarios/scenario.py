@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from polyexport.bench.document import Row
     from polyexport.bench.measure import Block, Window
     from polyexport.pipeline.job import LoadModel
-    from polyexport.runtime.session import ProviderName
 
 __all__ = ["BatchSizes", "Option", "Scenario", "ScenarioOption", "Settings", "Subject"]
 
@@ -53,7 +52,7 @@ class Subject:
 
     load: "LoadModel"
     path: "Path"
-    provider: "ProviderName"
+    provider: str
     device_id: int
     threads: int
     """Threads of each call on a CPU; 0 lets each scenario choose."""

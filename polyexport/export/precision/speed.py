@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from polyexport.model.contract import COLORED
 from polyexport.runtime.open import open_session
-from polyexport.runtime.session import ProviderName, Session, SessionOptions
+from polyexport.runtime.session import Session, SessionOptions
 
 __all__ = ["Speed", "compare_speed"]
 
@@ -40,7 +40,7 @@ def compare_speed(
     fp32: onnx.ModelProto,
     candidate: onnx.ModelProto,
     feeds: Mapping[str, NDArray[Any]],
-    provider: ProviderName,
+    provider: str,
     *,
     threads: int = 1,
     rounds: int = 15,

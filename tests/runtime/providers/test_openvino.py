@@ -19,12 +19,15 @@ from polyexport.errors import ContractError, ProviderError
 from polyexport.model.contract import COLORED
 from polyexport.model.model import Model, load_model
 from polyexport.runtime.open import open_session
-from polyexport.runtime.openvino_session import OPENVINO, OpenVinoSession, compile_options
+from polyexport.runtime.probe import probe_provider
+from polyexport.runtime.provider import load_provider
+from polyexport.runtime.providers.openvino import OpenVinoSession, compile_options
 from polyexport.runtime.session import Session, SessionOptions
 
 if not importlib.util.find_spec("openvino"):  # not `importorskip`, which would import it with its telemetry
     pytest.skip("OpenVINO is not installed", allow_module_level=True)
 
+OPENVINO = "OpenVINO"
 EXACT = SessionOptions(provider="openvino", use_tf32=False)
 Feeds = dict[str, NDArray[np.generic]]
 
@@ -47,7 +50,6 @@ def test_it_equals_onnx_runtime_at_any_shape(both: tuple[Session, Session]) -> N
     assert not session.stable_shapes
     assert session.inputs == reference.inputs
     assert session.outputs == reference.outputs
-    assert session.metadata == reference.metadata
     for batch, side in ((1, 16), (3, 16), (2, 32), (1, 16)):
         found, expected = (one.run(COLORED, feeds(batch, side)) for one in both)
         assert found.dtype == np.uint8
@@ -55,6 +57,20 @@ def test_it_equals_onnx_runtime_at_any_shape(both: tuple[Session, Session]) -> N
         difference = np.abs(found.astype(int) - expected)
         assert difference.max() <= 1
         assert np.mean(difference > 0) < 0.001
+
+
+def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda wanted: None if wanted == "openvino" else find(wanted))
+    status = probe_provider.__wrapped__("openvino")
+    assert (status.works, status.reason) == (False, "the package openvino is not installed")
+    assert "polyexport[openvino]" in status.remedy
+
+
+def test_bfloat16_is_a_format_only_where_the_cpu_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    for capabilities, formats in ((["FP32", "BF16"], {"float32", "int8", "bfloat16"}), (["FP32"], {"float32", "int8"})):
+        monkeypatch.setattr("polyexport.runtime.providers.openvino._capabilities", lambda found=capabilities: found)
+        assert set(load_provider("openvino").matmul_formats()) == formats
 
 
 def test_results_are_new_arrays(both: tuple[Session, Session]) -> None:

@@ -1,4 +1,8 @@
-"""Sessions of OpenVINO's own runtime, on the CPU. OpenVINO is imported when a session is asked for, never before."""
+"""OpenVINO's own runtime, on the CPU.
+
+ONNX Runtime's OpenVINO provider offers nothing on an AMD processor, so this uses the ``openvino`` package directly. The
+package is imported when a session is opened, never before.
+"""
 
 import functools
 import io
@@ -12,15 +16,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polyexport.errors import ContractError, ProviderError, reason_of
-from polyexport.runtime.session import SessionOptions, TensorType
+from polyexport.runtime.provider import MatmulFormat, Provider
+from polyexport.runtime.session import Session, SessionOptions, TensorType
 
-__all__ = ["OPENVINO", "OpenVinoSession", "compile_options", "has_bfloat16", "openvino_core"]
+__all__ = ["PROVIDER", "OpenVinoSession", "compile_options", "openvino_core"]
 
-OPENVINO = "OpenVINO"
+_OPENVINO = "OpenVINO"
 
-_KNOWN_SHAPES = 4096
+# OpenVINO takes 0.2 s longer to start than ONNX Runtime, and saves 1 ms an image for each megabyte of weights: measured
+# with `small` at 128x128, fp32 and int8. So its start does not pay for a run whose model bytes times images are fewer.
+_MIN_BYTES_TIMES_IMAGES = 200_000_000
 
-# OpenVINO's word for a type -> ONNX Runtime's.
+_MAX_CHECKED_SHAPES = 4096
+"""Number of sets of input shapes that a session remembers as fitting the graph."""
+
+# OpenVINO's name of a type -> ONNX Runtime's.
 _DTYPES = {
     "boolean": "bool",
     "f16": "float16",
@@ -37,22 +47,46 @@ _DTYPES = {
 }
 
 
+class _OpenVino(Provider):
+    name = "openvino"
+    execution_provider = _OPENVINO
+    remedy = "install it with `pip install 'polyexport[openvino]'`, or use --provider cpu"
+    module = "openvino"
+    runtime = "openvino"
+    packages = ("openvino",)
+    auto_rank = 200
+    takes_whole_graph = True
+
+    def open(self, model: bytes, options: SessionOptions) -> "OpenVinoSession":
+        return OpenVinoSession(model, options)
+
+    def auto_skips(self, model: bytes, options: SessionOptions) -> str:
+        few = 0 < options.images * len(model) < _MIN_BYTES_TIMES_IMAGES
+        return "starts too slowly for so few images" if few else ""
+
+    def auto_refuses(self, session: Session, options: SessionOptions) -> str:
+        assert isinstance(session, OpenVinoSession)
+        unpacked = session.unpacked_weights() if options.precision == "int8" else 0
+        # Such a model is half as fast as on ONNX Runtime, measured with `base`.
+        return f"{unpacked} convolutions have 8-bit weights that it multiplies as floats" if unpacked else ""
+
+    def matmul_formats(self) -> tuple[MatmulFormat, ...]:
+        return ("float32", "int8", "bfloat16") if "BF16" in _capabilities() else ("float32", "int8")
+
+
 class OpenVinoSession:
     """One graph, compiled for the CPU. Safe to call from several threads."""
 
-    # New shapes are compiled too, in about the time of a call.
+    # A new shape is compiled too, but only in about the time of a call.
     stable_shapes = False
     images_per_call = 4
     computes_elsewhere = True
-    execution_provider = OPENVINO
+    execution_provider = _OPENVINO
 
     def __init__(
         self,
         model: bytes,
         options: SessionOptions,
-        *,
-        metadata: Mapping[str, str] | None = None,
-        fallback_reason: str = "",
     ) -> None:
         """Read an ONNX model's bytes and compile it.
 
@@ -80,29 +114,30 @@ class OpenVinoSession:
         self._twin = graph.clone()
         self._known: set[tuple[tuple[str, tuple[int, ...]], ...]] = set()
         self._lock = threading.Lock()
-        self.fallback_reason = fallback_reason
-        self.metadata = dict(metadata or {})
+        self.fallback_reason = ""
 
     @property
     def inputs(self) -> dict[str, TensorType]:
+        """Type of each input, by name."""
         return {port.any_name: _tensor_type(port) for port in self._compiled.model.inputs}
 
     @property
     def outputs(self) -> dict[str, TensorType]:
+        """Type of each output, by name."""
         return {port.any_name: _tensor_type(port) for port in self._compiled.model.outputs}
 
     def placement(self) -> dict[str, dict[str, int]]:
-        """Of the compiled graph: OpenVINO fuses nodes and gives them names of its own."""
+        """Number of nodes of each operator of the compiled graph, whose operators OpenVINO fuses and names itself."""
         operators: dict[str, int] = {}
         for node in self._compiled.model.get_runtime_model().get_ops():
             operator = _layer(node)
             operators[operator] = operators.get(operator, 0) + 1
-        return {OPENVINO: operators}
+        return {_OPENVINO: operators}
 
     def unpacked_weights(self) -> int:
-        """How many convolutions have their integer weights turned into floats in every call.
+        """Number of convolutions whose integer weights are turned into floats in every call.
 
-        OpenVINO multiplies integers only where the weights' zero point is 0.
+        OpenVINO multiplies integers only if the zero point of the weights is 0.
         """
         return sum(
             _layer(node) == "Convolution" and _layer(node.input_value(1).get_node()) != "Const"
@@ -110,33 +145,35 @@ class OpenVinoSession:
         )
 
     def run(self, output: str, feeds: Mapping[str, NDArray[Any]]) -> NDArray[Any]:
+        """Run the graph once and return one output as a new array."""
         return self.run_all((output,), feeds)[0]
 
     def run_all(self, outputs: Sequence[str], feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
+        """Run the graph once and return several outputs as new arrays."""
         shared = {name: np.ascontiguousarray(value) for name, value in feeds.items()}
         self._check_shapes(shared)
         compiled = self._compiled
         try:
             request = compiled.request()
-            # Not `infer`: with one thread that loses the exception of a failed call, and the results are of another.
+            # `infer` with one thread would lose the exception of a failed call, and return an earlier call's results.
             request.start_async(shared, share_inputs=True)
             request.wait()
             return [request.get_tensor(name).data.copy() for name in outputs]
         except Exception:
-            # A failed call leaves shapes behind that the next ones trip over.
+            # A failed call leaves shapes behind that make later calls fail.
             with self._lock:
                 if self._compiled is compiled:
                     self._compiled = _Compiled(self._compile())
             raise
 
     def _check_shapes(self, feeds: Mapping[str, NDArray[Any]]) -> None:
-        """Shapes that do not fit the graph never reach the compiled one, which may not survive them."""
+        """Raise an error for shapes that do not fit the graph, because they could damage the compiled one."""
         shapes = tuple((name, value.shape) for name, value in feeds.items())
         if shapes in self._known:
             return
         with self._lock:
             self._twin.reshape({name: list(shape) for name, shape in shapes})
-            if len(self._known) == _KNOWN_SHAPES:
+            if len(self._known) == _MAX_CHECKED_SHAPES:
                 self._known.clear()
             self._known.add(shapes)
 
@@ -155,11 +192,13 @@ class _Compiled:
 
 
 def compile_options(options: SessionOptions, capabilities: Sequence[str]) -> dict[str, Any]:
-    """Properties of OpenVINO's CPU device, documented at
+    """Choose the properties of OpenVINO's CPU device.
+
+    They are documented at
     https://docs.openvino.ai/2026/openvino-workflow/running-inference/inference-devices-and-modes/cpu-device.html.
 
     Args:
-        options: of the session.
+        options: how the session uses this machine.
         capabilities: the device's OPTIMIZATION_CAPABILITIES.
     """
     shorter = options.use_tf32 and "BF16" in capabilities
@@ -170,26 +209,21 @@ def compile_options(options: SessionOptions, capabilities: Sequence[str]) -> dic
     }
 
 
-def has_bfloat16() -> bool:
-    """Whether the CPU multiplies in bfloat16 faster than in float32, and so whether float32 is multiplied in that.
-
-    Raises:
-        ImportError: OpenVINO is not installed.
-    """
-    return "BF16" in _capabilities()
-
-
 def _capabilities() -> Sequence[str]:
+    """Capabilities of the CPU device: ``BF16`` is among them if the CPU multiplies faster in bfloat16."""
     capabilities: Sequence[str] = openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
     return capabilities
 
 
 @functools.cache
 def openvino_core() -> Any:
-    """OpenVINO, without its telemetry.
+    """Return OpenVINO's ``Core``, without its telemetry.
 
-    The package sends an event when it is imported, from a child that it forks, and leaves files in the user's home. It
-    has a stub for where ``openvino_telemetry`` is not installed; so, while it is imported, it is not.
+    When the package is imported, it sends an event from a child process and writes files into the user's home. It has a
+    stub for installations without ``openvino_telemetry``, so that module is hidden while ``openvino`` is imported.
+
+    Raises:
+        ImportError: OpenVINO is not installed.
     """
     name = "openvino_telemetry"
     known = sys.modules.get(name)
@@ -205,7 +239,7 @@ def openvino_core() -> Any:
 
 
 def _layer(node: Any) -> str:
-    """Of the compiled graph."""
+    """OpenVINO's name for the operation of a node of a compiled graph."""
     return str(node.get_rt_info()["layerType"].astype(str))
 
 
@@ -216,7 +250,10 @@ def _tensor_type(port: Any) -> TensorType:
 
 
 def _plain(error: Exception) -> str:
-    """The message of an exception without the places in OpenVINO's source that it begins with."""
+    """The message of an exception, without the places in OpenVINO's source code at its beginning."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     places = r"Exception from |FrontEnd API failed|Check '.*' failed at \S+:\d+:$"
     return reason_of(RuntimeError(" ".join([line for line in lines if not re.match(places, line)] or lines)))
+
+
+PROVIDER = _OpenVino()

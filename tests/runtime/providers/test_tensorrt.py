@@ -1,0 +1,71 @@
+"""TensorRT: what it is given and where its engines are kept. No test opens a session on it."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import onnxruntime as ort
+import pytest
+
+from polyexport.runtime.providers import tensorrt as module
+from polyexport.runtime.providers.tensorrt import PROVIDER, engine_folder, tensorrt_options
+from polyexport.runtime.session import SessionOptions
+
+
+@pytest.fixture(autouse=True)
+def cache_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    return tmp_path
+
+
+def test_engines_of_each_model_are_kept_apart(cache_home: Path) -> None:
+    options = tensorrt_options(SessionOptions(device_id=2), b"one model")
+
+    assert options["device_id"] == "2"
+    assert options["trt_engine_cache_path"] == str(engine_folder(b"one model"))
+    assert cache_home in engine_folder(b"one model").parents
+    assert ort.__version__ in engine_folder(b"one model").name
+    assert engine_folder(b"one model") != engine_folder(b"another")
+
+
+@pytest.mark.parametrize(("precision", "fp16", "int8"), [("fp32", "0", "0"), ("fp16", "1", "0"), ("int8", "0", "1")])
+def test_it_computes_in_the_precision_of_the_model(precision: str, fp16: str, int8: str) -> None:
+    options = tensorrt_options(SessionOptions(precision=precision), b"")  # type: ignore[arg-type]
+    assert (options["trt_fp16_enable"], options["trt_int8_enable"]) == (fp16, int8)
+
+
+def test_its_library_knows_every_option() -> None:
+    """ONNX Runtime accepts a misspelled name without an error."""
+    found = [*(Path(ort.__file__).parent / "capi").glob("*onnxruntime_providers_tensorrt.*")]
+    if not found:
+        pytest.skip("this ONNX Runtime has no TensorRT provider")
+    content = found[0].read_bytes()
+    assert b"\0trt_no_such_option\0" not in content
+    for name in tensorrt_options(SessionOptions(), b""):
+        assert f"\0{name}\0".encode() in content, name
+
+
+def test_cuda_stands_behind_it_and_the_folder_of_engines_is_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def create(model: bytes, options: SessionOptions, entries: Sequence[tuple[str, Any]]) -> ort.InferenceSession:
+        asked.extend(name for name, _ in entries)
+        assert engine_folder(model).is_dir()
+        return None
+
+    monkeypatch.setattr(module, "create_session", create)
+    PROVIDER.open(b"one model", SessionOptions())
+    assert asked == ["TensorrtExecutionProvider", "CUDAExecutionProvider"]
+
+
+def test_its_libraries_are_loaded_from_where_pip_puts_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "tensorrt_libs"
+    folder.mkdir()
+    for name in ("__init__.py", "libnvinfer.so.10", "libnvonnxparser.so.10", "libnvinfer_builder_resource.so.10"):
+        (folder / name).touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    loaded: list[str] = []
+    monkeypatch.setattr(ort, "preload_dlls", lambda: loaded.append("CUDA's"))
+    monkeypatch.setattr(module.ctypes, "CDLL", lambda path, mode: loaded.append(Path(path).name))
+    PROVIDER.preload()
+    assert loaded == ["CUDA's", "libnvinfer.so.10", "libnvonnxparser.so.10"]
