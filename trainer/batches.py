@@ -50,7 +50,7 @@ class SizedBatch:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PairConfig:
-    """How the pairs of a data set are varied. Each pair is also shown under the eight symmetries of the square."""
+    """Variation of the pairs of a data set. Each pair is also shown under the eight symmetries of the square."""
 
     recolor: float = 0.8
     """Probability of another fill color, for pairs whose output is one flat color on white; others keep their color."""

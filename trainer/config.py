@@ -38,10 +38,10 @@ class TrainConfig:
     """Weights of the loss terms."""
 
     drawings: DrawingConfig = field(default_factory=DrawingConfig)
-    """How varied the generated drawings are."""
+    """Variety of the generated drawings."""
 
     pairs: PairConfig = field(default_factory=PairConfig)
-    """How the pairs of a data set are varied."""
+    """Variation of the pairs of a data set."""
 
     mix: tuple[SizedBatch, ...] = generated_mix(16)
     """Kinds of batches of generated drawings; each batch is of one kind, picked with equal odds."""

@@ -1,4 +1,4 @@
-"""Configuration of the generated drawings: how varied they are."""
+"""Configuration of the generated drawings."""
 
 from dataclasses import dataclass, fields
 
@@ -9,7 +9,7 @@ __all__ = ["DrawingConfig"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DrawingConfig:
-    """How varied the drawings are. Every field is a probability in [0, 1] unless its description says otherwise."""
+    """Variety of the generated drawings. Fields are probabilities in [0, 1] unless their description says otherwise."""
 
     antialiased: float = 0.5
     """Probability of smooth strokes of any width; the others are aliased and a whole number of pixels wide."""

@@ -1,6 +1,6 @@
 """Generator of synthetic outline drawings and their filled counterparts. Needs NumPy and Pillow, no torch.
 
-``draw(rng, size)`` makes one pair. The generator's state alone decides the result, so one seed gives one data set.
+``draw(rng, size)`` makes one pair. The result depends only on the state of ``rng``, so one seed gives one data set.
 """
 
 from dataclasses import dataclass

@@ -102,7 +102,7 @@ def test_several_shapes_stay_apart() -> None:
 
 @pytest.mark.parametrize("split", ["clean", "curved", "multi", "pockets"])
 def test_whole_aliased_outlines_enclose_their_fill(split: str) -> None:
-    """Where nothing is broken or smooth, the flood fill is right: inside and outside are what they seem."""
+    """A flood fill of a whole, aliased outline gives the target."""
     for seed in range(40):
         config = replace(SPLITS[split].drawings, antialiased=0, min_stroke=2 / 128)
         drawing = draw(np.random.default_rng(seed), 128, config, color=(200, 0, 0))
@@ -119,7 +119,7 @@ def test_a_flood_fill_leaks_through_gaps() -> None:
 
 
 def test_every_split_has_its_difficulty() -> None:
-    assert set(SPLITS) == {"clean", "thick", "gapped", "noisy", "curved", "multi", "pockets"}
+    assert set(SPLITS) >= {"clean", "thick", "gapped", "noisy", "curved", "multi", "pockets"}
     ink = {
         name: np.mean([(draw(np.random.default_rng(i), 128, split.drawings).image < 128).mean() for i in range(30)])
         for name, split in SPLITS.items()
@@ -127,7 +127,7 @@ def test_every_split_has_its_difficulty() -> None:
     assert ink["thick"] > 2 * ink["clean"]
 
 
-def test_refusals() -> None:
+def test_wrong_arguments_are_refused() -> None:
     rng = np.random.default_rng(0)
     with pytest.raises(ValueError, match="at least 16"):
         draw(rng, 8)

@@ -81,7 +81,7 @@ def test_a_link_out_of_the_set_is_refused(folder: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", "[1]", "[" * 100_000, '"\\ud800"'])
-def test_an_index_that_is_none_is_refused(folder: Path, text: str) -> None:
+def test_an_unusable_index_is_refused(folder: Path, text: str) -> None:
     (folder / INDEX).write_text(text)
     with pytest.raises(DatasetError):
         read_pairs(folder)

@@ -21,7 +21,7 @@ def first(stream: BatchStream, workers: int = 0, count: int = 6) -> list[Batch]:
     return list(itertools.islice(DataLoader(stream, batch_size=None, num_workers=workers), count))
 
 
-def test_batches_are_what_they_say() -> None:
+def test_batches_have_the_sizes_of_the_mix() -> None:
     seen = batches(0)
     assert {(len(image), image.shape[1]) for image, _, _ in seen} == {(3, 16), (2, 32)}
     for image, color, colored in seen:
@@ -40,7 +40,7 @@ def test_another_seed_is_another_stream() -> None:
 
 
 def test_a_stream_can_start_late_and_be_shared() -> None:
-    """What resuming and several devices rely on: batch i is the same whoever asks for it."""
+    """Resumed trainings and several devices rely on it: batch i is the same in every process."""
     make = synthetic_batches(MIX, DrawingConfig())
     whole = first(BatchStream(make, seed=3))
     late = first(BatchStream(make, seed=3, start=2), workers=2, count=4)
@@ -61,7 +61,7 @@ def hexagons(**changes: float) -> list[Drawing]:
 
 
 def test_pairs_turn_and_move_together() -> None:
-    """Whatever symmetry or place, the drawing still lies inside its own fill, and none of it is cut off."""
+    """Under every symmetry and shift, the drawing lies inside its own fill and is not cut off."""
     pairs = hexagons(antialiased=0)
     image, color, colored = pair_batches(pairs, 40, PairConfig(recolor=0, shift=1))(np.random.default_rng(0))
 
@@ -110,6 +110,6 @@ def test_pairs_that_are_no_flat_fill_keep_their_colors() -> None:
 
 
 @pytest.mark.parametrize("values", [{"recolor": 1.5}, {"shift": -0.1}])
-def test_odds_are_checked(values: dict[str, float]) -> None:
+def test_probabilities_are_checked(values: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="probabilities"):
         PairConfig(**values)

@@ -114,7 +114,7 @@ def test_a_pickle_is_refused_and_never_run(tmp_path: Path) -> None:
         ({"model": 3}, "no usable architecture"),
     ],
 )
-def test_a_lying_header_is_refused(
+def test_a_header_that_does_not_fit_is_refused(
     tiny_checkpoint: Path, tmp_path: Path, changes: dict[str, object], said: str
 ) -> None:
     with pytest.raises(CheckpointError, match=said):
@@ -148,7 +148,7 @@ def test_a_full_disk_keeps_the_previous_checkpoint(
 
 
 @pytest.mark.parametrize("size", [float("inf"), 0, -4, 17, "128", 10**9])
-def test_a_training_size_that_is_none_is_refused(tiny_checkpoint: Path, tmp_path: Path, size: object) -> None:
+def test_an_unusable_training_size_is_refused(tiny_checkpoint: Path, tmp_path: Path, size: object) -> None:
     with pytest.raises(CheckpointError, match="no usable architecture"):
         load_checkpoint(rewritten(tiny_checkpoint, tmp_path / "size.safetensors", training_size=size))
 

@@ -15,7 +15,7 @@ def test_the_loss_is_the_weighted_sum_of_its_terms() -> None:
 
 
 def test_the_loss_of_this_pair_is_known() -> None:
-    """Golden: a constant offset of 0.5 has no edges, so only L1 and L2 count."""
+    """A constant offset of 0.5 has no edges, so only L1 and L2 contribute."""
     loss = ColoringLoss(LossConfig())(torch.full((1, 3, 16, 16), 0.5), torch.zeros(1, 3, 16, 16))
     assert loss.item() == pytest.approx(0.5 + 0.5 * 0.25)
 
@@ -30,7 +30,7 @@ def test_a_shifted_edge_costs_more_than_the_same_error_spread_out() -> None:
     assert perceptual(shifted, target) > 5 * perceptual(spread, target)
 
 
-def test_the_psnr_term_is_psnr_and_asks_every_image_for_its_next_decibel() -> None:
+def test_the_psnr_term_is_the_psnr_and_weights_all_images_alike() -> None:
     target = torch.zeros(2, 3, 16, 16)
     prediction = torch.stack([torch.full((3, 16, 16), 0.2), torch.full((3, 16, 16), 0.02)]).requires_grad_()
     term = ColoringLoss(LossConfig(psnr=1)).terms(prediction, target)["psnr"]

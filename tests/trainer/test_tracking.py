@@ -128,7 +128,7 @@ def test_a_kill_at_any_moment_leaves_a_readable_record_that_can_be_resumed(tmp_p
     assert read_metrics(path)["train/loss"] == [(step, 1.5) for step in range(1, 151)] + [(151, 2.5)]
 
 
-def test_a_resumed_record_reads_as_if_nothing_had_happened(tmp_path: Path) -> None:
+def test_a_resumed_record_equals_an_uninterrupted_one(tmp_path: Path) -> None:
     straight, interrupted = tmp_path / "straight", tmp_path / "interrupted"
     tracker = open_tracker("local", straight, CONFIG, name="small")
     record(tracker, 1, 12)
@@ -248,7 +248,7 @@ def test_wandb_online_without_an_account_is_refused_at_once(tmp_path: Path, wand
     assert files(tmp_path / "run") == []
 
 
-def test_a_mirror_that_fails_is_given_up_and_the_training_goes_on(tmp_path: Path, wandb_home: Path) -> None:
+def test_a_mirror_that_fails_is_dropped_and_the_training_continues(tmp_path: Path, wandb_home: Path) -> None:
     lines: list[str] = []
     tracker = open_tracker("wandb", tmp_path / "run", CONFIG, name="small", offline=True, report=lines.append)
     record(tracker, 1, 3)

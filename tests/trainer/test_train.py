@@ -68,7 +68,7 @@ def test_the_checkpoint_tells_how_it_was_trained(tmp_path: Path) -> None:
     assert "validation PSNR" in lines[0]
 
 
-def test_the_clock_ends_a_training(tmp_path: Path) -> None:
+def test_a_time_limit_ends_a_training(tmp_path: Path) -> None:
     result = train(config(tmp_path / "c", steps=None, minutes=0.02))
     assert result.steps >= 1
     training = load_checkpoint(tmp_path / "c").training
@@ -85,7 +85,7 @@ def test_own_pairs_a_vocabulary_and_mixed_precision(tmp_path: Path) -> None:
     assert load_checkpoint(tmp_path / "c").model.config == model
 
 
-def test_a_training_goes_on_from_a_checkpoint(tmp_path: Path) -> None:
+def test_a_training_starts_from_a_checkpoint(tmp_path: Path) -> None:
     train(config(tmp_path / "first"))
     first = load_checkpoint(tmp_path / "first")
     train(config(tmp_path / "second", initial=first, learning_rate=1e-7, steps=1, validate_every=1))
@@ -102,7 +102,7 @@ def test_a_training_goes_on_from_a_checkpoint(tmp_path: Path) -> None:
 
 
 class Killed(BaseException):
-    """Stands for whatever ends a training without asking."""
+    """Any event that ends a training abruptly, such as a signal."""
 
 
 def killed_at(step: int) -> Callable[[int | None], Tracker]:
@@ -122,7 +122,7 @@ def killed_at(step: int) -> Callable[[int | None], Tracker]:
 
 
 @pytest.mark.parametrize("schedule", ["cosine", "plateau"])
-def test_a_resumed_training_ends_where_it_would_have_ended(tmp_path: Path, schedule: str) -> None:
+def test_a_resumed_training_writes_the_same_bytes(tmp_path: Path, schedule: str) -> None:
     options = {"steps": 30, "validate_every": 6, "schedule": schedule, "plateau_patience": 0, "freeze_norm": 0.6}
     whole = train(config(tmp_path / "whole", **options))
     with pytest.raises(Killed):
@@ -161,8 +161,8 @@ def test_what_cannot_be_resumed(tmp_path: Path) -> None:
     assert (tmp_path / "c").read_bytes() == before
 
 
-def test_a_loss_that_is_no_number_stops_the_training(tmp_path: Path) -> None:
-    """A learning rate no weights survive: the step is named, the good checkpoint stays."""
+def test_a_loss_that_is_not_finite_stops_the_training(tmp_path: Path) -> None:
+    """The error names the step, and the last good checkpoint stays."""
     train(config(tmp_path / "c", steps=6))
     good = (tmp_path / "c").read_bytes()
 
