@@ -1,20 +1,20 @@
-"""Exceptions a user can cause, and the exit code each one ends a command with.
+"""The exceptions that a user can cause, and the exit code that each one ends a command with.
 
     PolyexportError            1  fatal
     ├── UsageError             2  the command line, or the folders it names
-    │   └── ColorError         2  a colour nobody can read
-    ├── DatasetError           1  a data set that does not keep to its layout
+    │   └── ColorError         2  a color that cannot be read
+    ├── DatasetError           1  a data set whose files do not follow its layout
     ├── TrainingError          1  a training that diverged
-    ├── ImageError             3  one input image; never stops the others
+    ├── ImageError             3  one input image; the others are still processed
     ├── ModelError             4  a model or checkpoint that is refused
-    │   ├── CheckpointError    4  a checkpoint or weights that are damaged or do not fit
+    │   ├── CheckpointError    4  a checkpoint or weights that are damaged or do not fit the network
     │   ├── ContractError      4  not a model file of this toolkit, or damaged
     │   └── ParityError        4  an export that does not equal its PyTorch model
     ├── OutputError            5  an output that cannot be written
     └── ProviderError          6  a required execution provider that is not there
 
-Each message says what was got and what was expected; ``remedy`` says what to do next. Anything outside this tree that
-escapes a command is a bug.
+Each message says what was got and what was expected; ``remedy`` says what to do next. Any other exception that leaves a
+command is a bug.
 """
 
 from enum import IntEnum
@@ -38,7 +38,7 @@ __all__ = [
 
 
 class ExitCode(IntEnum):
-    """What the process says to its caller."""
+    """Exit codes of the commands."""
 
     OK = 0
     FATAL = 1
@@ -53,11 +53,18 @@ class ExitCode(IntEnum):
 
 
 class PolyexportError(Exception):
-    """Base of every error a user can cause."""
+    """Base class of every error that a user can cause."""
 
     exit_code: ExitCode = ExitCode.FATAL
+    """Exit code of a command that ends with this error."""
 
     def __init__(self, message: str, *, remedy: str) -> None:
+        """Make an error.
+
+        Args:
+            message: What was got and what was expected, in one line.
+            remedy: What the user can do next, as the end of a sentence.
+        """
         super().__init__(message)
         self.message = message
         self.remedy = remedy
@@ -73,7 +80,7 @@ class UsageError(PolyexportError):
 
 
 class ColorError(UsageError):
-    """A colour that is neither a CSS name nor a hex, rgb() or hsl() value."""
+    """A color that is neither a CSS name nor a hex, rgb() or hsl() value, or that the model does not know."""
 
 
 class DatasetError(PolyexportError):
@@ -81,7 +88,7 @@ class DatasetError(PolyexportError):
 
 
 class TrainingError(PolyexportError):
-    """A training whose loss or weights are no numbers any more."""
+    """A training whose loss or weights have become NaN or infinite."""
 
 
 class ImageError(PolyexportError):
@@ -121,6 +128,6 @@ class ProviderError(PolyexportError):
 
 
 def reason_of(error: BaseException) -> str:
-    """The first line of a foreign exception, cut to what fits into a message of one line."""
+    """Return the first line of another library's exception, cut to fit into a message of one line."""
     lines = str(error).strip().splitlines()
     return lines[0][:200] if lines else type(error).__name__

@@ -1,4 +1,4 @@
-"""polyexport package: a model file -> a folder that works alone."""
+"""The command ``polyexport package``: write a folder that runs a model without polyexport."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -17,17 +17,21 @@ def package(
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the package.", metavar="DIR")],
     name: Annotated[
         str | None,
-        typer.Option(help="Of the model in Triton: letters, digits, '.', '_' and '-'.", show_default="MODEL's name"),
+        typer.Option(
+            help="Name of the model in Triton: letters, digits, '.', '_' and '-'.", show_default="MODEL's name"
+        ),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier package.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace an earlier package that nobody added files to.")
+    ] = False,
     json_report: JsonFlag = False,
     verbose: Verbose = False,
     quiet: Quiet = False,
 ) -> None:
     """Write a folder that runs the model where polyexport is not installed.
 
-    It holds the model, its card, a script that needs onnxruntime, numpy and pillow alone, a Triton model repository,
-    and the SHA-256 of every file.
+    The folder holds the model, its model card, a script that needs only onnxruntime, numpy and pillow, a Triton model
+    repository, and the SHA-256 of every file.
     """
     console.set(verbose=verbose, quiet=quiet)
 

@@ -1,1 +1,1 @@
-"""Colors, pixels and image files: untrusted bytes to validated uint8 arrays, and back."""
+"""Colors, pixels and image formats: untrusted bytes of image files -> validated uint8 arrays, and back."""

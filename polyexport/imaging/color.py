@@ -1,4 +1,4 @@
-"""What a person types for a colour -> sRGB."""
+"""Colors as users type them, read as sRGB values."""
 
 import contextlib
 import difflib
@@ -12,25 +12,25 @@ from polyexport.errors import ColorError
 
 __all__ = ["COLOR_NAME", "NAMED_COLORS", "Color", "color_of", "parse_color"]
 
-_FORMS = "a CSS name, '#ff8800', 'rgb(255, 136, 0)' or 'hsl(32, 100%, 50%)'"
+_ACCEPTED_FORMS = "a CSS name, '#ff8800', 'rgb(255, 136, 0)' or 'hsl(32, 100%, 50%)'"
 _HEX = re.compile(r"#?([0-9a-f]{3}|[0-9a-f]{6})")
 # CSS Color 4 also separates the values of rgb() and hsl() by spaces; pillow reads the comma form alone.
 _FUNCTION = re.compile(r"(rgb|hsl)\(\s*([\d.]+%?)(?:deg)?(?:\s*,\s*|\s+)([\d.]+%?)(?:\s*,\s*|\s+)([\d.]+%?)\s*\)")
-_MAX_LENGTH = 64
+_MAX_TEXT_LENGTH = 64
 
 COLOR_NAME = re.compile(r"\w[\w .-]{0,63}")
-"""What a model may call a colour of its own: names that can name a folder."""
+"""Pattern of the color names that a model file may define; each of them can be used as the name of a folder."""
 
 
 @dataclass(frozen=True, slots=True)
 class Color:
-    """One opaque sRGB colour."""
+    """An opaque sRGB color."""
 
     name: str
-    """A CSS name, or six hex digits: safe as the name of a folder."""
+    """CSS name, name from a model's palette, or six hex digits; can be used as the name of a folder."""
 
     rgb: tuple[int, int, int]
-    """sRGB, 0 to 255."""
+    """Red, green and blue in sRGB, 0 to 255."""
 
     def __post_init__(self) -> None:
         if len(self.rgb) != 3 or any(not 0 <= channel <= 255 for channel in self.rgb):
@@ -41,32 +41,32 @@ class Color:
 
 
 def parse_color(text: str) -> Color:
-    """Read a CSS colour name, ``#rgb``, ``#rrggbb``, ``rgb(r, g, b)`` or ``hsl(h, s%, l%)``, in any case.
+    """Read a CSS color name, ``#rgb``, ``#rrggbb``, ``rgb(r, g, b)`` or ``hsl(h, s%, l%)``, in any case.
 
     Raises:
-        ColorError: anything else, a channel out of range, or a colour with transparency.
+        ColorError: The text is anything else, has a channel out of range, or describes a color with transparency.
     """
     cleaned = text.strip().lower()
-    if len(cleaned) <= _MAX_LENGTH:
+    if len(cleaned) <= _MAX_TEXT_LENGTH:
         if cleaned in ImageColor.colormap:
-            return Color(cleaned, _three(ImageColor.getrgb(cleaned)))
+            return Color(cleaned, _as_triple(ImageColor.getrgb(cleaned)))
         if match := _HEX.fullmatch(cleaned):
             return _unnamed(ImageColor.getrgb("#" + match[1]))
         if match := _FUNCTION.fullmatch(cleaned):
             with contextlib.suppress(ValueError):  # out of range, or not numbers after all
                 return _unnamed(ImageColor.getrgb("{}({},{},{})".format(*match.groups())))
-    near = difflib.get_close_matches(cleaned[:_MAX_LENGTH], ImageColor.colormap, n=3, cutoff=0.6)
+    near = difflib.get_close_matches(cleaned[:_MAX_TEXT_LENGTH], ImageColor.colormap, n=3, cutoff=0.6)
     raise ColorError(
-        f"unknown color {text[:_MAX_LENGTH]!r}",
-        remedy=f"did you mean {', '.join(near)}? A color is {_FORMS}" if near else f"give {_FORMS}",
+        f"unknown color {text[:_MAX_TEXT_LENGTH]!r}",
+        remedy=f"did you mean {', '.join(near)}? A color is {_ACCEPTED_FORMS}" if near else f"give {_ACCEPTED_FORMS}",
     )
 
 
 def color_of(value: "Color | str | tuple[int, int, int]") -> Color:
-    """A colour given as text, as three integers or as a ``Color``.
+    """Make a ``Color`` from text, from three integers or from another ``Color``.
 
     Raises:
-        ColorError: text that names no colour, or values that are not three integers from 0 to 255.
+        ColorError: The text names no color, or the values are not three integers from 0 to 255.
     """
     if isinstance(value, Color):
         return value
@@ -81,13 +81,14 @@ def color_of(value: "Color | str | tuple[int, int, int]") -> Color:
         raise ColorError(f"unknown color {value!r}", remedy="give text or three integers from 0 to 255") from error
 
 
-def _three(rgb: tuple[int, ...]) -> tuple[int, int, int]:
+def _as_triple(rgb: tuple[int, ...]) -> tuple[int, int, int]:
     red, green, blue = rgb
     return red, green, blue
 
 
 def _unnamed(rgb: tuple[int, ...]) -> Color:
-    return Color("".join(f"{channel:02x}" for channel in rgb), _three(rgb))
+    """Return a color that is named by its six hex digits."""
+    return Color("".join(f"{channel:02x}" for channel in rgb), _as_triple(rgb))
 
 
 # fmt: off
@@ -98,4 +99,4 @@ _COMMON = (
 # fmt: on
 
 NAMED_COLORS: tuple[tuple[str, tuple[int, int, int]], ...] = tuple((name, parse_color(name).rgb) for name in _COMMON)
-"""Twenty CSS colours that people tell apart by name, and their sRGB values."""
+"""Twenty CSS colors that people tell apart by name, and their sRGB values."""

@@ -1,8 +1,9 @@
-"""The white paper around a drawing -> transparency, with no white edge where the drawing is smooth.
+"""Transparency for the white background ("paper") around a drawing, without a white fringe at anti-aliased edges.
 
-A smooth edge is a mixture of the drawing and the paper, c = alpha * F + (1 - alpha) * white, with F the colour of the
-drawing beside it. Solved for alpha by least squares, and then for the colour, it gives the mixture back over white
-and none of the white over anything else (T. Porter and T. Duff, Compositing Digital Images, SIGGRAPH 1984).
+An anti-aliased edge is a mixture of the drawing and the paper, c = alpha * F + (1 - alpha) * white, where F is the
+color of the drawing beside the edge. The equation is solved for alpha by least squares, and then for the color.
+Composited on white, the result equals the input; composited on anything else, it shows no white (T. Porter and T. Duff,
+Compositing Digital Images, SIGGRAPH 1984).
 """
 
 import numpy as np
@@ -13,65 +14,67 @@ from polyexport.imaging.pixels import Pixels
 __all__ = ["MAX_PAPER_DEPTH", "transparent"]
 
 MAX_PAPER_DEPTH = 3
-"""By how much the darkest channel of paper may fall short of 255."""
+"""Largest difference between 255 and the darkest channel of a pixel that counts as paper."""
 
-_FLAT = 4
-"""Levels, and a 64th of the depth, within which two pixels have one flat colour."""
+_FLAT_DEPTH_DIFFERENCE = 4
+"""Largest difference of depth, in levels, between two pixels of one flat color; a 64th of the depth is added to it."""
 
 
 def transparent(colored: Pixels) -> NDArray[np.uint8]:
     """Make the paper around a drawing transparent.
 
-    Paper is what is nearly white and connected to the border of the image; white that an outline encloses is none. At
-    the edge of the paper, from each pixel to darker neighbours, the mixtures of paper and drawing become
-    half-transparent drawing. All else is opaque.
+    Paper is every nearly white pixel that is connected to the border of the image; white areas that an outline encloses
+    are not paper. Mixtures of paper and drawing, along the edge of the paper, become partly transparent pixels in the
+    color of the drawing. All other pixels are opaque.
 
     Args:
         colored: uint8 [H, W, 3], RGB, 0 to 255.
 
     Returns:
         uint8 [H, W, 4], RGBA, not premultiplied; composited on white, each channel is within 1 of ``colored``. Where
-        alpha is 0 the colour is white.
+        alpha is 0 the color is white.
     """
     height, width = colored.shape[:2]
-    # One pixel of paper on every side, so that the neighbours of each pixel exist.
+    # One pixel of paper on every side, so that the neighbors of each pixel exist.
     framed = np.pad(colored, ((1, 1), (1, 1), (0, 0)), constant_values=255).reshape(-1, 3)
     depth = 255 - np.minimum(np.minimum(framed[:, 0], framed[:, 1]), framed[:, 2])
     paper = _connected_to_first((depth <= MAX_PAPER_DEPTH).reshape(height + 2, width + 2)).ravel()
-    edge, solid = _climb(depth, paper, width + 2)
+    edge, solid = _find_edges(depth, paper, width + 2)
 
     alpha = np.where(paper, np.where(depth > 1, depth, np.uint8(0)), np.uint8(255))
     ink = 255.0 - framed[edge]
     solid_ink = 255.0 - framed[solid]
     share = (ink * solid_ink).sum(axis=1) / (solid_ink**2).sum(axis=1)
-    # An alpha below the depth would need a colour below 0.
+    # An alpha below the depth would need a color below 0.
     rise = depth[solid].astype(np.int16) - depth[edge]
-    flat = rise <= _FLAT + depth[solid] // 64
+    flat = rise <= _FLAT_DEPTH_DIFFERENCE + depth[solid] // 64
     alpha[edge] = np.where(flat, 255, np.clip(np.rint(255 * share), depth[edge], 255))
 
     framed[alpha == 0] = 255
     mixed = np.flatnonzero((alpha > 0) & (alpha < 255))
-    # The colour that gives the pixel back over white.
+    # The color that gives the pixel back when it is composited on white.
     ink = (255.0 - framed[mixed]) * (255 / alpha[mixed, None])
     framed[mixed] = np.rint(255 - np.minimum(ink, 255)).astype(np.uint8)
     rgba = np.concatenate((framed, alpha[:, None]), axis=1).reshape(height + 2, width + 2, 4)
     return np.ascontiguousarray(rgba[1:-1, 1:-1])
 
 
-def _climb(
+def _find_edges(
     depth: NDArray[np.uint8], paper: NDArray[np.bool_], stride: int
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """The pixels of smooth edges, and for each the solid pixel that it is a mixture of: up the steepest way.
+    """Find the pixels of anti-aliased edges, and for each the solid pixel whose color it is a mixture of.
+
+    The solid pixel is reached from the edge by going to the neighbor with the largest depth until none is deeper.
 
     Args:
-        depth: [N], 255 less the darkest channel, of a flattened image with a frame of paper.
-        paper: [N].
-        stride: width of the flattened image.
+        depth: uint8 [N], 255 minus the darkest channel of each pixel, of a flattened image with a frame of paper.
+        paper: bool [N], True for paper.
+        stride: Width of the flattened image, in pixels.
 
     Returns:
-        Two arrays of indexes, of one length; a pixel without a darker neighbour is its own solid pixel.
+        Two arrays of indexes of equal length; a pixel without a darker neighbor is its own solid pixel.
     """
-    # Not over corners, where the paper would meet what an outline of one pixel's width encloses.
+    # Diagonal neighbors do not count: through them the paper would reach into an outline of one pixel's width.
     offsets = np.array([-stride, -1, 1, stride])
     beside = np.zeros_like(paper)
     for offset in (1, stride):
@@ -99,17 +102,19 @@ def _climb(
 
 
 def _connected_to_first(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """The pixels of ``mask`` that rows and columns connect to its first pixel, which is set.
+    """Return the pixels of ``mask`` that are 4-connected to its first pixel, which must be set.
 
-    Not over corners: an outline of one pixel's width is closed there. The runs of each row are the nodes of a graph
-    whose components are merged until none touch (label propagation with pointer jumping: a mask as winding as it
-    likes takes few rounds).
+    Diagonal neighbors are not connected: an outline of one pixel's width is closed there. The runs of each row are the
+    nodes of a graph whose components are merged by label propagation with pointer jumping, which takes few rounds also
+    for winding masks.
     """
     starts = mask.copy()
     starts[:, 1:] &= ~mask[:, :-1]
-    run = np.cumsum(starts.ravel(), dtype=np.int32).reshape(mask.shape) - 1  # of each pixel that is set
+    run = (
+        np.cumsum(starts.ravel(), dtype=np.int32).reshape(mask.shape) - 1
+    )  # number of the run that each set pixel belongs to
     both = mask[1:] & mask[:-1]
-    both[:, 1:] &= ~(both[:, :-1])  # once for each pair of runs
+    both[:, 1:] &= ~(both[:, :-1])  # one pixel for each pair of touching runs
     upper, lower = run[:-1][both], run[1:][both]
     label = np.arange(int(run[-1, -1]) + 1, dtype=np.int32)
     while True:

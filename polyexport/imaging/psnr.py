@@ -6,7 +6,8 @@ from numpy.typing import NDArray
 __all__ = ["EXACT_PSNR_DB", "psnr_db", "psnr_db_of_mse"]
 
 EXACT_PSNR_DB = 100.0
-"""PSNR of two equal images, decibels, in place of infinity; one value that is off by one level at 128x128 gives 95 dB."""
+"""PSNR of two equal images, decibels, in place of infinity; one value of 128x128 pixels that is off by one level gives
+95 dB."""
 
 
 def psnr_db(image: NDArray[np.uint8], target: NDArray[np.uint8]) -> float:

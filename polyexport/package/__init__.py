@@ -1,1 +1,1 @@
-"""What leaves the house: a folder that runs a model without polyexport, with its card and a Triton repository."""
+"""Packages: folders that run a model where polyexport is not installed, with a model card and a Triton repository."""

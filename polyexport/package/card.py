@@ -1,4 +1,4 @@
-"""A contract -> a model card in Markdown: what goes in, what comes out, and what was measured."""
+"""The model card of a package, in Markdown: inputs, output, measurements and golden sample, from the contract."""
 
 import base64
 import hashlib
@@ -10,13 +10,13 @@ __all__ = ["inputs_table", "model_card", "table"]
 
 
 def model_card(contract: Contract, *, name: str, sha256: str, size_bytes: int) -> str:
-    """The card of one model file.
+    """Return the model card of a model file, as Markdown.
 
     Args:
-        contract: of the file.
-        name: of the model.
-        sha256: of the file.
-        size_bytes: of the file.
+        contract: Contract of the model file.
+        name: Name of the model.
+        sha256: SHA-256 of the model file, lowercase hex.
+        size_bytes: Size of the model file, bytes.
     """
     trained = contract.condition.trained
     parts = [
@@ -48,14 +48,14 @@ def model_card(contract: Contract, *, name: str, sha256: str, size_bytes: int) -
 
 
 def inputs_table(contract: Contract) -> str:
-    """The graph's inputs and its output, the batch axis included."""
+    """Return a Markdown table of the graph's inputs and its output, with the batch axis."""
     side = str(contract.training_size) if contract.fixed_size else None
     pixels = f"{side or 'height'}, {side or 'width'}, 3"
     many = "colors, " if contract.many_colors else ""
     condition = contract.condition
     second = (condition.name, condition.dtype.name, f"[{_listed(('batch', *condition.axes))}]", condition.meaning)
     return table(
-        ("tensor", "type", "shape", "what"),
+        ("tensor", "type", "shape", "meaning"),
         (
             (f"`{IMAGE_INPUT}`", "uint8", f"[batch, {pixels}]", f"RGB, 0 to 255; {_sizes(contract)}"),
             (f"`{second[0]}`", *second[1:]),
@@ -65,7 +65,7 @@ def inputs_table(contract: Contract) -> str:
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table. What a cell holds is shown as it is, whatever it is."""
+    """Return a Markdown table; special characters in the cells are escaped, so that they are shown as they are."""
     lines = [head, ["---"] * len(head), *([_cell(value) for value in row] for row in rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
@@ -73,8 +73,8 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def _sizes(contract: Contract) -> str:
     known = f"{contract.training_size}x{contract.training_size}"
     if contract.fixed_size:
-        return f"{known} pixels alone"
-    return f"height and width multiples of {contract.size_multiple}, best known at {known} pixels"
+        return f"only {known} pixels"
+    return f"height and width multiples of {contract.size_multiple}, trained at {known} pixels"
 
 
 def _palette(contract: Contract) -> Iterable[str]:
@@ -89,9 +89,10 @@ def _parity(contract: Contract) -> Iterable[str]:
     yield "## Parity"
     sizes = _listed([f"{width}x{height}" for height, width in parity.sizes])
     yield (
-        f"{_cell(parity.candidate)} beside {_cell(parity.reference)}: {parity.images} images, {parity.colors} colors, "
-        f"batches of {_listed(parity.batches)}, sizes {sizes}. Each row is one stage of the export; the last is this "
-        "file. Float outputs are compared in [-1, 1]; PSNR is of all 8-bit values, at most 100."
+        f"{_cell(parity.candidate)} compared with {_cell(parity.reference)}: {parity.images} images, "
+        f"{parity.colors} colors, batches of {_listed(parity.batches)}, sizes {sizes}. Each row is one stage of the "
+        "export; the last is this file. Float outputs are compared in [-1, 1]; the PSNR is computed over all 8-bit "
+        "values, at most 100 dB."
     )
     yield table(
         ("stage", "nodes", "max abs diff", "max 8-bit diff", "8-bit values equal", "PSNR, dB", "values"),
@@ -115,8 +116,8 @@ def _fidelity(contract: Contract) -> Iterable[str]:
         return
     yield "## Fidelity"
     yield (
-        f"What {contract.precision} costs, beside the fp32 graph of the same weights. Within 8 is the share of pixels "
-        "that are within 8 levels of the true image in every channel."
+        f'Quality of the {contract.precision} graph compared with the fp32 graph of the same weights. "Within 8" is '
+        "the share of pixels that differ from the true image by at most 8 levels in every channel."
     )
     yield table(
         (
@@ -160,7 +161,7 @@ def _quality(contract: Contract) -> Iterable[str]:
 def _golden(contract: Contract) -> Iterable[str]:
     golden = contract.golden
     yield "## Golden sample"
-    yield "One input and its output are in the metadata; whoever loads the file can repeat them."
+    yield "The metadata holds one input and its output, so that a program that loads the file can test it."
     yield table(
         ("", ""),
         (
@@ -176,7 +177,7 @@ def _sha256(encoded: str) -> str:
 
 
 def _percent(fraction: float, values: int) -> str:
-    """Never 100 % of values that are not all equal."""
+    """Format a share in percent with enough digits that only 1 is shown as 100 %."""
     digits = 4
     while digits < 12 and fraction < 1 and f"{fraction:.{digits}%}" == f"{1:.{digits}%}":
         digits += 1
@@ -188,6 +189,6 @@ def _listed(numbers: Sequence[object]) -> str:
 
 
 def _cell(text: str) -> str:
-    """The contract is untrusted: a cell stays a cell, and nothing in it becomes a tag."""
+    """Escape untrusted text, so that it cannot end its table cell or become an HTML tag."""
     shown = "".join(c if c.isprintable() else " " for c in text)
     return shown.replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|")

@@ -1,4 +1,4 @@
-"""A contract -> the ``config.pbtxt`` of a Triton model repository.
+"""The ``config.pbtxt`` of a Triton model repository, from the contract of a model.
 
 The fields are those of ``ModelConfig`` in Triton's ``model_config.proto``
 (https://docs.nvidia.com/deeplearning/triton-inference-server/user-guide/docs/user_guide/model_configuration.html).
@@ -12,25 +12,25 @@ from polyexport.model.contract import COLORED, IMAGE_INPUT, Contract
 __all__ = ["TritonOptions", "triton_config", "triton_name"]
 
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?")
-_MAX_BATCH_SIZE = 1024
-_TYPES = {"uint8": "TYPE_UINT8", "int64": "TYPE_INT64", "float32": "TYPE_FP32"}
+_LARGEST_MAX_BATCH_SIZE = 1024
+_TRITON_TYPES = {"uint8": "TYPE_UINT8", "int64": "TYPE_INT64", "float32": "TYPE_FP32"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TritonOptions:
-    """How Triton serves a model."""
+    """Settings of a model in Triton."""
 
     name: str
-    """Of the model and of its folder: up to 64 letters, digits, ``.``, ``_`` and ``-``."""
+    """Name of the model and of its folder: up to 64 letters, digits, ``.``, ``_`` and ``-``."""
 
     max_batch_size: int = 16
-    """Images per call of the network."""
+    """Largest number of images in one call of the network."""
 
     preferred_batch_sizes: tuple[int, ...] = (8, 16)
-    """Batches that are sent off at once, rising; up to ``max_batch_size``."""
+    """Batch sizes that are executed without waiting for more requests, rising, up to ``max_batch_size``."""
 
     max_queue_delay_us: int = 1000
-    """How long a request may wait for others, microseconds."""
+    """Longest time that a request waits for others to share its batch, microseconds."""
 
     def __post_init__(self) -> None:
         if not _NAME.fullmatch(self.name):
@@ -38,8 +38,8 @@ class TritonOptions:
                 f"a Triton model name is up to 64 letters, digits, '.', '_' and '-', "
                 f"with a letter or digit at both ends, got {self.name[:80]!r}"
             )
-        if not 1 <= self.max_batch_size <= _MAX_BATCH_SIZE:
-            raise ValueError(f"max_batch_size must be 1 to {_MAX_BATCH_SIZE}, got {self.max_batch_size}")
+        if not 1 <= self.max_batch_size <= _LARGEST_MAX_BATCH_SIZE:
+            raise ValueError(f"max_batch_size must be 1 to {_LARGEST_MAX_BATCH_SIZE}, got {self.max_batch_size}")
         sizes = self.preferred_batch_sizes
         if not sizes or list(sizes) != sorted(set(sizes)) or not 1 <= sizes[0] <= sizes[-1] <= self.max_batch_size:
             raise ValueError(f"preferred_batch_sizes must rise from 1 to {self.max_batch_size}, got {sizes}")
@@ -48,19 +48,20 @@ class TritonOptions:
 
 
 def triton_name(stem: str) -> str:
-    """The stem of a file name -> a name that ``TritonOptions`` takes; ``model`` if nothing of it is left."""
+    """Turn the stem of a file name into a name that ``TritonOptions`` accepts; ``model`` if nothing is left of it."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", stem)[:64].strip("._-") or "model"
 
 
 def triton_config(contract: Contract, options: TritonOptions) -> str:
-    """The text of ``config.pbtxt``; equal contracts and options give equal text."""
+    """Return the text of ``config.pbtxt``; equal contracts and options give equal text."""
     side = contract.training_size if contract.fixed_size else -1
     many = (-1,) if contract.many_colors else ()
     condition = contract.condition
-    name, kind = condition.name, _TYPES[condition.dtype.name]
+    name, kind = condition.name, _TRITON_TYPES[condition.dtype.name]
     axes = tuple(-1 if isinstance(extent, str) else extent for extent in condition.axes)
     image = (side, side, 3)
-    # Triton allows no empty shape: an index per image is [1] outside, and the batch axis alone in the graph.
+    # Triton allows no empty shape: one index per image has the shape [1] in requests, and only the batch axis in the
+    # graph.
     color = axes or (1,)
     reshape = "" if axes else ", reshape: { shape: [ ] }"
     known = (contract.training_size, contract.training_size, 3)
@@ -74,7 +75,7 @@ def triton_config(contract: Contract, options: TritonOptions) -> str:
         (
             f'name: "{options.name}"',
             'platform: "onnxruntime_onnx"',
-            "# The batch axis goes without saying.",
+            "# The shapes below leave out the batch axis.",
             f"max_batch_size: {options.max_batch_size}",
             "input [",
             f'  {{ name: "{IMAGE_INPUT}", data_type: TYPE_UINT8, dims: {_listed(image)} }},',
@@ -83,9 +84,9 @@ def triton_config(contract: Contract, options: TritonOptions) -> str:
             "output [",
             f'  {{ name: "{COLORED}", data_type: TYPE_UINT8, dims: {_listed((*many, *image))} }}',
             "]",
-            *(() if contract.fixed_size and not many else ("# Requests of one shape alone share a batch.",)),
+            *(() if contract.fixed_size and not many else ("# Only requests of equal shapes share a batch.",)),
             f"dynamic_batching {{ {batching} }}",
-            "# On a GPU where there is one.",
+            "# The instance runs on a GPU if there is one, else on the CPU.",
             "instance_group [ { count: 1, kind: KIND_AUTO } ]",
             "version_policy: { latest { num_versions: 1 } }",
             "model_warmup [",
@@ -97,7 +98,8 @@ def triton_config(contract: Contract, options: TritonOptions) -> str:
 
 
 def _warm_up(batch_size: int, image: tuple[int, ...], name: str, kind: str, color: tuple[int, ...]) -> str:
-    # Zeros for the colour: they are an index that every palette has, and random numbers are not.
+    """Return one request that Triton runs before it serves the model."""
+    # The color is zero, an index that every palette has; a random number may be none.
     image_data = f"{{ data_type: TYPE_UINT8, dims: {_listed(image)}, random_data: true }}"
     color_data = f"{{ data_type: {kind}, dims: {_listed(color)}, zero_data: true }}"
     return f"""\

@@ -1,4 +1,4 @@
-"""A model file -> a package: a folder with everything that a machine without polyexport needs to run it."""
+"""Writing packages: folders with everything that is needed to run a model where polyexport is not installed."""
 
 import base64
 from dataclasses import dataclass
@@ -34,39 +34,41 @@ pillow>=13.0
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PackageResult:
-    """A written package."""
+    """The result of writing a package."""
 
     output: Path
+    """The folder that was written."""
+
     name: str
-    """Of the model in the Triton repository."""
+    """Name of the model in the Triton repository."""
 
     sha256: str
-    """Of the model file."""
+    """SHA-256 of the model file, lowercase hex."""
 
     files: tuple[WrittenFile, ...]
-    """Sorted by name; the manifest is the last."""
+    """The files of the package, sorted by name, and then the manifest."""
 
     @property
     def size_bytes(self) -> int:
-        """Of all files."""
+        """Size of all files together, bytes."""
         return sum(file.size_bytes for file in self.files)
 
 
 def write_package(
     model_path: Path, output: Path, *, triton: TritonOptions | None = None, overwrite: bool = False
 ) -> PackageResult:
-    """Verify a model and write its package. ``output`` gets its name only when every file of it is on the disk.
+    """Verify a model and write its package; ``output`` appears only when every file of it is on the disk.
 
     Args:
-        model_path: a file that ``polyexport export`` wrote.
-        output: the folder of the package; missing or empty, or an earlier package with ``overwrite``.
-        triton: how Triton serves it; named after the file if None.
-        overwrite: replace an earlier package that nobody added files to.
+        model_path: Model file that ``polyexport export`` wrote.
+        output: Folder of the package. It must be missing or empty; with ``overwrite`` it may be an earlier package.
+        triton: Settings of the model in Triton; the defaults, named after the model file, if None.
+        overwrite: Allow replacing an earlier package that nobody added files to.
 
     Raises:
-        UsageError: ``output`` holds files.
-        ContractError: the model is refused.
-        OutputError: ``output`` is no folder or cannot be written.
+        UsageError: ``output`` holds files that may not be replaced.
+        ContractError: The model is refused.
+        OutputError: ``output`` is not a folder or cannot be written.
     """
     options = triton or TritonOptions(name=triton_name(model_path.stem))
     check_free(output, kind=_KIND, overwrite=overwrite)  # before the model is loaded
@@ -77,7 +79,7 @@ def write_package(
 
 
 def _contents(model: Model, data: bytes, options: TritonOptions) -> dict[str, bytes]:
-    """Name -> bytes."""
+    """Return the bytes of every file by its path in the package."""
     contract = model.contract
     card = model_card(contract, name=options.name, sha256=model.sha256, size_bytes=len(data))
     texts = {
@@ -104,6 +106,6 @@ def _modules() -> dict[str, bytes]:
 
 
 def _license() -> bytes:
-    """The one that the wheel carries, or that of the source tree."""
+    """Return the license text, from the installed package or from the source tree."""
     installed = Path(__file__).with_name("LICENSE")
     return (installed if installed.exists() else Path(__file__).parents[2] / "LICENSE").read_bytes()

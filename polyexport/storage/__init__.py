@@ -1,1 +1,1 @@
-"""Files, folders, typed JSON and object stores, written whole or not at all. Knows nothing of images or models."""
+"""Atomic files, published folders, typed JSON, object stores and standard streams; independent of images and models."""

@@ -1,4 +1,4 @@
-"""Files written whole or not at all, and read within a limit."""
+"""Reading files up to a size limit, and writing files atomically."""
 
 import contextlib
 import errno
@@ -12,14 +12,15 @@ from polyexport.errors import OutputError
 __all__ = ["TEMPORARY_SUFFIX", "check_writable", "read_limited", "write_atomic"]
 
 TEMPORARY_SUFFIX = ".polyexport-tmp"
-"""Ends the name of every unfinished file; a random part before it keeps two writers apart."""
+"""Suffix of the name of every unfinished file; the random part before it keeps two writers apart."""
 
 
 def read_limited(path: str | Path, max_bytes: int) -> bytes:
-    """Read a regular file of at most ``max_bytes``; never blocks on a pipe or reads a device without end.
+    """Read a regular file of at most ``max_bytes``; a pipe or a device is refused without blocking.
 
     Raises:
-        OSError: unreadable, not a regular file (``EINVAL``) or too large (``EFBIG``); ``strerror`` says which.
+        OSError: The file is unreadable, not a regular file (``EINVAL``) or too large (``EFBIG``); ``strerror`` says
+            which.
     """
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     with os.fdopen(descriptor, "rb") as file:
@@ -33,19 +34,20 @@ def read_limited(path: str | Path, max_bytes: int) -> bytes:
 
 
 def write_atomic(path: Path, data: bytes) -> None:
-    """Write ``data`` to a temporary file beside ``path``, sync it, and rename it.
+    """Write ``data`` to a temporary file beside ``path``, sync it to the disk, and rename it to ``path``.
 
-    A link that stands at ``path`` is replaced, never written through. Missing parent folders are made.
+    A link at ``path`` is replaced, never written through. Missing parent folders are created.
 
     Raises:
-        OutputError: the file cannot be written; the temporary file is removed and ``path`` is as it was.
+        OutputError: The file cannot be written; the temporary file is removed and ``path`` is as it was. The cause is
+            the OSError.
     """
     # The temporary name does not contain the final one, which may already be as long as a name can be.
     temporary = path.parent / f".{secrets.token_hex(8)}{TEMPORARY_SUFFIX}"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            # O_EXCL: never through a file or link that somebody put there.
+            # O_EXCL: a file or link that another process put there is never opened.
             descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
             with os.fdopen(descriptor, "wb") as file:
                 file.write(data)
@@ -63,10 +65,10 @@ def write_atomic(path: Path, data: bytes) -> None:
 
 
 def check_writable(folder: Path) -> None:
-    """Make ``folder`` and prove that a file can be written there.
+    """Create ``folder`` if it is missing, and test that a file can be written there.
 
     Raises:
-        OutputError: it is a file, read-only or full.
+        OutputError: The folder is a file, is read-only, or its disk is full.
     """
     probe = folder / f".{secrets.token_hex(8)}{TEMPORARY_SUFFIX}"
     write_atomic(probe, b"")

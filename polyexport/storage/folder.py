@@ -1,7 +1,7 @@
-"""A folder of files that gets its name only when every file of it is on the disk, and that knows what is its own.
+"""Folders that are published whole: a folder gets its name only when every file of it is on the disk.
 
-The last of its files, ``SHA256SUMS``, lists the others; ``sha256sum -c`` reads it. A folder is replaced only when it
-holds nothing else.
+The file ``SHA256SUMS`` of such a folder lists the others, in the format of ``sha256sum -c``. An earlier folder is
+replaced only when it holds nothing but the files that its ``SHA256SUMS`` lists.
 """
 
 import hashlib
@@ -19,51 +19,56 @@ from polyexport.storage.files import TEMPORARY_SUFFIX, check_writable, read_limi
 __all__ = ["MANIFEST", "WrittenFile", "check_free", "read_manifest", "write_folder"]
 
 MANIFEST = "SHA256SUMS"
+"""Name of the file that lists the SHA-256 of every other file of a published folder."""
+
 _MAX_MANIFEST_BYTES = 2**20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WrittenFile:
-    """One file of a folder."""
+    """A file of a published folder."""
 
     name: str
-    """Relative to the folder, with ``/``."""
+    """Path relative to the folder, with ``/``."""
 
     sha256: str
+    """SHA-256 of the file, lowercase hex."""
+
     size_bytes: int
+    """Size of the file, bytes."""
 
 
 def check_free(output: Path, *, kind: str, overwrite: bool) -> None:
-    """Refuse what ``write_folder`` would refuse, before its contents are made.
+    """Check that ``write_folder`` may write to ``output``, before the contents are made.
 
     Args:
-        output: the folder; missing or empty, or an earlier one with ``overwrite``.
-        kind: what such a folder is called, for messages: ``a package``.
-        overwrite: an earlier folder that nobody added files to may be replaced.
+        output: The folder. It must be missing or empty; with ``overwrite`` it may be an earlier published folder.
+        kind: Name of the kind of folder for messages, such as ``a package``.
+        overwrite: Allow replacing an earlier published folder that nobody added files to.
 
     Raises:
-        UsageError: ``output`` holds files.
-        OutputError: ``output`` is no folder or cannot be written.
+        UsageError: ``output`` holds files that may not be replaced.
+        OutputError: ``output`` is not a folder or cannot be written.
     """
     _refuse_occupied(output, kind=kind, overwrite=overwrite)
     check_writable(_absolute(output).parent)
 
 
 def write_folder(output: Path, contents: Mapping[str, bytes], *, kind: str, overwrite: bool) -> tuple[WrittenFile, ...]:
-    """Write a folder and its manifest.
+    """Write a folder and its manifest, all of it or nothing.
 
     Args:
-        output: as in ``check_free``, like the others.
-        contents: the bytes of each file by its name, with ``/``.
-        kind: what such a folder is called.
-        overwrite: an earlier one may be replaced.
+        output: The folder. It must be missing or empty; with ``overwrite`` it may be an earlier published folder.
+        contents: Path of each file relative to the folder, with ``/`` -> its bytes.
+        kind: Name of the kind of folder for messages, such as ``a package``.
+        overwrite: Allow replacing an earlier published folder that nobody added files to.
 
     Returns:
-        Its files, sorted by name; the manifest is the last.
+        The files of the folder, sorted by name, and then the manifest.
 
     Raises:
-        UsageError: ``output`` holds files.
-        OutputError: ``output`` is no folder or cannot be written; what stood there is as it was.
+        UsageError: ``output`` holds files that may not be replaced.
+        OutputError: ``output`` is not a folder or cannot be written; its earlier contents are unchanged.
     """
     files = [_described(name, content) for name, content in sorted(contents.items())]
     manifest = "".join(f"{file.sha256}  {file.name}\n" for file in files).encode("ascii")
@@ -89,7 +94,7 @@ def _described(name: str, content: bytes) -> WrittenFile:
 
 
 def _absolute(path: Path) -> Path:
-    """Without ``.`` and ``..``, which have no name to give; ``resolve()`` would follow a link that stands there."""
+    """Return the path without ``.`` and ``..``, so that it ends in a name; unlike ``resolve()``, follow no link."""
     return Path(os.path.abspath(path))  # noqa: PTH100
 
 
@@ -110,11 +115,11 @@ def _refuse_occupied(output: Path, *, kind: str, overwrite: bool) -> None:
         raise OutputError(
             f"cannot look into {output} ({error.strerror or error})", remedy="choose another output"
         ) from error
-    strangers = sorted(found - known)
-    if overwrite and strangers:
-        # A wrong path must not cost anybody their home folder.
+    unlisted = sorted(found - known)
+    if overwrite and unlisted:
+        # A mistyped path must never delete files of another kind.
         raise UsageError(
-            f"the output {output} holds {strangers[0]}, which is no part of {kind}",
+            f"the output {output} holds {unlisted[0]}, which is no part of {kind}",
             remedy="move it away or name another folder with -o",
         )
     if found and not overwrite:
@@ -122,7 +127,7 @@ def _refuse_occupied(output: Path, *, kind: str, overwrite: bool) -> None:
 
 
 def _files_below(folder: Path) -> frozenset[str]:
-    """Everything but folders, and folders that are empty; links are not followed. Raises OSError."""
+    """Return the paths of all files, links and empty folders below a folder; links are not followed. Raises OSError."""
 
     def refuse(error: OSError) -> None:
         raise error
@@ -156,7 +161,9 @@ def _write(output: Path, contents: Mapping[str, bytes], *, kind: str, overwrite:
                 _write_new(temporary / name, content)
             for current, _, _ in os.walk(temporary):
                 _sync_folder(Path(current))
-            _refuse_occupied(output, kind=kind, overwrite=overwrite)  # once more: somebody may have been quicker
+            _refuse_occupied(
+                output, kind=kind, overwrite=overwrite
+            )  # once more: another process may have written there meanwhile
             _swap(temporary, final, replaced)
         except BaseException:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -177,7 +184,7 @@ def _write_new(path: Path, content: bytes) -> None:
 
 
 def _swap(temporary: Path, final: Path, replaced: Path) -> None:
-    """Rename ``temporary`` to ``final``, and what stood there to ``replaced``; all of it or nothing."""
+    """Rename ``temporary`` to ``final``, and an earlier ``final`` to ``replaced``; undo both if one fails."""
     try:
         if os.path.lexists(final):
             final.rename(replaced)
@@ -192,7 +199,7 @@ def _swap(temporary: Path, final: Path, replaced: Path) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """The names in a folder are data of the folder; Windows cannot open one, and has no need to."""
+    """Sync the names in a folder to the disk; Windows cannot open a folder and does not need this."""
     if os.name == "posix":
         descriptor = os.open(folder, os.O_RDONLY)
         try:

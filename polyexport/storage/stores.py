@@ -1,7 +1,8 @@
-"""Object stores and other file systems by URL: ``s3://``, ``gs://``, ``hdfs://`` and whatever pyarrow or fsspec reads.
+"""Object stores and other file systems by URL: ``s3://``, ``gs://``, ``hdfs://`` and all that pyarrow or fsspec reads.
 
-An object appears whole or not at all, and cannot be appended to. So outputs are put under a temporary name and copied
-to their own, as on a disk, and the journal of a run is a series of objects that become one when the run ends.
+An object in a store appears whole or not at all, and cannot be appended to. Outputs are therefore written under a
+temporary name and moved to their own, as on a disk, and the journal of a run is a series of objects that are merged
+when the run ends.
 """
 
 import contextlib
@@ -17,27 +18,35 @@ from polyexport.errors import UsageError, reason_of
 __all__ = ["Entry", "Store", "Url", "is_url", "local_path", "read_url"]
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]+://")
-_RETRY_S = 20.0  # Google's client otherwise tries for 15 minutes
-_KEPT = "/:@!$&'()*+,;=~"
-"""Signs of an address that stand for themselves; all others are percent-encoded (RFC 3986)."""
+_GCS_RETRY_LIMIT_S = 20.0
+"""Time for which Google's client repeats a failing request, in seconds; its default is 15 minutes."""
 
-_ERRORS = "surrogateescape"  # as in what a person types that is not UTF-8
+_UNESCAPED = "/:@!$&'()*+,;=~"
+"""Characters of a URL that are not percent-encoded, besides letters, digits and ``_.-`` (RFC 3986)."""
+
+_ENCODING_ERRORS = "surrogateescape"
+"""Error handler for bytes that are not UTF-8; Python uses the same for command-line arguments and file names."""
+
 _STRAY_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
-_SAME_SCHEME = {"gcs": "gs", "s3a": "s3", "local": "file"}
-_CREDENTIALS = "see that the address is right and that this machine has credentials for it"
+_CANONICAL_SCHEMES = {"gcs": "gs", "s3a": "s3", "local": "file"}
+_ACCESS_REMEDY = "check the address, and that this machine has credentials for it"
 
 
 def _decoded(text: str) -> str:
-    return urllib.parse.unquote(text, errors=_ERRORS)
+    return urllib.parse.unquote(text, errors=_ENCODING_ERRORS)
 
 
 def is_url(text: str) -> bool:
-    """Whether a path names a file system by its scheme."""
+    """Return True if the text begins with a URL scheme, such as ``s3://``."""
     return _URL.match(text) is not None
 
 
 def local_path(text: str) -> str:
-    """A ``file://`` or ``local://`` URL as the path that it is; anything else as it is."""
+    """Convert a ``file://`` or ``local://`` URL to a path; return any other text unchanged.
+
+    Raises:
+        UsageError: The URL names another machine.
+    """
     if not text.lower().startswith(("file://", "local://")):
         return text
     parts = urllib.parse.urlsplit(text)
@@ -48,72 +57,77 @@ def local_path(text: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Url:
-    """A folder in a store; used as a path where only its name matters."""
+    """The address of a file or folder in a store, with the operations of a path that need no access to the store."""
 
     text: str
-    """Percent-encoded, without a slash at its end, with the query that it was given:
-    ``s3://bucket/my%20folder?region=eu-west-1``."""
+    """Percent-encoded URL without a slash at its end, with its query: ``s3://bucket/my%20folder?region=eu-west-1``."""
 
     @classmethod
     def of(cls, text: str) -> "Url":
-        """From what a person types, who may have encoded it or not."""
+        """Make a URL from text that a user typed, percent-encoded or not."""
         path, mark, query = text.partition("?")
-        encoded = urllib.parse.quote(_STRAY_PERCENT.sub("%25", path.rstrip("/")), safe=f"{_KEPT}%[]", errors=_ERRORS)
+        encoded = urllib.parse.quote(
+            _STRAY_PERCENT.sub("%25", path.rstrip("/")), safe=f"{_UNESCAPED}%[]", errors=_ENCODING_ERRORS
+        )
         return cls(f"{encoded}{mark}{query}")
 
     def __truediv__(self, relative: object) -> "Url":
-        """Of a name as it is, not encoded."""
+        """Append a relative path, which is not percent-encoded yet."""
         path, mark, query = self.text.partition("?")
-        return Url(f"{path}/{urllib.parse.quote(str(relative), safe=_KEPT, errors=_ERRORS)}{mark}{query}")
+        return Url(f"{path}/{urllib.parse.quote(str(relative), safe=_UNESCAPED, errors=_ENCODING_ERRORS)}{mark}{query}")
 
     def __str__(self) -> str:
         return self.text
 
     @property
     def name(self) -> str:
-        """The last part of the path, as it is."""
+        """The last part of the path, decoded."""
         return _decoded(self.text.partition("?")[0].rpartition("/")[2])
 
     @property
     def place(self) -> str:
-        """What it names, however it is spelled: the same for two URLs of one object."""
+        """Canonical form of the address: equal for two spellings of the URL of one object."""
         scheme, _, rest = _decoded(self.text.partition("?")[0]).partition("://")
         bucket, slash, key = rest.partition("/")
         scheme = scheme.lower()
         path = re.sub("/+", "/", f"{bucket.rpartition('@')[2]}{slash}{key}")
-        return f"{_SAME_SCHEME.get(scheme, scheme)}://{path}"
+        return f"{_CANONICAL_SCHEMES.get(scheme, scheme)}://{path}"
 
     @property
     def parent(self) -> "Url":
-        """The folder that it lies in."""
+        """The URL of the folder above."""
         path, mark, query = self.text.partition("?")
         return Url(f"{path.rpartition('/')[0]}{mark}{query}")
 
     def with_name(self, name: str) -> "Url":
-        """Another one beside it."""
+        """Return the URL of another name in the same folder."""
         return self.parent / name
 
     def holds(self, other: "Url") -> bool:
-        """Whether it is, or is a folder above, the other one."""
+        """Return True if the other URL names the same object, or one below this folder."""
         return f"{other.place}/".startswith(f"{self.place}/")
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What a store has."""
+    """A file or folder in a listing of a store."""
 
     name: str
-    """Relative to the URL that was listed; empty for that itself."""
+    """Path relative to the URL that was listed; empty for that URL itself."""
 
     is_file: bool
+    """True for a file, False for a folder."""
 
 
 class Store:
-    """One folder of a file system. Safe to call from several threads. Every error is an OSError.
+    """A folder of a file system or object store.
+
+    The methods may be called from several threads at once. They raise OSError for every failure, with a remedy in
+    ``strerror``.
 
     Raises:
-        UsageError: a URL that no installed library reads.
-        OSError: it cannot be reached.
+        UsageError: No installed library reads the URL.
+        OSError: The store cannot be reached.
     """
 
     def __init__(self, url: Url) -> None:
@@ -123,7 +137,7 @@ class Store:
         self._path = path.rstrip("/")
 
     def read(self, name: str, max_bytes: int) -> bytes:
-        """A file of at most ``max_bytes``."""
+        """Read a file of at most ``max_bytes``."""
         with _errors(), self._files.open_input_stream(self._at(name), compression=None) as file:
             data: bytes = file.read(max_bytes + 1)
         if len(data) > max_bytes:
@@ -131,16 +145,16 @@ class Store:
         return data
 
     def write(self, name: str, data: bytes) -> None:
-        """Put a file, whole, in the place of what is there."""
+        """Write a whole file, and replace an earlier one."""
         path = self._at(name)
         with _errors():
-            if self._files.type_name not in ("s3", "gcs", "abfs"):  # they have no folders
+            if self._files.type_name not in ("s3", "gcs", "abfs"):  # object stores have no folders
                 self._files.create_dir(path.rpartition("/")[0], recursive=True)
             with self._files.open_output_stream(path, compression=None) as file:
                 file.write(data)
 
     def move(self, name: str, to: str) -> None:
-        """Rename a file, over what is there."""
+        """Rename a file, and replace an earlier one of the new name."""
         target = self._at(to)
         with _errors():
             if self._files.type_name not in ("s3", "gcs", "abfs"):
@@ -148,17 +162,17 @@ class Store:
             self._files.move(self._at(name), target)
 
     def remove(self, name: str) -> None:
-        """Remove a file; it need not be there."""
+        """Remove a file; a missing file is no error."""
         with contextlib.suppress(FileNotFoundError), _errors():
             self._files.delete_file(self._at(name))
 
     def remove_folder(self, name: str = "") -> None:
-        """Remove a folder and all in it; it need not be there."""
+        """Remove a folder and everything in it; a missing folder is no error."""
         with contextlib.suppress(FileNotFoundError), _errors():
             self._files.delete_dir(self._at(name))
 
     def kind(self) -> str:
-        """``file``, ``folder`` or nothing: what is at the URL."""
+        """Return ``file`` or ``folder``, or an empty string if nothing has the URL."""
         from pyarrow.fs import FileType
 
         with _errors():
@@ -166,7 +180,7 @@ class Store:
         return {FileType.File: "file", FileType.Directory: "folder"}.get(found, "")
 
     def entries(self, name: str = "", *, recursive: bool) -> Iterator[Entry]:
-        """What a folder holds, in no order; nothing if there is none."""
+        """Yield the entries of a folder, in no order; a missing folder has none."""
         from pyarrow.fs import FileSelector, FileType
 
         folder = self._at(name)
@@ -181,10 +195,10 @@ class Store:
 
 
 def read_url(text: str, max_bytes: int) -> bytes:
-    """A file by its URL.
+    """Read a file of at most ``max_bytes`` by its URL.
 
     Raises:
-        OSError: unreadable or too large.
+        OSError: The file is unreadable or too large.
     """
     url = Url.of(text)
     return _store(url.parent).read(url.name, max_bytes)
@@ -192,7 +206,7 @@ def read_url(text: str, max_bytes: int) -> bytes:
 
 @functools.lru_cache(maxsize=64)
 def _store(url: Url) -> Store:
-    """Opening one may look for credentials and regions; a folder of a million is opened once."""
+    """Return the store of a folder, kept: opening one may take requests for credentials and regions."""
     return Store(url)
 
 
@@ -202,20 +216,22 @@ def _filesystem(url: str) -> tuple[Any, str]:
     except ImportError as error:
         raise UsageError(f"{url} needs pyarrow", remedy="pip install 'polyexport[ray]'") from error
     if url.startswith(("gs://", "gcs://")) and "retry_limit_seconds" not in url:
-        url += f"{'&' if '?' in url else '?'}retry_limit_seconds={_RETRY_S:g}"
+        url += f"{'&' if '?' in url else '?'}retry_limit_seconds={_GCS_RETRY_LIMIT_S:g}"
     try:
         files, path = fs.FileSystem.from_uri(url)
     except ArrowInvalid as error:
         if "scheme" not in str(error) and "type" not in str(error):
-            raise UsageError(f"{url} cannot be understood ({reason_of(error)})", remedy="mend the address") from error
+            raise UsageError(
+                f"{url} cannot be understood ({reason_of(error)})", remedy="correct the address"
+            ) from error
         import fsspec
 
         try:
             files, path = fsspec.core.url_to_fs(_decoded(url))
         except (ImportError, ValueError) as missing:
             raise UsageError(
-                f"{url} names a file system that nothing here reads ({reason_of(missing)})",
-                remedy="give a path, s3://BUCKET/..., gs://BUCKET/..., or install what fsspec asks for",
+                f"{url} names a file system that no installed library reads ({reason_of(missing)})",
+                remedy="give a path, s3://BUCKET/... or gs://BUCKET/..., or install the package that fsspec names",
             ) from missing
         return fs.PyFileSystem(fs.FSSpecHandler(files)), path
     return files, path
@@ -223,19 +239,19 @@ def _filesystem(url: str) -> tuple[Any, str]:
 
 @contextlib.contextmanager
 def _errors() -> Iterator[None]:
-    """One kind of error, whose ``strerror`` says what to do."""
+    """Turn every error of a file system into an OSError whose ``strerror`` ends with a remedy."""
     try:
         yield
     except (FileNotFoundError, UsageError):
         raise
     except OSError as error:
-        raise OSError(error.errno or 0, f"{reason_of(error)}; {_CREDENTIALS}") from error
+        raise OSError(error.errno or 0, f"{reason_of(error)}; {_ACCESS_REMEDY}") from error
     except _store_errors() as error:
-        raise OSError(0, f"{reason_of(error)}; {_CREDENTIALS}") from error
+        raise OSError(0, f"{reason_of(error)}; {_ACCESS_REMEDY}") from error
 
 
 def _store_errors() -> tuple[type[Exception], ...]:
-    """Most of pyarrow's own are errors of Python's, too; the base of them is not."""
+    """Return the exceptions that pyarrow and fsspec raise besides OSError."""
     import pyarrow
 
     return (ValueError, NotImplementedError, RuntimeError, pyarrow.ArrowException)

@@ -1,4 +1,4 @@
-"""JSON values -> typed, frozen dataclasses. The values are untrusted: nothing is converted, skipped or guessed."""
+"""Untrusted JSON values -> typed dataclasses, without converting, skipping or guessing anything."""
 
 import math
 import types
@@ -12,14 +12,19 @@ T = TypeVar("T")
 
 
 def build(kind: type[T], value: object) -> T:
-    """Read a dataclass from a JSON object with exactly its fields.
+    """Build a dataclass from a JSON object that has exactly the fields of the dataclass.
 
     Fields may be dataclasses, ``str``, ``int``, ``float``, ``bool``, ``None``, literals, unions, tuples (JSON lists)
-    and ``dict[str, ...]``. An ``int`` is read for a ``float``, a ``bool`` for neither; a ``float`` is finite.
+    and ``dict[str, ...]``. An ``int`` is accepted for a ``float``; a ``bool`` is accepted for neither. A ``float`` must
+    be finite.
+
+    Args:
+        kind: The dataclass.
+        value: A value as ``json.loads`` returns it.
 
     Raises:
-        ValueError: a missing or unknown field, or a value of another type; the message names the field. What the
-            dataclass itself refuses is passed on.
+        ValueError: A field is missing or unknown, or has a value of another type; the message names the field. An error
+            of the dataclass itself is passed on.
     """
     built: T = _dataclass(kind, value, "")
     return built
@@ -28,7 +33,7 @@ def build(kind: type[T], value: object) -> T:
 def _dataclass(kind: type[Any], value: object, where: str) -> Any:
     named = where or "the object"
     if not isinstance(value, dict):
-        raise ValueError(f"{named} is {_name(value)}, expected an object")  # noqa: TRY004 - one kind for every fault
+        raise ValueError(f"{named} is {_name(value)}, expected an object")  # noqa: TRY004 - callers catch one exception
     hints = get_type_hints(kind)
     names = [field.name for field in fields(kind)]
     for fault, faulty in (("lacks", set(names) - set(value)), ("has an unknown", set(value) - set(names))):
@@ -66,12 +71,12 @@ def _union(kinds: tuple[Any, ...], value: object, where: str) -> Any:
             return _value(kind, value, where)
         except ValueError as error:
             faults.append(str(error))
-    # The last alternative says most: None comes first or is meant by nobody who gave a value.
+    # Report an alternative other than None: a value was given, so None was not meant.
     raise ValueError(faults[0] if kinds[-1] is types.NoneType else faults[-1])
 
 
 def _finite(value: float, where: str) -> float:
-    """Python reads NaN and Infinity, which JSON does not have, and integers that no float holds."""
+    """Return a number as a finite float; Python's JSON reader accepts NaN, Infinity and integers of any size."""
     try:
         number = float(value)
     except OverflowError:

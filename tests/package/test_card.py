@@ -28,7 +28,7 @@ def test_it_says_what_the_file_is_and_what_was_measured(model_of: Callable[[str]
         "sizes 32x32, 64x32",
         "| clean | 4 | 50.00 | 40.00 | 60.00 | 49.00 | 99.000% | 98.000% |",
         "| a\\|b | 9 | 44.00 | 33.00 |",
-        "multiples of 4, best known at 32x32 pixels",
+        "multiples of 4, trained at 32x32 pixels",
         "| color | index 1 |",
     ):
         assert said in text

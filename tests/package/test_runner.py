@@ -113,7 +113,7 @@ def test_the_readmes_lines_run(package: Package, tmp_path: Path) -> None:
     assert install == "pip install -r requirements.txt"
     subprocess.run(check, shell=True, check=True, cwd=folder, capture_output=True)
     subprocess.run(line.replace("python", sys.executable, 1), shell=True, check=True, cwd=folder, capture_output=True)
-    (shown,) = re.findall(r"The picture is `(.*?)`", (folder / "README.md").read_text())
+    (shown,) = re.findall(r"The output is `(.*?)`", (folder / "README.md").read_text())
     assert (folder / shown).exists()
 
 

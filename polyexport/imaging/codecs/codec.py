@@ -30,7 +30,7 @@ class Codec:
     """Name of the format, as pillow spells it."""
 
     description: str
-    """What the format is and which variants of it are read, in a few words, for the documentation."""
+    """Short text for the documentation: the format, and the variants of it that are read."""
 
     signature: bytes
     """Regular expression that matches the first bytes of every file of this format."""
