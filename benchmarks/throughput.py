@@ -40,7 +40,7 @@ from polyexport.imaging.codecs.png import encode_png
 from polyexport.imaging.color import parse_color
 from polyexport.imaging.pixels import decode
 from polyexport.model.model import Model, load_model
-from polyexport.pipeline.outputs.disk import OutputFolder, Pending
+from polyexport.pipeline.outputs.disk import OutputFolder, UnpublishedOutput
 from polyexport.pipeline.outputs.journal import Record
 
 COLOR = "#ff8800"
@@ -150,9 +150,9 @@ def stages(files: Sequence[Path], model: Model, root: Path, size: int) -> dict[s
             group = []
             for png in pngs[:32]:
                 name = folder.stage(png)
-                group.append(Pending(f"red/{written}.png", Record("a" * 64, "b" * 64, "c" * 64), name))
+                group.append(UnpublishedOutput(f"red/{written}.png", Record("a" * 64, "b" * 64, "c" * 64), name))
                 written += 1
-            folder.commit(group)
+            folder.publish(group)
 
         return {
             "read and decode": cpu_ms(read, 500),

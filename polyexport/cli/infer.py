@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from polyexport.model.canvas import Size
     from polyexport.model.conditions.condition import Condition
     from polyexport.model.model import Model
-    from polyexport.pipeline.decoding.pool import Decoders
+    from polyexport.pipeline.decoding.pool import DecodingPool
     from polyexport.pipeline.job import LoadModel
     from polyexport.pipeline.outputs.disk import OutputFolder
     from polyexport.pipeline.outputs.store import StoreFolder
@@ -142,7 +142,7 @@ def infer(
     wanted = parse_size(size)
     _check_engine(engine, ray_address=ray_address, time_limit=time_limit, device_id=device_id)
 
-    from polyexport.pipeline.decoding.pool import Decoders, default_jobs
+    from polyexport.pipeline.decoding.pool import DecodingPool, default_jobs
     from polyexport.pipeline.outputs.store import open_folder
     from polyexport.storage.stores import local_path
 
@@ -159,7 +159,7 @@ def infer(
         source, one_color = _one(
             paths or [], color or [], output, [name for name, on in (others | flags).items() if on]
         )
-        with Decoders(jobs=1) as decoder:
+        with DecodingPool(jobs=1) as decoder:
             decoder.start()
             _pipe(source, _colors([one_color], model)[0], load, decoder, wanted, background.value)
         return
@@ -179,9 +179,9 @@ def infer(
         if not dry_run:
             folder = open_folder(plan.output)
             stack.push(folder)
-        decoders = stack.enter_context(Decoders(jobs=jobs or default_jobs(len(plan.items))))
+        decoding_pool = stack.enter_context(DecodingPool(jobs=jobs or default_jobs(len(plan.items))))
         if folder is None or engine is Engine.LOCAL:
-            decoders.start()
+            decoding_pool.start()
 
         from polyexport.cli.infer_report import ReportOptions, report_preview, report_run
         from polyexport.pipeline.job import Job, run_job
@@ -198,14 +198,16 @@ def infer(
         )
         options = ReportOptions(json=json_report, contact_sheet=contact_sheet)
         if folder is None:
-            exit_code = report_preview(job, load, decoders, json_report=json_report)
+            exit_code = report_preview(job, load, decoding_pool, json_report=json_report)
         elif engine is Engine.RAY:
             from polyexport.cluster.run import Cluster, run_on_cluster
 
             cluster = build(Cluster, address=ray_address, time_limit_s=time_limit, provider=provider, jobs=jobs)
             exit_code = report_run(job, partial(run_on_cluster, job, cluster, model, folder=folder), options)
         else:
-            exit_code = report_run(job, partial(run_job, job, load, folder=folder, decoders=decoders), options)
+            exit_code = report_run(
+                job, partial(run_job, job, load, folder=folder, decoding_pool=decoding_pool), options
+            )
     if exit_code:
         raise typer.Exit(exit_code)
 
@@ -260,7 +262,7 @@ def _plan(
 def _listed(files_from: str | None) -> list[str]:
     if files_from is None:
         return []
-    from polyexport.pipeline.inputs.discover import MAX_LIST_BYTES, read_list
+    from polyexport.pipeline.inputs.path_list import MAX_LIST_BYTES, read_list
     from polyexport.storage.files import read_limited
 
     if files_from == _PIPE:
@@ -314,7 +316,7 @@ def _pipe(
     path: str,
     color: "Color",
     load: "LoadModel",
-    decoders: "Decoders",
+    decoding_pool: "DecodingPool",
     size: "Size",
     background: Literal["white", "transparent"],
 ) -> None:
@@ -328,7 +330,7 @@ def _pipe(
     if len(source) > MAX_FILE_BYTES:
         raise ImageError(f"stdin has more than {MAX_FILE_BYTES} bytes", remedy="give a smaller file")
     model = load(threads=granted_cores(), streams=1, images=1)
-    png, warnings = color_one(source, color, model, decoders, size=size, background=background)
+    png, warnings = color_one(source, color, model, decoding_pool, size=size, background=background)
     for warning in warnings:
         console.info(f"warning: {path}: {warning}")
     try:

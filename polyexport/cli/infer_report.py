@@ -18,11 +18,11 @@ from polyexport.cli.console import console
 from polyexport.errors import ExitCode, ImageError, UsageError
 from polyexport.imaging.pixels import MAX_FILE_BYTES, decode
 from polyexport.pipeline.contact_sheet import ContactSheet
-from polyexport.pipeline.decoding.pool import Decoders
+from polyexport.pipeline.decoding.pool import DecodingPool
 from polyexport.pipeline.job import Job, LoadModel
 from polyexport.pipeline.plan import Item, output_name
 from polyexport.pipeline.preview import Preview, preview
-from polyexport.pipeline.run import ItemResult, RunReport
+from polyexport.pipeline.results import ItemResult, RunReport
 from polyexport.storage.files import read_limited, write_atomic
 from polyexport.storage.stores import is_url, read_url
 
@@ -82,12 +82,12 @@ def report_run(job: Job, run: RunJob, options: ReportOptions) -> ExitCode:
     return ExitCode.SOME_FAILED if report.failed else ExitCode.OK
 
 
-def report_preview(job: Job, load: LoadModel, decoders: Decoders, *, json_report: bool) -> ExitCode:
+def report_preview(job: Job, load: LoadModel, decoding_pool: DecodingPool, *, json_report: bool) -> ExitCode:
     """Say what a job would do; returns how the process should end."""
     model = load(threads=1, streams=1, images=job.plan.outputs)
     _say_provider(model.session.execution_provider, model.session.fallback_reason)
     counts = Preview()
-    for one in preview(job, model, decoders, counts):
+    for one in preview(job, model, decoding_pool, counts):
         if json_report:
             outputs = [{"output": output, "state": state} for output, state in one.outputs]
             console.data(json.dumps({"type": "image", **_of(one.item), "outputs": outputs, "reason": one.reason}))

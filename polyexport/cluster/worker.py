@@ -1,4 +1,4 @@
-"""What runs in each actor: one session, and the stages of ``polyexport.pipeline`` for a block of inputs at a time."""
+"""Actor of a Ray cluster: one session, and the stages of ``polyexport.pipeline`` for one block of inputs at a time."""
 
 import hashlib
 import socket
@@ -11,15 +11,17 @@ from polyexport.cluster.messages import Answer, Task
 from polyexport.errors import OutputError, PolyexportError
 from polyexport.model.canvas import Size
 from polyexport.model.model import Model
-from polyexport.pipeline.decoding.pool import Decoders
-from polyexport.pipeline.job import options_for
-from polyexport.pipeline.outputs.disk import Pending
+from polyexport.pipeline.decoding.pool import DecodingPool
+from polyexport.pipeline.outputs.disk import UnpublishedOutput
 from polyexport.pipeline.outputs.journal import Record
-from polyexport.pipeline.outputs.prior_results import Survey
+from polyexport.pipeline.outputs.prior_results import PriorResults
 from polyexport.pipeline.outputs.staging import Staging, unusable
 from polyexport.pipeline.outputs.store import open_staging
 from polyexport.pipeline.plan import Plan, output_name
-from polyexport.pipeline.run import Background, ItemResult, run_plan
+from polyexport.pipeline.recipes import Background
+from polyexport.pipeline.results import ItemResult
+from polyexport.pipeline.run import run_plan
+from polyexport.pipeline.run_options import options_for
 from polyexport.runtime.session import SessionOptions
 from polyexport.storage.stores import Url
 
@@ -28,15 +30,17 @@ __all__ = ["Worker", "WorkerOptions"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WorkerOptions:
-    """What an actor needs to know of the job."""
+    """Settings that an actor needs for its part of a job."""
 
     output: Path | Url
     model: str
-    """Name of the model file, which the holder of the output folder has staged there: who sees it sees that folder."""
+    """Temporary name of the model file in the output folder's staging: an actor that can read it sees that folder."""
 
     model_sha256: str
+    """SHA-256 of the model file, lowercase hex."""
+
     model_name: str
-    """For messages."""
+    """Name of the model file in messages."""
 
     provider: str
     size: Size
@@ -44,21 +48,27 @@ class WorkerOptions:
     retry_failed: bool
     batch_size: int
     threads: int
+    """Threads per call of the network on a CPU."""
+
     jobs: int
-    """Processes that decode."""
+    """Decoding processes of this actor."""
 
     images: int
-    """Outputs of the whole plan, which decide what ``auto`` takes."""
+    """Number of outputs of the whole plan, by which the provider ``auto`` chooses."""
 
     version: str
-    """Of polyexport, where the plan was made."""
+    """Version of polyexport on the machine that made the plan; every machine needs the same."""
 
 
 class Worker:
-    """One actor. It never raises: what ends the whole run comes back as a row, with its exit code."""
+    """One actor. It never raises: an error that ends the whole run comes back as a row, with its exit code."""
 
     def __init__(self, options: WorkerOptions) -> None:
-        """Load the model."""
+        """Load the model and start the decoding processes.
+
+        Args:
+            options: settings of the actor.
+        """
         self._options = options
         self._error: PolyexportError | None = None
         try:
@@ -81,18 +91,18 @@ class Worker:
         self._model = Model.from_bytes(model, session, name=options.model_name)
         self._canvas_rule = self._model.contract.canvas_rule(options.size)
         self._run_options = options_for(self._model, self._canvas_rule, batch_size=options.batch_size, streams=1)
-        self._decoders = Decoders(jobs=options.jobs)
-        self._decoders.start()
+        self._decoding_pool = DecodingPool(jobs=options.jobs)
+        self._decoding_pool.start()
 
     def __call__(self, block: dict[str, Any]) -> dict[str, list[Any]]:
-        """Colour a block of inputs.
+        """Color a block of inputs.
 
         Args:
             block: columns ``index`` and ``task``, a row for each input.
 
         Returns:
-            Columns ``index``, ``answer``, ``error``, ``exit_code``, ``provider`` and ``fallback``; one row that says
-            why, with index -1, if the run cannot go on.
+            Columns ``index``, ``answer``, ``error``, ``exit_code``, ``provider`` and ``fallback``, a row for each
+            input; or a single row with index -1 and the error, if the run cannot go on.
         """
         if self._error is None:
             try:
@@ -112,12 +122,12 @@ class Worker:
     def _answers(self, indices: Sequence[int], texts: Sequence[str]) -> dict[str, list[Any]]:
         tasks = [Task.from_json(text) for text in texts]
         plan = Plan(items=tuple(task.item for task in tasks), output=self._options.output)
-        survey = Survey(
-            standing=bytearray(one for task in tasks for one in task.standing),
+        prior_results = PriorResults(
+            states=bytearray(one for task in tasks for one in task.prior_results),
             journal=_Records({output: record for task in tasks for output, record in task.recorded().items()}),
             retry_failed=self._options.retry_failed,
         )
-        folder = _StagedOnly(self._staging, self._options.output)
+        folder = _StagingSink(self._staging, self._options.output)
         results: list[ItemResult] = []
         run_plan(
             plan,
@@ -125,8 +135,8 @@ class Worker:
             self._canvas_rule,
             self._run_options,
             folder=folder,
-            survey=survey,
-            decoders=self._decoders,
+            prior_results=prior_results,
+            decoding_pool=self._decoding_pool,
             background=self._options.background,
             on_result=results.append,
         )
@@ -143,7 +153,7 @@ class Worker:
 
 @dataclass(frozen=True, slots=True)
 class _Records:
-    """What the journal says of a few outputs."""
+    """Journal records of the outputs of one block."""
 
     by_output: dict[str, Record]
 
@@ -151,27 +161,27 @@ class _Records:
         return self.by_output.get(output)
 
 
-class _StagedOnly:
-    """Stages outputs, and keeps what is to be journaled and named by the process that holds the folder."""
+class _StagingSink:
+    """Stages outputs, and keeps the list of them for the process that holds the output folder and publishes them."""
 
     def __init__(self, staging: Staging, root: Path | Url) -> None:
         self.concurrency = staging.concurrency
         self._root = root
         self.stage = staging.stage
         self._sync = staging.sync
-        self._pending: dict[str, Pending] = {}
+        self._unpublished: dict[str, UnpublishedOutput] = {}
 
-    def commit(self, pending: Sequence[Pending]) -> list[str]:
+    def publish(self, outputs: Sequence[UnpublishedOutput]) -> list[str]:
         try:
-            self._sync([one.staged for one in pending])
+            self._sync([one.staged for one in outputs])
         except OSError as error:
             raise unusable(self._root, error) from error
-        self._pending.update((one.output, one) for one in pending)
-        return [""] * len(pending)
+        self._unpublished.update((one.output, one) for one in outputs)
+        return [""] * len(outputs)
 
-    def of(self, result: ItemResult) -> tuple[Pending, ...]:
+    def of(self, result: ItemResult) -> tuple[UnpublishedOutput, ...]:
         outputs = (output_name(result.item, color) for color in result.item.colors)
-        return tuple(self._pending[output] for output in outputs if output in self._pending)
+        return tuple(self._unpublished[output] for output in outputs if output in self._unpublished)
 
 
 def _shared_model(staging: Staging, options: WorkerOptions) -> bytes:

@@ -6,8 +6,8 @@ from polyexport.imaging.color import Color
 from polyexport.imaging.matte import transparent
 from polyexport.model.canvas import Size
 from polyexport.model.model import Model
-from polyexport.pipeline.decoding.pool import Decoders, Source
-from polyexport.pipeline.run import Background
+from polyexport.pipeline.decoding.pool import DecodingPool, Source
+from polyexport.pipeline.recipes import Background
 
 __all__ = ["color_one"]
 
@@ -16,7 +16,7 @@ def color_one(
     source: Source,
     color: Color,
     model: Model,
-    decoders: Decoders,
+    decoding_pool: DecodingPool,
     *,
     size: Size = "fit",
     background: Background = "white",
@@ -27,7 +27,7 @@ def color_one(
         source: the path of a file, or the bytes of one; untrusted.
         color: one that the model knows.
         model: for the one call.
-        decoders: where the image is decoded.
+        decoding_pool: where the image is decoded.
         size: of the canvas; see ``Contract.canvas_rule``.
         background: what becomes of the paper around the drawing.
 
@@ -39,7 +39,7 @@ def color_one(
         UsageError: a size that the network cannot take.
         ColorError: a colour that the model does not know.
     """
-    decoded = decoders.decode(source, model.contract.canvas_rule(size))
+    decoded = decoding_pool.decode(source, model.contract.canvas_rule(size))
     if decoded.canvas is None:
         raise ImageError(f"the image is refused: {decoded.reason}", remedy="give another image")
     colored = decoded.canvas.restore(model.run_canvases([decoded.canvas], [color])[0])

@@ -1,4 +1,4 @@
-"""What a run will read and write, decided before a pixel is decoded."""
+"""Plan of a run: every input and output, decided before any image is decoded."""
 
 import os
 from collections.abc import Sequence
@@ -8,9 +8,10 @@ from pathlib import Path, PurePath
 from polyexport.errors import UsageError
 from polyexport.imaging.color import Color
 from polyexport.imaging.names import png_names
-from polyexport.pipeline.inputs.discover import Found, discover, input_folders
+from polyexport.pipeline.inputs.discover import discover, input_folders
 from polyexport.pipeline.inputs.discover_url import discover_urls
 from polyexport.pipeline.inputs.manifest import Entry
+from polyexport.pipeline.inputs.naming import Found
 from polyexport.storage.stores import Url, is_url
 
 __all__ = ["Item", "Plan", "make_plan", "output_name", "plan_entries"]
@@ -18,13 +19,13 @@ __all__ = ["Item", "Plan", "make_plan", "output_name", "plan_entries"]
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One input image. Text, not paths: a folder may hold a million."""
+    """One input image. Its fields are plain strings, because a folder may hold a million images."""
 
     source: str
-    """The file to read: a path or a URL."""
+    """Path or URL of the file to read."""
 
     name: str
-    """Of its outputs, relative to the folder of each colour; ends in ``.png``."""
+    """Name of the outputs, relative to the folder of each color, ending in ``.png``."""
 
     colors: tuple[Color, ...]
 
@@ -34,23 +35,23 @@ class Plan:
     """Every input and every output of a run."""
 
     items: tuple[Item, ...]
-    """Sorted by name: the order of a run does not depend on the file system."""
+    """Inputs, sorted by name, so that the order of a run does not depend on the file system."""
 
     output: Path | Url
 
     @property
     def colors(self) -> tuple[Color, ...]:
-        """Every colour that any item has, once."""
+        """Every color that any item has, each once."""
         return tuple(dict.fromkeys(color for group in {item.colors for item in self.items} for color in group))
 
     @property
     def outputs(self) -> int:
-        """How many files the run makes."""
+        """Number of outputs."""
         return sum(len(item.colors) for item in self.items)
 
 
 def output_name(item: Item, color: Color) -> str:
-    """``<color>/<path relative to the input folder>.png``: an output below the output folder."""
+    """Return the name of an output in the output folder: ``<color>/<path relative to the input folder>.png``."""
     return f"{color.name}/{item.name}"
 
 
@@ -67,12 +68,12 @@ def make_plan(
 
     Args:
         paths: files, folders and glob patterns; see ``discover``.
-        colors: one output per colour; repeated colours count once.
-        output: the default is ``<folder>-colored`` beside a single folder, else ``colored`` in the working folder. A
-            folder inside an input folder is left out of the scan.
-        recursive: go into subfolders, whose tree the outputs keep.
-        include: patterns; of what a folder holds, only what matches one of them is taken.
-        exclude: patterns; what matches one of them is left out.
+        colors: colors of every input, one output each; repeated colors count once.
+        output: output folder; by default ``<folder>-colored`` beside a single input folder, else ``colored`` in the
+            working folder. An output folder inside an input folder is not searched for inputs.
+        recursive: whether subfolders are searched; the outputs keep their tree.
+        include: patterns; if there are any, a file of a folder must match one of them.
+        exclude: patterns; a file that matches one of them is left out.
 
     Raises:
         UsageError: a missing or empty path, an output folder that is an input folder, or two inputs with one output.
@@ -95,7 +96,7 @@ def make_plan(
 
 
 def plan_entries(entries: Sequence[Entry], *, output: Path | Url) -> Plan:
-    """A plan of what a manifest lists: each input in its own colours.
+    """Make a plan of a manifest's entries: each input in its own colors.
 
     Raises:
         UsageError: two inputs with one output.
@@ -103,7 +104,7 @@ def plan_entries(entries: Sequence[Entry], *, output: Path | Url) -> Plan:
     wanted: dict[tuple[str, str], list[Color]] = {}
     for entry in entries:
         wanted.setdefault((entry.source, entry.name), []).append(entry.color)
-    groups: dict[tuple[Color, ...], tuple[Color, ...]] = {}  # thousands of entries, a handful of groups
+    groups: dict[tuple[Color, ...], tuple[Color, ...]] = {}  # shared, because many entries have the same colors
     found = []
     for (source, name), colors in wanted.items():
         group = tuple(dict.fromkeys(colors))
@@ -143,7 +144,7 @@ def _planned(found: Sequence[tuple[Found, tuple[Color, ...]]], output: Path | Ur
 
 
 def _refuse_urls(plan: Plan, output: Url) -> None:
-    """No output may land on an input."""
+    """Refuse a plan in which an output would replace an input."""
     sources = {Url.of(item.source).place for item in plan.items if is_url(item.source)}
     for item in plan.items if sources else ():
         for color in item.colors:
@@ -160,7 +161,7 @@ def _named(found: Sequence[tuple[Found, tuple[Color, ...]]]) -> tuple[Item, ...]
 
 
 def _refuse_inputs(plan: Plan, output: Path) -> None:
-    """No output may land on an input, whatever links lead there."""
+    """Refuse a plan in which an output would replace an input, also through links."""
     folders = {os.path.dirname(item.name) for item in plan.items}  # noqa: PTH120
     places = {
         os.path.realpath(output / color.name / folder): (color, folder) for color in plan.colors for folder in folders
@@ -168,7 +169,7 @@ def _refuse_inputs(plan: Plan, output: Path) -> None:
     parents: dict[str, str] = {}
     hit: dict[tuple[Color, str], set[str]] = {}
     for item in plan.items:
-        # An input that is a link stands where it leads.
+        # The target of a link counts, not the link.
         parent, name = os.path.split(os.path.realpath(item.source) if os.path.islink(item.source) else item.source)  # noqa: PTH114
         real = parents.get(parent)
         if real is None:

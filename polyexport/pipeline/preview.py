@@ -11,12 +11,13 @@ from typing import Literal
 import numpy as np
 
 from polyexport.model.model import Model
-from polyexport.pipeline.decoding.pool import Decoded, Decoders
+from polyexport.pipeline.decoding.pool import Decoded, DecodingPool
 from polyexport.pipeline.job import Job
-from polyexport.pipeline.outputs.prior_results import Standing, Survey, survey
+from polyexport.pipeline.outputs.prior_results import PriorResult, PriorResults, read_prior_results
 from polyexport.pipeline.outputs.store import open_view
 from polyexport.pipeline.plan import Item, output_name
-from polyexport.pipeline.run import arrange, recipes_of
+from polyexport.pipeline.recipes import recipes_of
+from polyexport.pipeline.run_options import threads_and_streams
 from polyexport.runtime.cores import granted_cores
 
 __all__ = ["ItemPreview", "Preview", "preview"]
@@ -50,13 +51,13 @@ class Preview:
     """Wall-clock time of the run, from a few calls of the network now."""
 
 
-def preview(job: Job, model: Model, decoders: Decoders, counts: Preview) -> Iterator[ItemPreview]:
+def preview(job: Job, model: Model, decoding_pool: DecodingPool, counts: Preview) -> Iterator[ItemPreview]:
     """Look at every input and output of a job.
 
     Args:
         job: what would be done.
         model: for the recipes and the estimate.
-        decoders: processes that read the headers.
+        decoding_pool: processes that read the headers.
         counts: is filled on the way.
 
     Raises:
@@ -66,15 +67,15 @@ def preview(job: Job, model: Model, decoders: Decoders, counts: Preview) -> Iter
     """
     canvas_rule = model.contract.canvas_rule(job.size)
     recipes = recipes_of(job.plan, model, canvas_rule, job.background)
-    with _standing(job) as standing:
+    with _read_prior_results(job) as prior_results:
         first = 0
-        with ThreadPoolExecutor(decoders.jobs) as pool:
+        with ThreadPoolExecutor(decoding_pool.jobs) as pool:
             items = iter(job.plan.items)
             # A bounded number at a time: a map over all of them would hold every answer.
             while some := list(islice(items, _AHEAD)):
                 sources = [item.source for item in some]
-                for item, seen in zip(some, pool.map(decoders.inspect, sources), strict=True):
-                    one = _look(item, seen, standing, first, [recipes[color] for color in item.colors])
+                for item, seen in zip(some, pool.map(decoding_pool.inspect, sources), strict=True):
+                    one = _look(item, seen, prior_results, first, [recipes[color] for color in item.colors])
                     first += len(item.colors)
                     _count(counts, one)
                     yield one
@@ -82,20 +83,20 @@ def preview(job: Job, model: Model, decoders: Decoders, counts: Preview) -> Iter
 
 
 @contextmanager
-def _standing(job: Job) -> Iterator[Survey]:
+def _read_prior_results(job: Job) -> Iterator[PriorResults]:
     with ExitStack() as stack:
         view, journal = open_view(job.plan.output)
         for one in (view, journal):
             if one is not None:
                 stack.callback(one.close)
-        yield survey(job.plan, view, journal, overwrite=job.overwrite, retry_failed=job.retry_failed)
+        yield read_prior_results(job.plan, view, journal, overwrite=job.overwrite, retry_failed=job.retry_failed)
 
 
-def _look(item: Item, seen: Decoded, standing: Survey, first: int, recipes: list[str]) -> ItemPreview:
+def _look(item: Item, seen: Decoded, prior_results: PriorResults, first: int, recipes: list[str]) -> ItemPreview:
     outputs: list[tuple[str, State]] = []
     reason = seen.reason
-    for number, record in enumerate(standing.settled(item, first, recipes)):
-        state: State = "make" if standing.standing[first + number] == Standing.NOTHING else "replace"
+    for number, record in enumerate(prior_results.finished_records(item, first, recipes)):
+        state: State = "make" if prior_results.states[first + number] == PriorResult.MISSING else "replace"
         if record is not None and record.input_sha256 == seen.sha256:
             state, reason = ("failed before", record.failed) if record.failed else ("done", reason)
         elif seen.reason:
@@ -123,5 +124,5 @@ def _estimate(job: Job, model: Model, outputs: int) -> float:
     while perf_counter() - started < _PROBES_S:
         model.run_canvases([canvas], [color])
         calls += 1
-    _, streams = arrange(outputs, threads=job.threads, cores=granted_cores())
+    _, streams = threads_and_streams(outputs, threads=job.threads, cores=granted_cores())
     return outputs * (perf_counter() - started) / calls / streams

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from polyexport.imaging.pixels import MAX_PIXELS
 from polyexport.model.canvas import MAX_NATIVE_PIXELS
-from polyexport.pipeline.run import MAX_BATCH_SIZE
+from polyexport.pipeline.run_options import MAX_BATCH_SIZE
 
 __all__ = ["HOSTS", "Limits", "ServiceOptions"]
 

@@ -26,7 +26,7 @@ from polyexport.imaging.pixels import Pixels
 from polyexport.model.canvas import Canvas, CanvasRule
 from polyexport.model.conditions.condition import ConditionRow
 from polyexport.model.model import Model
-from polyexport.pipeline.decoding.pool import Decoders
+from polyexport.pipeline.decoding.pool import DecodingPool
 from polyexport.runtime.cores import granted_cores
 from polyexport.service.batcher import Batcher, NetworkError, QueueFullError, QueueTimeoutError
 from polyexport.service.body import JSON_TYPE, RequestFields, body_schema, content_type, read_body
@@ -47,25 +47,25 @@ class Routes:
     """The routes of one service, and the answers to its errors."""
 
     def __init__(
-        self, model: Model, decoders: Decoders, batcher: Batcher, metrics: Metrics, options: ServiceOptions
+        self, model: Model, decoding_pool: DecodingPool, batcher: Batcher, metrics: Metrics, options: ServiceOptions
     ) -> None:
         """Prepare the routes; their threads start with the first request.
 
         Args:
             model: the loaded model, for its contract and for reading colors; its session is the batcher's.
-            decoders: processes that decode the images of requests.
+            decoding_pool: processes that decode the images of requests.
             batcher: calls the network.
             metrics: counters that /metrics shows.
             options: the service's options.
         """
         self._model = model
-        self._decoders = decoders
+        self._decoding_pool = decoding_pool
         self._batcher = batcher
         self._metrics = metrics
         self._options = options
         self._limits = options.limits
         # Two pools: slow decoding of some images does not hold up the encoding of others.
-        self._decoding = ThreadPoolExecutor(decoders.jobs, thread_name_prefix="decode")
+        self._decoding = ThreadPoolExecutor(decoding_pool.jobs, thread_name_prefix="decode")
         self._encoding = ThreadPoolExecutor(granted_cores(), thread_name_prefix="encode")
 
     def add_to(self, app: FastAPI) -> None:
@@ -112,7 +112,7 @@ class Routes:
             row = self._model.condition.row(fields.color)
         except ColorError as error:
             raise ProblemError("color", str(error)) from error
-        decoded = self._decoders.decode(data, self._canvas_rule(fields.size))
+        decoded = self._decoding_pool.decode(data, self._canvas_rule(fields.size))
         if decoded.canvas is None:
             raise ProblemError("image", decoded.reason)
         height, width = decoded.canvas.pixels.shape[:2]

@@ -19,7 +19,7 @@ from starlette.middleware.gzip import GZipMiddleware
 import polyexport
 from polyexport.errors import UsageError
 from polyexport.model.model import Model
-from polyexport.pipeline.decoding.pool import Decoders
+from polyexport.pipeline.decoding.pool import DecodingPool
 from polyexport.runtime.cores import granted_cores
 from polyexport.runtime.session import SessionOptions
 from polyexport.service.access_limit import AccessLimit
@@ -56,8 +56,8 @@ def serve(options: ServiceOptions, *, on_ready: Callable[[str, str], None]) -> N
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(_bound_socket(options))
         limits = options.limits
-        decoders = stack.enter_context(Decoders(jobs=granted_cores(), max_pixels=limits.max_pixels))
-        decoders.start()
+        decoding_pool = stack.enter_context(DecodingPool(jobs=granted_cores(), max_pixels=limits.max_pixels))
+        decoding_pool.start()
         session_options = SessionOptions(
             provider=options.provider, threads=options.threads, device_id=options.device_id, releases_memory=True
         )
@@ -73,7 +73,7 @@ def serve(options: ServiceOptions, *, on_ready: Callable[[str, str], None]) -> N
                 on_call=metrics.batches.observe,
             )
         )
-        app = _app(Routes(model, decoders, batcher, metrics, options), metrics, options)
+        app = _app(Routes(model, decoding_pool, batcher, metrics, options), metrics, options)
         try:
             listener.listen(_LISTEN_BACKLOG)
         except OSError as error:  # another process listens on the port by now

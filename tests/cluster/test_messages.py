@@ -5,10 +5,10 @@ from hypothesis import strategies as st
 
 from polyexport.cluster.messages import Answer, Task, absolute
 from polyexport.imaging.color import Color
-from polyexport.pipeline.outputs.disk import Pending
+from polyexport.pipeline.outputs.disk import UnpublishedOutput
 from polyexport.pipeline.outputs.journal import Record
 from polyexport.pipeline.plan import Item
-from polyexport.pipeline.run import Timings
+from polyexport.pipeline.results import Timings
 
 # Names of files may hold bytes that are no text, which Python keeps as surrogates.
 texts = st.text(st.characters(), max_size=20) | st.just("caf\udce9.png")
@@ -22,8 +22,8 @@ milliseconds = st.floats(0, 1e6)
 def tasks(draw: st.DrawFn) -> Task:
     item = Item(draw(texts), draw(texts), tuple(draw(st.lists(colors, min_size=1, max_size=4))))
     count = len(item.colors)
-    standing = draw(st.lists(st.integers(0, 3), min_size=count, max_size=count))
-    return Task(item, tuple(standing), tuple(draw(st.none() | records) for _ in range(count)))
+    prior_results = draw(st.lists(st.integers(0, 3), min_size=count, max_size=count))
+    return Task(item, tuple(prior_results), tuple(draw(st.none() | records) for _ in range(count)))
 
 
 @given(tasks())
@@ -39,7 +39,7 @@ def test_a_task_survives(task: Task) -> None:
         texts,
         st.lists(texts, max_size=3).map(tuple),
         st.builds(Timings, milliseconds, milliseconds, milliseconds, milliseconds, milliseconds),
-        st.lists(st.builds(Pending, texts, records, texts, st.booleans()), max_size=3).map(tuple),
+        st.lists(st.builds(UnpublishedOutput, texts, records, texts, st.booleans()), max_size=3).map(tuple),
     )
 )
 def test_an_answer_survives(answer: Answer) -> None:

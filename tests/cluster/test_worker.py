@@ -64,7 +64,7 @@ def test_outputs_are_staged_for_the_holder_to_name(
     assert [answer.status for answer in answers] == ["ok", "failed", "ok"]
     assert "no image of a known format" in answers[1].reason
     assert not list(folder.root.glob("red/*"))
-    assert folder.commit([pending for answer in answers for pending in answer.pending]) == ["", "", ""]
+    assert folder.publish([pending for answer in answers for pending in answer.outputs]) == ["", "", ""]
     [[expected]] = load_model(tiny_model_path, provider="cpu").colorize([drawings / "1.png"], ["red"])
     assert (folder.root / "red" / "1.png").read_bytes() == encode_png(expected)
     assert sorted(path.name for path in folder.root.glob("red/*")) == ["0.png", "1.png"]

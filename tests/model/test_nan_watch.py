@@ -15,7 +15,7 @@ from polyexport.imaging.color import parse_color
 from polyexport.model.contract import METADATA_KEY, Contract
 from polyexport.model.model import Model, load_model
 from polyexport.model.nan_watch import WATCH, watched
-from polyexport.pipeline.decoding.pool import Decoders
+from polyexport.pipeline.decoding.pool import DecodingPool
 from polyexport.pipeline.job import Job, run_job
 from polyexport.pipeline.outputs.disk import OutputFolder
 from polyexport.pipeline.plan import make_plan
@@ -70,10 +70,10 @@ def test_a_run_fails_the_image_that_came_out_as_no_numbers(breaking: Path, drawi
     (drawings / "3.png").write_bytes(encode_png(np.zeros((64, 64, 3), np.uint8)))
     plan = make_plan([drawings], [parse_color("red")], output=tmp_path / "out")
     model, results = load_model(breaking, provider="cpu"), []
-    with OutputFolder(plan.output) as folder, Decoders(jobs=1) as decoders:
+    with OutputFolder(plan.output) as folder, DecodingPool(jobs=1) as decoders:
         job = Job(plan=plan, size=64, batch_size=4)
         report = run_job(
-            job, lambda threads, streams, images: model, folder=folder, decoders=decoders, on_result=results.append
+            job, lambda threads, streams, images: model, folder=folder, decoding_pool=decoders, on_result=results.append
         )
     assert (report.ok, report.failed, report.written) == (5, 1, 5)
     assert [result.item.name for result in results if "no numbers" in result.reason] == ["3.png"]

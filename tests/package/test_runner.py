@@ -25,7 +25,7 @@ from polyexport.imaging.color import parse_color
 from polyexport.model import contract
 from polyexport.model.model import load_model
 from polyexport.package import runner
-from polyexport.pipeline.decoding.pool import Decoders
+from polyexport.pipeline.decoding.pool import DecodingPool
 from polyexport.pipeline.job import Job, run_job
 from polyexport.pipeline.outputs.disk import OutputFolder
 from polyexport.pipeline.plan import make_plan
@@ -146,8 +146,8 @@ def test_help_says_what_its_options_do(package: Package) -> None:
 
 
 @pytest.fixture(scope="module")
-def decoders() -> Iterator[Decoders]:
-    with Decoders(jobs=1) as processes:
+def decoders() -> Iterator[DecodingPool]:
+    with DecodingPool(jobs=1) as processes:
         yield processes
 
 
@@ -165,7 +165,13 @@ def decoders() -> Iterator[Decoders]:
     ],
 )
 def test_the_same_pixels_as_polyexport_infer(
-    kind: str, colors: list[str], package: Package, model_of: ModelOf, decoders: Decoders, main: Main, tmp_path: Path
+    kind: str,
+    colors: list[str],
+    package: Package,
+    model_of: ModelOf,
+    decoders: DecodingPool,
+    main: Main,
+    tmp_path: Path,
 ) -> None:
     inputs = [
         drawing(tmp_path / f"{width}x{height}.png", width, height, seed)
@@ -175,7 +181,7 @@ def test_the_same_pixels_as_polyexport_infer(
     parsed = [parse_color(color) for color in colors]
     job = Job(plan=make_plan(inputs, parsed, output=tmp_path / "infer"))
     with OutputFolder(job.plan.output) as folder:
-        run_job(job, lambda threads, streams, images: loaded, folder=folder, decoders=decoders)
+        run_job(job, lambda threads, streams, images: loaded, folder=folder, decoding_pool=decoders)
     options = [f"--color={color}" for color in colors]
 
     assert main(*inputs, *options, "--model", package(kind) / "model.onnx", "-o", "alone") == 0

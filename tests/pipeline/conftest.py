@@ -5,11 +5,11 @@ import pytest
 
 from polyexport.imaging.color import Color, parse_color
 from polyexport.model.model import Model
-from polyexport.pipeline.decoding.pool import Decoders
+from polyexport.pipeline.decoding.pool import DecodingPool
 from polyexport.pipeline.job import Job, run_job
 from polyexport.pipeline.outputs.store import open_folder
 from polyexport.pipeline.plan import Plan, make_plan
-from polyexport.pipeline.run import ItemResult, RunReport
+from polyexport.pipeline.results import ItemResult, RunReport
 from polyexport.storage.stores import Url
 
 COLORS = (parse_color("red"), parse_color("#0080ff"))
@@ -19,13 +19,13 @@ Colorize = Callable[..., tuple[RunReport, Results]]
 
 
 @pytest.fixture(scope="module")
-def decoders() -> Iterator[Decoders]:
-    with Decoders(jobs=2) as processes:
+def decoders() -> Iterator[DecodingPool]:
+    with DecodingPool(jobs=2) as processes:
         yield processes
 
 
 @pytest.fixture
-def colorize(drawings: Path, tiny_model: Model, decoders: Decoders) -> Colorize:
+def colorize(drawings: Path, tiny_model: Model, decoders: DecodingPool) -> Colorize:
     """The drawings through a job; gives the report, and the results by the name of the input."""
 
     def go(
@@ -34,7 +34,7 @@ def colorize(drawings: Path, tiny_model: Model, decoders: Decoders) -> Colorize:
         *,
         plan: Plan | None = None,
         model: Model = tiny_model,
-        processes: Decoders = decoders,
+        processes: DecodingPool = decoders,
         on_result: Callable[[ItemResult], None] = lambda result: None,
         **options: object,
     ) -> tuple[RunReport, Results]:
@@ -47,7 +47,7 @@ def colorize(drawings: Path, tiny_model: Model, decoders: Decoders) -> Colorize:
         job = Job(plan=plan or make_plan([drawings], colors, output=output, recursive=True), **options)  # type: ignore[arg-type]
         with open_folder(job.plan.output) as folder:
             report = run_job(
-                job, lambda threads, streams, images: model, folder=folder, decoders=processes, on_result=settled
+                job, lambda threads, streams, images: model, folder=folder, decoding_pool=processes, on_result=settled
             )
         return report, results
 

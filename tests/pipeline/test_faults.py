@@ -11,11 +11,11 @@ import pytest
 
 from polyexport.errors import OutputError
 from polyexport.imaging.color import parse_color
-from polyexport.pipeline.decoding.pool import Decoders
+from polyexport.pipeline.decoding.pool import DecodingPool
 from polyexport.pipeline.outputs import disk as outputs
 from polyexport.pipeline.outputs import journal, staging
 from polyexport.pipeline.plan import make_plan
-from polyexport.pipeline.run import ItemResult, RunReport
+from polyexport.pipeline.results import ItemResult, RunReport
 
 RED = parse_color("red")
 
@@ -86,7 +86,7 @@ def test_the_nth_file_operation_fails_for_every_n(
         colorize(out, plan=before)  # what an earlier run left there
         (out / "red" / "mine.txt").write_text("not ours")
         plan = make_plan(inputs, [RED], output=out)
-        with monkeypatch.context() as patch, Decoders(jobs=1) as decoders:
+        with monkeypatch.context() as patch, DecodingPool(jobs=1) as decoders:
             faulty = FaultyOs(os, fails_at=fails_at, number=number, for_good=for_good, names=names)
             patch.setattr(outputs, "os", faulty)
             patch.setattr(staging, "os", faulty)

@@ -17,12 +17,12 @@ from polyexport.imaging.color import parse_color
 from polyexport.imaging.pixels import read_image
 from polyexport.model.canvas import Canvas
 from polyexport.model.model import Model
-from polyexport.pipeline import run as module
-from polyexport.pipeline.decoding.pool import Decoders
+from polyexport.pipeline import encoding
+from polyexport.pipeline.decoding.pool import DecodingPool
 from polyexport.pipeline.inputs.manifest import Entry
 from polyexport.pipeline.outputs.disk import OutputFolder
 from polyexport.pipeline.plan import make_plan, plan_entries
-from polyexport.pipeline.run import ItemResult, RunOptions, RunReport, arrange
+from polyexport.pipeline.results import ItemResult, RunReport
 
 RED, BLUE = COLORS = (parse_color("red"), parse_color("#0080ff"))
 
@@ -223,7 +223,7 @@ def test_a_full_disk_ends_the_run_and_a_rerun_completes(
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             real(descriptor)
 
-        with monkeypatch.context() as patch, Decoders(jobs=1) as processes:
+        with monkeypatch.context() as patch, DecodingPool(jobs=1) as processes:
             patch.setattr(os, "fsync", fsync)
             with pytest.raises(OutputError, match="No space left"):
                 colorize(tmp_path / "out", processes=processes)
@@ -282,7 +282,7 @@ def test_a_stage_that_runs_out_of_memory_fails_that_image_alone(
             raise MemoryError
         return encode_png(pixels)
 
-    monkeypatch.setattr(module, "encode_png", sometimes)
+    monkeypatch.setattr(encoding, "encode_png", sometimes)
     report, results = colorize(tmp_path / "out")
 
     assert (report.failed, report.written) == (1, 11)
@@ -297,10 +297,10 @@ def test_an_interrupt_leaves_whole_files_and_a_rerun_completes(colorize: Coloriz
             raise KeyboardInterrupt
 
     seen: list[ItemResult] = []
-    with Decoders(jobs=2) as processes, pytest.raises(KeyboardInterrupt):
+    with DecodingPool(jobs=2) as processes, pytest.raises(KeyboardInterrupt):
         colorize(tmp_path / "out", batch_size=1, processes=processes, on_result=interrupt)
 
-    names = ("decode", "network", "write", "commit")
+    names = ("decode", "network", "encode", "publish")
     assert not [thread for thread in threading.enumerate() if thread.name.startswith(names) and thread.name[-2] == "_"]
     assert strays(tmp_path / "out") == []
     report, _ = colorize(tmp_path / "out")
@@ -317,9 +317,9 @@ def test_memory_is_bounded_whatever_the_folder(
         (drawings / f"more{number}.png").write_bytes((drawings / "0.png").read_bytes())
     decoded = staged = most = 0
     lock = threading.Lock()
-    real_decode, real_stage = Decoders.decode_all, OutputFolder.stage
+    real_decode, real_stage = DecodingPool.decode_all, OutputFolder.stage
 
-    def decode(self: Decoders, sources: Sequence[str], *arguments: object, **options: object) -> object:
+    def decode(self: DecodingPool, sources: Sequence[str], *arguments: object, **options: object) -> object:
         nonlocal decoded, most
         with lock:
             decoded += len(sources)
@@ -333,7 +333,7 @@ def test_memory_is_bounded_whatever_the_folder(
             staged += 1
         return name
 
-    monkeypatch.setattr(Decoders, "decode_all", decode)
+    monkeypatch.setattr(DecodingPool, "decode_all", decode)
     monkeypatch.setattr(OutputFolder, "stage", stage)
     colorize(tmp_path / "out", (RED,), batch_size=2)
     assert staged == 241  # one of them tried whether the folder can be written
@@ -348,24 +348,3 @@ def test_the_journal_stays_small_when_nothing_is_to_do(colorize: Colorize, tmp_p
     assert {json.loads(line)["output"] for line in before.splitlines()} == set(tree(tmp_path / "out"))
     colorize(tmp_path / "out")
     assert journal.read_text() == before
-
-
-def test_bad_options_are_refused_when_built() -> None:
-    for values in ({"batch_size": 0}, {"batch_size": 5000}, {"streams": 0}):
-        with pytest.raises(ValueError, match="must be"):
-            RunOptions(**values)
-
-
-@pytest.mark.parametrize(
-    ("outputs", "threads", "cores", "expected"),
-    [
-        (1, 0, 2, (2, 1)),
-        (8, 0, 2, (1, 2)),
-        (1000, 0, 1, (1, 1)),
-        (1000, 2, 8, (2, 4)),
-        (1, 3, 2, (3, 1)),
-        (31, 0, 8, (8, 1)),
-    ],
-)
-def test_cores_are_shared_out(outputs: int, threads: int, cores: int, expected: tuple[int, int]) -> None:
-    assert arrange(outputs, threads=threads, cores=cores) == expected

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from polyexport.errors import UsageError
 from polyexport.imaging.color import parse_color
 from polyexport.model.canvas import CanvasRule
-from polyexport.pipeline.decoding.pool import Decoders
+from polyexport.pipeline.decoding.pool import DecodingPool
 from polyexport.pipeline.inputs.discover_url import discover_urls
 from polyexport.pipeline.plan import make_plan
-from polyexport.pipeline.run import ItemResult, RunReport
+from polyexport.pipeline.results import ItemResult, RunReport
 from polyexport.storage.stores import Store, Url, is_url, local_path, read_url
 
 Colorize = Callable[..., tuple[RunReport, dict[str, ItemResult]]]
@@ -82,7 +82,7 @@ def test_odd_names_in_a_store_are_read_and_written_as_they_are(
 
 
 def test_a_url_that_cannot_be_read_fails_alone() -> None:
-    with Decoders(jobs=1) as decoders:
+    with DecodingPool(jobs=1) as decoders:
         decoded = decoders.decode("weird://bucket/a.png", CanvasRule(size=64, multiple=16))
     assert "nothing here reads" in decoded.reason
 

@@ -51,7 +51,7 @@ class EndToEnd(Scenario):
         from polyexport.bench.measure import peak_rss_mib, take_windows
         from polyexport.bench.rows import make_row, with_note
         from polyexport.imaging.color import parse_color
-        from polyexport.pipeline.decoding.pool import Decoders, default_jobs
+        from polyexport.pipeline.decoding.pool import DecodingPool, default_jobs
         from polyexport.pipeline.job import Job, run_job
         from polyexport.pipeline.outputs.store import open_folder
         from polyexport.pipeline.plan import make_plan
@@ -79,9 +79,9 @@ class EndToEnd(Scenario):
                 )
                 job = Job(plan=target, size=settings.size or "fit", threads=subject.threads)
                 started = time.perf_counter()
-                with open_folder(target.output) as output, Decoders(jobs=default_jobs(len(target.items))) as decoders:
-                    decoders.start()
-                    done = run_job(job, load, folder=output, decoders=decoders)
+                with open_folder(target.output) as output, DecodingPool(jobs=default_jobs(len(target.items))) as pool:
+                    pool.start()
+                    done = run_job(job, load, folder=output, decoding_pool=pool)
                 elapsed_ms = (time.perf_counter() - started) * 1e3
                 failed = done.failed
                 if not done.written:

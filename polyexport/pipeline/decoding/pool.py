@@ -1,7 +1,8 @@
-"""Images decoded in processes of their own: one that crashes or hangs a decoder fails alone.
+"""Pool of processes that decode images: an image that crashes or hangs its decoder fails alone.
 
-A decoding process costs about 0.2 s of CPU time to start, in parallel with loading the model; asking it, eight images
-at a time, costs about as much CPU time as decoding a 128x128 drawing: 0.15 to 0.2 ms an image on a Xeon.
+A decoding process costs about 0.2 s of CPU time to start, in parallel with loading the model. A request and its answer,
+for eight images at a time, cost about as much CPU time as decoding a 128x128 drawing: 0.15 to 0.2 ms an image on a
+Xeon.
 """
 
 import contextlib
@@ -29,35 +30,35 @@ from polyexport.runtime.cores import granted_cores
 from polyexport.storage.files import read_limited
 from polyexport.storage.stores import is_url, read_url
 
-__all__ = ["Decoded", "Decoders", "Source", "default_jobs"]
+__all__ = ["Decoded", "DecodingPool", "Source", "default_jobs"]
 
 TIMEOUT_S = 30.0
-"""For one image, from the request to the answer. An RGBA PNG of 8192x8192 took 4.6 s."""
+"""Longest time for one image, from the request to the answer. An RGBA PNG of 8192x8192 took 4.6 s."""
 
 MAX_JOBS = 256
-_IMAGES_PER_JOB = 64  # below that another process costs more than it gives
-_WATCH_S = 0.2
-_PIPE_BYTES = 1 << 20  # as much as Linux grants everybody
-_START = (
+_MIN_IMAGES_PER_JOB = 64  # for fewer images than this, another process costs more than it gives
+_WATCH_INTERVAL_S = 0.2
+_PIPE_BYTES = 1 << 20  # the most that Linux grants every user
+_WORKER_CODE = (
     "import sys, json; sys.path[:] = json.loads(sys.argv[1]); "
     "from polyexport.pipeline.decoding.worker import main; main()"
 )
 
 Source = str | bytes
-"""The path or URL of a file, or the bytes of one."""
+"""Path or URL of an image file, or the bytes of one."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Decoded:
-    """What came of one input: a canvas, or a reason, or neither, if it was known."""
+    """Outcome of one input: a canvas, or the reason of a failure, or neither if it was skipped by its hash."""
 
     sha256: str
-    """Of the input's bytes; empty if it could not be read."""
+    """SHA-256 of the input's bytes, lowercase hex; empty if the input could not be read."""
 
     canvas: Canvas | None = None
     reason: str = ""
-    lasting: bool = False
-    """Whether the reason lies in the bytes, so that another try comes to the same end."""
+    permanent: bool = False
+    """Whether the failure lies in the input's bytes, so that another try would fail as well."""
 
     warnings: tuple[str, ...] = ()
     read_ms: float = 0.0
@@ -65,20 +66,20 @@ class Decoded:
 
 
 def default_jobs(images: int) -> int:
-    """How many processes decode a run of this many images."""
-    return min(granted_cores(), MAX_JOBS, 1 + images // _IMAGES_PER_JOB)
+    """Return how many processes decode a run of this many images."""
+    return min(granted_cores(), MAX_JOBS, 1 + images // _MIN_IMAGES_PER_JOB)
 
 
 class _HungError(Exception):
-    """The process was killed because it did not answer."""
+    """A decoding process was killed because it did not answer in time."""
 
 
 class _Worker:
     """One decoding process."""
 
     def __init__(self) -> None:
-        # Isolated (-I): neither the working folder nor the environment decides which code decodes untrusted files.
-        command = [sys.executable, "-I", "-c", _START, json.dumps(sys.path)]
+        # -I isolates: neither the working folder nor the environment decides which code decodes untrusted files.
+        command = [sys.executable, "-I", "-c", _WORKER_CODE, json.dumps(sys.path)]
         try:
             self._process = subprocess.Popen(  # noqa: S603 - this interpreter, with arguments of ours
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
@@ -86,7 +87,7 @@ class _Worker:
         except OSError as error:
             raise PolyexportError(
                 f"cannot start a process to decode images ({error.strerror})",
-                remedy=f"see that {sys.executable} can be run, and that there is memory for it",
+                remedy=f"check that {sys.executable} can be run and that there is enough memory",
             ) from error
         self._requests = cast(IO[bytes], self._process.stdin)
         self._answers = cast(IO[bytes], self._process.stdout)
@@ -98,11 +99,11 @@ class _Worker:
         self._hung = False
 
     def ask(self, request: dict[str, Any], given: Sequence[bytes], timeout_s: float) -> Iterator[Decoded]:
-        """One request, an answer for each of its images.
+        """Send one request, and yield an answer for each of its images.
 
         Raises:
-            _HungError: the next one did not come in time.
-            EOFError, OSError, ValueError, KeyError, TypeError: the process has ended or talks nonsense.
+            _HungError: the next answer did not come in time.
+            EOFError, OSError, ValueError, KeyError, TypeError: the process has ended, or its answer is malformed.
         """
         try:
             self._deadline = time.monotonic() + timeout_s
@@ -114,7 +115,7 @@ class _Worker:
                     sha256=str(answer["sha256"]),
                     canvas=self._canvas(answer) if answer["state"] == "pixels" else None,
                     reason=str(answer.get("reason", "")),
-                    lasting=bool(answer["lasting"]),
+                    permanent=bool(answer["permanent"]),
                     warnings=tuple(map(str, answer["warnings"])),
                     read_ms=float(answer.get("read_ms", 0.0)),
                     decode_ms=float(answer.get("decode_ms", 0.0)),
@@ -143,7 +144,7 @@ class _Worker:
             self._process.kill()
 
     def end(self) -> int:
-        """End it; returns its exit status as ``subprocess`` gives it, which stays what it was if it has ended."""
+        """Kill the process if it still runs; returns its exit status as ``subprocess.Popen.returncode`` gives it."""
         self._process.kill()
         for stream in (self._requests, self._answers):
             with contextlib.suppress(OSError):
@@ -151,7 +152,7 @@ class _Worker:
         return self._process.wait()
 
 
-class Decoders:
+class DecodingPool:
     """Up to ``jobs`` decoding processes, each started when it is first needed. Safe to call from several threads."""
 
     def __init__(self, *, jobs: int, timeout_s: float = TIMEOUT_S, max_pixels: int = MAX_PIXELS) -> None:
@@ -175,38 +176,38 @@ class Decoders:
         self.close()
 
     def start(self) -> None:
-        """Start one process now; it gets ready while the caller does something else."""
+        """Start one process now, so that it gets ready while the caller does something else."""
         self._idle.get()
         self._idle.put(self._new())
 
     def decode(self, source: Source, canvas_rule: CanvasRule) -> Decoded:
-        """Read and decode one image, and put it on its canvas. ``source`` is untrusted."""
+        """Read and decode one image, and place it on its canvas. ``source`` is untrusted."""
         return self.decode_all([source], canvas_rule)[0]
 
     def decode_all(
-        self, sources: Sequence[Source], canvas_rule: CanvasRule, *, known: Sequence[str] = ()
+        self, sources: Sequence[Source], canvas_rule: CanvasRule, *, skip_sha256: Sequence[str] = ()
     ) -> list[Decoded]:
-        """Read and decode images, one after the other in one process, and put each on its canvas.
+        """Read and decode images, one after the other in one process, and place each on its canvas.
 
-        Several at once spare most of the cost of asking. Each still fails alone: the process that follows one that
-        crashed or hung goes on behind the image that it ended with.
+        A request for several images spares most of the cost of a request. Each image still fails alone: after a crash
+        or a hang, a new process goes on with the image after the one that caused it.
 
         Args:
-            sources: untrusted.
-            canvas_rule: of each.
-            known: for each a SHA-256, or nothing; an input with this hash is not decoded.
+            sources: image files, untrusted.
+            canvas_rule: how every image is placed on its canvas.
+            skip_sha256: for each source a SHA-256 or an empty string; an input with this hash is not decoded.
 
         Returns:
-            One for each source, in order.
+            One outcome for each source, in order.
         """
-        return self._ask(sources, known, asdict(canvas_rule))
+        return self._ask(sources, skip_sha256, asdict(canvas_rule))
 
     def inspect(self, source: Source) -> Decoded:
-        """Read one image file, and decode no more than its header."""
+        """Read one image file, and decode only its header."""
         return self._ask([source], (), None)[0]
 
     def close(self) -> None:
-        """End every process; whatever they are at is dropped."""
+        """Kill every process; what they are decoding is dropped."""
         self._closed.set()
         with self._mutex:
             running, self._running = self._running, set()
@@ -216,21 +217,21 @@ class Decoders:
     def _new(self) -> _Worker:
         with self._mutex:
             if self._closed.is_set():
-                raise EOFError("the decoders are closed")
+                raise EOFError("the decoding pool is closed")
             worker = _Worker()
             self._running.add(worker)
         return worker
 
     def _ask(
-        self, sources: Sequence[Source], known: Sequence[str], canvas_rule: dict[str, Any] | None
+        self, sources: Sequence[Source], skip_sha256: Sequence[str], canvas_rule: dict[str, Any] | None
     ) -> list[Decoded]:
         if not any(isinstance(source, str) and is_url(source) for source in sources):
-            return self._ask_worker(sources, known, canvas_rule)
-        pairs = itertools.zip_longest(sources, known, fillvalue="")
-        return [self._ask_fetched(source, str(hashed), canvas_rule) for source, hashed in pairs]
+            return self._ask_worker(sources, skip_sha256, canvas_rule)
+        pairs = itertools.zip_longest(sources, skip_sha256, fillvalue="")
+        return [self._fetch_and_ask(source, str(sha256), canvas_rule) for source, sha256 in pairs]
 
-    def _ask_fetched(self, source: Source, known: str, canvas_rule: dict[str, Any] | None) -> Decoded:
-        """One at a time: each may be large, and it is the network that takes the time."""
+    def _fetch_and_ask(self, source: Source, skip_sha256: str, canvas_rule: dict[str, Any] | None) -> Decoded:
+        """Fetch and decode one source, alone, because it may be large and fetching takes most of the time."""
         started = time.perf_counter()
         try:
             data = read_url(source, MAX_FILE_BYTES) if isinstance(source, str) else source
@@ -238,10 +239,10 @@ class Decoders:
             reason = error.message if isinstance(error, UsageError) else error.strerror or error
             return Decoded(sha256="", reason=f"cannot be read ({reason})")
         read_ms = 1e3 * (time.perf_counter() - started)
-        return replace(self._ask_worker([data], [known], canvas_rule)[0], read_ms=read_ms)
+        return replace(self._ask_worker([data], [skip_sha256], canvas_rule)[0], read_ms=read_ms)
 
     def _ask_worker(
-        self, sources: Sequence[Source], known: Sequence[str], canvas_rule: dict[str, Any] | None
+        self, sources: Sequence[Source], skip_sha256: Sequence[str], canvas_rule: dict[str, Any] | None
     ) -> list[Decoded]:
         answers: list[Decoded] = []
         worker = self._idle.get()
@@ -249,9 +250,14 @@ class Decoders:
             while len(answers) < len(sources):
                 rest = slice(len(answers), None)
                 given = [b"" if isinstance(source, str) else source for source in sources[rest]]
+                triples = itertools.zip_longest(sources[rest], given, skip_sha256[rest], fillvalue="")
                 images = [
-                    {"path": source if isinstance(source, str) else None, "given_bytes": len(data), "known": hashed}
-                    for source, data, hashed in itertools.zip_longest(sources[rest], given, known[rest], fillvalue="")
+                    {
+                        "path": source if isinstance(source, str) else None,
+                        "given_bytes": len(data),
+                        "skip_sha256": sha256,
+                    }
+                    for source, data, sha256 in triples
                 ]
                 request = {
                     "timeout_s": self._timeout_s,
@@ -263,26 +269,26 @@ class Decoders:
                     worker = worker or self._new()
                     answers.extend(worker.ask(request, given, self._timeout_s))
                 except _HungError:
-                    self._bury(worker)
+                    self._end(worker)
                     worker = None
                     reason = f"cannot be decoded (the decoder hung for {self._timeout_s:g} s and was stopped)"
-                    answers.append(Decoded(sha256=_sha256(sources[len(answers)]), reason=reason, lasting=True))
+                    answers.append(Decoded(sha256=_sha256(sources[len(answers)]), reason=reason, permanent=True))
                 except (EOFError, OSError, ValueError, KeyError, TypeError) as error:
-                    status = self._bury(worker)
+                    status = self._end(worker)
                     worker = None
                     answers.append(
                         Decoded(
                             sha256=_sha256(sources[len(answers)]),
-                            reason=f"cannot be decoded (the decoder {_obituary(status, error)})",
-                            # A kill comes from outside: from us, from somebody, or from the system, short of memory.
-                            lasting=status < 0 and status != -signal.SIGKILL,
+                            reason=f"cannot be decoded (the decoder {_exit_reason(status, error)})",
+                            # SIGKILL comes from outside, for instance from a system that is short of memory.
+                            permanent=status < 0 and status != -signal.SIGKILL,
                         )
                     )
         finally:
             self._idle.put(worker)
         return answers
 
-    def _bury(self, worker: _Worker | None) -> int:
+    def _end(self, worker: _Worker | None) -> int:
         if worker is None:
             return 0
         with self._mutex:
@@ -290,7 +296,7 @@ class Decoders:
         return worker.end()
 
     def _watch(self) -> None:
-        while not self._closed.wait(_WATCH_S):
+        while not self._closed.wait(_WATCH_INTERVAL_S):
             with self._mutex:
                 for worker in self._running:
                     worker.kill_if_hung(time.monotonic())
@@ -304,9 +310,9 @@ def _sha256(source: Source) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _obituary(status: int, error: Exception) -> str:
+def _exit_reason(status: int, error: Exception) -> str:
     if not isinstance(error, (EOFError, OSError)):
-        return f"gave no sensible answer: {reason_of(error)}"
+        return f"gave a malformed answer: {reason_of(error)}"
     if status < 0:
         with contextlib.suppress(ValueError):
             return f"crashed with {signal.Signals(-status).name}"

@@ -1,7 +1,7 @@
-"""The process that decodes: whatever a hostile image does to a decoder, it does it here.
+"""Decoding process: a hostile image that crashes a decoder crashes this process and nothing else.
 
-It reads requests from stdin and answers on stdout until stdin ends. Both ways a message is a length, a JSON object and
-the bytes that the object announces. Started and watched by ``decoding``.
+The process reads requests from stdin and answers on stdout until stdin ends. In both directions a message is a length,
+a JSON object and the bytes that the object announces. ``decoding.pool`` starts and watches the process.
 """
 
 import hashlib
@@ -23,11 +23,11 @@ from polyexport.storage.files import read_limited
 __all__ = ["MAX_HEADER_BYTES", "MAX_MEMORY_BYTES", "main", "receive", "receive_into", "send"]
 
 MAX_MEMORY_BYTES = 4 * 1024**3
-"""Address space. An RGBA PNG of 8192x8192, as large as is let in, took 1.6 GB of it."""
+"""Limit of the process's address space. An RGBA PNG of 8192x8192, the largest that is accepted, took 1.6 GB of it."""
 
 MAX_HEADER_BYTES = 256 * 1024
 
-_BUFFER_BYTES = 256 * 1024  # a small answer is one write, so that its reader wakes up once
+_ANSWER_BUFFER_BYTES = 256 * 1024  # a small answer is one write, so that its reader wakes up once
 
 _PREFIX = struct.Struct(">I")
 
@@ -42,10 +42,10 @@ def send(stream: IO[bytes], header: dict[str, Any], payload: bytes | NDArray[np.
 
 
 def receive(stream: IO[bytes]) -> dict[str, Any]:
-    """Read the object of one message; what it announces is still to be read.
+    """Read the JSON object of one message; the bytes that it announces are still to be read.
 
     Raises:
-        EOFError: the other side has ended, or is not in its right mind.
+        EOFError: the other side has ended, or its message is malformed.
     """
     (length,) = _PREFIX.unpack(_exactly(stream, _PREFIX.size))
     if length > MAX_HEADER_BYTES:
@@ -57,10 +57,10 @@ def receive(stream: IO[bytes]) -> dict[str, Any]:
 
 
 def receive_into(stream: IO[bytes], buffer: bytearray | NDArray[np.uint8]) -> None:
-    """Fill a buffer.
+    """Read bytes until a buffer is full.
 
     Raises:
-        EOFError: the other side ended before.
+        EOFError: the other side ended before that.
     """
     view = memoryview(buffer).cast("B")  # type: ignore[arg-type]
     while view:
@@ -78,13 +78,13 @@ def _exactly(stream: IO[bytes], count: int) -> bytes:
 
 
 def main() -> None:
-    """Serve until stdin ends."""
-    # A terminal's Ctrl-C, or a service manager, signals the whole group; this process ends when its parent is done.
+    """Answer requests until stdin ends."""
+    # A terminal's Ctrl-C and a service manager signal the whole process group; this process ends when its parent does.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     requests = os.fdopen(os.dup(0), "rb")
-    answers = os.fdopen(os.dup(1), "wb", buffering=_BUFFER_BYTES)
-    # Native decoders print what they please; the answers keep a descriptor that they do not know.
+    answers = os.fdopen(os.dup(1), "wb", buffering=_ANSWER_BUFFER_BYTES)
+    # Native decoders may print to stdout, so the answers go to a descriptor that the decoders do not have.
     nothing = os.open(os.devnull, os.O_RDWR)
     for descriptor in (0, 1, 2):
         os.dup2(nothing, descriptor)
@@ -93,7 +93,7 @@ def main() -> None:
         while True:
             _serve(requests, answers)
     except (EOFError, BrokenPipeError):
-        os._exit(0)  # the parent has all it wanted
+        os._exit(0)  # the parent needs no more answers
 
 
 def _limit() -> None:
@@ -111,11 +111,12 @@ def _serve(requests: IO[bytes], answers: IO[bytes]) -> None:
     request = receive(requests)
     canvas_rule = request["canvas_rule"] and CanvasRule(**request["canvas_rule"])
     images = [(image, bytearray(int(image["given_bytes"]))) for image in request["images"]]
-    # All of it before the first answer, or both sides might wait for each other to read.
+    # The whole request is read before the first answer, or both sides might wait for each other to read.
     for _, given in images:
         receive_into(requests, given)
     for image, given in images:
-        # An orphan does not hang for ever: the default of SIGALRM ends even a decoder that never comes back to Python.
+        # A process without a parent must not hang for ever: the default action of SIGALRM ends even a decoder that
+        # never returns to Python.
         signal.alarm(int(request["timeout_s"]) + 5)
         answer, pixels = _answer(image, bytes(given), canvas_rule, request["max_pixels"])
         send(answers, answer, pixels)
@@ -125,15 +126,15 @@ def _serve(requests: IO[bytes], answers: IO[bytes]) -> None:
 def _answer(
     image: dict[str, Any], given: bytes, canvas_rule: CanvasRule | None, max_pixels: int
 ) -> tuple[dict[str, Any], NDArray[np.uint8] | bytes]:
-    """Decode one image, or only its header without a canvas rule."""
+    """Decode one image, or only its header if there is no canvas rule."""
     started = time.perf_counter()
-    answer: dict[str, Any] = {"state": "failed", "sha256": "", "warnings": [], "lasting": False}
+    answer: dict[str, Any] = {"state": "failed", "sha256": "", "warnings": [], "permanent": False}
     try:
         data = given or (b"" if image["path"] is None else read_limited(image["path"], MAX_FILE_BYTES))
         answer["sha256"] = hashlib.sha256(data).hexdigest()
         answer["read_ms"] = 1e3 * (time.perf_counter() - started)
-        if answer["sha256"] == image["known"]:
-            return answer | {"state": "known"}, b""
+        if answer["sha256"] == image["skip_sha256"]:
+            return answer | {"state": "skipped"}, b""
         if canvas_rule is None:
             width, height = inspect_header(data)
             return answer | {"state": "header", "size": [height, width]}, b""
@@ -145,7 +146,7 @@ def _answer(
     except OSError as error:
         return answer | {"reason": f"cannot be read ({error.strerror or error}); give a readable image file"}, b""
     except ImageError as error:
-        return answer | {"reason": str(error), "lasting": True}, b""
+        return answer | {"reason": str(error), "permanent": True}, b""
     except Exception as error:  # noqa: BLE001 - no input may take the others with it; memory is the usual cause
         return answer | {"reason": f"cannot be decoded ({reason_of(error)})"}, b""
     pixels = np.ascontiguousarray(canvas.pixels)

@@ -1,4 +1,4 @@
-"""The inputs that URLs name: files and folders in object stores -> what to open, and what to call it."""
+"""Discovery of inputs in object stores: URLs of files and folders -> what to open, and what to call it."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -6,13 +6,14 @@ from pathlib import Path
 
 from polyexport.errors import UsageError
 from polyexport.imaging.codecs import SUFFIXES
-from polyexport.pipeline.inputs.discover import Found, Selection
+from polyexport.pipeline.inputs.naming import Found
+from polyexport.pipeline.inputs.patterns import Selection
 from polyexport.pipeline.outputs.staging import STATE
 from polyexport.storage.stores import Store, Url
 
 __all__ = ["discover_urls"]
 
-_GIVE = "give images or folders"
+_REMEDY = "give images or folders"
 
 
 def discover_urls(
@@ -26,14 +27,14 @@ def discover_urls(
     """Find the inputs, sorted by name. The rules are those of ``discover``, without wildcards.
 
     Args:
-        urls: files and folders; a folder that is the only input does not stand in the names.
-        recursive: go into subfolders.
-        include: patterns, one of which must match what a folder holds.
-        exclude: patterns, none of which may.
-        skip: a folder that is not entered, such as the output.
+        urls: files and folders; names of inputs begin with the folder's name unless the folder is the only input.
+        recursive: whether subfolders are searched.
+        include: patterns; if there are any, a file of a folder must match one of them.
+        exclude: patterns; a file that matches one of them is left out.
+        skip: a folder that is not entered, such as the output folder.
 
     Raises:
-        UsageError: what does not exist or cannot be listed, a folder that has no image, or two inputs with one name.
+        UsageError: a URL that does not exist or cannot be listed, a folder without images, or two inputs of one name.
     """
     selection = Selection.of(include=include, exclude=exclude)
     found: list[Found] = []
@@ -46,9 +47,9 @@ def discover_urls(
                 continue
             entries = [entry.name for entry in store.entries(recursive=recursive) if entry.is_file] if kind else []
         except OSError as error:
-            raise UsageError(f"{url} cannot be read ({error.strerror or error})", remedy=_GIVE) from error
+            raise UsageError(f"{url} cannot be read ({error.strerror or error})", remedy=_REMEDY) from error
         if not kind:
-            raise UsageError(f"{url} does not exist", remedy=_GIVE)
+            raise UsageError(f"{url} does not exist", remedy=_REMEDY)
         if isinstance(skip, Url) and skip.place == url.place:
             raise UsageError(f"the output {skip} is the input folder", remedy="name another folder with -o")
         names = [name for name in entries if _is_input(name, url, skip) and selection.keeps(name)]

@@ -1,10 +1,10 @@
-"""Images and their colours from a file: a CSV, or the index of a data set.
+"""Manifests: files that list images and their colors, as a CSV or the index of a data set.
 
     image,color
     cats/tom.png,tomato
     dog.png,"rgb(255, 136, 0)"
 
-The file is untrusted: what it names lies beside it or below.
+The file is untrusted: the images that it names must lie in its folder or below.
 """
 
 import csv
@@ -31,32 +31,32 @@ _EXPECTED = 'expected a CSV with the columns "image" and "color", or a data.json
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One image and the colour to give it."""
+    """One image and the color to give it."""
 
     source: str
-    """The path to open; it may not exist."""
+    """Path to open; the file need not exist."""
 
     name: str
-    """Relative to the folder of the CSV, or to ``inputs/``; parts separated by ``/``, with its own suffix."""
+    """Path relative to the folder of the CSV or to ``inputs/``, with parts separated by ``/`` and the file's suffix."""
 
     color: Color
 
 
 def read_manifest(path: Path, parse: Callable[[str], Color] = parse_color) -> list[Entry]:
-    """Read a CSV, a ``data.json`` or a data set's folder, in its own order; an entry that repeats counts once.
+    """Read a CSV, a ``data.json`` or a data set's folder, in its own order; a repeated entry counts once.
 
-    A CSV is UTF-8, with a header that has the columns ``image`` (or ``input``, ``input_polygon``) and ``color`` (or
-    ``colour``), and others that are ignored; it is separated by commas, semicolons or tabs. Fields may be quoted, and
-    spaces before a field do not count. Its images are relative to its folder, those of a ``data.json`` to ``inputs/``
+    A CSV is UTF-8 text with a header that has the columns ``image`` (or ``input``, ``input_polygon``) and ``color`` (or
+    ``colour``); other columns are ignored. Fields are separated by commas, semicolons or tabs, may be quoted, and may
+    begin with spaces. Paths in a CSV are relative to its folder, those in a ``data.json`` to the folder ``inputs``
     beside it. An image need not exist: it fails alone when it is read.
 
     Args:
-        path: a file that ends in ``.json``, any other file for a CSV, or a folder with a ``data.json``.
-        parse: reads a colour; raises a ``PolyexportError`` for text that is none.
+        path: a ``.json`` file, any other file for a CSV, or a folder with a ``data.json``.
+        parse: converts text to a color; raises a ``PolyexportError`` for text that is not a color.
 
     Raises:
         UsageError: an unreadable file, one of more than 64 MiB or of another kind, no entry, or an entry with missing
-            values, an unknown colour, or a path that leaves its folder; the message names the first of them.
+            values, an unknown color, or a path that leaves its folder; the message names the first of them.
     """
     file = path / INDEX if path.is_dir() else path
     try:
@@ -64,7 +64,7 @@ def read_manifest(path: Path, parse: Callable[[str], Color] = parse_color) -> li
     except (OSError, ValueError) as error:
         reason = (isinstance(error, OSError) and error.strerror) or reason_of(error)
         raise UsageError(f"{file} cannot be read ({reason})", remedy=_EXPECTED) from error
-    colors = functools.lru_cache(maxsize=4096)(parse)  # a file of many rows has few colours
+    colors = functools.lru_cache(maxsize=4096)(parse)  # a file of many rows has few colors
     if file.suffix.lower() == ".json":
         rows = _entries(_Root(file.parent / INPUTS), _index_rows(file, data), lambda text: entry_color(text, colors))
     else:
@@ -76,7 +76,7 @@ def read_manifest(path: Path, parse: Callable[[str], Color] = parse_color) -> li
 
 
 _Row = tuple[str, str, str]
-"""Where it stands, its image and its colour."""
+"""Place in the file, image path and color text of one row."""
 
 
 def _entries(root: "_Root", rows: Iterable[_Row], read: Callable[[str], Color]) -> Iterator[Entry]:
@@ -90,7 +90,7 @@ def _entries(root: "_Root", rows: Iterable[_Row], read: Callable[[str], Color]) 
 
 
 class _Root:
-    """The folder that no image may leave."""
+    """Folder that every image must lie in."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -98,25 +98,25 @@ class _Root:
         self._real_of = functools.lru_cache(maxsize=4096)(os.path.realpath)
 
     def inside(self, text: str, where: str) -> tuple[str, str]:
-        """The path to open, and the name.
+        """Return the path to open and the name.
 
         Raises:
-            UsageError: absolute, with ``..``, or out of the folder by a link.
+            UsageError: a path that is absolute, has ``..``, or leaves the folder through a link.
         """
         shown = repr(text if len(text) <= 100 else text[:100] + "...")
         remedy = f"name a file inside {self._folder}"
         try:
             os.fsencode(text)
         except UnicodeEncodeError as error:
-            raise UsageError(f"{where}: {shown} is no usable path", remedy=remedy) from error
+            raise UsageError(f"{where}: {shown} is not a usable path", remedy=remedy) from error
         relative = PurePath(text)
         if "\0" in text or not relative.name or relative.anchor or ".." in relative.parts:
-            raise UsageError(f"{where}: {shown} is no path inside the folder", remedy=remedy)
+            raise UsageError(f"{where}: {shown} is not a path inside the folder", remedy=remedy)
         path = self._folder / relative
         try:
             link = path.is_symlink()
         except OSError:
-            link = False  # such as a name that is too long: it fails when it is read
+            link = False  # for instance a name that is too long, which fails when it is read
         real = os.path.realpath(path) if link else str(Path(self._real_of(path.parent), relative.name))
         if Path(self._real) not in Path(real).parents:
             raise UsageError(f"{where}: {shown} leaves the folder", remedy=remedy)
@@ -128,13 +128,15 @@ def _index_rows(file: Path, data: bytes) -> Iterator[_Row]:
     try:
         entries = json.loads(data)
     except (ValueError, RecursionError) as error:
-        raise UsageError(f"{file} is not JSON ({reason_of(error)})", remedy="write it again") from error
+        raise UsageError(f"{file} is not JSON ({reason_of(error)})", remedy="correct the file") from error
     if not isinstance(entries, list):
-        raise UsageError(f"{file} is not a list of entries", remedy=f"each is an object with {' and '.join(keys)}")
+        raise UsageError(
+            f"{file} is not a list of entries", remedy=f"write a list of objects with {' and '.join(keys)}"
+        )
     for number, entry in enumerate(entries):
         where = f"{file}, entry {number}"
         if not isinstance(entry, dict) or any(not isinstance(entry.get(key), str) for key in keys):
-            raise UsageError(f"{where} is not an object with {' and '.join(keys)} as text", remedy="mend the entry")
+            raise UsageError(f"{where} is not an object with {' and '.join(keys)} as text", remedy="correct the entry")
         yield where, entry["input_polygon"], entry["colour"]
 
 
@@ -148,7 +150,7 @@ def _csv_rows(file: Path, data: bytes) -> Iterator[_Row]:
         try:
             _, header = next(rows, (0, []))
         except UsageError:
-            continue  # another delimiter after a quote
+            continue  # a quote is followed by another delimiter
         columns = [name.strip().lower() for name in header]
         images = [number for number, name in enumerate(columns) if name in _IMAGE_COLUMNS]
         colors = [number for number, name in enumerate(columns) if name in _COLOR_COLUMNS]
@@ -173,8 +175,8 @@ def _csv_rows(file: Path, data: bytes) -> Iterator[_Row]:
 
 
 def _records(file: Path, text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:
-    """Each row with the number of its last line, blank ones left out."""
-    # strict: without it a quote that is never closed swallows the rest of the file.
+    """Yield each row that is not blank, with the number of its last line."""
+    # Without strict, a quote that is never closed swallows the rest of the file.
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True)
     try:
         for row in reader:
@@ -182,5 +184,5 @@ def _records(file: Path, text: str, delimiter: str) -> Iterator[tuple[int, list[
                 yield reader.line_num, row
     except csv.Error as error:
         raise UsageError(
-            f"{file}, line {reader.line_num} is no CSV ({reason_of(error)})", remedy="mend its quotes"
+            f"{file}, line {reader.line_num} is not a CSV ({reason_of(error)})", remedy="correct its quotes"
         ) from error

@@ -28,9 +28,9 @@ from typing import Protocol
 
 from polyexport.errors import OutputError, UsageError
 from polyexport.pipeline.outputs.journal import DiskLog, Journal, Record
-from polyexport.pipeline.outputs.staging import FOLDER_FLAGS, STATE, DiskStaging, Held, close_quietly, unusable
+from polyexport.pipeline.outputs.staging import FOLDER_FLAGS, STATE, DiskStaging, LockedFolder, close_quietly, unusable
 
-__all__ = ["OutputFolder", "OutputView", "Outputs", "Pending", "holder_of", "read_journal"]
+__all__ = ["OutputFolder", "OutputSink", "OutputView", "UnpublishedOutput", "describe_lock_owner", "read_journal"]
 
 _JOURNAL, _LOCK = "journal.jsonl", "lock"
 _MAX_FOLDERS = 32  # that are kept open
@@ -53,7 +53,7 @@ _NO_HARD_LINKS = frozenset((errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.E
 
 
 @dataclass(frozen=True, slots=True)
-class Pending:
+class UnpublishedOutput:
     """An output that is staged, or the failure of one."""
 
     output: str
@@ -67,7 +67,7 @@ class Pending:
     """Whether it may take the place of a file."""
 
 
-class Outputs(Protocol):
+class OutputSink(Protocol):
     """Takes outputs: first their bytes, then their names."""
 
     concurrency: int
@@ -77,7 +77,7 @@ class Outputs(Protocol):
         """Write a temporary file; returns its name. Safe to call from several threads."""
         ...
 
-    def commit(self, pending: Sequence[Pending]) -> list[str]:
+    def publish(self, pending: Sequence[UnpublishedOutput]) -> list[str]:
         """Name staged outputs, and record failures; for each, why it alone has no output, or nothing."""
         ...
 
@@ -103,7 +103,7 @@ class OutputView:
             close_quietly(descriptor)
         self._folders.clear()
 
-    def look(self, outputs: Sequence[str]) -> list[str | None]:
+    def hash_outputs(self, outputs: Sequence[str]) -> list[str | None]:
         """SHA-256 of each output that exists; None if nothing has its name.
 
         What is no regular file, a link for instance, has the hash ``"-"``: it is nothing that a run wrote.
@@ -158,7 +158,7 @@ class OutputView:
         return parent
 
 
-class OutputFolder(OutputView, Held):
+class OutputFolder(OutputView, LockedFolder):
     """An output folder, locked from its opening to its closing.
 
     Raises:
@@ -222,14 +222,14 @@ class OutputFolder(OutputView, Held):
             raise unusable(self.root, fault) from fault
 
     def stage(self, data: bytes) -> str:
-        """Write a temporary file, to be synced by ``commit``; returns its name. Safe to call from several threads.
+        """Write a temporary file, to be synced by ``publish``; returns its name. Safe to call from several threads.
 
         Raises:
             OutputError: the folder cannot be written; nothing is left behind.
         """
         return self._staging.stage(data)
 
-    def commit(self, pending: Sequence[Pending]) -> list[str]:
+    def publish(self, pending: Sequence[UnpublishedOutput]) -> list[str]:
         """Sync and journal outputs, then give them their names. One thread at a time.
 
         Returns:
@@ -250,7 +250,7 @@ class OutputFolder(OutputView, Held):
                 self._staging.discard(one.staged)
         return reasons
 
-    def _name(self, one: Pending) -> str:
+    def _name(self, one: UnpublishedOutput) -> str:
         if not one.staged:
             return ""
         folder, _, name = one.output.rpartition("/")
@@ -299,7 +299,7 @@ class OutputFolder(OutputView, Held):
                 try:
                     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BlockingIOError as error:
-                    holder = holder_of(os.pread(descriptor, _MAX_HOLDER_BYTES, 0))
+                    holder = describe_lock_owner(os.pread(descriptor, _MAX_HOLDER_BYTES, 0))
                     raise OutputError(
                         f"another run writes to {self.root}: {holder}", remedy="wait for it, or choose another -o"
                     ) from error
@@ -374,7 +374,7 @@ def _same_file(descriptor: int, name: str, folder: int) -> bool:
     return (mine.st_dev, mine.st_ino) == (there.st_dev, there.st_ino)
 
 
-def holder_of(text: bytes) -> str:
+def describe_lock_owner(text: bytes) -> str:
     """Who a lock says that it is."""
     try:
         value = json.loads(text)

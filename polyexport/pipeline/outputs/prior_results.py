@@ -1,4 +1,4 @@
-"""What stands in the output folder before a run, and what of it the run may skip or replace."""
+"""Results of earlier runs: what stands in an output folder before a run, and what of it may be skipped or replaced."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,121 +10,127 @@ from polyexport.errors import UsageError
 from polyexport.pipeline.outputs.journal import Journal, Record
 from polyexport.pipeline.plan import Item, Plan, output_name
 
-__all__ = ["Records", "Standing", "Survey", "View", "survey"]
+__all__ = ["PriorResult", "PriorResults", "Records", "View", "read_prior_results"]
+
+_OUTPUTS_PER_LOOKUP = 256  # one lookup in an object store has many requests under way at once
 
 
 class Records(Protocol):
-    """What is known of outputs by their names: a journal, or a part of one."""
+    """Journal records of outputs, by output name: a whole journal or a part of one."""
 
     def record(self, output: str) -> Record | None:
-        """The last word on an output."""
+        """Return the latest record of an output, or None if there is none."""
         ...
 
 
 class View(Protocol):
-    """An output folder, to look at."""
+    """Read access to an output folder."""
 
-    def look(self, outputs: Sequence[str]) -> list[str | None]:
-        """SHA-256 of each output that exists; None if nothing has its name.
+    def hash_outputs(self, outputs: Sequence[str]) -> list[str | None]:
+        """Return the SHA-256 of each output that exists, and None for each that does not.
 
         Raises:
-            UsageError: a folder has the name of one.
-            OutputError: they cannot be looked at.
+            UsageError: a folder has the name of an output.
+            OutputError: the output folder cannot be read.
         """
         ...
 
 
-_TOGETHER = 256  # outputs that are looked at; a store has many requests on their way
+class PriorResult(IntEnum):
+    """State of one output's file before a run."""
 
+    MISSING = 0
+    """No file has the output's name."""
 
-class Standing(IntEnum):
-    """What stands at an output's name."""
-
-    NOTHING = 0
     CURRENT = 1
-    """What the journal's last record says: a run made it, and nobody touched it."""
+    """The file is the one in the journal's latest record: a run wrote it, and nothing has changed it since."""
 
-    EARLIER = 2
-    """What a run made before the last one that wanted to."""
+    OUTDATED = 2
+    """The file is one that a run wrote before the latest record of this output."""
 
     FOREIGN = 3
-    """Anything else. Only ``--overwrite`` replaces it."""
+    """No run wrote the file, or it was changed since. Only ``--overwrite`` replaces it."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Survey:
-    """Per output, in the order of the plan and of each item's colours."""
+class PriorResults:
+    """Results of earlier runs for every output of a plan, in the order of its items and of each item's colors."""
 
-    standing: bytearray = field(repr=False)
-    """``Standing``: one byte each, because there may be millions."""
+    states: bytearray = field(repr=False)
+    """One ``PriorResult`` for each output, one byte each because a plan may have millions of outputs."""
 
     journal: Records | None = field(repr=False)
-    """None if everything is to be done anew."""
+    """Records of earlier runs, or None if every output is to be made again."""
 
     retry_failed: bool
+    """Whether inputs that failed in an earlier run are tried again."""
 
-    def settled(self, item: Item, first: int, recipes: Sequence[str]) -> list[Record | None]:
-        """For each colour of an item: what an earlier run settled, if its input is still the one of the record.
+    def finished_records(self, item: Item, first: int, recipes: Sequence[str]) -> list[Record | None]:
+        """Find the records that make an item's outputs unnecessary, provided that the input is still the recorded one.
 
         Args:
-            item: one of the plan.
-            first: number of its first output.
-            recipes: of its colours.
+            item: an item of the plan.
+            first: index in the plan of the item's first output.
+            recipes: recipe hash of each of the item's colors.
+
+        Returns:
+            One entry for each color: the record of a finished output or of a permanent failure, or None if the output
+            has to be made.
         """
         if self.journal is None:
             return [None] * len(item.colors)
         return [
-            self._settled(self.journal.record(output_name(item, color)), self.standing[number], recipe)
+            self._finished(self.journal.record(output_name(item, color)), self.states[number], recipe)
             for number, (color, recipe) in enumerate(zip(item.colors, recipes, strict=True), first)
         ]
 
-    def _settled(self, record: Record | None, standing: int, recipe: str) -> Record | None:
+    def _finished(self, record: Record | None, state: int, recipe: str) -> Record | None:
         if record is None or record.recipe != recipe:
             return None
         if record.failed:
             return None if self.retry_failed else record
-        return record if standing == Standing.CURRENT else None
+        return record if state == PriorResult.CURRENT else None
 
 
-def survey(
+def read_prior_results(
     plan: Plan, view: View | None, journal: Journal | None, *, overwrite: bool = False, retry_failed: bool = False
-) -> Survey:
-    """Look at every output's name.
+) -> PriorResults:
+    """Compare every output file that exists with the journal.
 
     Args:
-        plan: what is to be written.
-        view: the output folder; None if there is none yet.
-        journal: of that folder.
-        overwrite: do everything anew, and replace whatever stands there.
-        retry_failed: try again what failed before.
+        plan: inputs and outputs of the run.
+        view: the output folder, or None if it does not exist yet.
+        journal: the journal of that folder, or None if it does not exist yet.
+        overwrite: whether every output is made again and any file with an output's name may be replaced.
+        retry_failed: whether inputs that failed in an earlier run are tried again.
 
     Raises:
-        UsageError: a folder has an output's name, or a file that no run made, and ``overwrite`` is off.
-        OutputError: the folder cannot be looked at.
+        UsageError: a folder has an output's name, or a file that no run wrote has one and ``overwrite`` is off.
+        OutputError: the output folder cannot be read.
     """
-    standing = bytearray(plan.outputs)
-    foreign, example, number = 0, "", 0
+    states = bytearray(plan.outputs)
+    num_foreign, example, number = 0, "", 0
     outputs = (output_name(item, color) for item in plan.items for color in item.colors)
-    while view is not None and (some := list(islice(outputs, _TOGETHER))):
-        for output, sha256 in zip(some, view.look(some), strict=True):
+    while view is not None and (some := list(islice(outputs, _OUTPUTS_PER_LOOKUP))):
+        for output, sha256 in zip(some, view.hash_outputs(some), strict=True):
             if sha256 is not None:
-                standing[number] = _standing(output, sha256, journal)
-                if standing[number] == Standing.FOREIGN:
-                    foreign, example = foreign + 1, example or output
+                states[number] = _state(output, sha256, journal)
+                if states[number] == PriorResult.FOREIGN:
+                    num_foreign, example = num_foreign + 1, example or output
             number += 1
-    if foreign and not overwrite:
+    if num_foreign and not overwrite:
         raise UsageError(
-            f"{foreign} of {plan.outputs} outputs exist already and were not made by a run into this folder, or were "
-            f"changed since, such as {plan.output / example}",
+            f"{num_foreign} of {plan.outputs} outputs exist already and were not made by a run into this folder, or "
+            f"were changed since, such as {plan.output / example}",
             remedy="add --overwrite or choose another -o",
         )
-    return Survey(standing=standing, journal=None if overwrite else journal, retry_failed=retry_failed)
+    return PriorResults(states=states, journal=None if overwrite else journal, retry_failed=retry_failed)
 
 
-def _standing(output: str, sha256: str, journal: Journal | None) -> Standing:
+def _state(output: str, sha256: str, journal: Journal | None) -> PriorResult:
     if journal is None or sha256 == "-":
-        return Standing.FOREIGN
+        return PriorResult.FOREIGN
     record = journal.record(output)
     if record is not None and record.sha256 == sha256:
-        return Standing.CURRENT
-    return Standing.EARLIER if journal.made(output, sha256) else Standing.FOREIGN
+        return PriorResult.CURRENT
+    return PriorResult.OUTDATED if journal.made(output, sha256) else PriorResult.FOREIGN

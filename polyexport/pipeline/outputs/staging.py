@@ -16,7 +16,7 @@ from typing import Protocol, Self
 
 from polyexport.errors import OutputError
 
-__all__ = ["FOLDER_FLAGS", "STATE", "TEMPORARY", "DiskStaging", "Held", "Staging", "close_quietly", "unusable"]
+__all__ = ["FOLDER_FLAGS", "STATE", "TEMPORARY", "DiskStaging", "LockedFolder", "Staging", "close_quietly", "unusable"]
 
 STATE = ".polyexport"
 """The folder within an output folder that holds what is no output."""
@@ -63,7 +63,7 @@ class Staging(Protocol):
         ...
 
 
-class Held(ABC):
+class LockedFolder(ABC):
     """An output folder that is held for the length of a ``with`` block."""
 
     @abstractmethod

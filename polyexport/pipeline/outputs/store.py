@@ -28,9 +28,15 @@ from pathlib import Path
 
 from polyexport.errors import OutputError
 from polyexport.imaging.pixels import MAX_FILE_BYTES
-from polyexport.pipeline.outputs.disk import OutputFolder, OutputView, Pending, holder_of, read_journal
+from polyexport.pipeline.outputs.disk import (
+    OutputFolder,
+    OutputView,
+    UnpublishedOutput,
+    describe_lock_owner,
+    read_journal,
+)
 from polyexport.pipeline.outputs.journal import Journal, Log
-from polyexport.pipeline.outputs.staging import STATE, TEMPORARY, DiskStaging, Held, Staging, unusable
+from polyexport.pipeline.outputs.staging import STATE, TEMPORARY, DiskStaging, LockedFolder, Staging, unusable
 from polyexport.storage.stores import Store, Url
 
 __all__ = ["StoreFolder", "StoreStaging", "StoreView", "open_folder", "open_staging", "open_view"]
@@ -122,7 +128,7 @@ class StoreView:
         """End the threads."""
         self._pool.shutdown()
 
-    def look(self, outputs: Sequence[str]) -> list[str | None]:
+    def hash_outputs(self, outputs: Sequence[str]) -> list[str | None]:
         """SHA-256 of each output that exists; None if nothing has its name.
 
         Raises:
@@ -144,7 +150,7 @@ class StoreView:
         return OutputError(f"cannot look at {self.root} ({error.strerror})", remedy="choose another -o")
 
 
-class StoreFolder(StoreView, Held):
+class StoreFolder(StoreView, LockedFolder):
     """An output folder in a store, locked from its opening to its closing.
 
     Raises:
@@ -195,7 +201,7 @@ class StoreFolder(StoreView, Held):
         """See ``Outputs``."""
         return self._staging.stage(data)
 
-    def commit(self, pending: Sequence[Pending]) -> list[str]:
+    def publish(self, pending: Sequence[UnpublishedOutput]) -> list[str]:
         """See ``Outputs``."""
         try:
             self.journal.append((one.output, one.record) for one in pending)
@@ -204,7 +210,7 @@ class StoreFolder(StoreView, Held):
             raise unusable(self.root, error) from error
         return [""] * len(pending)
 
-    def _name(self, one: Pending) -> None:
+    def _name(self, one: UnpublishedOutput) -> None:
         self.store.move(f"{STATE}/{one.staged}", one.output)
 
     def _clean(self) -> None:
@@ -236,7 +242,7 @@ class StoreFolder(StoreView, Held):
             raise unusable(self.root, error) from error
         name, said = other
         raise OutputError(
-            f"another run begins to write to {self.root}: {holder_of(said)}",
+            f"another run begins to write to {self.root}: {describe_lock_owner(said)}",
             remedy=f"wait for it; if it was killed, remove {self.root / name}",
         )
 
@@ -247,7 +253,7 @@ class StoreFolder(StoreView, Held):
             return
         if held and not _ended_here(held):
             raise OutputError(
-                f"another run writes to {self.root}: {holder_of(held)}",
+                f"another run writes to {self.root}: {describe_lock_owner(held)}",
                 remedy=f"wait for it; if it was killed, remove {self.root / _LOCK}",
             )
 

@@ -17,8 +17,8 @@ from polyexport.imaging.codecs.png import encode_png
 from polyexport.imaging.pixels import read_image
 from polyexport.model.canvas import CanvasRule
 from polyexport.pipeline.decoding import pool as decoding
-from polyexport.pipeline.decoding.pool import Decoders, default_jobs
-from polyexport.pipeline.run import ItemResult, RunReport
+from polyexport.pipeline.decoding.pool import DecodingPool, default_jobs
+from polyexport.pipeline.results import ItemResult, RunReport
 
 CANVAS_RULE = CanvasRule(size=64, multiple=16)
 
@@ -41,20 +41,20 @@ worker.decode = decode
 
 @pytest.fixture
 def deadly(monkeypatch: pytest.MonkeyPatch) -> None:
-    start = decoding._START.replace("import main;", f"import main; exec({DEADLY!r});")
-    monkeypatch.setattr(decoding, "_START", start)
+    start = decoding._WORKER_CODE.replace("import main;", f"import main; exec({DEADLY!r});")
+    monkeypatch.setattr(decoding, "_WORKER_CODE", start)
 
 
 def test_a_file_and_the_bytes_of_one(drawings: Path) -> None:
     path = drawings / "0.png"
-    with Decoders(jobs=1) as decoders:
+    with DecodingPool(jobs=1) as decoders:
         for source in (str(path), path.read_bytes()):
             decoded = decoders.decode(source, CANVAS_RULE)
             assert decoded.canvas is not None
             assert np.array_equal(decoded.canvas.pixels, read_image(path).pixels)
             assert decoded.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
             assert decoded.decode_ms > 0
-        (known,) = decoders.decode_all([str(path)], CANVAS_RULE, known=[decoded.sha256])
+        (known,) = decoders.decode_all([str(path)], CANVAS_RULE, skip_sha256=[decoded.sha256])
         assert (known.canvas, known.reason, known.sha256) == (None, "", decoded.sha256)
         assert decoders.inspect(str(path)).reason == ""
         assert "format" in decoders.inspect(b"text").reason
@@ -64,7 +64,7 @@ def test_a_file_and_the_bytes_of_one(drawings: Path) -> None:
 def test_a_large_image_comes_through_the_pipe_whole(tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (700, 900, 3), dtype=np.uint8)
     (tmp_path / "large.png").write_bytes(encode_png(pixels))
-    with Decoders(jobs=1) as decoders:
+    with DecodingPool(jobs=1) as decoders:
         canvas = decoders.decode(str(tmp_path / "large.png"), CanvasRule(mode="native", size=64, multiple=16)).canvas
     assert canvas is not None
     assert np.array_equal(canvas.restore(canvas.pixels), pixels)
@@ -72,22 +72,22 @@ def test_a_large_image_comes_through_the_pipe_whole(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["crash", "abort", "exit", "bomb", "killed"])
 def test_a_decoder_that_dies_takes_one_image_with_it(deadly: None, drawings: Path, name: str) -> None:
-    with Decoders(jobs=1) as decoders:
+    with DecodingPool(jobs=1) as decoders:
         assert decoders.decode(str(drawings / "0.png"), CANVAS_RULE).canvas is not None
         decoded = decoders.decode(name.encode(), CANVAS_RULE)
         assert decoded.canvas is None
         said = {"crash": "SIGSEGV", "abort": "SIGABRT", "exit": "status 7", "bomb": "allocate", "killed": "SIGKILL"}
         assert said[name] in decoded.reason
-        assert decoded.lasting == (name in ("crash", "abort"))
+        assert decoded.permanent == (name in ("crash", "abort"))
         assert decoded.sha256 == hashlib.sha256(name.encode()).hexdigest()
         assert decoders.decode(str(drawings / "0.png"), CANVAS_RULE).canvas is not None
 
 
 def test_a_decoder_that_hangs_is_stopped(deadly: None, drawings: Path) -> None:
-    with Decoders(jobs=1, timeout_s=1.0) as decoders:
+    with DecodingPool(jobs=1, timeout_s=1.0) as decoders:
         decoded = decoders.decode(b"hang", CANVAS_RULE)
         assert "hung for 1 s" in decoded.reason
-        assert decoded.lasting
+        assert decoded.permanent
         assert decoders.decode(str(drawings / "0.png"), CANVAS_RULE).canvas is not None
 
 
@@ -95,7 +95,7 @@ def test_those_asked_for_together_still_fail_alone(deadly: None, drawings: Path)
     good = str(drawings / "0.png")
     names = ["crash", "abort", "hang", "killed", "exit"]
     sources = [source for name in names for source in (name.encode(), good, b"text", good)]
-    with Decoders(jobs=1, timeout_s=1.0) as decoders:
+    with DecodingPool(jobs=1, timeout_s=1.0) as decoders:
         answers = decoders.decode_all(sources, CANVAS_RULE)
     expected = read_image(Path(good)).pixels
     for number, name in enumerate(names):
@@ -111,7 +111,7 @@ def test_those_asked_for_together_still_fail_alone(deadly: None, drawings: Path)
 def test_large_images_asked_for_together_come_whole(tmp_path: Path) -> None:
     pixels = [np.random.default_rng(seed).integers(0, 256, (400, 300, 3), dtype=np.uint8) for seed in range(6)]
     canvas_rule = CanvasRule(mode="native", size=64, multiple=16)
-    with Decoders(jobs=1) as decoders:
+    with DecodingPool(jobs=1) as decoders:
         answers = decoders.decode_all([encode_png(one) for one in pixels], canvas_rule)
     for one, answer in zip(pixels, answers, strict=True):
         assert answer.canvas is not None
@@ -119,7 +119,7 @@ def test_large_images_asked_for_together_come_whole(tmp_path: Path) -> None:
 
 
 def test_closing_does_not_wait_for_a_decoder_that_hangs(deadly: None) -> None:
-    decoders = Decoders(jobs=1)
+    decoders = DecodingPool(jobs=1)
     started = time.monotonic()
     with decoders:
         thread = threading.Thread(target=decoders.decode, args=(b"hang", CANVAS_RULE))
@@ -136,7 +136,7 @@ def test_a_run_goes_on_around_deadly_images(
 ) -> None:
     for name in ("crash", "hang", "abort"):
         (drawings / f"{name}.png").write_text(name)
-    with Decoders(jobs=2, timeout_s=1.0) as decoders:
+    with DecodingPool(jobs=2, timeout_s=1.0) as decoders:
         report, results = colorize(tmp_path / "out", processes=decoders)
     assert (report.ok, report.failed) == (6, 3)
     assert "SIGSEGV" in results["crash.png"].reason
@@ -145,9 +145,9 @@ def test_a_run_goes_on_around_deadly_images(
 
 def test_processes_end_with_their_parent(tmp_path: Path) -> None:
     code = (
-        "import os; from polyexport.pipeline.decoding.pool import Decoders\n"
-        "decoders = Decoders(jobs=1); decoders.start(); print(next(iter(decoders._running))._process.pid, flush=True)\n"
-        "decoders.inspect(b'x'); os.kill(os.getpid(), 9)"
+        "import os; from polyexport.pipeline.decoding.pool import DecodingPool\n"
+        "pool = DecodingPool(jobs=1); pool.start(); print(next(iter(pool._running))._process.pid, flush=True)\n"
+        "pool.inspect(b'x'); os.kill(os.getpid(), 9)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == -signal.SIGKILL
@@ -161,7 +161,7 @@ def test_processes_end_with_their_parent(tmp_path: Path) -> None:
 
 
 def test_interrupts_of_the_terminal_do_not_reach_the_decoders() -> None:
-    with Decoders(jobs=1) as decoders:
+    with DecodingPool(jobs=1) as decoders:
         decoders.inspect(b"x")
         (worker,) = decoders._running
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -175,14 +175,14 @@ def test_code_is_never_taken_from_the_working_folder(tmp_path: Path, monkeypatch
         (tmp_path / f"{name}.py").write_text("raise SystemExit('hijacked')")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    with Decoders(jobs=1) as decoders:
+    with DecodingPool(jobs=1) as decoders:
         assert "format" in decoders.inspect(b"text").reason
 
 
 @pytest.mark.parametrize("answer", [b"", b"\0\0\0\2{}", b"\xff\xff\xff\xff", b"\0\0\0\3[1]", b"\0\0\0\2no"])
 def test_nonsense_is_a_failure_of_that_image(monkeypatch: pytest.MonkeyPatch, answer: bytes) -> None:
-    monkeypatch.setattr(decoding, "_START", f"import os; os.read(0, 100); os.write(1, {answer!r})")
-    with Decoders(jobs=1) as decoders:
+    monkeypatch.setattr(decoding, "_WORKER_CODE", f"import os; os.read(0, 100); os.write(1, {answer!r})")
+    with DecodingPool(jobs=1) as decoders:
         decoded = decoders.decode(b"x", CANVAS_RULE)
     assert "the decoder" in decoded.reason
     assert decoded.canvas is None
@@ -191,8 +191,8 @@ def test_nonsense_is_a_failure_of_that_image(monkeypatch: pytest.MonkeyPatch, an
 def test_an_impossible_canvas_is_not_allocated(monkeypatch: pytest.MonkeyPatch) -> None:
     header = b'{"state": "pixels", "sha256": "", "canvas": [1000000, 1000000], "size": [1, 1], "inner": [1, 1]}'
     answer = len(header).to_bytes(4, "big") + header
-    monkeypatch.setattr(decoding, "_START", f"import os; os.read(0, 100); os.write(1, {answer!r}); os.read(0, 9)")
-    with Decoders(jobs=1) as decoders:
+    monkeypatch.setattr(decoding, "_WORKER_CODE", f"import os; os.read(0, 100); os.write(1, {answer!r}); os.read(0, 9)")
+    with DecodingPool(jobs=1) as decoders:
         assert "no canvas has this size" in decoders.decode(b"x", CANVAS_RULE).reason
 
 
@@ -204,4 +204,4 @@ def test_few_images_start_few_processes(monkeypatch: pytest.MonkeyPatch) -> None
 @pytest.mark.parametrize("values", [{"jobs": 0}, {"jobs": 1000}, {"jobs": 1, "timeout_s": 0}])
 def test_options_are_checked(values: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="jobs must be"):
-        Decoders(**values)  # type: ignore[arg-type]
+        DecodingPool(**values)  # type: ignore[arg-type]

@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 
 from polyexport.errors import OutputError
-from polyexport.pipeline.outputs.disk import OutputFolder, OutputView, Pending, read_journal
+from polyexport.pipeline.outputs.disk import OutputFolder, OutputView, UnpublishedOutput, read_journal
 from polyexport.pipeline.outputs.journal import Record
 from polyexport.pipeline.outputs.staging import STATE
 
 SHA = "a" * 64
 
 
-def pending(folder: OutputFolder, output: str, data: bytes = b"picture", *, replace: bool = False) -> Pending:
-    return Pending(output, Record(SHA, SHA, SHA), folder.stage(data), replace)
+def pending(folder: OutputFolder, output: str, data: bytes = b"picture", *, replace: bool = False) -> UnpublishedOutput:
+    return UnpublishedOutput(output, Record(SHA, SHA, SHA), folder.stage(data), replace)
 
 
 def everything(folder: Path) -> set[str]:
@@ -25,7 +25,7 @@ def everything(folder: Path) -> set[str]:
 
 def test_an_output_gets_its_name_and_nothing_else_stays(tmp_path: Path) -> None:
     with OutputFolder(tmp_path / "new" / "out") as folder:
-        assert folder.commit([pending(folder, "red/deep/a.png"), pending(folder, "red/b.png")]) == ["", ""]
+        assert folder.publish([pending(folder, "red/deep/a.png"), pending(folder, "red/b.png")]) == ["", ""]
         assert (tmp_path / "new/out/.polyexport/lock").exists()
     assert everything(tmp_path / "new" / "out") == {
         STATE, f"{STATE}/journal.jsonl", "red", "red/b.png", "red/deep", "red/deep/a.png"
@@ -47,10 +47,10 @@ def test_a_file_is_replaced_only_if_it_may_be(tmp_path: Path) -> None:
     (tmp_path / "red").mkdir()
     (tmp_path / "red" / "a.png").write_bytes(b"precious")
     with OutputFolder(tmp_path) as folder:
-        (reason,) = folder.commit([pending(folder, "red/a.png")])
+        (reason,) = folder.publish([pending(folder, "red/a.png")])
         assert "a file has appeared there" in reason
         assert (tmp_path / "red/a.png").read_bytes() == b"precious"
-        assert folder.commit([pending(folder, "red/a.png", replace=True)]) == [""]
+        assert folder.publish([pending(folder, "red/a.png", replace=True)]) == [""]
     assert (tmp_path / "red/a.png").read_bytes() == b"picture"
 
 
@@ -61,8 +61,8 @@ def test_a_file_system_without_hard_links(tmp_path: Path, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(os, "link", link)
     with OutputFolder(tmp_path) as folder:
-        assert folder.commit([pending(folder, "a.png", b"first")]) == [""]
-        (reason,) = folder.commit([pending(folder, "a.png", b"second")])
+        assert folder.publish([pending(folder, "a.png", b"first")]) == [""]
+        (reason,) = folder.publish([pending(folder, "a.png", b"second")])
         assert "has appeared" in reason
     assert (tmp_path / "a.png").read_bytes() == b"first"
 
@@ -73,9 +73,9 @@ def test_a_link_at_the_name_is_replaced_and_never_written_through(tmp_path: Path
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "a.png").symlink_to(victim)
     with OutputFolder(tmp_path / "out") as folder:
-        assert folder.look(["a.png"]) == ["-"]
-        assert "appeared" in folder.commit([pending(folder, "a.png")])[0]
-        assert folder.commit([pending(folder, "a.png", replace=True)]) == [""]
+        assert folder.hash_outputs(["a.png"]) == ["-"]
+        assert "appeared" in folder.publish([pending(folder, "a.png")])[0]
+        assert folder.publish([pending(folder, "a.png", replace=True)]) == [""]
     assert victim.read_bytes() == b"precious"
     assert not (tmp_path / "out/a.png").is_symlink()
 
@@ -91,7 +91,7 @@ def test_a_link_in_the_path_is_not_followed(tmp_path: Path, place: str) -> None:
             OutputFolder(tmp_path / "out")
     else:
         with OutputFolder(tmp_path / "out") as folder:
-            reasons = folder.commit([pending(folder, "red/deep/a.png"), pending(folder, "blue/a.png")])
+            reasons = folder.publish([pending(folder, "red/deep/a.png"), pending(folder, "blue/a.png")])
         assert "nothing is written through links" in reasons[0]
         assert reasons[1] == ""
     assert everything(elsewhere) == set()
@@ -99,7 +99,7 @@ def test_a_link_in_the_path_is_not_followed(tmp_path: Path, place: str) -> None:
 
 def test_a_name_cannot_climb_out(tmp_path: Path) -> None:
     with OutputFolder(tmp_path / "out") as folder:
-        (reason,) = folder.commit([pending(folder, "red/../../a.png")])
+        (reason,) = folder.publish([pending(folder, "red/../../a.png")])
     assert "not allowed" in reason
     assert not (tmp_path / "a.png").exists()
 
@@ -108,7 +108,7 @@ def test_a_name_cannot_climb_out(tmp_path: Path) -> None:
 def test_one_impossible_name_fails_alone(tmp_path: Path, output: str) -> None:
     (tmp_path / "folder").mkdir()
     with OutputFolder(tmp_path) as folder:
-        bad, good = folder.commit([pending(folder, output, replace=True), pending(folder, "red/a.png")])
+        bad, good = folder.publish([pending(folder, output, replace=True), pending(folder, "red/a.png")])
     assert bad
     assert not good
     assert (tmp_path / "red/a.png").exists()
@@ -142,8 +142,8 @@ def test_many_folders_do_not_keep_many_descriptors(tmp_path: Path) -> None:
     with OutputFolder(tmp_path) as folder:
         before = len(os.listdir("/proc/self/fd"))
         for number in range(100):
-            assert folder.commit([pending(folder, f"{number}/a.png")]) == [""]
-            assert folder.look([f"{number}/a.png"]) != [None]
+            assert folder.publish([pending(folder, f"{number}/a.png")]) == [""]
+            assert folder.hash_outputs([f"{number}/a.png"]) != [None]
         assert len(os.listdir("/proc/self/fd")) <= before + 32
     assert len(list(tmp_path.rglob("a.png"))) == 100
 
@@ -160,10 +160,10 @@ def test_the_journal_knows_an_output_before_the_output_is_there(
             real(source, name, **options)  # type: ignore[arg-type]
 
         monkeypatch.setattr(os, "link", link)
-        assert folder.commit([pending(folder, "a.png")]) == [""]
+        assert folder.publish([pending(folder, "a.png")]) == [""]
     view = OutputView(tmp_path)
-    assert view.look(["a.png"]) != [None]
-    assert view.look(["missing/b.png"]) == [None]
+    assert view.hash_outputs(["a.png"]) != [None]
+    assert view.hash_outputs(["missing/b.png"]) == [None]
     view.close()
     journal = read_journal(tmp_path)
     assert journal is not None

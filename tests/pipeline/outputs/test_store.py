@@ -14,11 +14,11 @@ import pytest
 
 from polyexport.errors import OutputError, UsageError
 from polyexport.imaging.color import parse_color
-from polyexport.pipeline.outputs.disk import Pending
+from polyexport.pipeline.outputs.disk import UnpublishedOutput
 from polyexport.pipeline.outputs.journal import Journal, Record
 from polyexport.pipeline.outputs.store import StoreFolder, StoreStaging, open_folder, open_staging, open_view
 from polyexport.pipeline.plan import make_plan
-from polyexport.pipeline.run import ItemResult, RunReport
+from polyexport.pipeline.results import ItemResult, RunReport
 from polyexport.storage.stores import Store, Url
 
 Colorize = Callable[..., tuple[RunReport, dict[str, ItemResult]]]
@@ -65,8 +65,8 @@ def test_what_no_run_made_is_not_replaced(colorize: Colorize, drawings: Path, tm
 def test_a_run_that_was_cut_off_is_carried_on(tmp_path: Path) -> None:
     target = url(tmp_path / "out")
     folder = StoreFolder(target)
-    done = Pending("red/0.png", Record(SHA, SHA, SHA), folder.stage(b"picture"))
-    assert folder.commit([done]) == [""]
+    done = UnpublishedOutput("red/0.png", Record(SHA, SHA, SHA), folder.stage(b"picture"))
+    assert folder.publish([done]) == [""]
     folder.stage(b"never named")
     folder.journal.close()  # and here the process ends
     parts = list((tmp_path / "out" / ".polyexport").glob("journal-*"))
@@ -76,13 +76,13 @@ def test_a_run_that_was_cut_off_is_carried_on(tmp_path: Path) -> None:
 
     with StoreFolder(target) as after:
         assert after.journal.record("red/0.png") == Record(SHA, SHA, SHA)
-        assert after.commit([Pending("red/1.png", Record(SHA, SHA, ""), "")]) == [""]
+        assert after.publish([UnpublishedOutput("red/1.png", Record(SHA, SHA, ""), "")]) == [""]
     assert set(tree(tmp_path / "out")) == {"red/0.png", ".polyexport/journal.jsonl"}
     view, journal = open_view(target)
     assert view is not None
     assert isinstance(journal, Journal)
     assert journal.record("red/0.png") == Record(SHA, SHA, SHA)
-    assert view.look(["red/0.png", "red/1.png"])[1] is None
+    assert view.hash_outputs(["red/0.png", "red/1.png"])[1] is None
     journal.close()
 
 
@@ -191,7 +191,9 @@ def test_the_nth_request_fails_for_every_n(tmp_path: Path, monkeypatch: pytest.M
 def run(target: Url) -> None:
     with StoreFolder(target) as folder:
         for number, data in enumerate((b"zero", b"one")):
-            folder.commit([Pending(f"red/{number}.png", Record(SHA, SHA, SHA), folder.stage(data), replace=True)])
+            folder.publish(
+                [UnpublishedOutput(f"red/{number}.png", Record(SHA, SHA, SHA), folder.stage(data), replace=True)]
+            )
 
 
 def test_staging_by_another_process(tmp_path: Path) -> None:
@@ -201,5 +203,5 @@ def test_staging_by_another_process(tmp_path: Path) -> None:
         name = staging.stage(b"picture")
         staging.sync([name])
         staging.close()
-        assert folder.commit([Pending("red/0.png", Record(SHA, SHA, SHA), name)]) == [""]
+        assert folder.publish([UnpublishedOutput("red/0.png", Record(SHA, SHA, SHA), name)]) == [""]
     assert pictures(tmp_path / "out") == {"red/0.png": b"picture"}

@@ -1,0 +1,125 @@
+"""Batches of images of one canvas shape, and the calls of the network on them."""
+
+import time
+from collections import OrderedDict
+
+from polyexport.errors import ImageError, PolyexportError, reason_of
+from polyexport.imaging.pixels import Pixels
+from polyexport.model.model import Model
+from polyexport.pipeline.progress import ColorTask
+
+__all__ = ["Batcher", "images_per_network_task"]
+
+_MAX_LAG_WINDOWS = 16  # an image waits for others of its shape while at most so many windows of inputs follow it
+
+Shape = tuple[int, ...]
+
+
+def images_per_network_task(batch_size: int, images_per_task: int) -> int:
+    """Return how many images one task of a network thread holds, as whole batches.
+
+    Args:
+        batch_size: images per call of the network.
+        images_per_task: images that are handed from stage to stage together.
+    """
+    return batch_size * max(1, images_per_task // batch_size)
+
+
+class Batcher:
+    """Collects images by canvas shape, and runs the network on full batches.
+
+    Which images share a batch depends on the plan alone, never on timing. All methods but ``run`` are for one thread.
+    """
+
+    def __init__(self, model: Model, *, batch_size: int, images_per_task: int, window: int) -> None:
+        """Start without images.
+
+        Args:
+            model: the model of every call.
+            batch_size: images per call of the network.
+            images_per_task: images that are handed from stage to stage together.
+            window: number of inputs that are decoded ahead, and of images that wait for a full batch.
+        """
+        self._model = model
+        self._batch_size = batch_size
+        self._images_per_task = images_per_task
+        self._window = window
+        # The oldest shape goes first when too many images wait.
+        self._waiting: OrderedDict[Shape, list[ColorTask]] = OrderedDict()
+
+    def add(self, tasks: list[ColorTask]) -> None:
+        """Add the tasks of one input, which share one canvas."""
+        self._waiting.setdefault(tasks[0].canvas.pixels.shape, []).extend(tasks)
+
+    def ready(self, index: int) -> Shape | None:
+        """Find the canvas shape whose images go to the network now.
+
+        That is the shape of a full batch, the oldest shape when too many images wait, or a shape whose first image is
+        so far behind that the results of the inputs after it pile up.
+
+        Args:
+            index: position in the plan of the input that was added last.
+
+        Returns:
+            The shape, or None to wait for more images.
+        """
+        for shape, tasks in self._waiting.items():
+            full = len(tasks) >= images_per_network_task(self._batch_size, self._images_per_task)
+            if full or index - tasks[0].progress.index > _MAX_LAG_WINDOWS * self._window:
+                return shape
+        return self.oldest() if sum(map(len, self._waiting.values())) > self._window else None
+
+    def oldest(self) -> Shape | None:
+        """Return the shape that has waited longest, or None if no image waits."""
+        return next(iter(self._waiting), None)
+
+    def take(self, shape: Shape) -> tuple[list[ColorTask], int]:
+        """Remove images of one shape, for one call of ``run``.
+
+        Returns:
+            The images, and how many of them share a call of the network.
+        """
+        tasks = self._waiting[shape]
+        batch_size = tasks[0].canvas.batch_limit(self._batch_size)
+        count = images_per_network_task(batch_size, self._images_per_task)
+        if len(tasks) > count:
+            self._waiting[shape] = tasks[count:]
+        else:
+            del self._waiting[shape]
+        return tasks[:count], batch_size
+
+    def run(self, tasks: list[ColorTask], batch_size: int) -> tuple[list[Pixels | str], float]:
+        """Run the network. Safe to call from several threads.
+
+        Args:
+            tasks: images of one canvas shape.
+            batch_size: images per call.
+
+        Returns:
+            For each image the network's output on its canvas or the reason of a failure; and the milliseconds of all
+            calls.
+        """
+        started = time.perf_counter()
+        outputs: list[Pixels | str] = []
+        for first in range(0, len(tasks), batch_size):
+            outputs.extend(self._outputs(tasks[first : first + batch_size], batch_size))
+        return outputs, 1e3 * (time.perf_counter() - started)
+
+    def _outputs(self, batch: list[ColorTask], batch_size: int) -> list[Pixels | str]:
+        # Where a new shape costs a compilation, the last batch is filled up with copies of its last image.
+        filled = self._model.session.stable_shapes and not self._model.contract.many_colors
+        tasks = batch + batch[-1:] * (batch_size - len(batch) if filled else 0)
+        try:
+            outputs = self._model.run_canvases([task.canvas for task in tasks], [task.color for task in tasks])
+            return list(outputs[: len(batch)])
+        except ImageError as error:  # one image of the batch is at fault; the halves tell which
+            reason = error.message
+        except PolyexportError:
+            raise
+        except Exception as error:  # noqa: BLE001 - ONNX Runtime raises unrelated types; memory is the usual cause
+            reason = reason_of(error)
+            self._batch_size = min(self._batch_size, -(-len(batch) // 2))  # later batches start at this size
+        half = len(batch) // 2
+        if half:
+            return self._outputs(batch[:half], half) + self._outputs(batch[half:], len(batch) - half)
+        return [f"the network failed on it ({reason})"]
