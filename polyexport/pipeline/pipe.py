@@ -1,4 +1,4 @@
-"""One image through a pipe: bytes in, the bytes of a PNG out, no folder and no journal."""
+"""One image through a pipe: the bytes of an image in, the bytes of a PNG out, without a folder or a journal."""
 
 from polyexport.errors import ImageError
 from polyexport.imaging.codecs.png import encode_png
@@ -21,23 +21,23 @@ def color_one(
     size: Size = "fit",
     background: Background = "white",
 ) -> tuple[bytes, tuple[str, ...]]:
-    """Colour one image.
+    """Color one image.
 
     Args:
-        source: the path of a file, or the bytes of one; untrusted.
-        color: one that the model knows.
-        model: for the one call.
-        decoding_pool: where the image is decoded.
-        size: of the canvas; see ``Contract.canvas_rule``.
-        background: what becomes of the paper around the drawing.
+        source: path of an image file, or the bytes of one; untrusted.
+        color: a color that the model knows.
+        model: the model that colors it.
+        decoding_pool: processes that decode the image.
+        size: size of the canvas; see ``Contract.canvas_rule``.
+        background: treatment of the paper around the drawing.
 
     Returns:
-        The bytes of a PNG, at the size of the input, and warnings about the input.
+        The bytes of a PNG at the size of the input, and warnings about the input.
 
     Raises:
         ImageError: an image that cannot be read.
-        UsageError: a size that the network cannot take.
-        ColorError: a colour that the model does not know.
+        UsageError: the network cannot take this size.
+        ColorError: a color that the model does not know.
     """
     decoded = decoding_pool.decode(source, model.contract.canvas_rule(size))
     if decoded.canvas is None:

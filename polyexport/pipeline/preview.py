@@ -1,4 +1,4 @@
-"""What a run would do, without doing it: nothing is written, no folder is made, no image is decoded."""
+"""Preview of a run: what it would do to each output. Nothing is written, and no image is decoded."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -22,48 +22,48 @@ from polyexport.runtime.cores import granted_cores
 
 __all__ = ["ItemPreview", "Preview", "preview"]
 
-_PROBES_S = 0.5  # for the estimate
-_AHEAD = 64
+_ESTIMATE_S = 0.5  # time that the estimate spends on calls of the network
+_INPUTS_AHEAD = 64  # inputs whose headers are read at a time
 
 State = Literal["make", "replace", "done", "failed before", "unreadable"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ItemPreview:
-    """What would become of one input."""
+    """Preview of one input."""
 
     item: Item
     outputs: tuple[tuple[str, State], ...]
-    """Each output below the output folder, and what would happen to it."""
+    """Name of each output in the output folder, and what would happen to it."""
 
     reason: str = ""
-    """Why it is unreadable, or failed before."""
+    """Why the input is unreadable, or failed in an earlier run."""
 
 
 @dataclass(slots=True)
 class Preview:
-    """Counts, complete when every item has been looked at."""
+    """Totals of a preview, complete when the last input has been looked at."""
 
     images: int = 0
     unreadable: int = 0
     outputs: dict[State, int] = field(default_factory=dict)
     estimated_s: float = 0.0
-    """Wall-clock time of the run, from a few calls of the network now."""
+    """Estimated wall-clock seconds of the run, from a few calls of the network."""
 
 
 def preview(job: Job, model: Model, decoding_pool: DecodingPool, counts: Preview) -> Iterator[ItemPreview]:
-    """Look at every input and output of a job.
+    """Look at every input and output of a job, and yield the preview of each input.
 
     Args:
-        job: what would be done.
-        model: for the recipes and the estimate.
-        decoding_pool: processes that read the headers.
-        counts: is filled on the way.
+        job: inputs, outputs and settings.
+        model: the model of the run, for the recipes and the estimate.
+        decoding_pool: processes that read the headers of the inputs.
+        counts: totals, which are updated with each input.
 
     Raises:
-        UsageError: outputs exist that no run made; a size that the network cannot take.
-        ColorError: a colour that the model does not know.
-        OutputError: the output folder cannot be looked at.
+        UsageError: outputs exist that no run made, or the network cannot take this size.
+        ColorError: a color that the model does not know.
+        OutputError: the output folder cannot be read.
     """
     canvas_rule = model.contract.canvas_rule(job.size)
     recipes = recipes_of(job.plan, model, canvas_rule, job.background)
@@ -72,7 +72,7 @@ def preview(job: Job, model: Model, decoding_pool: DecodingPool, counts: Preview
         with ThreadPoolExecutor(decoding_pool.jobs) as pool:
             items = iter(job.plan.items)
             # A bounded number at a time: a map over all of them would hold every answer.
-            while some := list(islice(items, _AHEAD)):
+            while some := list(islice(items, _INPUTS_AHEAD)):
                 sources = [item.source for item in some]
                 for item, seen in zip(some, pool.map(decoding_pool.inspect, sources), strict=True):
                     one = _look(item, seen, prior_results, first, [recipes[color] for color in item.colors])
@@ -113,7 +113,7 @@ def _count(counts: Preview, one: ItemPreview) -> None:
 
 
 def _estimate(job: Job, model: Model, outputs: int) -> float:
-    """Seconds for the network alone, which takes nearly all of a run; at the model's own size."""
+    """Estimate the seconds of a run from the calls of the network, which take nearly all of it, at its own size."""
     if not outputs:
         return 0.0
     canvas_rule = model.contract.canvas_rule("fit" if job.size == "native" else job.size)
@@ -121,7 +121,7 @@ def _estimate(job: Job, model: Model, outputs: int) -> float:
     color = job.plan.colors[0]
     model.run_canvases([canvas], [color])  # the first call allocates
     started, calls = perf_counter(), 0
-    while perf_counter() - started < _PROBES_S:
+    while perf_counter() - started < _ESTIMATE_S:
         model.run_canvases([canvas], [color])
         calls += 1
     _, streams = threads_and_streams(outputs, threads=job.threads, cores=granted_cores())

@@ -1,14 +1,14 @@
-"""One output folder, held by one run: locked, journaled, and written so that no partial file ever has a final name.
+"""Output folder on a disk: locked by one run, journaled, and written so that no partial file ever has a final name.
 
     <output>/<color>/<name>.png          the outputs
-    <output>/.polyexport/journal.jsonl   what they were made of; see ``journal``
-    <output>/.polyexport/lock            while a run goes on: who holds the folder
-    <output>/.polyexport/tmp-*           files on their way
+    <output>/.polyexport/journal.jsonl   what each output was made from; see ``journal``
+    <output>/.polyexport/lock            the process that has locked the folder, during a run
+    <output>/.polyexport/tmp-*           temporary files
 
-Every path below the output folder is opened from the folder that holds it, and no link among them is followed: not even
-one that somebody puts there during the run.
+Every path below the output folder is opened relative to the folder that contains it, and no link among them is
+followed, not even one that appears during the run.
 """
-# Everything here is relative to an open folder, which pathlib does not know.
+# Every path here is relative to an open folder, which pathlib does not support.
 # ruff: noqa: PTH102, PTH106
 
 import contextlib
@@ -33,13 +33,13 @@ from polyexport.pipeline.outputs.staging import FOLDER_FLAGS, STATE, DiskStaging
 __all__ = ["OutputFolder", "OutputSink", "OutputView", "UnpublishedOutput", "describe_lock_owner", "read_journal"]
 
 _JOURNAL, _LOCK = "journal.jsonl", "lock"
-_MAX_FOLDERS = 32  # that are kept open
-_MAX_HOLDER_BYTES = 4096
+_MAX_OPEN_FOLDERS = 32
+_MAX_LOCK_BYTES = 4096
 
-_KEPT_FILE = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+_STATE_FILE = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 
-# Faults of one name; any other means that the output folder itself is unusable, and that ends the run.
-_ONE_NAME = {
+# Errors of one output's name. Any other error means that the output folder is unusable, and ends the run.
+_NAME_ERRORS = {
     errno.ENAMETOOLONG: "the name is too long",
     errno.EISDIR: "a folder stands there",
     errno.EINVAL: "the name is not allowed there",
@@ -54,39 +54,43 @@ _NO_HARD_LINKS = frozenset((errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.E
 
 @dataclass(frozen=True, slots=True)
 class UnpublishedOutput:
-    """An output that is staged, or the failure of one."""
+    """An output that is staged but has no final name yet, or the record of a failure."""
 
     output: str
-    """``<color>/<name>.png``."""
+    """Name of the output in its folder, ``<color>/<name>.png``."""
 
     record: Record
     staged: str = ""
-    """The temporary name that ``OutputFolder.stage`` gave; empty for a failure."""
+    """Temporary name that ``OutputSink.stage`` returned; empty for a failure."""
 
     replace: bool = False
-    """Whether it may take the place of a file."""
+    """Whether the output may replace an existing file."""
 
 
 class OutputSink(Protocol):
-    """Takes outputs: first their bytes, then their names."""
+    """Takes the outputs of a run: first their bytes, under temporary names, then their final names."""
 
     concurrency: int
-    """How many threads should stage, if that is more than decode: where each waits for a network."""
+    """Number of threads that should stage at a time, where each waits for a network; 1 for a local disk."""
 
     def stage(self, data: bytes) -> str:
-        """Write a temporary file; returns its name. Safe to call from several threads."""
+        """Write a temporary file, and return its name. Safe to call from several threads."""
         ...
 
-    def publish(self, pending: Sequence[UnpublishedOutput]) -> list[str]:
-        """Name staged outputs, and record failures; for each, why it alone has no output, or nothing."""
+    def publish(self, outputs: Sequence[UnpublishedOutput]) -> list[str]:
+        """Record outputs in the journal, and give staged outputs their final names. One thread at a time.
+
+        Returns:
+            For each output, why it alone could not be published, or an empty string.
+        """
         ...
 
 
 class OutputView:
-    """An output folder, to look at. One thread at a time.
+    """Read access to an output folder. One thread at a time.
 
     Raises:
-        OutputError: it cannot be opened.
+        OutputError: the folder cannot be opened.
     """
 
     def __init__(self, root: Path) -> None:
@@ -98,23 +102,23 @@ class OutputView:
             raise unusable(self.root, error) from error
 
     def close(self) -> None:
-        """Close what is open."""
+        """Close the folder and those below it."""
         for descriptor in (*self._folders.values(), self._root):
             close_quietly(descriptor)
         self._folders.clear()
 
     def hash_outputs(self, outputs: Sequence[str]) -> list[str | None]:
-        """SHA-256 of each output that exists; None if nothing has its name.
+        """Return the SHA-256 of each output that exists, and None for each that does not.
 
-        What is no regular file, a link for instance, has the hash ``"-"``: it is nothing that a run wrote.
+        Anything but a regular file, a link for instance, has the hash ``"-"``, because no run wrote it.
 
         Raises:
-            UsageError: a folder has the name of one.
-            OutputError: they cannot be looked at.
+            UsageError: a folder has the name of an output.
+            OutputError: the outputs cannot be read.
         """
-        return [self._look(output) for output in outputs]
+        return [self._hash_output(output) for output in outputs]
 
-    def _look(self, output: str) -> str | None:
+    def _hash_output(self, output: str) -> str | None:
         folder, _, name = output.rpartition("/")
         try:
             parent = self._folder(folder, make=False)
@@ -127,18 +131,18 @@ class OutputView:
         except IsADirectoryError as error:
             raise UsageError(f"the output {self.root / output} is a folder", remedy="choose another -o") from error
         except OSError as error:
-            if error.errno == errno.ENOENT or error.errno in _ONE_NAME:
-                return None  # that output fails when it is written
+            if error.errno == errno.ENOENT or error.errno in _NAME_ERRORS:
+                return None  # this output fails when it is written
             raise OutputError(
-                f"cannot look at {self.root / output} ({error.strerror})", remedy="choose another -o"
+                f"cannot read {self.root / output} ({error.strerror})", remedy="choose another -o"
             ) from error
 
     def _folder(self, folder: str, *, make: bool) -> int:
-        """The descriptor of a folder below the root; kept open for the next output."""
-        known = self._folders.get(folder)
-        if known is not None:
+        """Return the descriptor of a folder below the root, which is kept open for the next output."""
+        opened = self._folders.get(folder)
+        if opened is not None:
             self._folders.move_to_end(folder)
-            return known
+            return opened
         parent = os.dup(self._root)
         try:
             for part in filter(None, folder.split("/")):
@@ -149,7 +153,7 @@ class OutputView:
             close_quietly(parent)
             raise
         self._folders[folder] = parent
-        if len(self._folders) > _MAX_FOLDERS:
+        if len(self._folders) > _MAX_OPEN_FOLDERS:
             _, oldest = self._folders.popitem(last=False)
             try:
                 os.fsync(oldest)
@@ -159,10 +163,10 @@ class OutputView:
 
 
 class OutputFolder(OutputView, LockedFolder):
-    """An output folder, locked from its opening to its closing.
+    """Output folder that is locked from its opening to its closing.
 
     Raises:
-        OutputError: it cannot be made or written, it is full, or another run holds it.
+        OutputError: the folder cannot be made or written, is full, or is locked by another run.
     """
 
     concurrency = 1
@@ -185,27 +189,27 @@ class OutputFolder(OutputView, LockedFolder):
                 undo.callback(self._unlock)
                 self._staging.clean()
                 self._staging.discard(self.stage(b"\0"))  # a folder that is full or read-only fails here
-                journal = os.open(_JOURNAL, _KEPT_FILE | os.O_APPEND, 0o666, dir_fd=self._state)
+                journal = os.open(_JOURNAL, _STATE_FILE | os.O_APPEND, 0o666, dir_fd=self._state)
                 undo.callback(close_quietly, journal)
             except OSError as error:
                 raise unusable(self.root, error) from error
             self.journal = Journal(DiskLog(journal))
-            """What stood in it when the folder was opened."""
+            """Journal of the folder, with the records of earlier runs."""
 
             undo.pop_all()
 
     def close(self, *, checked: bool = True) -> None:
-        """Make the names of the outputs durable and give the folder back.
+        """Make the names of the outputs durable, and unlock the folder.
 
         Args:
-            checked: whether a fault is raised; not where another error is on its way already.
+            checked: whether a fault is raised; False while another error is being raised already.
 
         Raises:
-            OutputError: the outputs have their names, but it is not certain that these outlive a loss of power.
+            OutputError: the outputs have their names, but may lose them at a loss of power.
         """
         fault: OSError | None = None
         try:
-            self._staging.clean()  # what an interrupt cut off between two steps
+            self._staging.clean()  # files that an interrupt between two steps has left
             self._sync_folders()
         except OSError as error:
             fault = error
@@ -222,31 +226,31 @@ class OutputFolder(OutputView, LockedFolder):
             raise unusable(self.root, fault) from fault
 
     def stage(self, data: bytes) -> str:
-        """Write a temporary file, to be synced by ``publish``; returns its name. Safe to call from several threads.
+        """Write a temporary file, which ``publish`` syncs, and return its name. Safe to call from several threads.
 
         Raises:
             OutputError: the folder cannot be written; nothing is left behind.
         """
         return self._staging.stage(data)
 
-    def publish(self, pending: Sequence[UnpublishedOutput]) -> list[str]:
-        """Sync and journal outputs, then give them their names. One thread at a time.
+    def publish(self, outputs: Sequence[UnpublishedOutput]) -> list[str]:
+        """Sync outputs, record them in the journal, then give them their names. One thread at a time.
 
         Returns:
-            For each, why it alone has no output, or nothing.
+            For each output, why it alone could not be published, or an empty string.
 
         Raises:
-            OutputError: the folder became unusable; what had its name before is whole, and no temporary file is left.
+            OutputError: the folder became unusable; outputs published before are whole, and no temporary file is left.
         """
         reasons: list[str] = []
         try:
-            self._staging.sync([one.staged for one in pending])
-            self.journal.append((one.output, one.record) for one in pending)
-            reasons.extend(self._name(one) for one in pending)
+            self._staging.sync([one.staged for one in outputs])
+            self.journal.append((one.output, one.record) for one in outputs)
+            reasons.extend(self._name(one) for one in outputs)
         except OSError as error:
             raise unusable(self.root, error) from error
         finally:
-            for one in pending[len(reasons) :]:
+            for one in outputs[len(reasons) :]:
                 self._staging.discard(one.staged)
         return reasons
 
@@ -261,14 +265,14 @@ class OutputFolder(OutputView, LockedFolder):
             else:
                 self._link(one.staged, name, parent)
         except OSError as error:
-            if error.errno in _ONE_NAME:
+            if error.errno in _NAME_ERRORS:
                 self._staging.discard(one.staged)
-                return f"cannot be written to {one.output}: {_ONE_NAME[error.errno]}"
+                return f"cannot be written to {one.output}: {_NAME_ERRORS[error.errno]}"
             raise
         return ""
 
     def _link(self, staged: str, name: str, parent: int) -> None:
-        """A second name, then the end of the first: unlike a rename it never takes the place of a file."""
+        """Give a file its final name by a hard link, which unlike a rename never replaces a file."""
         try:
             os.link(staged, name, src_dir_fd=self._state, dst_dir_fd=parent, follow_symlinks=False)
         except OSError as error:
@@ -291,24 +295,24 @@ class OutputFolder(OutputView, LockedFolder):
         os.fsync(self._root)
 
     def _take_lock(self) -> int:
-        """A lock of the kernel's: it ends with the process, however that ends, so a stale one cannot be."""
+        """Take a lock of the kernel, which ends with the process however that ends, so that no lock is ever stale."""
         while True:
-            descriptor = os.open(_LOCK, _KEPT_FILE, 0o666, dir_fd=self._state)
+            descriptor = os.open(_LOCK, _STATE_FILE, 0o666, dir_fd=self._state)
             with contextlib.ExitStack() as undo:
                 undo.callback(close_quietly, descriptor)
                 try:
                     fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BlockingIOError as error:
-                    holder = describe_lock_owner(os.pread(descriptor, _MAX_HOLDER_BYTES, 0))
+                    owner = describe_lock_owner(os.pread(descriptor, _MAX_LOCK_BYTES, 0))
                     raise OutputError(
-                        f"another run writes to {self.root}: {holder}", remedy="wait for it, or choose another -o"
+                        f"another run writes to {self.root}: {owner}", remedy="wait for it, or choose another -o"
                     ) from error
                 if not _same_file(descriptor, _LOCK, self._state):
-                    continue  # its holder has just removed it
+                    continue  # its owner has just removed the file
                 undo.callback(self._remove_lock)
-                me = {"pid": os.getpid(), "host": socket.gethostname(), "command": " ".join(sys.argv)[:1000]}
+                owner_record = {"pid": os.getpid(), "host": socket.gethostname(), "command": " ".join(sys.argv)[:1000]}
                 os.ftruncate(descriptor, 0)
-                os.write(descriptor, json.dumps(me).encode())
+                os.write(descriptor, json.dumps(owner_record).encode())
                 undo.pop_all()
                 return descriptor
 
@@ -328,10 +332,13 @@ class OutputFolder(OutputView, LockedFolder):
 
 
 def read_journal(root: Path) -> Journal | None:
-    """The journal of an output folder, to look at; None if there is none.
+    """Read the journal of an output folder without locking the folder.
+
+    Returns:
+        The journal, or None if there is none.
 
     Raises:
-        OutputError: it cannot be read.
+        OutputError: the journal cannot be read.
     """
     try:
         return Journal(DiskLog(os.open(root / STATE / _JOURNAL, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)))
@@ -354,7 +361,7 @@ def _make(root: Path) -> bool:
 
 def _open_folder(parent: int, name: str, *, make: bool = True) -> int:
     if name in (".", ".."):
-        raise OSError(errno.EINVAL, f"{name!r} is no name of a folder")
+        raise OSError(errno.EINVAL, f"{name!r} is not the name of a folder")
     try:
         return os.open(name, FOLDER_FLAGS | os.O_NOFOLLOW, dir_fd=parent)
     except FileNotFoundError:
@@ -375,9 +382,9 @@ def _same_file(descriptor: int, name: str, folder: int) -> bool:
 
 
 def describe_lock_owner(text: bytes) -> str:
-    """Who a lock says that it is."""
+    """Return as text which process wrote a lock file."""
     try:
         value = json.loads(text)
         return f"process {int(value['pid'])} on {value['host']!s:.100}, {value['command']!s:.200}"
     except (ValueError, TypeError, KeyError, RecursionError):
-        return "a process that did not say its name"
+        return "an unknown process"

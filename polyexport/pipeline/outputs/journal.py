@@ -1,8 +1,8 @@
-"""What a folder of outputs was made of: one line of JSON for each output, appended before the output gets its name.
+"""Journal of an output folder: one line of JSON for each output, appended before the output gets its name.
 
-A line says which output has which content, made of which input by which recipe. It is on the disk before the output
-is, so after a crash at any moment a file that stands in the folder is either known to the journal or somebody else's.
-What a line says is believed only as far as the bytes of the files bear it out; times are never looked at.
+A line records which output has which content, made from which input with which recipe. It is on the disk before the
+output is, so after a crash at any moment a file in the folder either is in the journal or was not made by a run. A
+record counts only if the hashes of the files agree with it; modification times are never used.
 """
 
 import hashlib
@@ -18,63 +18,67 @@ from polyexport.errors import OutputError
 __all__ = ["DiskLog", "Journal", "Log", "Record", "recipe_of"]
 
 VERSION = 1
+"""Version of the journal's format."""
+
 MAX_LINE_BYTES = 64 * 1024
-"""Longer lines are noise: a name takes at most 4 KiB, six times that when it is escaped."""
+"""Longest line that is read. A name takes at most 4 KiB, and six times that when it is escaped."""
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One output, or why there is none."""
+    """Journal record of one output, or of the failure to make it."""
 
     input_sha256: str
+    """SHA-256 of the input's bytes, lowercase hex."""
+
     recipe: str
     """SHA-256 of the model and everything else that decides the pixels; see ``recipe_of``."""
 
     sha256: str
-    """Of the output file; empty if it failed."""
+    """SHA-256 of the output file, lowercase hex; empty if the output could not be made."""
 
     failed: str = ""
-    """Why there is no output."""
+    """Why the output could not be made; empty if it was made."""
 
 
 def recipe_of(**parts: Any) -> str:
-    """SHA-256 of everything but the input that decides an output's pixels.
+    """Return the SHA-256 of everything but the input that decides an output's pixels.
 
     Args:
-        parts: JSON values, such as the model's hash, the row of the colour and the canvas rule.
+        parts: JSON values, such as the model's hash, the row of the color and the canvas rule.
     """
     text = json.dumps({"version": VERSION, **parts}, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 class Log(Protocol):
-    """Where the lines of a journal are kept."""
+    """Storage of a journal's lines."""
 
     def blocks(self) -> Iterator[bytes]:
-        """All that was written, from the beginning, cut anywhere.
+        """Yield everything that was written, from the beginning, in blocks that may end within a line.
 
         Raises:
-            OSError: it cannot be read.
+            OSError: the log cannot be read.
         """
         ...
 
     def append(self, data: bytes) -> None:
-        """Write, and wait until it is sure to stay.
+        """Write lines, and wait until they are stored for good.
 
         Raises:
-            OSError: a part of it may be written.
+            OSError: the lines could not be written, or only in part.
         """
         ...
 
     def close(self) -> None:
-        """Give back what is open."""
+        """Close what is open."""
         ...
 
 
 class DiskLog(Log):
-    """A file that is open for reading and appending."""
+    """``Log`` in a file that is open for reading and appending."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -101,17 +105,20 @@ class Journal:
     """The journal of one output folder, open for appending. One thread at a time."""
 
     def __init__(self, log: Log) -> None:
-        """Read a log, and take it over.
+        """Read a log and take it over.
+
+        Args:
+            log: is closed with the journal.
 
         Raises:
-            OutputError: it cannot be read, or a later version wrote it.
+            OutputError: the log cannot be read, or a later version of polyexport wrote it.
         """
         self._log = log
         self._records: dict[str, bytes | str] = {}
         self._earlier: dict[str, bytes] = {}
         self._torn = False
         self.empty = True
-        """Whether it holds no line at all."""
+        """Whether the journal has no line at all."""
 
         try:
             self._torn = self._load()
@@ -119,7 +126,11 @@ class Journal:
             raise OutputError(f"the journal cannot be read ({error.strerror})", remedy="choose another -o") from error
 
     def record(self, output: str) -> Record | None:
-        """The last word on an output: its name in the folder -> what was recorded when the journal was opened."""
+        """Return the latest record of an output when the journal was opened, or None if there was none.
+
+        Args:
+            output: name of the output in the folder.
+        """
         packed = self._records.get(output)
         if packed is None:
             return None
@@ -129,27 +140,30 @@ class Journal:
         return Record(input_sha256, recipe, "", failed)
 
     def made(self, output: str, sha256: str) -> bool:
-        """Whether an output of this name ever had this content.
+        """Return whether a run ever wrote an output of this name and this content.
 
-        The last record alone does not tell: it is written before the file of an earlier one is replaced.
+        The latest record alone does not tell, because it is written before the file of an earlier record is replaced.
         """
-        known, wanted = self._earlier.get(output, b""), bytes.fromhex(sha256)
+        hashes, wanted = self._earlier.get(output, b""), bytes.fromhex(sha256)
         packed = self._records.get(output)
         if isinstance(packed, bytes):
-            known += packed[64:]
-        return any(known[start : start + 32] == wanted for start in range(0, len(known), 32))
+            hashes += packed[64:]
+        return any(hashes[start : start + 32] == wanted for start in range(0, len(hashes), 32))
 
     def append(self, lines: Iterable[tuple[str, Record]]) -> None:
-        """Write records of outputs by name, and wait until they are on the disk.
+        """Write records, and wait until they are on the disk.
+
+        Args:
+            lines: name of the output and record of each.
 
         Raises:
-            OSError: they are not; whatever part of them was written is a torn line, which readers pass over.
+            OSError: the records could not be written; a part of a line may be left, which readers ignore.
         """
         data = b"".join(_line(output, record) for output, record in lines)
         if not data:
             return
         self.empty = False
-        # A line that a crash or a full disk cut off must not swallow the next one.
+        # A line that a crash or a full disk cut off must not merge with the next one.
         data = b"\n" + data if self._torn else data
         self._torn = True
         self._log.append(data)
@@ -160,14 +174,14 @@ class Journal:
         self._log.close()
 
     def _load(self) -> bool:
-        """Read every line; returns whether the last one has no end."""
+        """Read every line; returns whether the last line has no line end."""
         rest = b""
         for block in self._log.blocks():
             self.empty = self.empty and not block
             *lines, rest = (rest + block).split(b"\n")
             for line in lines:
                 self._take(line)
-            rest = rest[: MAX_LINE_BYTES + 1]  # a file without line breaks is no reason to fill the memory
+            rest = rest[: MAX_LINE_BYTES + 1]  # a file without line breaks must not fill the memory
         return bool(rest)
 
     def _take(self, line: bytes) -> None:
@@ -176,7 +190,7 @@ class Journal:
         try:
             value = json.loads(line)
         except (ValueError, RecursionError):
-            return  # torn
+            return  # a line that was cut off
         if not isinstance(value, dict):
             return
         if isinstance(value.get("v"), int) and value["v"] > VERSION:

@@ -1,8 +1,9 @@
-"""Files on their way into an output folder: written under a temporary name in its state folder, and synced.
+"""Staging: files on their way into an output folder, written under temporary names in its state folder, and synced.
 
-Naming them is left to whoever holds the folder. On a cluster the machines that make the outputs only stage them.
+The process that holds the folder's lock gives them their names. On a cluster the machines that make the outputs only
+stage them.
 """
-# Everything here is relative to an open folder, which pathlib does not know.
+# Every path here is relative to an open folder, which pathlib does not support.
 # ruff: noqa: PTH208
 
 import contextlib
@@ -19,23 +20,28 @@ from polyexport.errors import OutputError
 __all__ = ["FOLDER_FLAGS", "STATE", "TEMPORARY", "DiskStaging", "LockedFolder", "Staging", "close_quietly", "unusable"]
 
 STATE = ".polyexport"
-"""The folder within an output folder that holds what is no output."""
+"""Name of the folder inside an output folder that holds the journal, the lock and temporary files."""
 
 TEMPORARY = "tmp-"
-_MAX_UNSYNCED = 128  # files that are kept open
+"""Beginning of the names of temporary files."""
+
+_MAX_UNSYNCED_FILES = 128  # files that are kept open until they are synced
 
 FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Staging(Protocol):
-    """Takes the bytes of outputs that have no name yet."""
+    """Takes the bytes of outputs and keeps them under temporary names."""
 
     concurrency: int
-    """How many threads should stage, if that is more than decode: where each waits for a network."""
+    """Number of threads that should stage at a time, where each waits for a network; 1 for a local disk."""
 
     def stage(self, data: bytes) -> str:
-        """Write a temporary file; returns its name. Safe to call from several threads.
+        """Write a temporary file. Safe to call from several threads.
+
+        Returns:
+            The name of the file.
 
         Raises:
             OutputError: the folder cannot be written; nothing is left behind.
@@ -43,32 +49,36 @@ class Staging(Protocol):
         ...
 
     def sync(self, staged: Sequence[str]) -> None:
-        """Wait until files of these names outlive a loss of power. One thread at a time.
+        """Wait until staged files are on the disk for good. One thread at a time.
 
         Raises:
-            OSError: they do not.
+            OSError: a file could not be synced.
         """
         ...
 
     def read(self, staged: str) -> bytes:
-        """What somebody has staged.
+        """Read a staged file, whichever process staged it.
 
         Raises:
-            OSError: there is no such file here.
+            OSError: the file does not exist here.
         """
         ...
 
     def close(self) -> None:
-        """Give back what is open; staged files stay."""
+        """Close open files and folders; staged files stay."""
         ...
 
 
 class LockedFolder(ABC):
-    """An output folder that is held for the length of a ``with`` block."""
+    """An output folder that is locked for the length of a ``with`` block."""
 
     @abstractmethod
     def close(self, *, checked: bool = True) -> None:
-        """Give it back; ``checked``: whether a fault is raised, which it is not where another is on its way already."""
+        """Unlock the folder.
+
+        Args:
+            checked: whether a fault is raised; False while another error is being raised already.
+        """
 
     def __enter__(self) -> Self:
         return self
@@ -80,7 +90,7 @@ class LockedFolder(ABC):
 
 
 class DiskStaging:
-    """``Staging`` in a folder that this machine sees."""
+    """``Staging`` in a folder of a file system."""
 
     concurrency = 1
 
@@ -88,7 +98,7 @@ class DiskStaging:
         """Take over an open state folder.
 
         Args:
-            descriptor: of the state folder.
+            descriptor: descriptor of the state folder.
             root: the output folder, for messages.
         """
         self.descriptor = descriptor
@@ -97,10 +107,10 @@ class DiskStaging:
 
     @classmethod
     def of(cls, root: Path) -> "DiskStaging":
-        """Of an output folder that another process, perhaps on another machine, holds.
+        """Open the state folder of an output folder that another process, perhaps on another machine, has locked.
 
         Raises:
-            OutputError: there is no such folder here.
+            OutputError: the folder does not exist here.
         """
         try:
             return cls(os.open(root / STATE, FOLDER_FLAGS | os.O_NOFOLLOW), root)
@@ -116,7 +126,7 @@ class DiskStaging:
                 view = memoryview(data)
                 while view:
                     view = view[os.write(descriptor, view) :]
-                if len(self._unsynced) > _MAX_UNSYNCED:
+                if len(self._unsynced) > _MAX_UNSYNCED_FILES:
                     self._sync(name)
             except BaseException:
                 self.discard(name)
@@ -142,7 +152,7 @@ class DiskStaging:
             return file.read()
 
     def discard(self, staged: str) -> None:
-        """Remove a staged file, if it can be; what stays is removed by the next run."""
+        """Remove a staged file if possible; the next run removes files that stay."""
         descriptor = self._unsynced.pop(staged, None)
         if descriptor is not None:
             close_quietly(descriptor)
@@ -151,7 +161,7 @@ class DiskStaging:
                 os.unlink(staged, dir_fd=self.descriptor)
 
     def clean(self) -> None:
-        """Remove every staged file, whoever made it: only for the holder of the folder's lock.
+        """Remove every staged file, whichever process staged it. Only for the process that has locked the folder.
 
         Raises:
             OSError: the state folder cannot be read.
@@ -167,7 +177,7 @@ class DiskStaging:
         close_quietly(self.descriptor)
 
     def _sync(self, staged: str) -> None:
-        # By the descriptor that it was written with, which is sure to learn of a fault in the background.
+        # The descriptor that wrote the file is sure to report a fault of writing in the background.
         descriptor = self._unsynced.pop(staged, None)
         if descriptor is not None:
             try:
@@ -177,14 +187,14 @@ class DiskStaging:
 
 
 def unusable(root: object, error: OSError) -> OutputError:
-    """What a fault of an output folder means."""
+    """Return the error to raise when an output folder cannot be written."""
     return OutputError(
         f"cannot write to {root} ({error.strerror or error})",
-        remedy="free space there or choose another -o; the same command carries on",
+        remedy="free space there, then run the same command again; or choose another -o",
     )
 
 
 def close_quietly(descriptor: int) -> None:
-    """Of what was only read, or is synced: a fault says nothing any more."""
+    """Close a descriptor that was only read or is synced already, so that a fault does not matter."""
     with contextlib.suppress(OSError):
         os.close(descriptor)

@@ -1,16 +1,16 @@
-"""An output folder in an object store, with the layout and the promises of one on a disk as far as a store keeps any.
+"""Output folder in an object store, with the layout and the promises of one on a disk as far as a store can keep them.
 
     <output>/<color>/<name>.png                the outputs
-    <output>/.polyexport/journal.jsonl         what they were made of
-    <output>/.polyexport/journal-*.jsonl       the same of a run that goes on, or that was cut off
-    <output>/.polyexport/lock                  while a run goes on: who holds the folder
-    <output>/.polyexport/ask-*                 while one begins: who wants it
-    <output>/.polyexport/tmp-*                 files on their way
+    <output>/.polyexport/journal.jsonl         what each output was made from
+    <output>/.polyexport/journal-*.jsonl       parts of the journal, of a run that goes on or was cut off
+    <output>/.polyexport/lock                  the process that has locked the folder, during a run
+    <output>/.polyexport/ask-*                 a process that asks for the lock, at the start of a run
+    <output>/.polyexport/tmp-*                 temporary files
 
-Who wants the folder says so under a name of its own, and has it only if nobody else is seen to want it or to hold it:
-of two that begin at once, whoever looks last sees the other. A store has no lock that ends with its process: the lock
-of a process that was killed stays, unless it ran on this machine. What appears at an output's name during the run is
-replaced.
+A process that wants the lock writes a request under a name of its own, and takes the lock only if it then sees neither
+a lock nor another request: of two processes that start at once, the one that looks last sees the other. A store has no
+lock that ends with its process: the lock of a process that was killed stays, unless that process ran on this machine.
+A file that appears at an output's name during the run is replaced.
 """
 
 import contextlib
@@ -41,28 +41,33 @@ from polyexport.storage.stores import Store, Url
 
 __all__ = ["StoreFolder", "StoreStaging", "StoreView", "open_folder", "open_staging", "open_view"]
 
-_JOURNAL, _PART, _LOCK, _ASK = (f"{STATE}/{name}" for name in ("journal.jsonl", "journal-", "lock", "ask-"))
-_ATTEMPTS = 8
-_PAUSE_S = 0.4  # at most, and longer each time
-_AT_A_TIME = 16  # requests
+_JOURNAL, _JOURNAL_PART, _LOCK, _LOCK_REQUEST = (
+    f"{STATE}/{name}" for name in ("journal.jsonl", "journal-", "lock", "ask-")
+)
+_LOCK_ATTEMPTS = 8
+_LOCK_PAUSE_S = 0.4  # longest pause after the first attempt; later pauses are longer
+_CONCURRENT_REQUESTS = 16
 _MAX_JOURNAL_BYTES = 2**31
 _MAX_LOCK_BYTES = 2**20
 
 
 def open_folder(output: Path | Url) -> "OutputFolder | StoreFolder":
-    """An output folder, locked until it is closed.
+    """Open an output folder, locked until it is closed.
 
     Raises:
-        OutputError: it cannot be made or written, or another run holds it.
+        OutputError: the folder cannot be made or written, or is locked by another run.
     """
     return StoreFolder(output) if isinstance(output, Url) else OutputFolder(output)
 
 
 def open_view(output: Path | Url) -> "tuple[OutputView | StoreView | None, Journal | None]":
-    """An output folder and its journal, to look at; None for what there is not.
+    """Open an output folder and its journal for reading.
+
+    Returns:
+        The folder and the journal, each None if it does not exist.
 
     Raises:
-        OutputError: it cannot be looked at.
+        OutputError: the folder cannot be read.
     """
     if isinstance(output, Url):
         view = StoreView(output)
@@ -71,18 +76,18 @@ def open_view(output: Path | Url) -> "tuple[OutputView | StoreView | None, Journ
 
 
 def open_staging(output: Path | Url) -> Staging:
-    """Of an output folder that another process holds.
+    """Open the staging of an output folder that another process has locked.
 
     Raises:
-        OutputError: it is not there.
+        OutputError: the folder does not exist.
     """
     return StoreStaging(_opened(output)) if isinstance(output, Url) else DiskStaging.of(output)
 
 
 class StoreStaging:
-    """``Staging`` in a store."""
+    """``Staging`` in an object store."""
 
-    concurrency = _AT_A_TIME
+    concurrency = _CONCURRENT_REQUESTS
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -97,67 +102,67 @@ class StoreStaging:
         return name
 
     def sync(self, staged: Sequence[str]) -> None:
-        """What a store has taken, it has."""
+        """Do nothing: a store keeps what it has accepted."""
 
     def read(self, staged: str) -> bytes:
         """See ``Staging``."""
         return self._store.read(f"{STATE}/{staged}", _MAX_JOURNAL_BYTES)
 
     def close(self) -> None:
-        """Nothing is open."""
+        """Do nothing: a store has no open files."""
 
 
 class StoreView:
-    """An output folder in a store, to look at.
+    """Read access to an output folder in an object store.
 
     Raises:
-        OutputError: it cannot be looked at.
+        OutputError: the folder cannot be read.
     """
 
     def __init__(self, root: Url) -> None:
         self.root = root
         self.store = _opened(root)
-        self._pool = ThreadPoolExecutor(_AT_A_TIME, thread_name_prefix="store")
+        self._pool = ThreadPoolExecutor(_CONCURRENT_REQUESTS, thread_name_prefix="store")
         try:
             entries = self.store.entries(recursive=True)
-            self._there = {entry.name for entry in entries if entry.is_file and not entry.name.startswith(f"{STATE}/")}
+            self._names = {entry.name for entry in entries if entry.is_file and not entry.name.startswith(f"{STATE}/")}
         except OSError as error:
-            raise self._cannot_look(error) from error
+            raise self._unreadable(error) from error
 
     def close(self) -> None:
         """End the threads."""
         self._pool.shutdown()
 
     def hash_outputs(self, outputs: Sequence[str]) -> list[str | None]:
-        """SHA-256 of each output that exists; None if nothing has its name.
+        """Return the SHA-256 of each output that exists, and None for each that does not.
 
         Raises:
-            OutputError: they cannot be looked at.
+            OutputError: the outputs cannot be read.
         """
-        return list(self._pool.map(self._look, outputs))
+        return list(self._pool.map(self._hash_output, outputs))
 
-    def _look(self, output: str) -> str | None:
-        if output not in self._there:
+    def _hash_output(self, output: str) -> str | None:
+        if output not in self._names:
             return None
         try:
             return hashlib.sha256(self.store.read(output, MAX_FILE_BYTES)).hexdigest()
         except FileNotFoundError:
             return None
         except OSError as error:
-            raise self._cannot_look(error) from error
+            raise self._unreadable(error) from error
 
-    def _cannot_look(self, error: OSError) -> OutputError:
-        return OutputError(f"cannot look at {self.root} ({error.strerror})", remedy="choose another -o")
+    def _unreadable(self, error: OSError) -> OutputError:
+        return OutputError(f"cannot read {self.root} ({error.strerror})", remedy="choose another -o")
 
 
 class StoreFolder(StoreView, LockedFolder):
-    """An output folder in a store, locked from its opening to its closing.
+    """Output folder in an object store, locked from its opening to its closing.
 
     Raises:
-        OutputError: it cannot be written, or another run holds it.
+        OutputError: the folder cannot be written, or is locked by another run.
     """
 
-    concurrency = _AT_A_TIME
+    concurrency = _CONCURRENT_REQUESTS
 
     def __init__(self, root: Url) -> None:
         super().__init__(root)
@@ -171,19 +176,19 @@ class StoreFolder(StoreView, LockedFolder):
             try:
                 self._clean()
                 self.journal = Journal(self._log)
-                """What stood in it when the folder was opened."""
+                """Journal of the folder, with the records of earlier runs."""
             except OSError as error:
                 raise unusable(root, error) from error
             undo.pop_all()
 
     def close(self, *, checked: bool = True) -> None:
-        """Make one journal of its parts and give the folder back.
+        """Merge the parts of the journal, and unlock the folder.
 
         Args:
-            checked: whether a fault is raised; not where another error is on its way already.
+            checked: whether a fault is raised; False while another error is being raised already.
 
         Raises:
-            OutputError: the parts stay, and the next run reads them.
+            OutputError: the parts could not be merged; they stay, and the next run reads them.
         """
         fault: OSError | None = None
         try:
@@ -198,92 +203,92 @@ class StoreFolder(StoreView, LockedFolder):
             raise unusable(self.root, fault) from fault
 
     def stage(self, data: bytes) -> str:
-        """See ``Outputs``."""
+        """See ``OutputSink``."""
         return self._staging.stage(data)
 
-    def publish(self, pending: Sequence[UnpublishedOutput]) -> list[str]:
-        """See ``Outputs``."""
+    def publish(self, outputs: Sequence[UnpublishedOutput]) -> list[str]:
+        """See ``OutputSink``."""
         try:
-            self.journal.append((one.output, one.record) for one in pending)
-            list(self._pool.map(self._name, [one for one in pending if one.staged]))
+            self.journal.append((one.output, one.record) for one in outputs)
+            list(self._pool.map(self._name, [one for one in outputs if one.staged]))
         except OSError as error:
             raise unusable(self.root, error) from error
-        return [""] * len(pending)
+        return [""] * len(outputs)
 
     def _name(self, one: UnpublishedOutput) -> None:
         self.store.move(f"{STATE}/{one.staged}", one.output)
 
     def _clean(self) -> None:
-        """Remove temporary files that nobody is at: the lock is ours."""
+        """Remove the temporary files of earlier runs; this process has the lock, so no other run uses them."""
         names = [entry.name for entry in self.store.entries(STATE, recursive=False)]
         removed = [f"{STATE}/{name}" for name in names if name.startswith(TEMPORARY)]
         list(self._pool.map(self.store.remove, removed))
 
     def _take_lock(self) -> None:
-        me = {"pid": os.getpid(), "host": socket.gethostname(), "command": " ".join(sys.argv)[:1000]}
-        mine = self._asked = f"{_ASK}{secrets.token_hex(8)}"
+        owner = {"pid": os.getpid(), "host": socket.gethostname(), "command": " ".join(sys.argv)[:1000]}
+        request = self._request = f"{_LOCK_REQUEST}{secrets.token_hex(8)}"
         other: tuple[str, bytes] = ("", b"")
         try:
-            for attempt in range(1, _ATTEMPTS + 1):
-                self._refuse_held()
-                self.store.write(mine, json.dumps(me).encode())
+            for attempt in range(1, _LOCK_ATTEMPTS + 1):
+                self._refuse_locked()
+                self.store.write(request, json.dumps(owner).encode())
                 try:
-                    found = self._other_asking(mine)
+                    found = self._other_request(request)
                     if found is None:
-                        self._refuse_held()  # by one that asked before and has stopped asking since
-                        self.store.write(_LOCK, json.dumps(me).encode())
+                        self._refuse_locked()  # another process may have taken the lock and removed its request
+                        self.store.write(_LOCK, json.dumps(owner).encode())
                         return
                     other = found
                 finally:
-                    with contextlib.suppress(OSError):  # it is tried again at the end
-                        self.store.remove(mine)
-                time.sleep(secrets.SystemRandom().uniform(0, _PAUSE_S * attempt))
+                    with contextlib.suppress(OSError):  # removed at the end of the run otherwise
+                        self.store.remove(request)
+                time.sleep(secrets.SystemRandom().uniform(0, _LOCK_PAUSE_S * attempt))
         except OSError as error:
             raise unusable(self.root, error) from error
-        name, said = other
+        name, content = other
         raise OutputError(
-            f"another run begins to write to {self.root}: {describe_lock_owner(said)}",
+            f"another run begins to write to {self.root}: {describe_lock_owner(content)}",
             remedy=f"wait for it; if it was killed, remove {self.root / name}",
         )
 
-    def _refuse_held(self) -> None:
+    def _refuse_locked(self) -> None:
         try:
-            held = self.store.read(_LOCK, _MAX_LOCK_BYTES)
+            lock = self.store.read(_LOCK, _MAX_LOCK_BYTES)
         except FileNotFoundError:
             return
-        if held and not _ended_here(held):
+        if lock and not _ended_here(lock):
             raise OutputError(
-                f"another run writes to {self.root}: {describe_lock_owner(held)}",
+                f"another run writes to {self.root}: {describe_lock_owner(lock)}",
                 remedy=f"wait for it; if it was killed, remove {self.root / _LOCK}",
             )
 
-    def _other_asking(self, mine: str) -> tuple[str, bytes] | None:
-        """Name and words of one."""
+    def _other_request(self, own: str) -> tuple[str, bytes] | None:
+        """Return the name and content of another request, or None; removes requests of ended processes."""
         names = [f"{STATE}/{entry.name}" for entry in self.store.entries(STATE, recursive=False)]
         for name in names:
-            if not name.startswith(_ASK) or name == mine:
+            if not name.startswith(_LOCK_REQUEST) or name == own:
                 continue
             try:
-                said = self.store.read(name, _MAX_LOCK_BYTES)
-            except FileNotFoundError:  # it has given up, or it has the lock
-                said = b""
-            if not _ended_here(said):
-                return name, said
+                content = self.store.read(name, _MAX_LOCK_BYTES)
+            except FileNotFoundError:  # the other process has given up, or has the lock
+                content = b""
+            if not _ended_here(content):
+                return name, content
             self.store.remove(name)
         return None
 
     def _unlock(self) -> None:
         try:
-            self.store.remove(self._asked)
+            self.store.remove(self._request)
             self.store.remove(_LOCK)
             if not any(entry.is_file for entry in self.store.entries(STATE, recursive=False)):
                 self.store.remove_folder(STATE)
         except OSError:
-            return  # the next run on this machine sees that we have ended
+            return  # the next run on this machine sees that this process has ended
 
 
 class _StoreLog(Log):
-    """The lines of a journal: one object of earlier runs, and one for each group of outputs since."""
+    """``Log`` in an object store: one object of earlier runs, and one for each group of outputs of this run."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -291,9 +296,10 @@ class _StoreLog(Log):
         self._parts: list[str] = []
 
     def blocks(self) -> Iterator[bytes]:
+        """See ``Log``."""
         names = sorted(entry.name for entry in self._store.entries(STATE, recursive=False))
-        self._parts = [f"{STATE}/{name}" for name in names if f"{STATE}/{name}".startswith(_PART)]
-        with ThreadPoolExecutor(_AT_A_TIME) as pool:
+        self._parts = [f"{STATE}/{name}" for name in names if f"{STATE}/{name}".startswith(_JOURNAL_PART)]
+        with ThreadPoolExecutor(_CONCURRENT_REQUESTS) as pool:
             for data in pool.map(self._read, [_JOURNAL, *self._parts]):
                 block = data if data.endswith(b"\n") or not data else data + b"\n"
                 self._spool.write(block)
@@ -306,21 +312,23 @@ class _StoreLog(Log):
             return b""
 
     def append(self, data: bytes) -> None:
-        # By time, so that the last word on an output stays the last when the parts are read again.
-        name = f"{_PART}{len(self._parts):08d}-{secrets.token_hex(8)}.jsonl"
+        """See ``Log``."""
+        # Names sort by time, so that the latest record of an output stays the latest when the parts are read again.
+        name = f"{_JOURNAL_PART}{len(self._parts):08d}-{secrets.token_hex(8)}.jsonl"
         self._store.write(name, data)
         self._parts.append(name)
         self._spool.write(data)
 
     def merge(self) -> None:
-        """One object in the place of all."""
+        """Replace all parts by one object."""
         if self._parts:
             self._spool.seek(0)
             self._store.write(_JOURNAL, self._spool.read())
-            with ThreadPoolExecutor(_AT_A_TIME) as pool:
+            with ThreadPoolExecutor(_CONCURRENT_REQUESTS) as pool:
                 list(pool.map(self._store.remove, self._parts))
 
     def close(self) -> None:
+        """See ``Log``."""
         self._spool.close()
 
 
@@ -331,10 +339,10 @@ def _opened(root: Url) -> Store:
         raise unusable(root, error) from error
 
 
-def _ended_here(held: bytes) -> bool:
-    """Whether the holder of a lock ran on this machine and has ended."""
+def _ended_here(lock: bytes) -> bool:
+    """Return whether the process that wrote a lock or a request ran on this machine and has ended."""
     try:
-        value = json.loads(held)
+        value = json.loads(lock)
         if value["host"] != socket.gethostname() or int(value["pid"]) == os.getpid():
             return False
         os.kill(int(value["pid"]), 0)

@@ -120,7 +120,7 @@ def test_a_second_run_is_told_who_holds_the_folder(tmp_path: Path) -> None:
         with pytest.raises(OutputError, match=rf"another run writes to .*process {os.getpid()} on"):
             OutputFolder(tmp_path)
         (tmp_path / STATE / "lock").write_text("[]")
-        with pytest.raises(OutputError, match="did not say its name"):
+        with pytest.raises(OutputError, match="an unknown process"):
             OutputFolder(tmp_path)
     OutputFolder(tmp_path).close()
 
