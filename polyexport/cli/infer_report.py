@@ -41,11 +41,13 @@ class ReportOptions:
 
 
 class RunJob(Protocol):
-    """Does a job, and tells of it on the way."""
+    """Function that does a job."""
 
     def __call__(
         self, *, on_provider: Callable[[str, str], None], on_result: Callable[[ItemResult], None]
-    ) -> RunReport: ...
+    ) -> RunReport:
+        """Do the job, and report the execution provider and each result on the way."""
+        ...
 
 
 def report_run(job: Job, run: RunJob, options: ReportOptions) -> ExitCode:

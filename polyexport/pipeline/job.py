@@ -45,9 +45,11 @@ class Job:
 
 
 class LoadModel(Protocol):
-    """Loads a model for ``streams`` concurrent calls of ``threads`` threads each, and for ``images`` images in all."""
+    """Function that loads a model for a run."""
 
-    def __call__(self, *, threads: int, streams: int, images: int) -> Model: ...
+    def __call__(self, *, threads: int, streams: int, images: int) -> Model:
+        """Load the model for ``streams`` concurrent calls of ``threads`` threads each, and for ``images`` in all."""
+        ...
 
 
 def run_job(
