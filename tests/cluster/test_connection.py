@@ -5,12 +5,12 @@ import threading
 
 import pytest
 
-from polyexport.cluster.connection import _own_stdout
+from polyexport.cluster.connection import _stdout_of_this_thread
 
 
 def test_only_this_thread_writes_to_stdout_and_it_is_still_a_stream(capfd: pytest.CaptureFixture[str]) -> None:
     real = sys.stdout
-    with _own_stdout():
+    with _stdout_of_this_thread():
         sys.stdout.write("ours\n")
         other = threading.Thread(target=lambda: sys.stdout.write("theirs\n"))
         other.start()
