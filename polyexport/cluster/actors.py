@@ -15,9 +15,7 @@ def machine_resources(ray: Any) -> list[dict[str, float]]:
     return [dict(node["Resources"]) for node in ray.nodes() if node["Alive"]]
 
 
-def size_actors(
-    machines: Sequence[Mapping[str, float]], provider: str, threads: int
-) -> tuple[int, dict[str, float]]:
+def size_actors(machines: Sequence[Mapping[str, float]], provider: str, threads: int) -> tuple[int, dict[str, float]]:
     """Choose the number of actors and the resources of each.
 
     Args:
