@@ -1,9 +1,12 @@
-"""The service under load, as its users would put it: `python benchmarks/serve.py` writes results/service.json.
+"""Load test of the service: `python benchmarks/serve.py` writes results/service.json.
 
 Sixteen clients, each with one connection, send drawings as fast as they are answered, for a minute without batching and
 a minute with it, one after the other in the same run. One request in twenty is bad, of eight kinds. Every picture is
 compared with the bytes that `polyexport infer` writes. Then a service under the same load is told to stop. All traffic
 stays on this machine, and every loop ends by itself.
+
+`--against DIR` compares the service of this source tree with that of another one: both get the same load in turn, for
+`--rounds` rounds, and the medians are printed as a table. Nothing is written.
 """
 
 import argparse
@@ -20,6 +23,7 @@ import sys
 import tempfile
 import threading
 import time
+import tokenize
 import zlib
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -34,16 +38,23 @@ from polyexport.data.drawings import draw
 CLIENTS = 16
 DRAWINGS = 64
 BAD_SHARE = 0.05
-RESULTS = Path(__file__).parent / "results" / "service.json"
+HERE = Path(__file__).resolve().parents[1]
+RESULTS = HERE / "benchmarks" / "results" / "service.json"
 
 
 @dataclass
 class Load:
-    """What the clients saw."""
+    """What the clients of one load received."""
 
     seconds: list[float] = field(default_factory=list)
+    """Times from request to answer of the good requests."""
+
     wrong: int = 0
+    """Answers with other bytes than `polyexport infer` writes."""
+
     statuses: dict[str, int] = field(default_factory=dict)
+    """Number of answers by HTTP status."""
+
     unexpected: int = 0
     """Bad requests that did not get their 4xx, and good ones that were not answered with 200."""
 
@@ -59,7 +70,7 @@ class Load:
 
 
 def multipart(fields: dict[str, str], image: bytes | None) -> tuple[bytes, dict[str, str]]:
-    """A form as browsers send it."""
+    """Build a form as browsers send it: its body and its headers."""
     parts = [
         f'--b\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'.encode()
         for name, value in fields.items()
@@ -73,14 +84,14 @@ def multipart(fields: dict[str, str], image: bytes | None) -> tuple[bytes, dict[
 
 
 def huge_png() -> bytes:
-    """The header of a PNG of 200 megapixels, and no pixel."""
+    """Build the header of a PNG file of 200 megapixels, without any pixel."""
     chunks = b"IHDR" + struct.pack(">IIBBBBB", 20000, 10000, 8, 2, 0, 0, 0), b"IDAT"
     framed = [struct.pack(">I", len(one) - 4) + one + struct.pack(">I", zlib.crc32(one)) for one in chunks]
     return b"\x89PNG\r\n\x1a\n" + b"".join(framed)
 
 
 def bad_requests(good: bytes) -> list[tuple[int, bytes, dict[str, str]]]:
-    """The status that each must get."""
+    """Build bad requests: the status that must answer each, its body and its headers."""
     text = {"Content-Type": "application/json"}
     return [
         (422, *multipart({"color": "red"}, None)),
@@ -95,20 +106,22 @@ def bad_requests(good: bytes) -> list[tuple[int, bytes, dict[str, str]]]:
 
 
 class Service:
-    """One service in a process of its own."""
+    """A running service."""
 
-    def __init__(self, *options: str) -> None:
+    def __init__(self, *options: str, code: Path = HERE) -> None:
+        """Start the service of one source tree with options of the command line, and wait until it answers."""
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         command = [sys.executable, "-m", "polyexport.cli.main", "serve", "--port", str(self.port), *options]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        environment_variables = os.environ | {"PYTHONPATH": str(code)}
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=code, env=environment_variables)
         assert self.process.stdout is not None
         if not self.process.stdout.readline().startswith("http://"):
             raise SystemExit("the service did not start")
 
     def tree(self) -> list[int]:
-        """It and all that it has started."""
+        """List its process and all processes that it has started."""
         children: dict[int, list[int]] = {}
         for stat in Path("/proc").glob("[0-9]*/stat"):
             try:
@@ -123,7 +136,7 @@ class Service:
         return found
 
     def rss_mib(self) -> float:
-        """Of all of them; what they share counts in each."""
+        """Sum the resident memory of all its processes, MiB; memory that they share counts in each."""
         total = 0
         for pid in self.tree():
             try:
@@ -132,9 +145,20 @@ class Service:
                 continue
         return total / 2**20
 
+    def cpu_s(self) -> float:
+        """Sum the CPU time of all its processes, seconds."""
+        ticks = 0
+        for pid in self.tree():
+            try:
+                fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+            except OSError:
+                continue
+            ticks += int(fields[11]) + int(fields[12])
+        return ticks / os.sysconf("SC_CLK_TCK")
+
 
 def client(port: int, goods: list[tuple[bytes, bytes]], bads: list[Any], load: Load, ends: float, seed: int) -> None:
-    """One connection after the other, until it is time."""
+    """Send requests until the time ``ends``, on one connection that is opened again when it was closed."""
     rng = random.Random(seed)
     connection: http.client.HTTPConnection | None = None
     while time.monotonic() < ends:
@@ -173,11 +197,11 @@ def client(port: int, goods: list[tuple[bytes, bytes]], bads: list[Any], load: L
 
 
 def run(service: Service, goods: list[tuple[bytes, bytes]], seconds: float) -> dict[str, Any]:
-    """A load, and what it did to the memory."""
+    """Put one load on a service, and measure its answers and its memory."""
     load, bads = Load(), bad_requests(goods[0][0])
     # Warm first: the first calls start processes and allocate.
     _clients(service.port, goods, bads, Load(), time.monotonic() + 3)
-    before, peak, started = service.rss_mib(), 0.0, time.monotonic()
+    before, peak, started, cpu_before_s = service.rss_mib(), 0.0, time.monotonic(), service.cpu_s()
     threads = _clients(service.port, goods, bads, load, started + seconds, wait=False)
     while any(thread.is_alive() for thread in threads):
         time.sleep(0.5)
@@ -187,6 +211,7 @@ def run(service: Service, goods: list[tuple[bytes, bytes]], seconds: float) -> d
     return {
         "requests_per_s": sum(load.statuses.values()) / took,
         "images_per_s": len(times) / took,
+        "cpu_ms_per_request": 1e3 * (service.cpu_s() - cpu_before_s) / sum(load.statuses.values()),
         "p50_ms": 1e3 * statistics.median(times),
         "p99_ms": 1e3 * times[int(0.99 * len(times))],
         "statuses": load.statuses,
@@ -209,7 +234,7 @@ def _clients(port: int, goods: Any, bads: Any, load: Load, ends: float, *, wait:
 
 
 def stop_under_load(service: Service, goods: list[tuple[bytes, bytes]]) -> dict[str, Any]:
-    """SIGTERM while all clients wait for answers."""
+    """Send SIGTERM while all clients wait for answers."""
     load = Load()
     ends = time.monotonic() + 6
     threads = _clients(service.port, goods, bad_requests(goods[0][0]), load, ends, wait=False)
@@ -242,11 +267,54 @@ def stop_under_load(service: Service, goods: list[tuple[bytes, bytes]]) -> dict[
     }
 
 
+def code_lines(folder: Path) -> int:
+    """Count the lines of Python code in a folder, without blank lines, comments and docstrings."""
+    total = 0
+    for file in folder.rglob("*.py"):
+        lines: set[int] = set()
+        with file.open("rb") as stream:
+            tokens = list(tokenize.tokenize(stream.readline))
+        layout = {tokenize.ENCODING, tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT}
+        after_layout = True
+        for token in tokens:
+            if token.type not in layout and not (token.type == tokenize.STRING and after_layout):
+                lines.update(range(token.start[0], token.end[0] + 1))
+            after_layout = token.type in layout - {tokenize.COMMENT, tokenize.NL} or (
+                after_layout and token.type in layout
+            )
+        total += len(lines) - 1  # the end marker
+    return total
+
+
+def compare(goods: list[tuple[bytes, bytes]], other: Path, rounds: int, seconds: float, provider: str) -> None:
+    """Put the same load on the services of two source trees in turn, and print the medians of the rounds."""
+    runs: dict[Path, list[dict[str, Any]]] = {other: [], HERE: []}
+    for _ in range(rounds):
+        for code, results in runs.items():
+            service = Service("--provider", provider, code=code)
+            results.append(run(service, goods, seconds) | {"processes": len(service.tree())})
+            service.process.terminate()
+            service.process.wait(60)
+            print(code, json.dumps(results[-1]), flush=True)
+    print(
+        "| source tree | requests/s | p50 ms | p99 ms | CPU ms a request | peak RSS MiB | processes "
+        "| wrong, unexpected, lost | code lines |"
+    )
+    print("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
+    for code, results in runs.items():
+        names = ("requests_per_s", "p50_ms", "p99_ms", "cpu_ms_per_request", "rss_peak_mib", "processes")
+        medians = [f"{statistics.median(result[name] for result in results):.4g}" for name in names]
+        bad = [str(sum(result[name] for result in results)) for name in ("wrong_images", "unexpected_answers", "lost")]
+        print("|", " | ".join([str(code), *medians, ", ".join(bad), str(code_lines(code / "polyexport/service"))]), "|")
+
+
 def main() -> None:
-    """Measure, print, write."""
+    """Measure, print and write."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=60.0, help="of each load")
-    parser.add_argument("--provider", default="cpu")
+    parser.add_argument("--seconds", type=float, default=60.0, help="Duration of each load.")
+    parser.add_argument("--provider", default="cpu", help="Execution provider.")
+    parser.add_argument("--against", type=Path, metavar="DIR", help="Other source tree to compare with.")
+    parser.add_argument("--rounds", type=int, default=3, help="Rounds of --against.")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
@@ -257,6 +325,9 @@ def main() -> None:
         subprocess.run([*infer, "-o", str(root / "out"), "--provider", arguments.provider], check=True)
         names = sorted(path.name for path in (root / "in").iterdir())
         goods = [((root / "in" / n).read_bytes(), (root / "out" / "tomato" / n).read_bytes()) for n in names]
+    if arguments.against is not None:
+        compare(goods, arguments.against.resolve(), arguments.rounds, arguments.seconds, arguments.provider)
+        return
     results: dict[str, Any] = {}
     for name, options in (("unbatched", ("--max-batch-size", "1")), ("batched", ("--max-batch-size", "8"))):
         service = Service("--provider", arguments.provider, *options)
