@@ -103,6 +103,7 @@ class _Server(uvicorn.Server):
     def __init__(self, app: FastAPI, options: ServiceOptions, on_ready: Callable[[], None]) -> None:
         config = uvicorn.Config(
             app,
+            loop="asyncio",  # uvloop took as much CPU time a request, and is one package more
             http=Connection,
             ws="none",
             lifespan="off",
