@@ -1,1 +1,1 @@
-"""A page to draw on: the model file, run by the browser that shows it."""
+"""The demo: an HTML page to draw on, whose browser runs the model file."""

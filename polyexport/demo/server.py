@@ -1,4 +1,4 @@
-"""A web server for one page on this machine: the standard library's, giving out a fixed set of files."""
+"""The web server of the page: the standard library's, which serves a fixed set of files from memory."""
 
 import http.server
 import socket
@@ -11,18 +11,18 @@ from polyexport.errors import UsageError
 
 __all__ = ["serve_site"]
 
-_IDLE_S = 30.0  # a connection that says nothing is closed
+_IDLE_TIMEOUT_S = 30.0  # a connection is closed when nothing arrives for so long
 
 
 def serve_site(
     contents: Mapping[str, bytes], *, host: str, port: int, on_ready: Callable[[str], None] = lambda url: None
 ) -> None:
-    """Give out the files of a site until a signal ends it.
+    """Serve the files of the page until a signal ends the server.
 
     Args:
-        contents: bytes by path, ``index.html`` among them.
+        contents: bytes of each file by its path; ``index.html`` is one of them.
         host: the address to listen on.
-        port: TCP port; 0 for any that is free.
+        port: TCP port; 0 for any free one.
         on_ready: called with the URL of the page.
 
     Raises:
@@ -36,7 +36,7 @@ def serve_site(
             f"cannot listen on {host}:{port} ({error.strerror})", remedy="choose another --port"
         ) from error
     with server:
-        shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)  # noqa: S104 - an address to open, too
+        shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, host)  # noqa: S104 - the address for the browser
         on_ready(f"http://{shown}:{server.server_address[1]}/")
         server.serve_forever()
 
@@ -54,18 +54,20 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server_version = "polyexport"
     sys_version = ""
-    timeout = _IDLE_S
+    timeout = _IDLE_TIMEOUT_S
 
     def do_GET(self) -> None:
+        """Answer with a file."""
         self._answer(body=True)
 
     def do_HEAD(self) -> None:
+        """Answer with the headers of a file."""
         self._answer(body=False)
 
     def _answer(self, *, body: bool) -> None:
         try:
             name = unquote(urlsplit(self.path).path).removeprefix("/") or "index.html"
-        except ValueError:  # half an IPv6 address
+        except ValueError:  # a malformed IPv6 address
             name = self.path
         data = self.contents.get(name)
         if data is None:
@@ -81,5 +83,5 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if body:
             self.wfile.write(data)
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base's word
-        """Nobody asked what a browser fetches."""
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name in the base class
+        """Log nothing about the files that a browser fetches."""

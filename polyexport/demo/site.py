@@ -1,4 +1,4 @@
-"""The files of the page: its own, the runtime that a build fetches, and the model."""
+"""The files of the page: its own files, the runtime that a build fetches, and the model."""
 
 import hashlib
 import json
@@ -24,7 +24,7 @@ HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
 }
-"""Of every file. The first two let WASM have threads
+"""HTTP headers of every file. The first two allow WASM threads
 (https://developer.mozilla.org/en-US/docs/Web/API/Window/crossOriginIsolated)."""
 
 _KIND = "an exported page"
@@ -32,10 +32,10 @@ _MEDIA_TYPES = {".mjs": "text/javascript", ".wasm": "application/wasm", ".onnx":
 
 
 def site_files(model: Path) -> dict[str, bytes]:
-    """Everything that the page is made of, by its path in the site.
+    """Collect the files of the page by their paths.
 
     Args:
-        model: a file that ``polyexport export`` wrote; it is checked as it is for ``infer``, and given out as it is.
+        model: a file that ``polyexport export`` wrote; it is checked as for ``infer``, and served unchanged.
 
     Raises:
         ContractError: the model is refused.
@@ -50,20 +50,20 @@ def site_files(model: Path) -> dict[str, bytes]:
 
 
 def export_site(model: Path, output: Path, *, overwrite: bool = False) -> tuple[WrittenFile, ...]:
-    """Write the page as a folder for any static host.
+    """Write the page into a folder for any static web host.
 
-    A host that reads ``_headers`` (Netlify, Cloudflare Pages) sends ``HEADERS`` by it. On others, without them, the
-    page runs on one thread.
+    Hosts that read ``_headers`` (Netlify, Cloudflare Pages) send ``HEADERS``. On other hosts, without these headers,
+    the page runs on one thread.
 
     Args:
-        model: as in ``site_files``.
-        output: missing or empty, or an earlier export with ``overwrite``.
-        overwrite: replace an earlier export that nobody added files to.
+        model: a file that ``polyexport export`` wrote.
+        output: a folder that is missing or empty; with ``overwrite`` also an earlier export.
+        overwrite: replace an earlier export, if no files were added to it.
 
     Raises:
-        UsageError: ``output`` holds files.
+        UsageError: ``output`` is not empty.
         ContractError: the model is refused.
-        OutputError: ``output`` is no folder or cannot be written.
+        OutputError: ``output`` is not a folder or cannot be written.
         PolyexportError: this installation was built without the runtime.
     """
     check_free(output, kind=_KIND, overwrite=overwrite)
@@ -73,7 +73,7 @@ def export_site(model: Path, output: Path, *, overwrite: bool = False) -> tuple[
 
 
 def media_type(name: str) -> str:
-    """Of a file of the site; browsers insist on those of scripts and of WASM."""
+    """Return the media type of a file; browsers run scripts and WASM only with the right one."""
     suffix = f".{name.rpartition('.')[2]}"
     kind = _MEDIA_TYPES.get(suffix) or mimetypes.guess_type(name)[0] or "application/octet-stream"
     return f"{kind}; charset=utf-8" if kind.startswith("text/") else kind
@@ -88,7 +88,7 @@ def _runtime(here: Traversable) -> dict[str, bytes]:
         except OSError:
             data = b""
         if hashlib.sha256(data).hexdigest() != sha256:
-            state = "is not the one that it should be" if data else "is missing"
+            state = "has another SHA-256 than expected" if data else "is missing"
             raise PolyexportError(
                 f"this installation was built without {described['package']} {described['version']}: {name} {state}",
                 remedy="install npm and then polyexport again, or in a source tree run python hatch_build.py",

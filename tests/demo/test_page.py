@@ -243,7 +243,7 @@ def test_without_a_connection_it_goes_on(url: str, open_page: OpenPage) -> None:
     way = page.tab.input_value("#way")
     page.tab.select_option("#way", index=page.tab.locator("#way option").count() - 1)
     page.tab.wait_for_selector("#message.bad")
-    assert f"It still runs on: {way}." in page.message
+    assert f"The network still runs on: {way}." in page.message
     assert page.tab.input_value("#way") == way
     drawn = page.canvas("network")
     page.tab.click("#examples button:nth-child(3)")
@@ -360,9 +360,9 @@ def with_metadata(model: bytes, contract: str | None) -> bytes:
         ("cut", "not a whole ONNX model"),
         ("changed", "its graph was changed"),
         ("version", "contract version 99"),
-        ("incomplete", "its contract has not what it must have"),
+        ("incomplete", "its contract is incomplete"),
         ("not json", "its contract is not JSON"),
-        ("golden", "golden sample comes out"),
+        ("golden", "golden sample differs by"),
         ("missing", "HTTP 404"),
         ("no runtime", "The runtime cannot be loaded"),
     ],
@@ -440,7 +440,7 @@ def test_files_are_opened_and_dropped(url: str, open_page: OpenPage, tmp_path: P
     before = page.canvas("drawing")
     drop(page, "notes.txt", b"no picture")
     page.tab.wait_for_selector("#file-message:visible")
-    assert "notes.txt is no image" in page.tab.inner_text("#file-message")
+    assert "notes.txt is not an image" in page.tab.inner_text("#file-message")
     assert page.canvas("drawing") == before
 
     transparent = io.BytesIO()
@@ -467,7 +467,7 @@ def test_a_color_that_is_none_changes_nothing(url: str, open_page: OpenPage) -> 
     for text in ("no color", "transparent", "currentcolor", "#ff00ff80", ""):
         page.tab.fill("#color-text", text)
         assert page.tab.locator("#color-text:invalid").count() == 1
-        assert "no CSS color" in page.tab.inner_text("#color-message")
+        assert "not a CSS color" in page.tab.inner_text("#color-message")
         page.settle()
         assert page.canvas("network") == before
     page.tab.fill("#color-text", "hsl(240 100% 50%)")
@@ -510,6 +510,6 @@ def test_a_gpu_that_fails_gives_way_to_the_cpu(url: str, open_page: OpenPage) ->
         "Object.defineProperty(navigator, 'gpu', { value: { requestAdapter: async () => adapter } });"
     )
     page = open_page(url, script=broken)
-    assert "GPU cannot run it" in page.message
+    assert "GPU cannot run the network" in page.message
     assert "WASM" in page.tab.locator("#way option").all_inner_texts()[0]
     page.complaints.clear()

@@ -32,7 +32,13 @@ def port(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
     monkeypatch.setattr(connection, "WRITE_TIMEOUT_S", 0.4)
     monkeypatch.setattr(connection, "MAX_CONNECTIONS", 20)
     config = uvicorn.Config(
-        program, port=0, loop="asyncio", http=Connection, h11_max_incomplete_event_size=10_000, log_level="critical", lifespan="off"
+        program,
+        port=0,
+        loop="asyncio",
+        http=Connection,
+        h11_max_incomplete_event_size=10_000,
+        log_level="critical",
+        lifespan="off",
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=lambda: asyncio.run(server.serve()), daemon=True)

@@ -1,4 +1,4 @@
-/** The page: what people do -> the sheet, the network, the flood fill. */
+/** The page's program: it connects the controls to the sheet, the network and the flood fill. */
 
 import { hexOf, parseColor } from "./color.mjs";
 import { Drawing } from "./drawing.mjs";
@@ -8,9 +8,9 @@ import { floodFill } from "./floodfill.mjs";
 import { CONTEXT, imageOf } from "./pixels.mjs";
 
 const MODEL = "model.onnx";
-const MAX_FILE_BYTES = 64 * 1024 * 1024; // of an image, as in polyexport/imaging/pixels.py
+const MAX_IMAGE_FILE_BYTES = 64 * 1024 * 1024; // the limit of polyexport/imaging/pixels.py
 const SWATCHES = ["tomato", "orange", "gold", "limegreen", "dodgerblue", "mediumpurple", "hotpink", "#222222"];
-const TIMES = 15; // runs whose median is shown
+const RUNS_IN_MEDIAN = 15; // the time shown is the median of the last runs
 
 const $ = (id) => document.getElementById(id);
 const network = $("network").getContext("2d", CONTEXT);
@@ -18,22 +18,22 @@ const flood = $("flood").getContext("2d", CONTEXT);
 
 let contract = null;
 let rgb = parseColor("tomato");
-let chosen = 0; // index into a vocabulary
+let chosen = 0; // index of the color in the model's palette
 let ways = [];
-let revision = 0; // of the drawing and its color
+let revision = 0; // counts the changes of the drawing and of its color
 let queued = false;
 let times = [];
 let shownName = "tomato";
-let withoutGpu = ""; // why, if there is one
-let asked = null; // the way to run that is being loaded
-let running = null; // and the one that runs
-let opened = 0; // files so far: of two, the later one counts
-const pictureNames = new Map(); // revision -> what its picture is called
+let withoutGpu = ""; // why the GPU is not used, if there is one
+let asked = null; // the way to run the network that is being loaded
+let running = null; // the way to run the network that is in use
+let opened = 0; // number of files opened so far; one that is read slowly does not replace a later one
+const pictureNames = new Map(); // revision -> file name of its picture
 
 const engine = new Engine({ progress, loaded, result, failed });
 const drawing = new Drawing($("drawing"), changed);
 
-// ---- what was drawn -> both fills
+// ---- the drawing is filled by the network and by the flood fill
 
 function changed() {
   revision += 1;
@@ -56,7 +56,7 @@ function changed() {
 
 function result({ id, colored, ms }) {
   network.putImageData(imageOf(colored, drawing.size), 0, 0);
-  times = [...times, ms].slice(-TIMES);
+  times = [...times, ms].slice(-RUNS_IN_MEDIAN);
   const median = times.toSorted((a, b) => a - b)[Math.floor(times.length / 2)];
   $("network-ms").textContent = milliseconds(median);
   $("network").dataset.ms = String(ms);
@@ -98,8 +98,8 @@ function loaded({ contract: found, bytes, goldenDifference }) {
   $("model").textContent =
     `${contract.network === "trainer" ? "Conditional UNet" : contract.network}, ${contract.precision}, ` +
     `${(bytes / 1e6).toFixed(1)} MB. When it was exported, ${(100 * proof.uint8_equal).toFixed(4)} % of ` +
-    `${proof.values.toLocaleString("en")} values were equal to PyTorch's; its golden sample comes out ` +
-    `${goldenDifference === 0 ? "exactly" : `${goldenDifference.toFixed(4)} levels off`} here. ` +
+    `${proof.values.toLocaleString("en")} values were equal to PyTorch's; its golden sample is repeated here ` +
+    `${goldenDifference === 0 ? "exactly" : `with a mean difference of ${goldenDifference.toFixed(4)} levels`}. ` +
     `Graph ${contract.graph_sha256.slice(0, 12)}.`;
   if (drawing.size !== contract.training_size) {
     const untouched = drawing.pixels().every((value, index) => value === initial[index]);
@@ -107,7 +107,7 @@ function loaded({ contract: found, bytes, goldenDifference }) {
     place = { x: place.x * scale, y: place.y * scale };
     for (const canvas of [$("network"), $("flood")]) canvas.width = canvas.height = contract.training_size;
     drawing.resize(contract.training_size);
-    if (untouched) drawing.replace(EXAMPLES[0].draw); // sharper than the same one scaled
+    if (untouched) drawing.replace(EXAMPLES[0].draw); // drawn anew, the example is sharper than scaled
     showCursor();
   }
   offerColors();
@@ -116,8 +116,8 @@ function loaded({ contract: found, bytes, goldenDifference }) {
 
 function failed({ during, message, remedy }) {
   if (during === "load" && asked.provider === "webgpu") {
-    // Drivers differ; the CPU is always there.
-    withoutGpu = `The GPU cannot run it (${message}); the CPU does.`;
+    // GPU drivers differ; the CPU always works.
+    withoutGpu = `The GPU cannot run the network (${message}); the CPU does.`;
     ways = ways.filter((way) => way !== asked);
     offerWays();
     start(ways[0]);
@@ -126,7 +126,7 @@ function failed({ during, message, remedy }) {
   const told = `${message}. ${remedy[0].toUpperCase()}${remedy.slice(1)}.`;
   if (engine.ready) {
     $("way").selectedIndex = ways.indexOf(running);
-    say(`${told} It still runs on: ${running.label}.`, { bad: true });
+    say(`${told} The network still runs on: ${running.label}.`, { bad: true });
   } else {
     say(told, { bad: true });
     $("download").disabled = true;
@@ -200,7 +200,7 @@ $("color-text").addEventListener("input", () => {
   const text = $("color-text").value;
   const value = parseColor(text);
   if (value === null) {
-    explainColor("no CSS color, or one with transparency");
+    explainColor("not a CSS color, or one with transparency");
   } else {
     const caret = $("color-text").selectionStart;
     choose(text, value, 0);
@@ -257,7 +257,7 @@ function example(index) {
   drawing.replace(EXAMPLES[index].draw);
 }
 
-// ---- the place of the tool, for pointers and for the keyboard
+// ---- the position of the tool, for pointers and for the keyboard
 
 let place = { x: drawing.size / 2, y: drawing.size / 2 };
 
@@ -281,7 +281,7 @@ $("drawing").addEventListener("pointerleave", () => {
   $("cursor").hidden = document.activeElement !== $("drawing");
 });
 $("drawing").addEventListener("focus", () => {
-  if ($("drawing").matches(":focus-visible")) $("cursor").hidden = false; // by keyboard
+  if ($("drawing").matches(":focus-visible")) $("cursor").hidden = false; // focused with the keyboard
   showCursor();
 });
 $("drawing").addEventListener("blur", () => {
@@ -317,7 +317,7 @@ $("drawing").addEventListener("keydown", (event) => {
   event.preventDefault();
 });
 
-// ---- keys that work everywhere but in a field
+// ---- keys that work everywhere except in text fields
 
 document.addEventListener("keydown", (event) => {
   if (event.altKey || event.isComposing || event.target.closest("input[type=text], input[type=color], select")) return;
@@ -343,22 +343,22 @@ document.addEventListener("keydown", (event) => {
   event.preventDefault();
 });
 
-// ---- files in and out
+// ---- opening and saving files
 
 async function open(file) {
   if (file === undefined || file === null) return;
   opened += 1;
   const mine = opened;
   const name = file.name || "the image";
-  if (file.size > MAX_FILE_BYTES) {
-    sayOfFile(`${name} has more than ${MAX_FILE_BYTES / 2 ** 20} MiB. Give a smaller image.`);
+  if (file.size > MAX_IMAGE_FILE_BYTES) {
+    sayOfFile(`${name} has more than ${MAX_IMAGE_FILE_BYTES / 2 ** 20} MiB. Open a smaller image.`);
     return;
   }
   let bitmap = null;
   try {
     bitmap = await createImageBitmap(file);
   } catch {
-    if (mine === opened) sayOfFile(`${name} is no image that this browser can read. Give a PNG, JPEG, WebP or GIF.`);
+    if (mine === opened) sayOfFile(`${name} is not an image that this browser can read. Open a PNG, JPEG, WebP or GIF.`);
   }
   if (bitmap === null || mine !== opened) return;
   sayOfFile("");
@@ -387,7 +387,7 @@ function fileName() {
 
 $("file").addEventListener("change", () => {
   open($("file").files[0]);
-  $("file").value = ""; // the same file again is a change, too
+  $("file").value = ""; // opening the same file again counts as a change, too
 });
 $("download").addEventListener("click", () => download(network.canvas, $("network").dataset.name));
 $("download-drawing").addEventListener("click", () => download(drawing.canvas, "drawing.png"));
@@ -406,7 +406,7 @@ document.addEventListener("drop", (event) => {
 });
 document.addEventListener("paste", (event) => open(event.clipboardData.files[0]));
 
-// ---- begin
+// ---- start
 
 example(0);
 const initial = drawing.pixels();

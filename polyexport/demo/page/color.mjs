@@ -1,14 +1,16 @@
-/** What a person types for a color -> sRGB, as the browser understands CSS. */
+/** Conversion of CSS colors to sRGB, by the browser's own parser. */
 
 const probe = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true });
 
 /**
+ * Parse a color that a person typed.
+ *
  * @param {string} text any CSS color without transparency
- * @returns {[number, number, number] | null} sRGB, 0 to 255; null if it is none
+ * @returns {[number, number, number] | null} sRGB, 0 to 255; null if the text is not such a color
  */
 export function parseColor(text) {
   if (/currentcolor/i.test(text)) return null;
-  // What a canvas cannot read, such as var(), leaves the color that was there: any two tell.
+  // A canvas that cannot read a color, such as var(), keeps its earlier one, so the text is tried after two colors.
   const [first, second] = ["#000", "#fff"].map((before) => {
     probe.clearRect(0, 0, 1, 1);
     probe.fillStyle = before;
@@ -20,6 +22,8 @@ export function parseColor(text) {
 }
 
 /**
+ * Write a color in hexadecimal.
+ *
  * @param {[number, number, number]} rgb 0 to 255
  * @returns {string} #rrggbb
  */

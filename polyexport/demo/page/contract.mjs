@@ -1,18 +1,19 @@
 /**
- * What a model file promises, read from its bytes: the same checks as polyexport's own, as far as a browser can make them.
+ * Reading and checking the contract of a model file: the checks of polyexport's own loader, as far as a browser can
+ * make them.
  */
 
 const METADATA_KEY = "polyexport.contract";
 const CONTRACT_VERSION = 2;
-const METADATA_PROPS = 14; // field number in ModelProto, onnx.proto
-const KEY = 1; // in StringStringEntryProto, as is VALUE
-const VALUE = 2;
+const METADATA_PROPS_FIELD = 14; // in ModelProto of onnx.proto
+const KEY_FIELD = 1; // in StringStringEntryProto of onnx.proto
+const VALUE_FIELD = 2;
 const REMEDY = "give a model that `polyexport export` wrote";
 
-/** Something the person in front of the page can act on. */
+/** An error that the user of the page can do something about. */
 export class Refused extends Error {
   /**
-   * @param {string} message what was got, and what was expected
+   * @param {string} message what was found, and what was expected
    * @param {string} remedy what to do
    */
   constructor(message, remedy) {
@@ -23,9 +24,11 @@ export class Refused extends Error {
 }
 
 /**
+ * Read and check the contract of a model file.
+ *
  * @param {Uint8Array} model the bytes of an ONNX file
  * @returns {Promise<object>} its contract; the names are those of docs/contract.md
- * @throws {Refused} not a whole ONNX file, without a contract, or changed since it was exported
+ * @throws {Refused} the file is not a whole ONNX file, has no contract, or was changed after its export
  */
 export async function readContract(model) {
   const text = metadataProps(model).get(METADATA_KEY);
@@ -40,7 +43,7 @@ export async function readContract(model) {
     const found = String(contract?.contract_version).slice(0, 60);
     throw new Refused(`The model is refused: contract version ${found}, expected ${CONTRACT_VERSION}`, REMEDY);
   }
-  if (!isComplete(contract)) throw new Refused("The model is refused: its contract has not what it must have", REMEDY);
+  if (!isComplete(contract)) throw new Refused("The model is refused: its contract is incomplete", REMEDY);
   const found = await graphSha256(model);
   if (found !== null && found !== contract.graph_sha256) {
     throw new Refused(
@@ -51,14 +54,14 @@ export async function readContract(model) {
   }
   if (contract.conditioning === "embedding" && contract.palette.length === 0) {
     throw new Refused(
-      "The model takes color embeddings and knows none of its own",
+      "The model takes color embeddings, but its file holds no table of colors",
       "export it with the table of its colors",
     );
   }
   return contract;
 }
 
-/** Whether everything is there that the page reads; `polyexport inspect` says what is wrong with the rest. */
+/** Check that a contract has everything that the page reads; `polyexport inspect` checks the rest. */
 function isComplete({
   conditioning,
   palette,
@@ -88,37 +91,39 @@ function isComplete({
 }
 
 /**
+ * Read the metadata of a model file.
+ *
  * @param {Uint8Array} model the bytes of an ONNX file
  * @returns {Map<string, string>} its metadata_props
- * @throws {Refused} not a whole protobuf message
+ * @throws {Refused} the bytes are not a whole protobuf message
  */
 export function metadataProps(model) {
   const found = new Map();
   for (const { number, content, end } of records(model)) {
-    if (number !== METADATA_PROPS || content === null) continue;
+    if (number !== METADATA_PROPS_FIELD || content === null) continue;
     const entry = new Map();
     for (const field of records(model.subarray(content, end))) {
       if (field.content === null) continue;
       entry.set(field.number, new TextDecoder().decode(model.subarray(content + field.content, content + field.end)));
     }
-    found.set(entry.get(KEY) ?? "", entry.get(VALUE) ?? "");
+    found.set(entry.get(KEY_FIELD) ?? "", entry.get(VALUE_FIELD) ?? "");
   }
   return found;
 }
 
 /**
- * SHA-256 of everything that decides what a model computes: its bytes without metadata_props.
+ * Compute the SHA-256 of everything that decides what a model computes: its bytes without metadata_props.
  *
  * @param {Uint8Array} model the bytes of an ONNX file
- * @returns {Promise<string | null>} in hexadecimal; null where the browser has no digests, which is so on plain HTTP from
- *   another machine
+ * @returns {Promise<string | null>} in hexadecimal; null where the browser computes no digests, as on plain HTTP
+ *   from another machine
  */
 export async function graphSha256(model) {
   if (globalThis.crypto?.subtle === undefined) return null;
   const kept = new Uint8Array(model.length);
   let length = 0;
   for (const { number, start, end } of records(model)) {
-    if (number === METADATA_PROPS) continue;
+    if (number === METADATA_PROPS_FIELD) continue;
     kept.set(model.subarray(start, end), length);
     length += end - start;
   }
@@ -127,7 +132,7 @@ export async function graphSha256(model) {
 }
 
 /**
- * The fields of one protobuf message (https://protobuf.dev/programming-guides/encoding/).
+ * Iterate over the fields of one protobuf message (https://protobuf.dev/programming-guides/encoding/).
  *
  * @param {Uint8Array} bytes the message
  * @yields {{number: number, content: number | null, start: number, end: number}} field number, where its content starts
@@ -157,7 +162,7 @@ function* records(bytes) {
   }
 }
 
-/** The number at a position and the position after it: past the end if it is cut off or too long. */
+/** Read the varint at a position: its value and the position after it, which is infinite if the varint is not whole. */
 function varint(bytes, position) {
   let value = 0;
   for (let index = 0; index < 10 && position + index < bytes.length; index += 1) {

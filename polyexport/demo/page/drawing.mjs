@@ -1,18 +1,18 @@
-/** The sheet: what is drawn on it, by mouse, pen, finger or keyboard, and the way back. */
+/** The sheet: drawing with mouse, pen, finger or keyboard, with undo and redo. */
 
 import { CONTEXT, rgbOf } from "./pixels.mjs";
 
-const MAX_UNDO = 60;
+const MAX_UNDO_STEPS = 60;
 const INK = "#000";
 const PAPER = "#fff";
 
 /** @typedef {"pen" | "eraser" | "gap"} Tool */
 
-/** A canvas of size x size pixels, which are the pixels that the network gets. */
+/** A square canvas to draw on; its pixels are the network's input. */
 export class Drawing {
   /** @type {Tool} */
   tool = "pen";
-  /** Of the pen, pixels of the sheet. */
+  /** Width of the pen, pixels of the sheet. */
   width = 2;
 
   #canvas;
@@ -20,12 +20,12 @@ export class Drawing {
   #onChange;
   #undone = [];
   #done = [];
-  #last = null; // where the stroke is
-  #pointer = null; // whose stroke it is
-  #sinceGap = 0; // pixels of the stroke since its last gap
+  #last = null; // end of the stroke so far
+  #pointer = null; // id of the pointer that draws the stroke
+  #sinceGap = 0; // length of the stroke since its last gap, pixels
 
   /**
-   * @param {HTMLCanvasElement} canvas takes pointers
+   * @param {HTMLCanvasElement} canvas receives the pointer events
    * @param {() => void} onChange called after every change
    */
   constructor(canvas, onChange) {
@@ -37,7 +37,7 @@ export class Drawing {
     canvas.addEventListener("pointermove", (event) => this.#move(event));
     for (const end of ["pointerup", "pointercancel", "lostpointercapture"]) {
       canvas.addEventListener(end, ({ pointerId }) => {
-        if (pointerId === this.#pointer) this.lift(); // and not when another finger goes
+        if (pointerId === this.#pointer) this.lift(); // another finger that is lifted does not end the stroke
       });
     }
   }
@@ -50,7 +50,7 @@ export class Drawing {
     return this.#canvas.width;
   }
 
-  /** A sheet of another size, with the same drawing on it. */
+  /** Change the size of the sheet, and scale the drawing on it. */
   resize(size) {
     const before = new OffscreenCanvas(this.size, this.size);
     before.getContext("2d").putImageData(this.#snapshot(), 0, 0);
@@ -63,7 +63,7 @@ export class Drawing {
     this.#onChange();
   }
 
-  /** @returns {Uint8Array} RGB, [size, size, 3] */
+  /** @returns {Uint8Array} the drawing, RGB [size, size, 3] */
   pixels() {
     return rgbOf(this.#context.getImageData(0, 0, this.size, this.size));
   }
@@ -79,7 +79,7 @@ export class Drawing {
   /**
    * Replace the drawing.
    *
-   * @param {(context: CanvasRenderingContext2D, size: number) => void} draw on white
+   * @param {(context: CanvasRenderingContext2D, size: number) => void} draw draws on a white sheet
    */
   replace(draw) {
     this.lift();
@@ -106,12 +106,12 @@ export class Drawing {
     return this.#undone.length > 0;
   }
 
-  /** How wide the tool marks, pixels of the sheet. */
+  /** Width of the tool's marks, pixels of the sheet. */
   get reach() {
     return { pen: this.width, eraser: Math.max(6, 3 * this.width), gap: Math.max(5, 2.5 * this.width) }[this.tool];
   }
 
-  /** Put the tool on the sheet; {x, y} in its pixels. */
+  /** Begin a stroke at a point {x, y}, in pixels of the sheet. */
   press(point) {
     this.#remember();
     this.#last = point;
@@ -120,7 +120,7 @@ export class Drawing {
     this.#onChange();
   }
 
-  /** Pull it on to a point, if it is on the sheet. */
+  /** Continue the stroke to a point, if a stroke was begun. */
   drag(point) {
     if (this.#last === null) return;
     if (this.tool === "gap") this.#gaps(this.#last, point);
@@ -138,7 +138,7 @@ export class Drawing {
     return this.#last !== null;
   }
 
-  /** @returns {{x: number, y: number}} where an event is, in pixels of the sheet */
+  /** @returns {{x: number, y: number}} position of a pointer event, in pixels of the sheet */
   at({ clientX, clientY }) {
     const box = this.#canvas.getBoundingClientRect();
     return { x: ((clientX - box.left) / box.width) * this.size, y: ((clientY - box.top) / box.height) * this.size };
@@ -181,7 +181,7 @@ export class Drawing {
     this.#context.fill();
   }
 
-  /** A gap each so many pixels: along an outline they leave it in pieces. */
+  /** Erase dots at equal distances along a line, which leave gaps in an outline. */
   #gaps(from, to) {
     const length = Math.hypot(to.x - from.x, to.y - from.y);
     const every = this.size / 8;
@@ -198,7 +198,7 @@ export class Drawing {
 
   #remember() {
     this.#done.push(this.#snapshot());
-    if (this.#done.length > MAX_UNDO) this.#done.shift();
+    if (this.#done.length > MAX_UNDO_STEPS) this.#done.shift();
     this.#undone = [];
   }
 

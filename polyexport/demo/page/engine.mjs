@@ -1,10 +1,10 @@
-/** The worker that holds the model, as the page sees it: the newest drawing wins. */
+/** The page's side of the worker that runs the model: of the waiting drawings, only the newest is run. */
 
-/** @returns {Promise<{provider: "webgpu" | "wasm", threads: number, label: string}[]>} ways to run, the best first */
+/** @returns {Promise<{provider: "webgpu" | "wasm", threads: number, label: string}[]>} ways to run the network, the best first */
 export async function waysToRun() {
   const ways = [];
   const adapter = await navigator.gpu?.requestAdapter().catch(() => null);
-  // Software that stands in for a GPU is slower than WASM.
+  // A software implementation of WebGPU is slower than WASM.
   if (adapter && !(adapter.info?.isFallbackAdapter ?? adapter.isFallbackAdapter)) {
     ways.push({ provider: "webgpu", threads: 1, label: "GPU (WebGPU)" });
   }
@@ -14,7 +14,7 @@ export async function waysToRun() {
   return ways;
 }
 
-/** @returns {string} why WASM has one thread here; empty if it has several */
+/** @returns {string} why WASM runs on one thread in this browser; empty if it can run on several */
 export function whyOneThread() {
   if (globalThis.crossOriginIsolated) return "";
   const slower = "so the network runs on one, slower";
@@ -22,7 +22,7 @@ export function whyOneThread() {
     return `This browser has no WASM threads, ${slower}.`;
   }
   if (!globalThis.isSecureContext) {
-    return `WASM threads need HTTPS, or a page from this very machine, ${slower}.`;
+    return `WASM threads need HTTPS, or a page from this same machine, ${slower}.`;
   }
   return (
     `WASM threads are off, ${slower}: this page was not served with ` +
@@ -30,7 +30,7 @@ export function whyOneThread() {
   );
 }
 
-/** A worker with a model, the one that will take its place, and the drawing that waits. */
+/** A worker that holds a model, a second worker that loads the next model, and the drawing that waits for a run. */
 export class Engine {
   #worker = null;
   #next = null;
@@ -39,13 +39,13 @@ export class Engine {
   #on;
 
   /**
-   * @param {{progress: Function, loaded: Function, result: Function, failed: Function}} on what the workers' messages do
+   * @param {{progress: Function, loaded: Function, result: Function, failed: Function}} on functions that are called with the workers' messages
    */
   constructor(on) {
     this.#on = on;
   }
 
-  /** Load a model in a worker of its own: the number of threads is fixed when the runtime starts. */
+  /** Load a model in a new worker, because the runtime fixes its number of threads when it starts. */
   load(url, { provider, threads }) {
     this.#next?.terminate();
     const worker = new Worker(new URL("./worker.mjs", import.meta.url), { type: "module" });
@@ -54,17 +54,17 @@ export class Engine {
     worker.onerror = (event) => {
       event.preventDefault();
       const message = event.message || "The program that runs the model cannot be fetched or started";
-      this.#take(worker, { type: "failed", message, remedy: "see that the server still runs, and reload the page" });
+      this.#take(worker, { type: "failed", message, remedy: "check that the server still runs, and reload the page" });
     };
     worker.postMessage({ type: "load", url: new URL(url, document.baseURI).href, provider, threads });
   }
 
-  /** Whether there is a worker that has its model. */
+  /** Whether a model is loaded. */
   get ready() {
     return this.#worker !== null;
   }
 
-  /** Color a drawing as soon as the last one is done; of those that wait, the newest is left. */
+  /** Color a drawing when the running job is done; a newer drawing replaces one that waits. */
   run(job) {
     this.#waiting = job;
     this.#send();
@@ -76,7 +76,7 @@ export class Engine {
         this.#worker?.terminate();
         this.#worker = worker;
         this.#busy = false;
-        this.#waiting = null; // it was meant for another model, or for none; what is told of this one asks anew
+        this.#waiting = null; // it was drawn for the earlier model; `loaded` asks for a new run
       }
       if (data.type === "failed") worker.terminate();
       if (data.type !== "progress") this.#next = null;
@@ -88,7 +88,7 @@ export class Engine {
         this.#worker = null;
       }
       this.#on[data.type]({ ...data, during: "run" });
-    } // anything else is the last word of a worker that was ended
+    } // any other message comes from a worker that was terminated
     this.#send();
   }
 

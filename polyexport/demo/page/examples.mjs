@@ -1,11 +1,11 @@
-/** Outlines to begin with: some that a flood fill can fill, and some that it cannot. */
+/** Example outlines: some that a flood fill can fill, and some that it cannot. */
 
 const FULL = 2 * Math.PI;
 
 /**
  * @typedef {object} Example
  * @property {string} name
- * @property {(context: CanvasRenderingContext2D, size: number) => void} draw in black on white paper
+ * @property {(context: CanvasRenderingContext2D, size: number) => void} draw draws it in black on a white sheet
  */
 
 /** @type {Example[]} */
@@ -21,9 +21,12 @@ export const EXAMPLES = [
 ];
 
 /**
+ * Build an example.
+ *
  * @param {string} name
- * @param {{width?: number, gaps?: number[], gap?: number, dash?: number[], dust?: number}} style stroke width and dashes
- *   in sizes of the sheet; where along the outline gaps are, and how long, as parts of it; specks
+ * @param {{width?: number, gaps?: number[], gap?: number, dash?: number[], dust?: number}} style width of the
+ *   stroke and lengths of dashes, as fractions of the sheet's size; positions of gaps and their length, as fractions of
+ *   the outline; number of specks
  * @param {() => [number, number][]} outline points from 0 to 1, closed
  * @returns {Example}
  */
@@ -49,7 +52,7 @@ function example(name, { width = 0.018, gaps = [], gap = 0.03, dash = [], dust =
   };
 }
 
-/** Ink and gaps in turn, pixels, from the start of an outline to its end. */
+/** Lengths of ink and gaps in turn, pixels, from the start of an outline to its end. */
 function dashes(gaps, gap, length) {
   const pattern = [];
   let at = 0;
@@ -101,7 +104,7 @@ function heart() {
   });
 }
 
-/** The same ones every time: a small linear congruential generator (Numerical Recipes, section 7.1). */
+/** Positions of specks, the same ones every time (linear congruential generator, Numerical Recipes, section 7.1). */
 function specks(count) {
   let state = 7;
   const next = () => {

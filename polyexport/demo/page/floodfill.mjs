@@ -1,7 +1,7 @@
 /**
- * The program that the network has to beat: everything that cannot be reached from outside gets the color.
+ * Fill a drawing without a network: every pixel that cannot be reached from the border gets the color.
  *
- * Ink is whatever is darker than middle grey; paper is connected along edges, not corners.
+ * A pixel darker than middle gray is ink; other pixels are connected along their edges, not their corners.
  *
  * @param {Uint8Array} image RGB, [size, size, 3]
  * @param {number} size height and width, pixels

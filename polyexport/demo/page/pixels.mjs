@@ -1,6 +1,8 @@
-/** RGB as the contract has it, and RGBA as a canvas has it. */
+/** Conversion between RGB, which the network takes, and RGBA, which a canvas takes. */
 
 /**
+ * Convert the pixels of a canvas to RGB.
+ *
  * @param {ImageData} image opaque
  * @returns {Uint8Array} RGB, [height, width, 3]
  */
@@ -15,6 +17,8 @@ export function rgbOf({ data }) {
 }
 
 /**
+ * Convert RGB to pixels for a canvas.
+ *
  * @param {Uint8Array} rgb [size, size, 3]
  * @param {number} size height and width, pixels
  * @returns {ImageData} opaque
@@ -30,5 +34,5 @@ export function imageOf(rgb, size) {
   return image;
 }
 
-/** The options of every 2D context here: opaque, and read after every change. */
+/** Options of every 2D context of the page: opaque, and often read. */
 export const CONTEXT = { alpha: false, willReadFrequently: true };

@@ -1,7 +1,7 @@
 /**
- * The model, away from the thread that draws: ONNX Runtime Web on the very file that `polyexport infer` runs.
+ * The worker that runs the model, the same file that `polyexport infer` runs, with ONNX Runtime Web.
  *
- * Takes {type: "load", url, provider, threads} and then {type: "run", id, image, size, color}; answers with
+ * It takes {type: "load", url, provider, threads} and then {type: "run", id, image, size, color}, and answers with
  * {type: "progress"}, {type: "loaded"}, {type: "result"} and {type: "failed"}.
  */
 
@@ -9,7 +9,7 @@ import { Refused, readContract } from "./contract.mjs";
 import { rgbOf } from "./pixels.mjs";
 
 const GOLDEN_TOLERANCE = 0.5; // mean absolute difference in levels, as in polyexport/model/model.py
-const MAX_MODEL_BYTES = 2 ** 31 - 1; // protobuf's own limit
+const MAX_MODEL_BYTES = 2 ** 31 - 1; // the limit of protobuf
 
 let model = null;
 
@@ -17,7 +17,7 @@ self.onmessage = async ({ data }) => {
   try {
     if (data.type === "load") {
       model = await load(data);
-      const { embedding, golden, ...contract } = model.contract; // vectors and pictures that the page does not use
+      const { embedding, golden, ...contract } = model.contract; // the page uses neither
       self.postMessage({ type: "loaded", contract, bytes: model.bytes, goldenDifference: model.goldenDifference });
     } else {
       const started = performance.now();
@@ -26,7 +26,7 @@ self.onmessage = async ({ data }) => {
       self.postMessage({ type: "result", id: data.id, colored, ms }, [colored.buffer]);
     }
   } catch (error) {
-    const remedy = error instanceof Refused ? error.remedy : "reload the page, or choose another way to run it";
+    const remedy = error instanceof Refused ? error.remedy : "reload the page, or choose another entry of Run on";
     self.postMessage({ type: "failed", message: String(error?.message ?? error), remedy });
   }
 };
@@ -39,7 +39,7 @@ async function load({ url, provider, threads }) {
   try {
     ort = await import(`./runtime/${runtime}`);
   } catch (error) {
-    throw new Refused(`The runtime cannot be loaded (${error.message})`, "see that all files of the page are there");
+    throw new Refused(`The runtime cannot be loaded (${error.message})`, "check that all files of the page are there");
   }
   ort.env.wasm.wasmPaths = new URL("./runtime/", import.meta.url).href;
   ort.env.wasm.numThreads = threads;
@@ -59,7 +59,7 @@ async function fetched(url) {
   try {
     response = await fetch(url);
   } catch (error) {
-    throw new Refused(`The model cannot be fetched (${error.message})`, "see that the server still runs");
+    throw new Refused(`The model cannot be fetched (${error.message})`, "check that the server still runs");
   }
   if (!response.ok) {
     throw new Refused(`The model cannot be fetched (HTTP ${response.status})`, "put model.onnx beside the page");
@@ -73,7 +73,7 @@ async function fetched(url) {
     if (done) break;
     chunks.push(value);
     length += value.length;
-    if (length > MAX_MODEL_BYTES) throw new Refused("The model is larger than 2 GiB", "give a smaller one");
+    if (length > MAX_MODEL_BYTES) throw new Refused("The model is larger than 2 GiB", "give a smaller model");
     self.postMessage({ type: "progress", length, total });
   }
   const bytes = new Uint8Array(length);
@@ -86,9 +86,9 @@ async function fetched(url) {
 }
 
 /**
- * One image in one color.
+ * Run the network on one image and one color.
  *
- * @param {object} loaded what `load` gives
+ * @param {object} loaded the result of `load`
  * @param {Uint8Array} image RGB, [height, width, 3]
  * @param {number} height pixels
  * @param {number} width pixels
@@ -112,13 +112,13 @@ async function run({ ort, session, encoder, contract }, image, height, width, co
   }
   const { colored } = await session.run({ image: new ort.Tensor("uint8", image, [1, height, width, 3]), ...second });
   if (colored.type !== "uint8" || colored.size !== image.length) {
-    throw new Refused(`The graph made ${colored.type} [${colored.dims}] of the drawing`, "export the model again");
+    throw new Refused(`The graph's output for the drawing is ${colored.type} [${colored.dims}]`, "export the model again");
   }
   return Uint8Array.from(await colored.getData());
 }
 
 function embeddingRow({ table, dim }, index) {
-  const values = new Float32Array(base64(table).buffer); // little-endian, as every machine with a browser is
+  const values = new Float32Array(base64(table).buffer); // little-endian, as on every machine with a browser
   return values.slice(index * dim, (index + 1) * dim);
 }
 
@@ -127,7 +127,7 @@ async function encoded(ort, encoder, rgb) {
   return (await encoder.run({ color: given })).color_embedding.getData();
 }
 
-/** A runtime that computes something else does not get past it. */
+/** Repeat the golden sample, and refuse a runtime that computes something else. */
 async function repeatGolden(loaded) {
   const { golden } = loaded.contract;
   const [image, expected] = await Promise.all([golden.image_png, golden.colored_png].map(decoded));
@@ -137,8 +137,8 @@ async function repeatGolden(loaded) {
   const difference = sum / colored.length;
   if (!(difference <= GOLDEN_TOLERANCE)) {
     throw new Refused(
-      `The model's golden sample comes out ${difference.toFixed(2)} levels off here, more than ${GOLDEN_TOLERANCE}`,
-      "choose another way to run it",
+      `The model's golden sample differs by ${difference.toFixed(2)} levels here, more than ${GOLDEN_TOLERANCE}`,
+      "choose another entry of Run on",
     );
   }
   return difference;
