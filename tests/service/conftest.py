@@ -4,7 +4,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
@@ -14,7 +14,7 @@ import pytest
 
 @dataclass
 class Service:
-    """A server that runs, and what stands around it."""
+    """A running service."""
 
     process: subprocess.Popen[str]
     port: int
@@ -31,7 +31,7 @@ class Service:
             return answer, answer.read()
 
     def tree(self) -> set[int]:
-        """The processes that it has started, and theirs."""
+        """The processes that it has started, and the ones that those have started."""
         parents = {}
         for stat in Path("/proc").glob("[0-9]*/stat"):
             with contextlib.suppress(OSError):
@@ -50,13 +50,15 @@ class Service:
 Serve = Callable[..., Service]
 
 
-def start(*options: str) -> Service:
+def start(*options: str, prefix: Sequence[str] = ()) -> Service:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "polyexport.cli.main", "serve", "--port", str(port), "--provider", "cpu", *options]
+    command = [*prefix, sys.executable, "-m", "polyexport.cli.main", "serve", "--port", str(port), "--provider", "cpu"]
     environment = os.environ | {"NO_COLOR": "1"}
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+    process = subprocess.Popen(
+        [*command, *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    )
     assert process.stdout is not None
     line = process.stdout.readline()
     if line != f"http://127.0.0.1:{port}\n":
@@ -75,8 +77,8 @@ def service() -> Iterator[Service]:
 def serve() -> Iterator[Serve]:
     running: list[Service] = []
 
-    def go(*options: str) -> Service:
-        running.append(start(*options))
+    def go(*options: str, prefix: Sequence[str] = ()) -> Service:
+        running.append(start(*options, prefix=prefix))
         return running[-1]
 
     yield go

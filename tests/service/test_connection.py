@@ -1,4 +1,4 @@
-"""Clients that take their time: uvicorn with our connections, and a program behind it that answers with much."""
+"""Slow clients: uvicorn with the service's connections, and an application that gives long answers."""
 
 import asyncio
 import socket

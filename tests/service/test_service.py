@@ -1,4 +1,4 @@
-"""A real server, asked as its users ask it, and as they should not."""
+"""A real service with good and bad requests, signals and lost processes."""
 
 import base64
 import contextlib
@@ -328,6 +328,15 @@ def test_a_second_signal_ends_it_at_once(serve: Any, drawing: bytes) -> None:
         service.process.send_signal(signal.SIGTERM)
         assert service.process.wait(5) == -signal.SIGTERM
     gone(tree)
+
+
+def test_a_signal_that_a_shell_ignores_for_it_does_not_end_it(serve: Any) -> None:
+    service = serve(prefix=("sh", "-c", "trap '' INT; exec \"$@\"", "sh"))
+    service.process.send_signal(signal.SIGINT)
+    time.sleep(0.5)
+    assert service.ask("GET", "/health")[0].status == 200
+    service.process.send_signal(signal.SIGTERM)
+    assert service.process.wait(30) == 143
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
