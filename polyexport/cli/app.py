@@ -1,4 +1,4 @@
-"""The commands."""
+"""The Typer application with every command."""
 
 from typing import Annotated
 
@@ -46,4 +46,4 @@ def _root(
         bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_print_version)
     ] = False,
 ) -> None:
-    """Options that stand before the command."""
+    """Handle the options that come before the command."""

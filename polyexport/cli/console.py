@@ -1,4 +1,4 @@
-"""What commands print: messages on stderr, data on stdout."""
+"""Output of the commands: messages on stderr, data on stdout."""
 
 import json
 import sys
@@ -16,41 +16,41 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class Console:
-    """Verbosity of this process."""
+    """Printer of messages and data, with the verbosity of this process."""
 
     verbose: bool = False
     quiet: bool = False
 
     def set(self, *, verbose: bool, quiet: bool) -> None:
-        """Take over a command's -v and -q.
+        """Set the verbosity from a command's -v and -q.
 
         Raises:
-            UsageError: both.
+            UsageError: both were given.
         """
         if verbose and quiet:
             raise UsageError("-v and -q exclude each other", remedy="give one of them")
         self.verbose, self.quiet = verbose, quiet
 
     def info(self, message: str) -> None:
-        """Progress and remarks: stderr, silent under -q."""
+        """Print progress or a remark to stderr, unless -q was given."""
         if not self.quiet:
             self.error(message)
 
     def error(self, message: str) -> None:
-        """A failure: stderr, never silent."""
+        """Print a failure to stderr."""
         write_line("stderr", one_line(message))
 
     def data(self, text: str) -> None:
-        """A result: stdout."""
+        """Print a result to stdout."""
         write_line("stdout", "\n".join(map(one_line, text.split("\n"))))
 
     def json(self, value: Any) -> None:
-        """A result as one JSON document: stdout, ASCII, so that odd file names stay readable."""
+        """Print a result as one JSON document to stdout, in ASCII, so that odd file names stay readable."""
         self.data(json.dumps(value, indent=2, default=str))
 
     @property
     def shows_progress(self) -> bool:
-        """Whether a progress bar makes sense: never into a file or a pipe."""
+        """Whether a progress bar is shown: only on a terminal, and not under -q."""
         return sys.stderr is not None and sys.stderr.isatty() and not self.quiet
 
 
@@ -58,10 +58,14 @@ console = Console()
 
 
 def build(factory: Callable[..., T], **values: Any) -> T:
-    """Build an options object from what the user typed; what it refuses is a usage error.
+    """Build an options object from what the user typed.
+
+    Args:
+        factory: the class of the options.
+        values: fields of the options.
 
     Raises:
-        UsageError: with the message of the refusal.
+        UsageError: the class refuses a value with a ``ValueError``.
     """
     try:
         return factory(**values)

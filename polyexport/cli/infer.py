@@ -1,4 +1,4 @@
-"""polyexport infer: drawings in, coloured drawings out."""
+"""polyexport infer: color folders of images."""
 
 import contextlib
 import functools
@@ -59,18 +59,22 @@ class Background(StrEnum):
 def infer(
     paths: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[PATH]...", help="Images, folders of images, glob patterns; - is an image on stdin."),
+        typer.Argument(
+            metavar="[PATH]...", help="Image files, folders of images and glob patterns; - reads one image from stdin."
+        ),
     ] = None,
     color: Annotated[
         list[str] | None,
-        typer.Option("-c", "--color", help="CSS name, hex, rgb() or hsl(); repeat it for several colors."),
+        typer.Option(
+            "-c", "--color", help="Color as a CSS name, hex, rgb() or hsl(); repeat the option for several colors."
+        ),
     ] = None,
     output: Annotated[
         str | None,
         typer.Option(
             "-o",
             "--output",
-            help="Output folder; - is stdout, for one image.",
+            help="Output folder; - writes one image to stdout.",
             show_default="FOLDER-colored beside FOLDER",
             metavar="DIR",
         ),
@@ -79,55 +83,69 @@ def infer(
     files_from: Annotated[
         str | None,
         typer.Option(
-            "--files-from", help="Take paths from a list, one a line or NUL-separated; - is stdin.", metavar="FILE"
+            "--files-from",
+            help="File with a list of input paths, one a line or NUL-separated; - reads the list from stdin.",
+            metavar="FILE",
         ),
     ] = None,
     manifest: Annotated[
         Path | None,
-        typer.Option(help="A color for each image: a CSV with columns image and color, or data.json.", metavar="FILE"),
+        typer.Option(
+            help="File with a color for each image: a CSV with the columns image and color, or a data.json.",
+            metavar="FILE",
+        ),
     ] = None,
-    recursive: Annotated[bool, typer.Option("-r", "--recursive", help="Go into subfolders.")] = False,
+    recursive: Annotated[bool, typer.Option("-r", "--recursive", help="Search subfolders for images, too.")] = False,
     include: Annotated[
-        list[str] | None, typer.Option(help="Take only what matches this pattern; repeatable.", metavar="GLOB")
+        list[str] | None,
+        typer.Option(help="Glob pattern of the files to take from folders; repeatable.", metavar="GLOB"),
     ] = None,
     exclude: Annotated[
-        list[str] | None, typer.Option(help="Leave out what matches this pattern; repeatable.", metavar="GLOB")
+        list[str] | None,
+        typer.Option(help="Glob pattern of files and folders to leave out; repeatable.", metavar="GLOB"),
     ] = None,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Do everything anew, and replace any file that stands in the way.")
+        bool, typer.Option("--overwrite", help="Make every output again, and replace existing files of any origin.")
     ] = False,
     retry_failed: Annotated[
-        bool, typer.Option("--retry-failed", help="Try again what failed in an earlier run.")
+        bool, typer.Option("--retry-failed", help="Try inputs again that failed in an earlier run.")
     ] = False,
     size: SizeOption = "fit",
-    background: Annotated[
-        Background, typer.Option(help="What becomes of the paper around a drawing.")
-    ] = Background.WHITE,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done; write nothing.")] = False,
+    background: Annotated[Background, typer.Option(help="Color of the paper around a drawing.")] = Background.WHITE,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what would become of every output, and write nothing.")
+    ] = False,
     contact_sheet: Annotated[
         Path | None,
-        typer.Option(help="Also write one picture of the first 100 inputs and outputs.", metavar="FILE.png"),
+        typer.Option(help="PNG file for a picture of the first 100 inputs beside their outputs.", metavar="FILE.png"),
     ] = None,
     provider: ProviderOption = AUTO,
     device_id: DeviceId = 0,
     batch_size: Annotated[
-        int, typer.Option("-b", "--batch-size", min=0, max=1024, help="Images per call; 0 chooses by the provider.")
+        int,
+        typer.Option(
+            "-b", "--batch-size", min=0, max=1024, help="Images per call of the network; 0 chooses by the provider."
+        ),
     ] = 0,
     jobs: Annotated[
-        int, typer.Option("-j", "--jobs", min=0, max=256, help="Processes that decode; 0 chooses by the cores.")
+        int, typer.Option("-j", "--jobs", min=0, max=256, help="Number of decoding processes; 0 chooses by the cores.")
     ] = 0,
     threads: Threads = 0,
     engine: Annotated[
-        Engine, typer.Option(help="This process, or Ray Data on the machines of a cluster.")
+        Engine,
+        typer.Option(help="Engine of the run: local for this process, ray for Ray Data on the machines of a cluster."),
     ] = Engine.LOCAL,
     ray_address: Annotated[
         str | None,
         typer.Option(
-            help="The cluster: HOST:PORT of its head, or auto.", metavar="ADDRESS", show_default="this machine"
+            help="Address of the Ray cluster: HOST:PORT of its head, or auto.",
+            metavar="ADDRESS",
+            show_default="this machine",
         ),
     ] = None,
     time_limit: Annotated[
-        float, typer.Option(min=0, help="Give up a run on Ray after so many seconds; 0 for never.", metavar="SECONDS")
+        float,
+        typer.Option(min=0, help="Seconds after which a run on Ray is given up; 0 for no limit.", metavar="SECONDS"),
     ] = 0,
     json_report: JsonFlag = False,
     verbose: Verbose = False,
@@ -135,8 +153,8 @@ def infer(
 ) -> None:
     """Color outline drawings.
 
-    Outputs are PNG files, OUTPUT/COLOR/NAME.png, at the size of their inputs. One bad input fails alone. The
-    same command carries on where an earlier run ended: what is done is skipped.
+    Outputs are PNG files, OUTPUT/COLOR/NAME.png, at the size of their inputs. A bad input fails alone. The same
+    command continues an earlier run: outputs that are finished are skipped.
     """
     console.set(verbose=verbose, quiet=quiet)
     wanted = parse_size(size)
@@ -174,7 +192,8 @@ def infer(
         exclude=exclude or [],
     )
     with contextlib.ExitStack() as stack:
-        # First what can refuse; then a decoder gets ready while this process loads ONNX Runtime and the model.
+        # The folder comes first, because it may be refused; then a decoding process starts while this one loads ONNX
+        # Runtime and the model.
         folder: OutputFolder | StoreFolder | None = None
         if not dry_run:
             folder = open_folder(plan.output)
@@ -215,7 +234,7 @@ def infer(
 def _check_engine(engine: Engine, *, ray_address: str | None, time_limit: float, device_id: int) -> None:
     if engine is Engine.LOCAL and (ray_address is not None or time_limit):
         option = "--time-limit" if ray_address is None else "--ray-address"
-        raise UsageError(f"{option} is for Ray", remedy="add --engine ray")
+        raise UsageError(f"{option} was given without --engine ray", remedy=f"add --engine ray, or leave {option} out")
     if engine is Engine.RAY and device_id:
         raise UsageError(
             "--device-id does not go with --engine ray, which gives each actor a GPU", remedy="leave it out"
@@ -247,7 +266,7 @@ def _plan(
 
     if manifest is None:
         if not colors:
-            raise UsageError("no color", remedy="give --color, or --manifest with a color for each image")
+            raise UsageError("no color was given", remedy="give --color, or --manifest with a color for each image")
         wanted = _colors(colors, model)
         return make_plan(paths, wanted, output=output, recursive=recursive, include=include, exclude=exclude)
     if paths or colors or include or exclude:
@@ -274,10 +293,10 @@ def _listed(files_from: str | None) -> list[str]:
 
 
 def _colors(texts: list[str], model: Path | None) -> "list[Color]":
-    """What the user typed, before the model is loaded; unless a name is one of the model's own.
+    """Parse colors; the model is loaded only if a text is not a color of its own but might be a name that it knows.
 
     Raises:
-        ColorError: no colour.
+        ColorError: a text is not a color.
     """
     try:
         return [parse_color(text) for text in texts]
@@ -296,10 +315,10 @@ def _condition(model: Path) -> "Condition":
 
 
 def _one(paths: list[str], colors: list[str], output: str | None, others: list[str]) -> tuple[str, str]:
-    """The one image and the one colour of a pipe.
+    """Return the one image and the one color of a pipe.
 
     Raises:
-        UsageError: more, or less, or an option that has no place there.
+        UsageError: more or fewer of them, or an option that a pipe does not take.
     """
     if others:
         raise UsageError(f"{others[0]} does not go with an image on stdin or stdout", remedy="leave it out")
@@ -341,10 +360,10 @@ def _pipe(
 
 
 def parse_size(text: str) -> "Size":
-    """``fit``, ``native`` or a number of pixels.
+    """Parse the value of ``--size``: ``fit``, ``native`` or a number of pixels.
 
     Raises:
-        UsageError: anything else.
+        UsageError: the text is none of these.
     """
     if text == "fit":
         return "fit"

@@ -1,4 +1,4 @@
-"""What `polyexport infer` prints, on the way and at the end."""
+"""Reports of `polyexport infer`: progress, one line or JSON object for each image, and the totals."""
 
 import contextlib
 import io
@@ -31,13 +31,13 @@ __all__ = ["ReportOptions", "RunJob", "report_preview", "report_run"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ReportOptions:
-    """What is wanted besides the outputs."""
+    """Reports that the user asked for besides the outputs."""
 
     json: bool
-    """One line of JSON for each image and one for the run, on stdout."""
+    """Whether stdout gets one JSON object a line: one for each image, and one for the run."""
 
     contact_sheet: Path | None
-    """Where a picture of the first inputs and outputs goes."""
+    """PNG file for a picture of the first inputs and outputs, or None."""
 
 
 class RunJob(Protocol):
@@ -51,13 +51,22 @@ class RunJob(Protocol):
 
 
 def report_run(job: Job, run: RunJob, options: ReportOptions) -> ExitCode:
-    """Do a job and say how it went; returns how the process should end."""
+    """Do a job and print its results.
+
+    Args:
+        job: inputs, outputs and settings.
+        run: does the job.
+        options: reports that the user asked for.
+
+    Returns:
+        The exit code of the process.
+    """
     shown: list[Item] = []
     if options.contact_sheet is not None:
         _check_sheet(options.contact_sheet)
     with _progress(len(job.plan.items)) as advance:
 
-        def settled(result: ItemResult) -> None:
+        def finished(result: ItemResult) -> None:
             advance()
             if result.status == "failed":
                 console.error(f"failed: {result.item.source}: {result.reason}")
@@ -66,9 +75,9 @@ def report_run(job: Job, run: RunJob, options: ReportOptions) -> ExitCode:
             for warning in result.warnings:
                 console.info(f"warning: {result.item.source}: {warning}")
             if options.json:
-                _json_line({"type": "image", **_of(result.item)}, result)
+                _json_line({"type": "image", **_item_fields(result.item)}, result)
 
-        report = run(on_provider=_say_provider, on_result=settled)
+        report = run(on_provider=_print_provider, on_result=finished)
     if options.contact_sheet is not None:
         _write_sheet(options.contact_sheet, job, shown, total=report.images)
     if options.json:
@@ -85,14 +94,26 @@ def report_run(job: Job, run: RunJob, options: ReportOptions) -> ExitCode:
 
 
 def report_preview(job: Job, load: LoadModel, decoding_pool: DecodingPool, *, json_report: bool) -> ExitCode:
-    """Say what a job would do; returns how the process should end."""
+    """Print what a job would do.
+
+    Args:
+        job: inputs, outputs and settings.
+        load: loads the model.
+        decoding_pool: processes that read the headers of the inputs.
+        json_report: whether stdout gets one JSON object a line.
+
+    Returns:
+        The exit code of the process.
+    """
     model = load(threads=1, streams=1, images=job.plan.outputs)
-    _say_provider(model.session.execution_provider, model.session.fallback_reason)
+    _print_provider(model.session.execution_provider, model.session.fallback_reason)
     counts = Preview()
     for one in preview(job, model, decoding_pool, counts):
         if json_report:
             outputs = [{"output": output, "state": state} for output, state in one.outputs]
-            console.data(json.dumps({"type": "image", **_of(one.item), "outputs": outputs, "reason": one.reason}))
+            console.data(
+                json.dumps({"type": "image", **_item_fields(one.item), "outputs": outputs, "reason": one.reason})
+            )
             continue
         for output, state in one.outputs:
             because = f": {one.reason}" if state in ("unreadable", "failed before") else ""
@@ -111,12 +132,12 @@ def report_preview(job: Job, load: LoadModel, decoding_pool: DecodingPool, *, js
     return ExitCode.SOME_FAILED if counts.unreadable or counts.outputs.get("failed before") else ExitCode.OK
 
 
-def _say_provider(execution_provider: str, fallback_reason: str) -> None:
+def _print_provider(execution_provider: str, fallback_reason: str) -> None:
     if fallback_reason:
         console.info(f"running on {execution_provider} ({fallback_reason})")
 
 
-def _of(item: Item) -> dict[str, Any]:
+def _item_fields(item: Item) -> dict[str, Any]:
     return {"source": item.source, "name": item.name, "colors": [color.name for color in item.colors]}
 
 
@@ -128,24 +149,26 @@ def _json_line(head: dict[str, Any], result: ItemResult) -> None:
 
 def _check_sheet(path: Path) -> None:
     if path.suffix.lower() != ".png":
-        raise UsageError(f"the contact sheet {path} is no PNG", remedy="give it a name that ends in .png")
+        raise UsageError(f"the contact sheet {path} is not a PNG file", remedy="give it a name that ends in .png")
     if path.is_dir():
         raise UsageError(f"the contact sheet {path} is a folder", remedy="choose another name")
 
 
 def _write_sheet(path: Path, job: Job, items: list[Item], *, total: int) -> None:
-    """A picture of what the run left behind, read back from the files."""
+    """Write a picture of the outputs, read back from their files."""
     sheet = ContactSheet(total=total)
     for index, item in enumerate(items):
-        with contextlib.suppress(ImageError, OSError):  # it has gone since
-            outputs = [(color.name, _own(str(job.plan.output / output_name(item, color)))) for color in item.colors]
+        with contextlib.suppress(ImageError, OSError):  # a file has been removed since
+            outputs = [
+                (color.name, _read_output(str(job.plan.output / output_name(item, color)))) for color in item.colors
+            ]
             sheet.add(index, item.name, decode(_read(item.source)).pixels, outputs)
     write_atomic(path, sheet.to_png())
     console.info(f"contact sheet: {path}")
 
 
-def _own(source: str) -> NDArray[np.uint8]:
-    """A PNG of ours, with its transparency."""
+def _read_output(source: str) -> NDArray[np.uint8]:
+    """Read an output with its transparency."""
     with Image.open(io.BytesIO(_read(source)), formats=["PNG"]) as image:
         return np.asarray(image)
 

@@ -1,4 +1,4 @@
-"""Entry point: what every command does with signals and errors."""
+"""Entry point of the program: handling of signals and errors for every command."""
 
 import signal
 import sys
@@ -19,28 +19,28 @@ _EXTRAS = {
 
 
 class Stopped(BaseException):
-    """A signal asked the process to end. Not an ``Exception``: nothing on the way may take it for a failure."""
+    """Raised when a signal asks the process to end. Not an ``Exception``, so that no code takes it for a failure."""
 
     def __init__(self, exit_code: ExitCode) -> None:
         super().__init__(exit_code)
         self.exit_code = exit_code
 
 
-_asked: list[Stopped] = []
+_signals: list[Stopped] = []
 
 
 def _stop(number: int, _frame: FrameType | None) -> None:
-    # The second signal gets the system's default: at once.
+    # A second signal gets the system's default action and ends the process at once.
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, signal.SIG_DFL)
-    _asked.append(Stopped(ExitCode.INTERRUPTED if number == signal.SIGINT else ExitCode.TERMINATED))
-    raise _asked[0]
+    _signals.append(Stopped(ExitCode.INTERRUPTED if number == signal.SIGINT else ExitCode.TERMINATED))
+    raise _signals[0]
 
 
 def main() -> NoReturn:
     """Run one command and exit with its code."""
     for each in (signal.SIGINT, signal.SIGTERM):
-        if signal.getsignal(each) is not signal.SIG_IGN:  # nohup, and scripts that run it in the background
+        if signal.getsignal(each) is not signal.SIG_IGN:  # ignored under nohup, and in background jobs of scripts
             signal.signal(each, _stop)
     sys.exit(_run())
 
@@ -51,12 +51,12 @@ def _run() -> int:
     except Stopped as stopped:
         return stopped.exit_code
     try:
-        # Only now, under the handlers: importing the commands takes a noticeable time.
+        # Imported under the signal handlers, because importing the commands takes a noticeable time.
         import warnings
 
         from polyexport.cli.app import app
 
-        warnings.filterwarnings("ignore", module=r"PIL\.")  # what matters of them stands in the results
+        warnings.filterwarnings("ignore", module=r"PIL\.")  # the results have the warnings that matter
         app()
     except PolyexportError as error:
         _explain(error, f"error: {error}", verbose=console.verbose)
@@ -64,8 +64,8 @@ def _run() -> int:
     except Stopped as stopped:
         return _stopped(stopped)
     except Exception as error:  # noqa: BLE001 - the last resort: a bug still ends in one line
-        if _asked:  # native code, such as a module on its way in, makes its own error of it
-            return _stopped(_asked[0])
+        if _signals:  # native code, such as a module being imported, may replace the exception by its own
+            return _stopped(_signals[0])
         extra = _EXTRAS.get((error.name or "").partition(".")[0]) if isinstance(error, ModuleNotFoundError) else None
         if extra:
             message = f"error: this command needs more packages; install them with pip install 'polyexport[{extra}]'"

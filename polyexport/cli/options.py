@@ -36,25 +36,33 @@ class Host(StrEnum):
     ANY = "::"
 
 
-HostOption = Annotated[Host, typer.Option(help="Who may connect: this machine, or any.")]
+HostOption = Annotated[
+    Host, typer.Option(help="Address to listen on: 127.0.0.1 for this machine only, 0.0.0.0 or :: for any machine.")
+]
 ModelOption = Annotated[
     Path | None, typer.Option("-m", "--model", help="Model file.", show_default="the shipped model", metavar="FILE")
 ]
 ProviderOption = Annotated[
-    _ProviderName, typer.Option(help="Execution provider; a named one is required, auto takes the best that works.")
+    _ProviderName,
+    typer.Option(help="Execution provider; auto takes the best that works; a named one is never replaced by another."),
 ]
-DeviceId = Annotated[int, typer.Option(min=0, max=1024, help="Which GPU.")]
+DeviceId = Annotated[int, typer.Option(min=0, max=1024, help="Index of the GPU.")]
 Threads = Annotated[
-    int, typer.Option(min=0, max=1024, help="Threads per call on the CPU; 0 chooses by the granted cores.")
+    int,
+    typer.Option(
+        min=0,
+        max=1024,
+        help="Threads per call of the network on the CPU; 0 chooses by the cores that this process may use.",
+    ),
 ]
 SizeOption = Annotated[
     str,
     typer.Option(
-        help="fit: scale down to the model's size, pad, and scale back; native: full resolution, padded; "
-        "or the size to fit, in pixels.",
+        help="Canvas of the network: fit scales images down to the model's size and outputs back, native keeps the "
+        "full resolution, and a number of pixels is a size to fit.",
         metavar="fit|native|N",
     ),
 ]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
-Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Say more; show tracebacks.")]
-Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Say nothing but errors.")]
+Verbose = Annotated[bool, typer.Option("-v", "--verbose", help="Print more messages, and tracebacks of errors.")]
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Print errors only.")]
