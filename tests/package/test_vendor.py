@@ -52,5 +52,7 @@ def test_a_package_carries_the_very_bytes_of_the_project(package: Callable[..., 
     files = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     assert files == {name: (ROOT / name).read_bytes() for name in files}
     assert {"polyexport/package/runner.py", "polyexport/model/canvas.py", "polyexport/imaging/pixels.py"} <= set(files)
+    providers = {name for name in files if name.startswith("polyexport/runtime/providers/")}
+    assert providers == {f"polyexport/runtime/providers/{name}.py" for name in ("__init__", "cpu", "cuda")}
     rooms = {name.split("/")[1] for name in files}
     assert rooms == {"__init__.py", "errors.py", "imaging", "model", "package", "runtime", "storage"}
