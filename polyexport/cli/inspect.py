@@ -1,4 +1,4 @@
-"""polyexport inspect: what is inside a model file."""
+"""The command ``polyexport inspect``: shows the contents of a model file."""
 
 import json
 import textwrap
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["inspect"]
 
-_LABEL = 11  # columns
-_TEXT = 100
+_LABEL_COLUMNS = 11
+_TEXT_COLUMNS = 100
 
 
 def inspect(
@@ -28,7 +28,7 @@ def inspect(
     verbose: Verbose = False,
     quiet: Quiet = False,
 ) -> None:
-    """Show what a model takes and gives, what was proven of it, and what its graph holds."""
+    """Show the inputs and outputs of a model, its proof, and the contents of its graph."""
     console.set(verbose=verbose, quiet=quiet)
 
     from polyexport.model.inspect import inspect_model
@@ -38,14 +38,14 @@ def inspect(
         contract = json.loads(inspection.contract.to_json())
         console.json(asdict(inspection) | {"contract": contract, "num_nodes": inspection.num_nodes})
         return
-    console.data(f"{'file':<{_LABEL}}{inspection.path}, {_scaled(inspection.size_bytes, 'B')}")
+    console.data(f"{'file':<{_LABEL_COLUMNS}}{inspection.path}, {_scaled(inspection.size_bytes, 'B')}")
     for label, text in _rows(inspection):
-        for i, line in enumerate(textwrap.wrap(text, _TEXT, break_long_words=False, break_on_hyphens=False)):
-            console.data(f"{'' if i else label:<{_LABEL}}{line}")
+        for i, line in enumerate(textwrap.wrap(text, _TEXT_COLUMNS, break_long_words=False, break_on_hyphens=False)):
+            console.data(f"{'' if i else label:<{_LABEL_COLUMNS}}{line}")
 
 
 def _rows(inspection: "Inspection") -> Iterator[tuple[str, str]]:
-    """Label and text, in the order in which they are printed."""
+    """Yield label and text of each row, in the order in which they are printed."""
     contract = inspection.contract
     yield "SHA-256", inspection.sha256
     yield "weights", f"{contract.network}, from a file with SHA-256 {contract.checkpoint_sha256}"
@@ -104,7 +104,7 @@ def _certificate(contract: "Contract") -> Iterator[tuple[str, str]]:
 
 
 def _scaled(value: float, unit: str = "") -> str:
-    """Four digits and a metric prefix."""
+    """Write a number with four digits and a metric prefix."""
     for factor, prefix in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
         if value >= factor:
             return f"{value / factor:.4g} {prefix}{unit}"

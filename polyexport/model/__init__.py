@@ -1,1 +1,1 @@
-"""A model file: its contract, its conditions, and the object that runs it."""
+"""Model files: the contract, the conditions, the canvas, and the object that runs a model."""

@@ -1,11 +1,9 @@
-"""What a model file promises: its inputs, its output, and the metadata that lets a stranger run it.
+"""The contract of a model file: its inputs, its output, and the metadata that is needed to run it.
 
-The graph takes ``image`` (uint8 [batch, height, width, 3], RGB) and ``color`` (uint8 [batch, 3] for ``rgb``
-conditioning, int64 [batch] for ``vocabulary``) and gives ``colored`` (uint8 [batch, height, width, 3]). Two options
-change that. With ``color_input`` ``embedding`` the second input is ``color_embedding``, float32 [batch, D], and the
-contract carries the table or encoder that makes one of a colour. With ``many_colors`` the second input has one more
-axis, [batch, colors, ...], and ``colored`` is uint8 [batch, colors, height, width, 3]. Everything else stands as one
-JSON object under ``METADATA_KEY`` in the model's ``metadata_props``.
+The graph takes ``image`` (uint8 [batch, height, width, 3], RGB) and a condition, whose name, type and shape its kind
+decides (``polyexport.model.conditions``), and gives ``colored`` (uint8 [batch, height, width, 3]). With ``many_colors``
+the condition has one more axis, [batch, colors, ...], and ``colored`` is uint8 [batch, colors, height, width, 3].
+Everything else stands as one JSON object under ``METADATA_KEY`` in the model's ``metadata_props``.
 """
 
 import json
@@ -35,9 +33,16 @@ __all__ = [
 ]
 
 CONTRACT_VERSION = 2
+"""Version of the contract that this version of polyexport writes and reads."""
+
 METADATA_KEY = "polyexport.contract"
+"""Key of the contract in the model's ``metadata_props``."""
+
 IMAGE_INPUT = "image"
+"""Name of the graph's first input."""
+
 COLORED = "colored"
+"""Name of the graph's output."""
 
 _REMEDY = "give a model that `polyexport export` wrote with this version"
 
@@ -46,12 +51,14 @@ Precision = Literal["fp32", "fp16", "int8"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StageParity:
-    """One stage of an export beside the PyTorch model. Float outputs are scaled to [-1, 1] before they are compared."""
+    """One stage of an export, compared with the PyTorch model. Float outputs are scaled to [-1, 1] before that."""
 
     name: str
-    """``raw``, ``simplified``, ``palette``, ``fp16`` or ``int8``."""
+    """Name of the stage: ``raw``, ``simplified``, ``palette``, ``fp16`` or ``int8``."""
 
     nodes: int
+    """Number of nodes of the graph."""
+
     max_abs_diff: float
     """Largest absolute difference of the float outputs."""
 
@@ -62,65 +69,87 @@ class StageParity:
     """Fraction of 8-bit values that are equal."""
 
     psnr_db: float
-    """Of all 8-bit values together, at most 100."""
+    """PSNR of all 8-bit values together, decibels, at most 100."""
 
     values: int
-    """Values compared."""
+    """Number of values that were compared."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Parity:
-    """How the model was compared with the PyTorch model that it stands for."""
+    """The comparison of the model with the PyTorch model that it was exported from."""
 
     reference: str
-    """Runtime of the PyTorch model, in float32."""
+    """Runtime of the PyTorch model, which ran in float32."""
 
     candidate: str
     """Runtime of the ONNX model."""
 
     stages: tuple[StageParity, ...]
-    """In the order in which they were made; the last one is the model itself."""
+    """Stages of the export in the order in which they were made; the last one is the model itself."""
 
     images: int
+    """Number of images of each size."""
+
     colors: int
+    """Number of conditions."""
+
     batches: tuple[int, ...]
+    """Batch sizes, images per call."""
+
     sizes: tuple[tuple[int, int], ...]
-    """Heights and widths, pixels."""
+    """Heights and widths of the images, pixels."""
 
     @property
     def final(self) -> StageParity:
-        """Of the model itself."""
+        """The comparison of the model itself, the last stage."""
         return self.stages[-1]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Fidelity:
-    """A reduced precision beside the fp32 graph that it was made of, on drawings of one kind."""
+    """Images of a reduced precision, compared with those of the fp32 graph, on drawings of one kind."""
 
     data: str
+    """Name of the kind of drawings."""
+
     images: int
+    """Number of drawings."""
+
     psnr_to_fp32_mean_db: float
+    """Mean PSNR against the images of the fp32 graph, decibels."""
+
     psnr_to_fp32_min_db: float
+    """Lowest PSNR against an image of the fp32 graph, decibels."""
+
     fp32_psnr_mean_db: float
-    """Of the fp32 graph against the true images."""
+    """Mean PSNR of the fp32 graph against the true images, decibels."""
 
     psnr_mean_db: float
-    """Of the reduced precision against the true images."""
+    """Mean PSNR of the reduced precision against the true images, decibels."""
 
     fp32_within_8: float
-    """Fraction of the pixels that are within 8 levels of the truth in every channel."""
+    """Fraction of the fp32 graph's pixels that are within 8 levels of the true image in every channel."""
 
     within_8: float
+    """The same fraction for the reduced precision."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Quality:
-    """Scores of this very model on a data set."""
+    """Scores of this model on a data set."""
 
     data: str
+    """Name of the data set."""
+
     images: int
+    """Number of images."""
+
     psnr_mean_db: float
+    """Mean PSNR against the true images, decibels."""
+
     psnr_min_db: float
+    """Lowest PSNR of an image, decibels."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -128,13 +157,13 @@ class GoldenSample:
     """One input and the output it had when the model was exported."""
 
     image_png: str
-    """Base64 of a PNG."""
+    """Base64 of the input, a PNG file."""
 
     color: ConditionValue
-    """sRGB; an index into the palette; or, for a network that was trained on vectors, base64 of one, float32 [dim]."""
+    """Value of the condition; ``Condition.encode`` turns it into a row of the input."""
 
     colored_png: str
-    """Base64 of a PNG."""
+    """Base64 of the output, a PNG file."""
 
     def __post_init__(self) -> None:
         if isinstance(self.color, tuple) and any(not 0 <= channel <= 255 for channel in self.color):
@@ -146,47 +175,56 @@ class Contract:
     """The metadata of one model file."""
 
     conditioning: str
+    """Kind of condition that the network was trained on: a key of ``CONDITION_MODULES``."""
+
     palette: Palette = ()
-    """Of a vocabulary, or of an embedding's table; empty for ``rgb``."""
+    """Names and sRGB values of the colors that the model knows, in index order; empty if it has no list of colors."""
 
     color_input: ColorInput = "color"
-    """``embedding``: the second input is ``color_embedding``."""
+    """Second input of the graph: the condition itself, or its embedding."""
 
     embedding: Embedding | None = None
-    """Only with ``color_input`` ``embedding``."""
+    """Source of the vectors; None unless the second input is an embedding."""
 
     many_colors: bool = False
-    """The second input and the output have a further axis, [batch, colors, ...]."""
+    """The graph takes several colors per image: second input and output have a further axis, [batch, colors, ...]."""
 
     size_multiple: int
     """Height and width of the input are multiples of this."""
 
     training_size: int
-    """Height and width, in pixels, that the model knows best."""
+    """Height and width of the training images, pixels."""
 
     fixed_size: bool = False
-    """No other size than ``training_size``."""
+    """The model takes images of ``training_size`` alone."""
 
     precision: Precision = "fp32"
     opset: int
+    """Version of the ONNX operator set."""
+
     versions: dict[str, str] = field(default_factory=dict)
-    """Of the tools that made the file."""
+    """Names and versions of the tools that made the file."""
 
     network: str
-    """What was exported: ``trainer``, or ``package.module:Class``."""
+    """Network that was exported: ``trainer``, or ``package.module:Class``."""
 
     checkpoint_sha256: str
-    """Of the file that held the weights."""
+    """SHA-256 of the file that held the weights, lowercase hex."""
 
     graph_sha256: str
-    """Of the file without its metadata: ``polyexport.runtime.onnx_bytes``."""
+    """SHA-256 of the model file without its metadata, as ``polyexport.runtime.onnx_bytes`` computes it."""
 
     parity: Parity
+    """Comparison with the PyTorch model."""
+
     fidelity: tuple[Fidelity, ...] = ()
-    """Of a reduced precision; empty for fp32."""
+    """Comparison of a reduced precision with fp32, for each kind of drawings; empty for fp32."""
 
     golden: GoldenSample
+    """Input and output that are repeated whenever the model is loaded."""
+
     quality: Quality | None = None
+    """Scores on a data set; None if they were not measured."""
 
     def __post_init__(self) -> None:
         condition_of(self._condition_fields())  # refuses entries that contradict each other
@@ -230,7 +268,7 @@ class Contract:
         )
 
     def to_json(self) -> str:
-        """The metadata value; equal contracts give equal text."""
+        """Return the metadata value; equal contracts give equal text."""
         return json.dumps({"contract_version": CONTRACT_VERSION, **asdict(self)}, sort_keys=True)
 
     @classmethod

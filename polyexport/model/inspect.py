@@ -1,4 +1,4 @@
-"""What is inside a model file: its contract, and its graph in numbers. Needs the onnx package, no torch."""
+"""The inspection of a model file: its contract, and its graph in numbers. It needs the onnx package, no torch."""
 
 import math
 from collections import Counter
@@ -27,7 +27,7 @@ _NO_PARAMETERS = {
     "Resize": (1, 2, 3),  # region, scales and sizes
     "BatchNormalization": (3, 4),  # running mean and variance; PyTorch calls them buffers
 }
-"""Operands that hold numbers, but nothing that was learned."""
+"""Operands of these operators that hold numbers, but no trained weights."""
 
 _UNCOUNTED = frozenset(
     (
@@ -43,10 +43,10 @@ _UNCOUNTED = frozenset(
         "RNN",
     )
 )
-"""Operators that multiply and accumulate as well, and that no model of this toolkit has."""
+"""Operators that multiply and accumulate as well, and that no exported model contains."""
 
 Shape = tuple[int | None, ...]
-"""None where an extent is unknown."""
+"""Shape of a tensor; None where an extent is unknown."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,11 +54,13 @@ class Tensor:
     """An input or output of the graph."""
 
     name: str
+    """Name of the tensor in the graph."""
+
     dtype: str
-    """numpy's word, such as ``uint8``."""
+    """Type of the values in numpy's terms, such as ``uint8``."""
 
     shape: tuple[int | str, ...]
-    """A name where the extent is free."""
+    """Shape; a name where the extent is free."""
 
     def __str__(self) -> str:
         return f"{self.dtype} [{', '.join(map(str, self.shape))}]"
@@ -72,49 +74,60 @@ class Macs:
     """Height and width of the image, pixels."""
 
     total: int | None
-    """None if they cannot be told."""
+    """Multiply-accumulates of the whole graph; None if they are unknown."""
 
     by_type: dict[str, int] = field(default_factory=dict)
-    """Operator -> multiply-accumulates; empty if they cannot be told."""
+    """Multiply-accumulates by operator; empty if they are unknown."""
 
     further_color: int | None = None
-    """Of each further colour of the same image in one call; None if the model takes one colour at a time."""
+    """Multiply-accumulates of each further color of the same image in one call; None if the model takes one color."""
 
     unknown: str = ""
-    """Why they cannot be told."""
+    """Reason why the multiply-accumulates are unknown; empty if they are known."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Inspection:
-    """A model file that was loaded, verified and taken apart."""
+    """The findings about a model file that was loaded and verified."""
 
     path: Path
+    """Path of the file."""
+
     size_bytes: int
+    """Size of the file, bytes."""
+
     sha256: str
-    """Of the file."""
+    """SHA-256 of the file, lowercase hex."""
 
     contract: Contract
+    """Contract of the model."""
+
     golden_difference: float
     """Mean absolute difference, in levels, of the golden sample as this machine's CPU repeats it."""
 
     inputs: tuple[Tensor, ...]
+    """Inputs of the graph."""
+
     outputs: tuple[Tensor, ...]
+    """Outputs of the graph."""
+
     parameters: int
-    """Elements of the stored tensors of one axis or more that a node computes with: floats, and integers that a
-    DequantizeLinear turns into floats. Each tensor counts once. Scalars, the scales and zero points of quantization,
-    running means and variances, shapes and resize factors are none."""
+    """Number of elements of the stored tensors with at least one axis that a node computes with: floats, and integers
+    that a DequantizeLinear turns into floats. Each tensor counts once. Scalars, scales and zero points of quantization,
+    running means and variances, shapes and resize factors do not count."""
 
     initializer_bytes: int
-    """Of everything stored in the graph, whatever it is for."""
+    """Size of everything stored in the graph, bytes."""
 
     nodes: dict[str, int]
-    """Operator -> number of nodes, the most frequent first; another domain than ONNX's own stands before its dot."""
+    """Number of nodes by operator, the most frequent first; another domain than ONNX's own stands before a dot."""
 
     macs: Macs
+    """Multiply-accumulates of one image."""
 
     @property
     def num_nodes(self) -> int:
-        """Of the graph, constants included."""
+        """Number of nodes of the graph, constants included."""
         return sum(self.nodes.values())
 
 
@@ -154,7 +167,7 @@ def inspect_model(path: Path) -> Inspection:
 
 
 def _verified(data: bytes, path: Path) -> tuple[Contract, str, float]:
-    """The session ends here: the weights are not held twice."""
+    """Load and check the model, and free its session, so that the weights are not held twice."""
     model = Model.from_bytes(data, SessionOptions(provider="cpu"), name=str(path))
     return model.contract, model.sha256, model.golden_difference
 
@@ -164,7 +177,7 @@ def _operator(node: "onnx.NodeProto") -> str:
 
 
 def _inputs(model: "onnx.ModelProto") -> list["onnx.ValueInfoProto"]:
-    """Old files list their initializers among the inputs."""
+    """Return the inputs without initializers, which old files list among them."""
     stored = {tensor.name for tensor in model.graph.initializer}
     return [value for value in model.graph.input if value.name not in stored]
 
@@ -181,7 +194,7 @@ def _tensor(value: "onnx.ValueInfoProto") -> Tensor:
 
 
 def _stored(model: "onnx.ModelProto") -> dict[str, "onnx.TensorProto"]:
-    """Name -> tensor, of initializers and of Constant nodes, which some exporters write instead."""
+    """Return initializers, and the tensors of Constant nodes, which some exporters write instead, by their name."""
     graph = model.graph
     tensors = {tensor.name: tensor for tensor in graph.initializer}
     tensors |= {sparse.values.name: sparse.values for sparse in graph.sparse_initializer}
@@ -215,11 +228,11 @@ def _parameters(model: "onnx.ModelProto", stored: Mapping[str, "onnx.TensorProto
 
 
 class _UnknownError(Exception):
-    """Why the multiply-accumulates of a graph cannot be told."""
+    """The multiply-accumulates of a graph cannot be counted; the message says why."""
 
 
 def _macs(model: "onnx.ModelProto", contract: Contract) -> Macs:
-    """Drops the weights of ``model`` and sets its inputs' extents."""
+    """Count the multiply-accumulates. Drops the weights of ``model`` and sets the extents of its inputs."""
     _drop_weights(model)
     size = contract.training_size
     try:
@@ -235,7 +248,7 @@ def _macs(model: "onnx.ModelProto", contract: Contract) -> Macs:
 
 
 def _drop_weights(model: "onnx.ModelProto") -> None:
-    """Shape inference copies the model to and fro; it looks at shapes and at small tensors of integers alone."""
+    """Remove the weights, because shape inference copies the model and reads only shapes and small integer tensors."""
     from onnx import TensorProto
 
     for tensor in model.graph.initializer:
@@ -245,7 +258,7 @@ def _drop_weights(model: "onnx.ModelProto") -> None:
 
 
 def _count(model: "onnx.ModelProto", size: int, *num_colors: int) -> dict[str, int]:
-    """Operator -> multiply-accumulates of one image, in ``num_colors`` colours if the graph has an axis for them."""
+    """Count the multiply-accumulates of one image by operator, in ``num_colors`` colors if the graph has that axis."""
     for node in model.graph.node:
         if node.op_type in _UNCOUNTED or node.domain not in ("", "ai.onnx"):
             raise _UnknownError(f"those of {_operator(node)} are not known here")
@@ -260,7 +273,7 @@ def _count(model: "onnx.ModelProto", size: int, *num_colors: int) -> dict[str, i
 
 
 def _shapes(model: "onnx.ModelProto", size: int, *num_colors: int) -> dict[str, Shape]:
-    """Of every tensor, after shape inference with the input extents set."""
+    """Return the shape of every tensor, found by shape inference with the input extents set."""
     from onnx import shape_inference
 
     graph = model.graph

@@ -1,4 +1,4 @@
-"""A model file, loaded: its contract and a session. Images x colours -> images."""
+"""A loaded model file: its contract and a session that runs its graph."""
 
 import base64
 import hashlib
@@ -24,7 +24,7 @@ from polyexport.runtime.session import Session, SessionOptions, TensorType
 __all__ = ["GOLDEN_TOLERANCE", "Model", "load_model"]
 
 GOLDEN_TOLERANCE = 0.5
-"""Mean absolute difference, in levels, up to which a golden sample counts as repeated."""
+"""Largest mean absolute difference, in levels, at which a golden sample counts as repeated."""
 
 ImageLike = str | Path | Image.Image | NDArray[np.uint8]
 
@@ -44,11 +44,11 @@ def load_model(
 
     Args:
         path: a file that ``polyexport export`` wrote; the shipped model if None.
-        provider: ``auto`` takes the best that works; a named one is required.
-        threads: of one call, on the CPU; 0 shares every core that is granted among the streams.
-        streams: calls at a time.
-        images: how many it is for, if that is known: ``auto`` spares few a provider that takes long to start.
-        device_id: which GPU.
+        provider: ``auto`` takes the best provider that works; a named one is required.
+        threads: number of threads of one call on the CPU; 0 shares all available cores among the streams.
+        streams: number of calls at a time.
+        images: number of images to come, 0 if unknown; for few, ``auto`` passes over a provider that starts slowly.
+        device_id: number of the GPU.
 
     Raises:
         ContractError: missing, damaged or without the contract.
@@ -60,13 +60,13 @@ def load_model(
 
 
 class Model:
-    """A contract and a session. Safe to call from several threads."""
+    """A loaded model: a contract and a session. It is safe to call from several threads."""
 
     def __init__(self, contract: Contract, session: Session, *, sha256: str) -> None:
         self.contract = contract
         self.session = session
         self.sha256 = sha256
-        """Of the model file's bytes."""
+        """SHA-256 of the model file, lowercase hex."""
         self.condition = contract.condition
         """The condition that the model takes beside the image; it turns colors into rows of the second input."""
         self.condition.open()
@@ -94,9 +94,9 @@ class Model:
         """Load a model from the bytes of its file.
 
         Args:
-            data: the file.
-            options: where it runs.
-            name: of the file, for messages.
+            data: bytes of the file.
+            options: where it runs; the best provider that works if None.
+            name: name of the file for messages.
 
         Raises:
             ContractError: damaged, without a contract, or not what its contract says: the hash of the graph, the inputs
@@ -137,7 +137,7 @@ class Model:
                 raise ContractError(f"its {kind} are {_signature(found)}, not {_signature(expected)}", remedy=_REMEDY)
 
     def _check_golden(self) -> float:
-        """Repeat the golden sample: a provider that computes something else does not get past it."""
+        """Repeat the golden sample, so that a provider that computes something else is refused."""
         golden = self.contract.golden
         try:
             image, colored = (decode(base64.b64decode(png)).pixels for png in (golden.image_png, golden.colored_png))
@@ -159,15 +159,15 @@ class Model:
 
         Args:
             image: uint8 [N, H, W, 3], RGB; H and W multiples of ``contract.size_multiple``.
-            color: uint8 [N, 3] (``rgb``), int64 [N] (``vocabulary``) or float32 [N, dim] (embeddings); with
-                ``many_colors`` there is an axis more, [N, K, ...].
+            color: one row of the condition for each image, [N, ...], of its ``dtype`` and ``row_shape``; with
+                ``many_colors`` there is one more axis, [N, K, ...].
 
         Returns:
             uint8 [N, H, W, 3], RGB; [N, K, H, W, 3] with ``many_colors``.
 
         Raises:
             UsageError: inputs of another dtype or shape, or a size the network cannot take.
-            ImageError: values that are no numbers.
+            ImageError: the network gives NaN or infinity.
             ContractError: the graph gives an output of another shape.
         """
         image, color = np.asarray(image), np.asarray(color)
@@ -205,10 +205,10 @@ class Model:
         return colored
 
     def run_rows(self, canvases: Sequence[Pixels], rows: Sequence[ConditionRow]) -> Sequence[Pixels]:
-        """Pairs of a canvas and a row of the second input -> one canvas for each, in order.
+        """Run pairs of an image and a row of the second input, and return one output for each, in order.
 
-        Canvases are of one shape. With ``many_colors``, pairs that follow each other with the same canvas object share
-        what does not depend on the colour.
+        All images have one shape. With ``many_colors``, pairs that follow each other with the same array share what
+        does not depend on the color.
         """
         if not self.contract.many_colors:
             return list(self.run(np.stack(canvases), np.stack(rows)))
@@ -234,7 +234,7 @@ class Model:
     def colorize(
         self, images: Iterable[ImageLike], colors: Iterable[ColorLike], *, size: Size = "fit"
     ) -> list[list[Pixels]]:
-        """Every image in every colour.
+        """Color every image in every color.
 
         Args:
             images: paths, pillow images, or uint8 arrays [H, W, 3] in RGB, of any sizes.
@@ -242,11 +242,11 @@ class Model:
             size: ``fit``, ``native``, or a canvas size in pixels; see ``polyexport.model.canvas``.
 
         Returns:
-            ``result[i][k]`` is image i in colour k: uint8 [H, W, 3] at the size of image i.
+            ``result[i][k]`` is image i in color k: uint8 [H, W, 3] at the size of image i.
 
         Raises:
-            ImageError: an image that cannot be read, or that the network makes no numbers of.
-            ColorError: a colour that cannot be read, or that is not in the model's vocabulary.
+            ImageError: an image that cannot be read, or for which the network gives NaN or infinity.
+            ColorError: a color that cannot be read, or that the model does not know.
         """
         parsed = [self.condition.parse(color) for color in colors]
         for color in parsed:

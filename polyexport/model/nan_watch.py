@@ -1,12 +1,13 @@
-"""A model that tells which of its images came out as numbers.
+"""An extra output of a model that shows which of its images contain NaN or infinity.
 
-Converting floats to 8 bits turns what is no number into plain black, without a word. So, before a graph is loaded, a
-node and an output are appended to its bytes: the mean of each channel of the network's last floats, which is a number
-only if every one of them is. Protocol buffers make the appending simple: the fields of a message that stands twice in a
+Converting floats to 8 bits turns NaN into plain black without an error. So, before a graph is loaded, a node and an
+output are appended to its bytes: the mean of each channel of the network's last floats, which is finite only if every
+one of them is. Protocol buffers make the appending simple: the fields of a message that stands twice in a
 file are merged (https://protobuf.dev/programming-guides/encoding/#last-one-wins).
 
 On the CPU it costs nothing that can be measured in ONNX Runtime; in OpenVINO up to 3 %, where the floats are scaled
-after the network, and nothing where the mean is taken before that. Hence ``_SCALING``.
+after the network, and nothing where the mean is taken before that. For this reason the search goes back over the
+operators in ``_SCALING``.
 """
 
 import numpy as np
@@ -18,20 +19,20 @@ from polyexport.runtime.onnx_bytes import records
 __all__ = ["WATCH", "all_numbers", "watched"]
 
 WATCH = "polyexport_watch"
-"""Name of the output: float [images, channels, 1, 1]."""
+"""Name of the extra output, float [images, channels, 1, 1]: the mean of each channel."""
 
 _GRAPH = 7  # field numbers in onnx.proto: of ModelProto,
 _NODE, _OUTPUT = 1, 12  # of GraphProto,
 _NODE_INPUT, _NODE_OUTPUT, _OP_TYPE = 1, 2, 4  # of NodeProto
 _NAME = 1  # and of ValueInfoProto
-_MAX_STEPS = 16  # from the output back to the floats
+_MAX_NODES_TO_FLOATS = 16  # nodes between the output and the network's last floats
 _SCALING = frozenset(("Add", "Sub", "Mul", "Div"))
 
 _Node = tuple[str, list[str]]  # operator and inputs
 
 
 def watched(model: bytes) -> bytes:
-    """Append the watch to a model file's bytes.
+    """Append the extra output ``WATCH`` to the bytes of a model file.
 
     Returns:
         The model with the output ``WATCH``; unchanged if its ``colored`` is not made by a QuantizeLinear.
@@ -50,13 +51,13 @@ def watched(model: bytes) -> bytes:
 
 
 def all_numbers(watch: NDArray[np.floating]) -> NDArray[np.bool_]:
-    """The output ``WATCH`` -> for each image, bool [images], whether it has numbers only."""
+    """Tell from the output ``WATCH`` which images are finite everywhere, bool [images]."""
     found: NDArray[np.bool_] = np.isfinite(watch.reshape(len(watch), -1)).all(axis=1)
     return found
 
 
 def _nodes(model: memoryview) -> dict[str, _Node]:
-    """By the name of each output."""
+    """Return the nodes of the graph by the name of each of their outputs."""
     nodes: dict[str, _Node] = {}
     for number, content, _, end in records(model):
         if number != _GRAPH or content is None:
@@ -76,9 +77,9 @@ def _nodes(model: memoryview) -> dict[str, _Node]:
 
 
 def _last_floats(nodes: dict[str, _Node]) -> str:
-    """The tensor whose conversion to 8 bits becomes ``colored``, before it is scaled; empty if there is none."""
+    """Name the float tensor whose 8-bit conversion becomes ``colored``, before scaling; empty if there is none."""
     name, converted = COLORED, False
-    for _ in range(_MAX_STEPS):
+    for _ in range(_MAX_NODES_TO_FLOATS):
         kind, inputs = nodes.get(name, ("", []))
         scaled = kind in _SCALING and not any(other in nodes for other in inputs[1:])
         if converted and not scaled:
@@ -91,7 +92,7 @@ def _last_floats(nodes: dict[str, _Node]) -> str:
 
 
 def _record(number: int, content: bytes) -> bytes:
-    """A length-delimited field."""
+    """Encode a length-delimited field of a protocol buffer."""
     return _varint(number << 3 | 2) + _varint(len(content)) + content
 
 

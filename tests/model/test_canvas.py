@@ -1,3 +1,8 @@
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -13,6 +18,28 @@ sides = st.integers(1, 200)
 
 def noise(height: int, width: int) -> np.ndarray:
     return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+CASES: list[dict[str, Any]] = json.loads(Path(__file__).with_name("canvas_cases.json").read_text())["cases"]
+"""One table of images and their canvases, which other implementations can be tested against as well."""
+
+
+def pattern(height: int, width: int) -> np.ndarray:
+    """The image of a case: channel c of the pixel in row y and column x is (7 y + 13 x + 31 c) mod 256."""
+    row, column, channel = np.ogrid[:height, :width, :3]
+    return ((7 * row + 13 * column + 31 * channel) % 256).astype(np.uint8)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case['width']}x{case['height']} {case['mode']}")
+def test_the_table_of_cases(case: dict[str, Any]) -> None:
+    rule = CanvasRule(mode=case["mode"], size=case["size"], multiple=case["multiple"])
+    canvas = rule.place(pattern(case["height"], case["width"]))
+    assert list(canvas.pixels.shape) == [*case["canvas"], 3]
+    assert [canvas.inner_height, canvas.inner_width] == case["inner"]
+    assert hashlib.sha256(canvas.pixels.tobytes()).hexdigest() == case["canvas_sha256"]
+    assert hashlib.sha256(canvas.restore(canvas.pixels).tobytes()).hexdigest() == case["restored_sha256"]
+    if "pixels" in case:
+        assert canvas.pixels.ravel().tolist() == case["pixels"]
 
 
 @given(sides, sides, st.sampled_from([FIT, NATIVE]))
