@@ -1,4 +1,4 @@
-"""Which arrangement of sessions, threads and batches gives the most images per second on this machine's cores.
+"""Images per second of different arrangements of sessions, threads and batches on the cores of this machine.
 
     python benchmarks/arrangements.py --model small-int8.onnx [--size 128] [--rounds 3] [--output FILE.json]
 
@@ -30,7 +30,7 @@ BATCHES = (1, 2, 4, 8, 16)
 
 @dataclass(frozen=True)
 class Arrangement:
-    """Threads that call the network, each with a function of its own for that."""
+    """Threads that call the network, each with its own function for it."""
 
     name: str
     calls: list[Callable[[int], object]]
@@ -38,7 +38,7 @@ class Arrangement:
 
 
 def arrangements(model: Path, size: int) -> list[Arrangement]:
-    """Everything that is compared."""
+    """Build every arrangement that is compared."""
     cores = granted_cores()
     images = np.random.default_rng(0).integers(0, 256, (max(BATCHES), size, size, 3), dtype=np.uint8)
     colors = np.full((max(BATCHES), 3), 128, np.uint8)
@@ -70,7 +70,7 @@ def arrangements(model: Path, size: int) -> list[Arrangement]:
 
 
 def images_per_s(arrangement: Arrangement, batch: int, seconds: float) -> float:
-    """Of all its callers, together."""
+    """Measure the throughput of all callers of an arrangement together."""
     for call in set(arrangement.calls):
         call(batch)
     end = time.perf_counter() + seconds

@@ -1,6 +1,6 @@
-"""Ray beside the engine of one machine, whole and with losses: `python benchmarks/cluster.py` -> results/cluster.json.
+"""Speed and losses of Ray beside the engine of one machine: `python benchmarks/cluster.py` writes results/cluster.json.
 
-Two machines are simulated on this one, with a core each. 2,000 drawings are coloured by the local engine, by the
+Two machines are simulated on this one, with a core each. 2,000 drawings are colored by the local engine, by the
 cluster, by the cluster with an actor killed on the way, and by the cluster with a machine taken out; each time every
 image must be reported once, and the tree of outputs must have the same hash.
 """
@@ -38,7 +38,7 @@ def tree_hash(folder: Path) -> str:
 
 
 def infer(inputs: Path, output: Path, *options: str, meanwhile: Callable[[], None] = lambda: None) -> dict[str, Any]:
-    """One run of the command, and what it reports."""
+    """Run the command once, and return its report."""
     command = [sys.executable, "-m", "polyexport.cli.main", "infer", str(inputs), "--color", "tomato", "--json"]
     started = time.monotonic()
     with subprocess.Popen(
@@ -62,7 +62,7 @@ def infer(inputs: Path, output: Path, *options: str, meanwhile: Callable[[], Non
 
 
 def main() -> None:
-    """Run the four, print, write."""
+    """Run all four, print and write the results."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
     from ray.cluster_utils import Cluster
 

@@ -1,4 +1,4 @@
-"""What decoding and encoding cost with Pillow, its settings, and the other codec packages one could depend on.
+"""CPU time of decoding and encoding with Pillow, its settings, and other codec packages.
 
     python benchmarks/codecs.py DRAWINGS --rounds 15 [--output FILE.json]
 
@@ -82,7 +82,7 @@ def zlib_encoder(level: int, strategy: int, row_filter: int) -> Encoder:
 
 
 def optional(name: str) -> Any:
-    """The module, or None where it is not installed."""
+    """Import a module; None if it is not installed."""
     try:
         return import_module(name)
     except ImportError:
@@ -90,7 +90,7 @@ def optional(name: str) -> Any:
 
 
 def codecs() -> tuple[dict[str, Decoder], dict[str, Decoder], dict[str, Encoder]]:
-    """By name: what decodes a PNG, what decodes a JPEG, what encodes a PNG."""
+    """PNG decoders, JPEG decoders and PNG encoders, by name."""
     png: dict[str, Decoder] = {"polyexport": lambda data: decode(data).pixels, "pillow": pillow_decode}
     jpeg = dict(png)
     encoders: dict[str, Encoder] = {"polyexport": encode_png}
@@ -164,7 +164,7 @@ def package_report(package: str, imports: str) -> dict[str, Any]:
 
 
 def decoding(calls: dict[str, Decoder], files: list[bytes], rounds: int, *, exact: bool) -> dict[str, Any]:
-    """Time and the largest difference from Pillow, in levels."""
+    """Measure the time of decoding and the largest difference from Pillow, levels."""
     expected = [pillow_decode(data) for data in files]
     differences: dict[str, int] = {}
     for name, call in calls.items():
@@ -177,7 +177,7 @@ def decoding(calls: dict[str, Decoder], files: list[bytes], rounds: int, *, exac
 
 
 def encoding(calls: dict[str, Encoder], images: list[Pixels], rounds: int) -> dict[str, Any]:
-    """Time and mean size of the files."""
+    """Measure the time of encoding and the mean size of the files."""
     sizes: dict[str, float] = {}
     for name, call in calls.items():
         files = [call(pixels) for pixels in images]

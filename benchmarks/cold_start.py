@@ -1,4 +1,4 @@
-"""From nothing to one coloured image: `polyexport infer one.png`, beside the bare import of what it is built on.
+"""Time of a new process that colors one image, `polyexport infer one.png`, beside the bare import of its libraries.
 
     python benchmarks/cold_start.py IMAGE.png [--model small-int8.onnx] [--runs 20] [--output FILE.json]
 
@@ -21,7 +21,7 @@ from polyexport.model.file import default_model_path
 
 
 def seconds_of(command: Sequence[str]) -> float:
-    """Wall-clock seconds of one process."""
+    """Run one process and return its wall-clock seconds."""
     started = time.perf_counter()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     return time.perf_counter() - started

@@ -1,4 +1,4 @@
-"""Small controlled trainings: one thing changed at a time, everything else equal. See docs/experiments.md.
+"""Small controlled trainings in which one thing is changed at a time. See docs/experiments.md.
 
     python benchmarks/experiments.py all --steps 300 -o benchmarks/results/experiments.json
 
@@ -40,7 +40,7 @@ TEST_DRAWINGS = 256
 
 
 class InputConcatenation(ConditionalUNet):
-    """The colour as three more planes of the input; nothing at the bottleneck."""
+    """Network that gets the color as three more planes of its input, and nothing at the bottleneck."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)
@@ -78,7 +78,7 @@ class FeatureWise(ConditionalUNet):
 
 
 class SpaceToDepth(ConditionalUNet):
-    """Works at half the resolution: a space-to-depth stem, one level less, and a pixel-shuffle head."""
+    """Network at half the resolution: a space-to-depth stem, one level less, and a pixel-shuffle head."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)
@@ -104,7 +104,7 @@ class Experiment:
 
     @property
     def config(self) -> ModelConfig:
-        """Of its network."""
+        """Configuration of the network."""
         return ModelConfig(channels=self.channels, embedding_dim=self.embedding_dim)
 
 

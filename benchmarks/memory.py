@@ -22,7 +22,7 @@ from polyexport.bench.environment import environment
 
 
 def children(pid: int) -> list[int]:
-    """Processes that a process has started, and theirs."""
+    """Find the processes that a process has started, and their children."""
     found = []
     for task in Path(f"/proc/{pid}/task").glob("*/children"):
         with contextlib.suppress(OSError):
@@ -32,7 +32,7 @@ def children(pid: int) -> list[int]:
 
 
 def peak_kib(pid: int) -> int:
-    """Peak resident set of one process so far; 0 if it has gone."""
+    """Peak resident set of one process so far, KiB; 0 if it has ended."""
     with contextlib.suppress(OSError):
         for line in Path(f"/proc/{pid}/status").read_text().splitlines():
             if line.startswith("VmHWM:"):
@@ -41,7 +41,7 @@ def peak_kib(pid: int) -> int:
 
 
 def peak_of(command: Sequence[str]) -> tuple[float, float]:
-    """MiB at most, of the process and of the processes that it started."""
+    """Run a command and return the peak memory of it and of the processes that it started, MiB."""
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
     peaks: dict[int, int] = {}
     while process.poll() is None:

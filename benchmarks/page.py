@@ -1,4 +1,4 @@
-"""The page beside the same runtime outside of a browser: `python benchmarks/page.py` -> results/page.json.
+"""The demo page beside the same runtime outside of a browser: `python benchmarks/page.py` writes results/page.json.
 
 The page of `polyexport demo` runs in headless Chromium, on one thread and on several, with the shipped float32 model
 and with its int8 export; in turn with it, the same drawings go through `Model` on as many threads. The times are those
@@ -34,7 +34,7 @@ _PIXELS = (
 
 
 class Tab:
-    """The page on a number of threads."""
+    """Browser tab with the demo page, on a number of threads."""
 
     def __init__(self, browser: Any, url: str, threads: int) -> None:
         self.tab = browser.new_context().new_page()
@@ -47,27 +47,27 @@ class Tab:
         self.settle()
 
     def settle(self) -> None:
-        """Wait until the picture is of what is on the sheet."""
+        """Wait until the shown result belongs to the current drawing."""
         while self.tab.get_attribute("#network", "data-revision") != self.tab.get_attribute(
             "#drawing", "data-revision"
         ):
             self.tab.wait_for_timeout(5)
 
     def run(self, example: int) -> float:
-        """Draw an example; ms of the network."""
+        """Draw an example, and return the milliseconds of the network."""
         self.tab.click(f"#examples button:nth-child({example + 1})")
         self.settle()
         return float(self.tab.get_attribute("#network", "data-ms"))
 
     def pixels(self, name: str) -> NDArray[np.uint8]:
-        """What a canvas shows: uint8 [H, W, 3]."""
+        """Pixels that a canvas shows, uint8 [H, W, 3]."""
         values = np.array(self.tab.evaluate(_PIXELS, name), np.uint8).reshape(-1, 4)
         side = round(len(values) ** 0.5)
         return np.ascontiguousarray(values.reshape(side, side, 4)[..., :3])
 
 
 def measure(browser: Any, name: str, threads: list[int]) -> list[dict[str, Any]]:
-    """One model on each number of threads, in turn with the runtime outside of the browser."""
+    """Measure one model on each number of threads, in turn with the runtime outside of the browser."""
     path = ROOT / "artifacts" / f"{name}.onnx"
     command = [sys.executable, "-m", "polyexport.cli.main", "demo", "--port", "0", "--model", str(path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
@@ -114,7 +114,7 @@ def measure(browser: Any, name: str, threads: list[int]) -> list[dict[str, Any]]
 
 
 def main() -> None:
-    """Measure, print, write."""
+    """Measure, print and write the results."""
     machine = environment()
     threads = sorted({1, min(machine.cores_granted, 8)})
     rows: list[dict[str, Any]] = []

@@ -1,9 +1,9 @@
-"""What each further colour costs in a palette graph, as a fraction of a run of the ordinary graph.
+"""Cost of each further color in a palette graph, as a fraction of a run of the ordinary graph.
 
     python benchmarks/palette_cost.py MODEL.onnx PALETTE.onnx [--colors 20] [--size 128] [--rounds 9] [--output F.json]
 
-MODEL takes one colour an image; PALETTE is the same network, exported with `--palette`. Each round runs MODEL once,
-PALETTE with one colour and PALETTE with all of them, in turn, in one process. The figure is (T(K) - T(1)) / (K - 1)
+MODEL takes one color an image; PALETTE is the same network, exported with `--palette`. Each round runs MODEL once,
+PALETTE with one color and PALETTE with all of them, in turn, in one process. The figure is (T(K) - T(1)) / (K - 1)
 over the time of a single run, from medians. The outputs are compared first: at most one 8-bit level apart, in less than
 0.1 % of the values, or no figure.
 """
@@ -26,7 +26,7 @@ MAX_UNEQUAL = 1e-3
 
 
 def session_of(path: Path, threads: int) -> ort.InferenceSession:
-    """On the CPU; idle threads sleep, so that the sides do not slow one another."""
+    """Open a session on the CPU whose idle threads sleep, so that the two sides do not slow one another."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
@@ -34,7 +34,7 @@ def session_of(path: Path, threads: int) -> ort.InferenceSession:
 
 
 def inputs_of(session: ort.InferenceSession, colors: int, size: int) -> dict[str, NDArray[np.generic]]:
-    """An image and ``colors`` colours for a palette graph, random, whatever the second input is."""
+    """Make a random image and ``colors`` random colors for a palette graph, whatever its color input is."""
     generator = np.random.default_rng(SEED)
     image, color = session.get_inputs()
     shape = (1, colors, *color.shape[2:])
@@ -49,7 +49,7 @@ def inputs_of(session: ort.InferenceSession, colors: int, size: int) -> dict[str
 
 
 def milliseconds(session: ort.InferenceSession, feed: dict[str, NDArray[np.generic]]) -> float:
-    """Of one run."""
+    """Milliseconds of one run."""
     started = time.perf_counter()
     session.run(None, feed)
     return (time.perf_counter() - started) * 1e3

@@ -58,12 +58,12 @@ def exported(checkpoint: Path, options: Sequence[str], output: Path) -> dict[str
 
 
 def summary(psnr: Sequence[float]) -> dict[str, float]:
-    """Mean and least."""
+    """Mean and smallest value."""
     return {"mean_db": round(float(np.mean(psnr)), 2), "min_db": round(min(psnr), 2), "images": len(psnr)}
 
 
 def quality(model: Model, data: Sequence[Path], per_split: int) -> dict[str, dict[str, float]]:
-    """PSNR against the true images, by data set and by split."""
+    """Mean PSNR against the targets, by data set and by split."""
     scores = {}
     for folder in data:
         psnr = [psnr_db(one.colored, one.pixels.colored) for one in predict(model, read_pairs(folder))]
@@ -79,7 +79,7 @@ def quality(model: Model, data: Sequence[Path], per_split: int) -> dict[str, dic
 
 
 def speeds(fp32: Path, other: Path, size: int, rounds: int) -> dict[str, dict[str, float]]:
-    """By threads and batch size."""
+    """Speed over fp32, by threads and batch size."""
     found = {}
     for threads, batch in itertools.product((1, granted_cores()), (1, 8)):
         drawing = draw(np.random.default_rng(SEED), size)

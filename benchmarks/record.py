@@ -1,4 +1,4 @@
-"""Measure models at several sizes with `polyexport bench`, beside other ways, and keep the reports.
+"""Measure models at several sizes with `polyexport bench`, beside other programs, and keep the reports.
 
     python benchmarks/record.py small.onnx=small.safetensors base-int8.onnx=base.safetensors \
         [--provider auto] [--size 128 --size 256] [--seconds 1] [--attempts 3] [--machine xeon-amx-2core] \

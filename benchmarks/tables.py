@@ -88,11 +88,11 @@ def folder() -> str:
         found = recorded[name]
         ratio, share = found["times_the_loop"], found["fraction_of_bound"]["infer"]
         lines.append(f"| {label} | {median(found['infer_images_per_s']):.0f} | {_range(ratio)} | {_range(share)} |")
-    seed = recorded["size_256"]
-    eager = median(seed["seed_ms_per_image"])
+    beside_eager = recorded["size_256"]
+    eager = median(beside_eager["eager_ms_per_image"])
     cold = _json(f"cold_start_small-int8_cpu_{MACHINE}_{DATE}.json")
     peaks = _json(f"memory_small-int8_cpu_{MACHINE}_{DATE}.json")["peaks"]
-    times = {name: seed[name]["times_the_seed_way"]["median"] for name in ("cpu", "openvino")}
+    times = {name: beside_eager[name]["times_eager"]["median"] for name in ("cpu", "openvino")}
     few, many = (peaks[f"{count} images, from nothing"]["sum_mib"] for count in (500, 20000))
     told = (
         f"At 256x256, PyTorch eager with `base`, one image at a time, takes {eager:.0f} ms an image; `infer` with "

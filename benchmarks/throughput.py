@@ -1,7 +1,7 @@
-"""`polyexport infer` over a folder, beside its bound, the loop one would write instead, and the seed's way.
+"""`polyexport infer` over a folder, beside its bound, a plain loop, and PyTorch eager, one image at a time.
 
     python benchmarks/throughput.py IMAGES --model small-int8.onnx --copies 5000 --rounds 3 \\
-        [--provider cpu --provider openvino] [--seed base.safetensors] [--output FILE.json]
+        [--provider cpu --provider openvino] [--eager base.safetensors] [--output FILE.json]
 
 IMAGES is a folder of 128x128 drawings, at any depth; its files are copied until there are as many as asked. The
 programs run in turn, each as a process of its own, so interpreter start, model loading and every file operation count;
@@ -13,9 +13,9 @@ the stages take per image, each measured alone, before and after the run: read a
 as `infer` takes), encode, stage and commit. It is given twice: with `infer` measured in one thread while the other
 cores are idle, and as it runs, with a call on every core, where it costs more.
 
-The loop opens each image with Pillow, runs ONNX Runtime with its default options and saves with Pillow. The seed's way
-is PyTorch, eager, one 256x256 image at a time, with Pillow; only its loop is timed, without the import of torch, and it
-gets few images, because it is slow. `infer` gets the same pictures, more of them, at --size 256.
+The loop opens each image with Pillow, runs ONNX Runtime with its default options and saves with Pillow. PyTorch
+runs eagerly on one 256x256 image at a time, with Pillow; only its loop is timed, without the import of torch, and it
+gets few images, because it is slow. `infer` gets the same images, more of them, at --size 256.
 """
 
 import argparse
@@ -64,7 +64,7 @@ for path in sorted(Path(sys.argv[2]).iterdir()):
     Image.fromarray(colored).save(output / path.name)
 """
 
-SEED = """
+EAGER = """
 import sys, time
 from pathlib import Path
 import numpy as np
@@ -248,8 +248,8 @@ def beside_the_loop(sources: Sequence[Path], arguments: argparse.Namespace, root
     return report
 
 
-def beside_the_seed(sources: Sequence[Path], arguments: argparse.Namespace, root: Path) -> dict[str, object]:
-    """How much faster than PyTorch, one image at a time, at 256x256."""
+def beside_eager(sources: Sequence[Path], arguments: argparse.Namespace, root: Path) -> dict[str, object]:
+    """Compare `infer` with PyTorch eager, one image at a time, at 256x256."""
     large = root / "large"
     large.mkdir()
     for number, source in enumerate(sources[:16]):
@@ -257,25 +257,25 @@ def beside_the_seed(sources: Sequence[Path], arguments: argparse.Namespace, root
         image.save(large / f"{number}.png")
     many, few = arguments.copies // 5, 12
     copies(sorted(large.iterdir()), root / "in256", many)
-    seed = [sys.executable, "-c", SEED, str(arguments.seed), str(root / "in256"), str(root / "seed"), str(few)]
-    seeds: list[float] = []
+    eager = [sys.executable, "-c", EAGER, str(arguments.eager), str(root / "in256"), str(root / "eager"), str(few)]
+    eager_s: list[float] = []
     found: dict[str, list[float]] = {name: [] for name in arguments.provider}
     for _ in range(arguments.rounds):
-        shutil.rmtree(root / "seed", ignore_errors=True)
-        seeds.append(float(subprocess.run(seed, check=True, capture_output=True, text=True).stdout) / few)
+        shutil.rmtree(root / "eager", ignore_errors=True)
+        eager_s.append(float(subprocess.run(eager, check=True, capture_output=True, text=True).stdout) / few)
         for name, times in found.items():
             seconds = infer_seconds(root / "in256", root / "ours256", arguments.model, name, "--size", "256")
             times.append(seconds / many)
-    print(f"256x256: the seed's way {1e3 * statistics.median(seeds):.0f} ms per image")
+    print(f"256x256: PyTorch eager, one image at a time, {1e3 * statistics.median(eager_s):.0f} ms per image")
     for name, times in found.items():
         print(f"  {name}: infer {1e3 * statistics.median(times):.2f} ms per image", end="; ")
-        print("{median:.1f} ({min:.1f} to {max:.1f}) times as fast".format(**ratios(times, seeds)))
+        print("{median:.1f} ({min:.1f} to {max:.1f}) times as fast".format(**ratios(times, eager_s)))
     return {
         "images": many,
-        "seed_way": f"PyTorch eager, {arguments.seed.name}, one image at a time",
-        "seed_ms_per_image": [1e3 * seconds for seconds in seeds],
+        "eager": f"PyTorch eager, {arguments.eager.name}, one image at a time",
+        "eager_ms_per_image": [1e3 * seconds for seconds in eager_s],
         **{
-            name: {"infer_images_per_s": [1 / one for one in times], "times_the_seed_way": ratios(times, seeds)}
+            name: {"infer_images_per_s": [1 / one for one in times], "times_eager": ratios(times, eager_s)}
             for name, times in found.items()
         },
     }
@@ -289,7 +289,7 @@ def main() -> None:
     parser.add_argument("--provider", action="append", help="several run in turn; cpu by default")
     parser.add_argument("--copies", type=int, default=5000)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seed", type=Path, help="checkpoint for the seed's way")
+    parser.add_argument("--eager", type=Path, help="checkpoint for PyTorch eager, one image at a time")
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()
     arguments.provider = arguments.provider or ["cpu"]
@@ -297,8 +297,8 @@ def main() -> None:
     report = {"environment": asdict(environment()), "model": arguments.model.name, "images": arguments.copies}
     with tempfile.TemporaryDirectory() as temporary:
         report |= beside_the_loop(sources, arguments, Path(temporary))
-        if arguments.seed:
-            report["size_256"] = beside_the_seed(sources, arguments, Path(temporary))
+        if arguments.eager:
+            report["size_256"] = beside_eager(sources, arguments, Path(temporary))
     if arguments.output:
         arguments.output.write_text(json.dumps(report, indent=2) + "\n")
 

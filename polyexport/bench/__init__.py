@@ -1,1 +1,1 @@
-"""How fast a model runs on this machine, and whether that meets a target."""
+"""Benchmarks of a model on this machine, compared with a target."""

@@ -1,4 +1,4 @@
-"""What changed since an older report."""
+"""Changes of the measurements since an older report."""
 
 from collections.abc import Sequence
 
@@ -10,19 +10,19 @@ __all__ = ["changes"]
 
 
 def changes(rows: Sequence[Row], old: BenchReport, *, tolerance: float) -> tuple[Change, ...]:
-    """Compare every measurement that both have.
+    """Compare every measurement that both reports have.
 
-    A measurement is worse if its time has grown by more than the tolerance and the growth is none of chance's: the
-    interval lies above 1. Time is counted in multiplications of matrices, measured between the calls, so that a machine
-    that is slower today is no regression; where there are none, on devices and for whole programs, in milliseconds.
+    A measurement is worse if its time has grown by more than the tolerance and the confidence interval of the growth
+    lies above 1. Time is counted in multiplications of matrices, which are measured between the calls, so that a slower
+    machine is no regression. On devices and for whole programs there are none, and milliseconds are compared.
 
     Args:
-        rows: of this run.
+        rows: measurements of this run.
         old: the older report.
-        tolerance: 0.05 allows a growth of 5 %.
+        tolerance: relative growth that still passes; 0.05 is 5 %.
 
     Raises:
-        UsageError: they have no stable measurement in common.
+        UsageError: the reports have no stable measurement in common.
     """
     known = {row.key: row for row in old.rows if row.stable}
     found = []
@@ -40,7 +40,7 @@ def changes(rows: Sequence[Row], old: BenchReport, *, tolerance: float) -> tuple
         found.append(Change(scenario=row.scenario, name=row.name, raw=raw, calibrated=calibrated, worse=worse))
     if not found:
         raise UsageError(
-            "the baseline has no stable measurement of what was measured now",
+            "the baseline has no stable measurement in common with this run",
             remedy="give a report of the same scenarios and the same size",
         )
     return tuple(found)

@@ -1,4 +1,4 @@
-"""The charts of a report."""
+"""Charts of a benchmark report, as SVG."""
 
 from collections.abc import Sequence
 
@@ -10,18 +10,18 @@ from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 from polyexport.bench.document import Compared, Row, Variant
 from polyexport.bench.profile import Profile
 from polyexport.bench.scenarios import times_images
-from polyexport.report.page import svg
+from polyexport.report.html import svg
 
 __all__ = ["compared_bars", "frontier_plot", "layer_bars", "window_plot"]
 
 _OURS, _OTHERS = "#2f81f7", "#8c959f"
 _PRECISIONS = {"fp32": "#2f81f7", "fp16": "#8250df", "int8": "#e08a1e"}
 _MARKERS = ("o", "s", "^", "D", "v")
-_LAYERS = 20
+_SHOWN_LAYERS = 20
 
 
 def window_plot(rows: Sequence[Row]) -> Markup:
-    """Milliseconds per image of every block of calls, over the median of all: whether the machine kept its pace."""
+    """Plot the time of every block of calls over the median of its row, which shows whether the speed was constant."""
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
@@ -40,14 +40,14 @@ def window_plot(rows: Sequence[Row]) -> Markup:
 
 
 def compared_bars(compared: Sequence[Compared]) -> Markup:
-    """Milliseconds of one image."""
+    """Plot milliseconds per image of polyexport and the programs it is compared with."""
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
         names = [one.name for one in compared]
         times = [one.p50_ms or 0.0 for one in compared]
         bars = axes.barh(names, times, 0.6, color=[_OTHERS if one.ratio else _OURS for one in compared])
-        axes.bar_label(bars, [_told(one) for one in compared], padding=4)
+        axes.bar_label(bars, [_bar_label(one) for one in compared], padding=4)
         axes.invert_yaxis()
         axes.grid(visible=False, axis="y")
         axes.set(xlabel="milliseconds for one image", xlim=(0, 1.3 * max(times) or 1))
@@ -55,14 +55,14 @@ def compared_bars(compared: Sequence[Compared]) -> Markup:
     return svg(draw, 6.5, 0.8 + 0.34 * len(compared), "Time of the same work")
 
 
-def _told(one: Compared) -> str:
+def _bar_label(one: Compared) -> str:
     if one.p50_ms is None:
         return "UNSTABLE"
     return f"{one.p50_ms:.3g} ms" + (f", x{one.ratio.estimate:.2f}" if one.ratio else "")
 
 
 def frontier_plot(variants: Sequence[Variant]) -> Markup:
-    """Fidelity over time: what is dominated is hollow, and the frontier is the line."""
+    """Plot fidelity over time, with hollow marks for dominated variants and a line along the frontier."""
     placed = [one for one in variants if one.image_ms is not None and one.psnr_db is not None]
     providers = sorted({one.provider for one in placed})
 
@@ -99,8 +99,8 @@ def frontier_plot(variants: Sequence[Variant]) -> Markup:
 
 
 def layer_bars(profile: Profile) -> Markup:
-    """The layers that take longest, and the fraction of the limit that those reach that multiply."""
-    longest = sorted(profile.layers, key=lambda layer: -layer.ms)[:_LAYERS]
+    """Plot the layers that take longest, with the fraction of the limit that multiplying layers reach."""
+    longest = sorted(profile.layers, key=lambda layer: -layer.ms)[:_SHOWN_LAYERS]
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()

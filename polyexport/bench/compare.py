@@ -1,7 +1,7 @@
-"""Other ways to do the same work, in turn with polyexport, block by block.
+"""Comparison of polyexport with other programs on the same work, in turn, block by block.
 
-The work: a uint8 batch [N, H, W, 3] in host memory and a colour -> a uint8 batch in host memory. The reference for the
-differences is PyTorch where it is compared, else ONNX Runtime's CPU provider in the model's own precision.
+The work turns a uint8 batch [N, H, W, 3] in host memory and a color into a uint8 batch in host memory. Differences are
+from PyTorch's output if PyTorch is compared, else from that of ONNX Runtime's CPU provider in the model's precision.
 """
 
 import importlib
@@ -41,13 +41,13 @@ Call = Callable[[], Pixels4]
 @dataclass(frozen=True, slots=True)
 class _Work:
     path: Path
-    """Of the model file."""
+    """Model file."""
 
     checkpoint: Path | None
     image: Pixels4
     color: ConditionRow
     many_colors: bool
-    """The model takes an axis of colours more, here of one."""
+    """Whether the model has an axis of colors, which has one element here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,19 +68,19 @@ def compare(
     settings: Settings,
     progress: Callable[[str], None] = lambda line: None,
 ) -> tuple[Compared, ...]:
-    """Measure polyexport and the others.
+    """Measure polyexport and the named programs.
 
     Args:
         model: loaded for one call at a time on all cores.
-        path: its file.
-        names: the others.
-        checkpoint: what the model was exported from, for those that are PyTorch.
+        path: file of the model.
+        names: programs to compare with.
+        checkpoint: checkpoint that the model was exported from, for programs that run PyTorch.
         macs: multiply-accumulates of the work; 0 if unknown.
         settings: size of the image, and seconds of the three windows of each contender.
         progress: called with a line before each contender is prepared, and before they are compared.
 
     Raises:
-        UsageError: something is missing that a name needs.
+        UsageError: a program needs a package or a checkpoint that is missing.
     """
     check_available(names, checkpoint)
     image, color = inputs(model, checked_size(model, settings.size))
@@ -131,10 +131,10 @@ def compare(
 
 
 def check_available(names: Sequence[ContenderName], checkpoint: Path | None) -> None:
-    """Refuse what cannot be compared, before anything is measured.
+    """Refuse programs that cannot be compared, before anything is measured.
 
     Raises:
-        UsageError: something is missing that a name needs.
+        UsageError: a program needs a package or a checkpoint that is missing.
     """
     for name in names:
         if _BUILD[name] is _torch:
@@ -227,7 +227,7 @@ def _second(ports: Sequence[Any]) -> str:
 
 
 def _versions(*modules: str) -> str:
-    """Of the modules themselves: ONNX Runtime's packages have several names."""
+    """Versions as the modules tell them: the packages of ONNX Runtime have several names."""
     return ", ".join(f"{name} {importlib.import_module(name).__version__.partition('-')[0]}" for name in modules)
 
 

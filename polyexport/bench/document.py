@@ -1,4 +1,4 @@
-"""A benchmark as one versioned JSON document, which later runs are compared with."""
+"""Benchmark report as one versioned JSON document, which later runs are compared with."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -28,82 +28,86 @@ __all__ = [
 
 SCHEMA = 1
 
-_MAX_BYTES = 64 * 2**20
+_MAX_REPORT_BYTES = 64 * 2**20
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class WindowFigures:
-    """A third of a measurement."""
+    """Figures of one of the three windows of a measurement."""
 
     samples: int
+    """Number of calls."""
+
     p50_ms: float
-    """Of a call."""
+    """Median time of a call, milliseconds."""
 
     images_per_s: float
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Row:
-    """One measurement. Its figures are None where the windows do not agree."""
+    """One measurement; its figures are None if the windows do not agree."""
 
     scenario: str
     name: str
     size: int
-    """Height and width, pixels; 0 for files of any size."""
+    """Height and width of the images, pixels; 0 for files of any size."""
 
     images: int
-    """Of a call, times their colours."""
+    """Number of images in a call, times their colors."""
 
     callers: int
+    """Number of calls that run at a time."""
+
     threads: int
-    """Of each call; 0 where it is not a thread of ours that computes."""
+    """Threads of each call; 0 if the scenario does not set them."""
 
     stable: bool
     windows: tuple[WindowFigures, ...]
     call_ms: Figures | None
     image_ms: float | None
-    """Median of the calls over their images; of ``throughput``, of the blocks' wall time over theirs."""
+    """Median time of one image, milliseconds; calls that run side by side count by the wall time of their blocks."""
 
     images_per_s: float | None
     cpu_ms_per_image: float | None
-    """Of this process; None where others share the work."""
+    """CPU time of this process, milliseconds; None if other processes share the work."""
 
     gflop_per_s: float | None
     limit_fraction: float | None
-    """Of the rate at which the same runtime multiplies matrices, in the blocks between the calls."""
+    """Fraction of the rate at which the same runtime multiplies matrices, measured between the calls."""
 
     peak_rss_mib: float | None
     note: str
     target_ms: float | None
-    """The percentile that the gate looks at, per image; None without enough samples for it."""
+    """Percentile that is compared with the target, milliseconds per image; None without enough samples for it."""
 
     block_ms: tuple[float, ...]
-    """For an image, of each block of calls: their median, or for ``throughput`` the wall time."""
+    """Time of one image in each block of calls, milliseconds, as in ``image_ms``."""
 
     calibration_ms: tuple[float, ...]
-    """Of the multiplication before each block; 0 where there is none."""
+    """Time of the multiplication before each block, milliseconds; 0 where there is none."""
 
     @property
     def key(self) -> tuple[str, str, int]:
-        """What is the same measurement in another run."""
+        """Scenario, name and size, which identify the same measurement in another report."""
         return (self.scenario, self.name, self.size)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Compared:
-    """Another way to do the same work."""
+    """Figures of polyexport or another program on the same work."""
 
     name: str
     how: str
     versions: str
     p50_ms: float | None
-    """Of a call; None where the windows do not agree."""
+    """Median time of a call, milliseconds; None if the windows do not agree."""
 
     ratio: Interval | None
-    """Its time over polyexport's, in pairs: above 1, polyexport is the faster one. None for polyexport."""
+    """Ratio of its time to polyexport's, in pairs: above 1, polyexport is faster. None for polyexport itself."""
 
     mean_difference: float
-    """From the reference, levels of 255."""
+    """Mean absolute difference from the reference, levels of 255."""
 
     max_difference: int
     gflop_per_s: float | None
@@ -111,50 +115,50 @@ class Compared:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Variant:
-    """A model on a provider."""
+    """Fidelity and speed of one model on one provider."""
 
     model: str
     precision: str
     provider: str
     psnr_db: float | None
     image_ms: float | None
-    """None where the windows do not agree, or where it cannot be loaded."""
+    """Median time of an image, milliseconds; None if the windows do not agree or the model cannot be loaded."""
 
     dominated_by: str
-    """A variant that is at least as good and at least as fast, and better in one; empty on the frontier."""
+    """Name of a variant that is at least as good and as fast, and better in one; empty on the frontier."""
 
     note: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TargetGate:
-    """Whether a target is met."""
+    """Comparison of the measurements with the target of --target-ms."""
 
     target_ms: float
     percentile: float
     met: bool
     reasons: tuple[str, ...]
-    """Why not."""
+    """Reason of each measurement that misses the target."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Change:
-    """A measurement beside that of an older report."""
+    """Change of a measurement since an older report."""
 
     scenario: str
     name: str
     raw: Interval
-    """New time over old."""
+    """Ratio of the new time to the old one."""
 
     calibrated: Interval
-    """The same, in units of the multiplication beside it: what changed the machine's pace falls out."""
+    """Ratio of the times in units of the multiplications beside them, which cancels the speed of the machine."""
 
     worse: bool
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Measured:
-    """What was measured: a model on a provider."""
+    """Description of the model that was measured, and of its provider."""
 
     name: str
     sha256: str
@@ -162,18 +166,18 @@ class Measured:
     execution_provider: str
     fallback_reason: str
     placement: dict[str, dict[str, int]]
-    """Execution provider -> operator -> nodes."""
+    """Number of nodes by execution provider and operator."""
 
     macs: int
-    """Multiply-accumulates of one image in one colour, at the size of the run."""
+    """Multiply-accumulates of one image in one color, at the size of the run."""
 
     multiplied: str
-    """Runtime and precision of the limit that fractions refer to; empty without one."""
+    """Runtime and precision of the matrix multiplications that fractions refer to; empty without a limit."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BenchReport:
-    """Everything that one run of ``polyexport bench`` found."""
+    """Report of one run of ``polyexport bench``."""
 
     schema: int
     environment: Environment
@@ -187,27 +191,27 @@ class BenchReport:
     profile: Profile | None
     changes: tuple[Change, ...]
     baseline: str
-    """Name of the older report; empty without one."""
+    """File name of the older report; empty without one."""
 
     def to_json(self) -> str:
-        """The document. The same report gives the same text."""
+        """Write the report as JSON; equal reports give equal text."""
         return json.dumps(asdict(self), indent=1) + "\n"
 
     @property
     def stable(self) -> bool:
-        """Whether every figure can be believed."""
+        """Whether the windows of every measurement agree."""
         return all(row.stable for row in self.rows)
 
 
 def read_report(path: Path) -> BenchReport:
-    """A document from a file; it may be anybody's.
+    """Read a report from a file, which is not trusted.
 
     Raises:
-        UsageError: unreadable, no report, or of another version.
+        UsageError: the file cannot be read, is no report, or has another version.
     """
     remedy = "give a file that `polyexport bench --output` wrote"
     try:
-        value: Any = json.loads(read_limited(path, _MAX_BYTES))
+        value: Any = json.loads(read_limited(path, _MAX_REPORT_BYTES))
     except OSError as error:
         raise UsageError(f"{path} cannot be read ({error.strerror})", remedy=remedy) from error
     except (ValueError, RecursionError) as error:

@@ -49,6 +49,8 @@ class Environment:
     pillow: str
     openvino: str
     torch: str
+    """Version of PyTorch; empty if it is not installed."""
+
     gpu: str
     """Name, memory and driver of each GPU that NVIDIA's driver knows; empty without one."""
 

@@ -1,4 +1,4 @@
-"""Fidelity against speed, for every model and provider that is there."""
+"""Fidelity and speed of several models on every provider that works, and which of them are worth taking."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -40,13 +40,13 @@ def frontier(
 ) -> tuple[Variant, ...]:
     """Measure each model on each provider that works, one image a call on all cores, in turn.
 
-    Fidelity is the mean PSNR over 48 generated drawings in random colours, against what they should be; a drawing that
-    comes out exactly counts as 100 dB.
+    Fidelity is the mean PSNR over 48 generated drawings in random colors, against their targets; a drawing that
+    equals its target counts as 100 dB.
 
     Args:
-        models: files.
-        size: height and width; 0 for each model's own.
-        seconds: of three windows for each of them.
+        models: model files.
+        size: height and width of the images, pixels; 0 for each model's own.
+        seconds: length of each of three windows for each variant.
         progress: called with a line before each measurement.
 
     Raises:
@@ -92,7 +92,7 @@ def frontier(
 
 
 def dominated(variants: Sequence[Variant]) -> tuple[Variant, ...]:
-    """Name, for each variant that nobody should take, the best reason: the fastest that is at least as good."""
+    """Fill in ``dominated_by``: the fastest variant that is at least as good and as fast, and better in one."""
     return tuple(
         replace(one, dominated_by=f"{best.model} on {best.provider}" if best else "")
         for one in variants

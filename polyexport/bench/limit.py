@@ -1,4 +1,4 @@
-"""What this machine can do at most: the rate at which the runtimes themselves multiply matrices.
+"""Speed limit of this machine: the rate at which the runtimes themselves multiply matrices.
 
 A convolution is a multiplication of matrices with bookkeeping around it (Chellapilla et al., "High Performance
 Convolutional Neural Networks for Document Processing", 2006), so a network cannot be faster than that.
@@ -26,25 +26,25 @@ for the caches, and often enough that the ends do not count. Of sides from 256 t
 much faster in any precision."""
 
 GFLOP = 2 * SIDE**3 * TIMES / 1e9
-"""Of one run of that; a multiplication and an addition are two operations, as in LINPACK."""
+"""Billions of operations in one run of ``multiplier``; multiplication and addition count separately, as in LINPACK."""
 
-_WARM_UP = 3
-_SECONDS = 0.15
+_WARM_UP_CALLS = 3
+_SECONDS_PER_LIMIT = 0.15
 _LEAST_CALLS = 5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Limit:
-    """How fast one runtime multiplies."""
+    """Rate at which one runtime multiplies matrices in one precision."""
 
     provider: str
     precision: MatmulFormat
     gflop_per_s: float
-    """Median, on all granted cores. Operations on integers for ``int8``."""
+    """Median rate on all granted cores; operations on integers for ``int8``."""
 
 
 def multiplied_in(session: Session, model_precision: str) -> tuple[str, MatmulFormat] | None:
-    """Where and in what a session multiplies heavy layers; None on devices, whose limit is not measured."""
+    """Provider and precision in which a session multiplies; None on devices, whose limit is not measured."""
     provider = provider_of(session.execution_provider)
     formats = provider.matmul_formats()
     if not formats:
@@ -55,7 +55,7 @@ def multiplied_in(session: Session, model_precision: str) -> tuple[str, MatmulFo
 
 
 def multiplier(provider: str, precision: MatmulFormat) -> Callable[[], float]:
-    """A function that runs the chain once, on all granted cores, and returns the milliseconds that took.
+    """Make a function that multiplies the matrices once, on all granted cores, and returns the milliseconds.
 
     Raises:
         ProviderError: the provider cannot be used.
@@ -75,13 +75,13 @@ def multiplier(provider: str, precision: MatmulFormat) -> Callable[[], float]:
         session.run("c", {"a": matrix})
         return (time.perf_counter() - started) * 1e3
 
-    for _ in range(_WARM_UP):
+    for _ in range(_WARM_UP_CALLS):
         multiply()
     return multiply
 
 
 def measure_limits(provider: str = AUTO) -> tuple[Limit, ...]:
-    """Of every runtime that is there, or of ONNX Runtime alone for ``cpu``, and every precision that it has."""
+    """Measure every runtime that works in every precision it has; ``cpu`` measures ONNX Runtime alone."""
     on_processor = [each for each in all_providers() if not each.on_device and (each.built_in or provider != "cpu")]
     wanted = [
         (each.name, precision)
@@ -93,7 +93,7 @@ def measure_limits(provider: str = AUTO) -> tuple[Limit, ...]:
     for name, precision in wanted:
         multiply = multiplier(name, precision)
         samples: list[float] = []
-        deadline = time.perf_counter() + _SECONDS
+        deadline = time.perf_counter() + _SECONDS_PER_LIMIT
         while len(samples) < _LEAST_CALLS or time.perf_counter() < deadline:
             samples.append(multiply())
         limits.append(Limit(provider=name, precision=precision, gflop_per_s=GFLOP / median(samples) * 1e3))

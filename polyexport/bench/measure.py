@@ -1,7 +1,7 @@
-"""Three windows of calls, each cut into blocks with a multiplication of matrices between them.
+"""Timing of calls in three windows, each cut into blocks with a multiplication of matrices between them.
 
-The windows show whether the machine kept its pace; the multiplications, how fast it was at that moment, so that runs of
-different days can be compared.
+The windows show whether the speed of the machine was constant. The multiplications show how fast it was at that moment,
+so that runs of different days can be compared.
 """
 
 import contextlib
@@ -34,52 +34,58 @@ __all__ = [
 T = TypeVar("T")
 
 BLOCKS = 10
-"""Of a window, at most."""
+"""Largest number of blocks in a window."""
 
-_WARM_UP = 5
-_ROUNDS = 15  # a multiple of WINDOWS
+_WARM_UP_CALLS = 5
+_BLOCKS_IN_TURN = 15  # for each kind of call; a multiple of WINDOWS
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Block:
-    """Calls, one after the other or from several threads."""
+    """Times of calls that were made one after the other or by several threads."""
 
     samples_ms: Sequence[float]
-    """Of each call."""
+    """Time of each call, milliseconds."""
 
     wall_s: float
+    """Wall time of the block, seconds."""
+
     cpu_s: float = 0.0
-    """Of this process, all threads."""
+    """CPU time of all threads of this process, seconds."""
 
     calibration_ms: float = 0.0
-    """Of the multiplication just before; 0 without one."""
+    """Time of the multiplication just before the block, milliseconds; 0 without one."""
 
     @property
     def p50_ms(self) -> float:
+        """Median time of a call, milliseconds."""
         return median(self.samples_ms)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Window:
-    """A third of a measurement."""
+    """One of the three parts of a measurement."""
 
     blocks: Sequence[Block]
 
     @property
     def samples_ms(self) -> list[float]:
+        """Time of each call of all blocks, milliseconds."""
         return [sample for block in self.blocks for sample in block.samples_ms]
 
     @property
     def wall_s(self) -> float:
+        """Wall time of all blocks, seconds."""
         return sum(block.wall_s for block in self.blocks)
 
     @property
     def cpu_s(self) -> float:
+        """CPU time of all blocks, seconds."""
         return sum(block.cpu_s for block in self.blocks)
 
 
 RunBlock = Callable[[float], Sequence[float]]
-"""Seconds -> the milliseconds of each call; at least one call."""
+"""Function from seconds to the milliseconds of each call that was made in them; one call or more."""
 
 
 def take_windows(
@@ -89,13 +95,13 @@ def take_windows(
     blocks: int = BLOCKS,
     calibrate: Callable[[], float] | None = None,
 ) -> tuple[Window, ...]:
-    """Measure, with the garbage collector off.
+    """Measure three windows with the garbage collector off.
 
     Args:
-        run_block: the calls; what they need to warm up is done.
-        seconds: of each window.
-        blocks: of each window.
-        calibrate: milliseconds of a fixed piece of work, before each block.
+        run_block: makes the calls of a block; they are warm already.
+        seconds: length of each window.
+        blocks: largest number of blocks in each window.
+        calibrate: does a fixed piece of work before each block, and returns its milliseconds.
     """
     windows = []
     with _no_collection():
@@ -119,9 +125,11 @@ def take_windows(
 
 
 def closed_loop(call: Callable[[], object], *, least: int = 1) -> RunBlock:
-    """One call after the other: the next begins when the last has ended.
+    """Make calls one after the other: each begins when the one before has ended.
 
-    ``least`` calls are made however long they take.
+    Args:
+        call: one request.
+        least: number of calls that are made however long they take.
     """
 
     def run(seconds: float) -> list[float]:
@@ -137,14 +145,14 @@ def closed_loop(call: Callable[[], object], *, least: int = 1) -> RunBlock:
 
 
 def open_loop(call: Callable[[], object], rate: float) -> RunBlock:
-    """Calls at fixed times, each timed from when it was due, not from when it began.
+    """Make calls at fixed times, each timed from when it was due, not from when it began.
 
-    A call that comes late because the one before it stalled was waiting, and its user with it. Timing it from its own
-    start leaves that out: "coordinated omission", Gil Tene, "How NOT to Measure Latency", 2013.
+    A call that begins late, because the one before it took long, has kept its user waiting. Timing it from its own
+    start leaves that wait out: "coordinated omission", Gil Tene, "How NOT to Measure Latency", 2013.
 
     Args:
         call: one request.
-        rate: requests a second. Where the calls cannot keep up, the block ends after twice its time.
+        rate: requests per second. If the calls cannot keep up, the block ends after twice its time.
     """
 
     def run(seconds: float) -> list[float]:
@@ -165,36 +173,36 @@ def open_loop(call: Callable[[], object], rate: float) -> RunBlock:
 
 
 def warm_up(call: Callable[[], T]) -> T:
-    """Make the first calls of a shape, which allocate and tune, and return what the last one gave."""
-    for _ in range(_WARM_UP - 1):
+    """Make the first calls of a shape, which allocate and tune, and return the result of the last one."""
+    for _ in range(_WARM_UP_CALLS - 1):
         call()
     return call()
 
 
 def in_turn(calls: Sequence[Callable[[], object]], *, seconds: float) -> list[list[float]]:
-    """Several kinds of calls, block by block in turn, forth and back: what slows the machine down slows all of them.
+    """Time several kinds of calls block by block in turn, so that a slow machine slows all alike.
 
     Args:
-        calls: of one kind each.
-        seconds: of three windows for each of them.
+        calls: one call of each kind.
+        seconds: length of each of three windows for each kind.
 
     Returns:
-        For each kind the median of each block, milliseconds; as many as are shared evenly by three windows.
+        Median of each block for each kind, milliseconds; their number is a multiple of three.
     """
     blocks: list[list[float]] = [[] for _ in calls]
-    for number in range(_ROUNDS):
+    for number in range(_BLOCKS_IN_TURN):
         kinds = list(zip(calls, blocks, strict=True))
         for call, samples in kinds if number % 2 == 0 else reversed(kinds):
-            call()  # threads of the one before may still spin, and the caches are its
-            samples.append(median(closed_loop(call)(WINDOWS * seconds / _ROUNDS)))
+            call()  # not timed: threads of the kind before may still spin, and its data fills the caches
+            samples.append(median(closed_loop(call)(WINDOWS * seconds / _BLOCKS_IN_TURN)))
     return blocks
 
 
 @contextlib.contextmanager
 def callers(call: Callable[[], object], number: int) -> Iterator[RunBlock]:
-    """Several closed loops side by side, each in a thread of its own.
+    """Run several closed loops side by side, each in a thread of its own.
 
-    Each makes three calls at least: those who end first leave the machine to the others, and that must not weigh much.
+    Each makes three calls or more: loops that end first leave the cores to the others, which must not weigh much.
     """
     loop = closed_loop(call, least=3)
     with ThreadPoolExecutor(number, thread_name_prefix="caller") as pool:
@@ -209,10 +217,10 @@ def callers(call: Callable[[], object], number: int) -> Iterator[RunBlock]:
 
 
 def peak_rss_mib(*, reset: bool = False) -> float | None:
-    """The largest memory that this process has had in RAM, MiB; None where the system does not tell.
+    """Peak resident memory of this process, MiB; None on systems that do not report it.
 
     Args:
-        reset: begin anew, where the system lets us: Linux does, others count from the start of the process.
+        reset: set the peak back to the current value first; only Linux allows it, others count from the start.
     """
     if reset:
         with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""What samples say: percentiles, whether a machine kept its pace, and intervals of ratios."""
+"""Statistics of time samples: percentiles, agreement of windows, and confidence intervals of ratios."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,11 +19,11 @@ __all__ = [
 ]
 
 WINDOWS = 3
-"""Of every measurement, one after the other."""
+"""Number of windows in every measurement."""
 
 STEADY = 1.10
-"""The slowest window over the fastest, up to which the figures of all count. NVIDIA's Triton Performance Analyzer takes
-three windows and 10 % as well (``--stability-percentage``): https://github.com/triton-inference-server/perf_analyzer"""
+"""Largest ratio of the slowest window to the fastest at which a measurement counts as steady. NVIDIA's Triton
+Performance Analyzer takes three windows and 10 % as well (``--stability-percentage``): https://github.com/triton-inference-server/perf_analyzer"""
 
 _RESAMPLES = 2000
 _SEED = 20_260_101
@@ -31,7 +31,7 @@ _SEED = 20_260_101
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Figures:
-    """Of a set of samples, in their unit."""
+    """Percentiles of a set of samples, in their unit."""
 
     samples: int
     min: float
@@ -47,7 +47,7 @@ class Figures:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Interval:
-    """An estimate and where it lies with a confidence of 95 %."""
+    """Estimate with its confidence interval of 95 %."""
 
     estimate: float
     low: float
@@ -58,7 +58,7 @@ class Interval:
 
 
 def summarize(samples: Sequence[float]) -> Figures:
-    """The usual percentiles.
+    """Sum samples up as minimum, maximum and the usual percentiles.
 
     Raises:
         ValueError: no samples.
@@ -76,9 +76,10 @@ def summarize(samples: Sequence[float]) -> Figures:
 
 
 def percentile(samples: Sequence[float], wanted: float) -> float | None:
-    """By linear interpolation between the closest ranks (NumPy's default).
+    """Percentile of samples, by linear interpolation between the closest ranks (NumPy's default).
 
-    None where less than one sample is expected beyond it: the 99th needs 100 samples, the 90th 10, the median 2.
+    The result is None if less than one sample is expected beyond it: the 99th percentile needs 100 samples, the 90th
+    10, the median 2.
     """
     if round(len(samples) * (100 - wanted), 6) < 100:
         return None
@@ -86,7 +87,7 @@ def percentile(samples: Sequence[float], wanted: float) -> float | None:
 
 
 def spread(windows: Sequence[float]) -> float:
-    """The largest of the windows' figures over the smallest."""
+    """Ratio of the largest of the windows' figures to the smallest."""
     return max(windows) / min(windows)
 
 
@@ -96,7 +97,7 @@ def is_steady(windows: Sequence[float]) -> bool:
 
 
 def ratio_interval(above: Sequence[float], below: Sequence[float], *, paired: bool) -> Interval:
-    """Median of ``above`` over median of ``below``, with a percentile bootstrap's interval.
+    """Ratio of the median of ``above`` to the median of ``below``, with the interval of a percentile bootstrap.
 
     Efron, "Bootstrap methods: another look at the jackknife", Annals of Statistics 7(1), 1979. The same samples
     give the same interval.
@@ -104,8 +105,8 @@ def ratio_interval(above: Sequence[float], below: Sequence[float], *, paired: bo
     Args:
         above: samples, all above 0.
         below: samples, all above 0.
-        paired: the samples of one index were taken side by side: the ratios of pairs are resampled, and what slowed
-            both down falls out.
+        paired: whether samples of one index were taken side by side. Ratios of pairs are resampled then, which cancels
+            whatever slowed both down.
 
     Raises:
         ValueError: no samples, or pairs of different numbers.

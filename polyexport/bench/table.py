@@ -1,4 +1,4 @@
-"""A report as text for a terminal."""
+"""Benchmark report as text for a terminal."""
 
 from collections.abc import Iterator
 
@@ -8,20 +8,20 @@ from polyexport.bench.statistics import STEADY, spread
 __all__ = ["lines", "number"]
 
 _UNSTABLE = "UNSTABLE"
-_LAYERS = 15
+_SHOWN_LAYERS = 15
 
 
 def number(value: float | None, form: str) -> str:
-    """A figure, or a dash where there is none."""
+    """Format a figure, or a dash where there is none."""
     return "-" if value is None else format(value, form)
 
 
 def lines(report: BenchReport, baseline: BenchReport | None = None) -> Iterator[str]:
-    """What the command prints.
+    """Lines of the report.
 
     Args:
-        report: of this run.
-        baseline: the older one, for what is different about its machine.
+        report: report of this run.
+        baseline: older report, for the differences of its machine.
     """
     machine, model = report.environment, report.model
     yield f"{model.name} ({model.precision}) on {model.execution_provider}, {2 * model.macs / 1e9:.2f} GFLOP an image"
@@ -112,12 +112,12 @@ def _profile(report: BenchReport) -> Iterator[str]:
     profile = report.profile
     yield ""
     yield (
-        f"{len(profile.layers)} layers on ONNX Runtime's CPU provider, {profile.layers_ms:.3f} ms; the {_LAYERS} that "
-        "take longest"
+        f"{len(profile.layers)} layers on ONNX Runtime's CPU provider, {profile.layers_ms:.3f} ms; "
+        f"the {_SHOWN_LAYERS} that take longest"
     )
     yield f"{'layer':<34}{'operator':<18}{'ms':>8}{'share':>7}{'GFLOP/s':>9}{'limit':>7}  output"
     limit = profile.limit_gflop_per_s
-    for layer in sorted(profile.layers, key=lambda layer: -layer.ms)[:_LAYERS]:
+    for layer in sorted(profile.layers, key=lambda layer: -layer.ms)[:_SHOWN_LAYERS]:
         rate = layer.gflop_per_s
         yield (
             f"{layer.name[-33:]:<34}{layer.operator:<18}{layer.ms:>8.3f}{layer.ms / profile.layers_ms:>7.1%}"

@@ -164,7 +164,7 @@ def bench(
         if file is not None:
             check_writable(file.parent)
     if report is not None:
-        from polyexport.bench.page import render
+        from polyexport.bench.html import render
     done = run(
         model or default_model_path(),
         chosen,

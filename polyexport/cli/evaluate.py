@@ -1,4 +1,4 @@
-"""polyexport evaluate: a model's scores on data sets, the flood fill's beside them."""
+"""polyexport evaluate: the scores of a model on data sets, beside those of a flood fill."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,7 +18,7 @@ __all__ = ["evaluate"]
 
 _METHOD_NAMES = {"model": "model", "flood_fill": "flood fill"}
 
-# Heading, width, format of the number, metric, statistic.
+# Columns of the printed table: heading, width, number format, metric, statistic.
 _COLUMNS = (
     ("PSNR dB", 8, ".2f", "psnr_db", "mean"),
     ("min dB", 7, ".2f", "psnr_db", "min"),
@@ -49,7 +49,10 @@ def evaluate(
         typer.Argument(metavar="DATA...", help="Data sets: folders with a data.json, or folders of such folders."),
     ],
     report: Annotated[
-        Path | None, typer.Option(help="Write a report: one HTML page, with everything in it.", metavar="FILE.html")
+        Path | None,
+        typer.Option(
+            help="Write the report with plots and images as one HTML file that loads nothing.", metavar="FILE.html"
+        ),
     ] = None,
     size: SizeOption = "fit",
     provider: ProviderOption = AUTO,
@@ -57,17 +60,22 @@ def evaluate(
     threads: Threads = 0,
     list_metrics: Annotated[  # noqa: ARG001 - its callback ends the command
         bool,
-        typer.Option("--list-metrics", help="Print what is measured and exit.", is_eager=True, callback=_list_metrics),
+        typer.Option(
+            "--list-metrics",
+            help="Print every metric with its meaning and formula, and exit.",
+            is_eager=True,
+            callback=_list_metrics,
+        ),
     ] = False,
     json_report: JsonFlag = False,
     verbose: Verbose = False,
     quiet: Quiet = False,
 ) -> None:
-    """Score a model on data sets, with a flood fill beside it."""
+    """Score a model on data sets, and a flood fill beside it."""
     console.set(verbose=verbose, quiet=quiet)
     wanted = parse_size(size)
     if report is not None and (report.suffix.lower() not in (".html", ".htm") or report.is_dir()):
-        raise UsageError(f"{report} is no name for a page", remedy="give a file that ends in .html")
+        raise UsageError(f"--report {report} is no name of an HTML file", remedy="give a file that ends in .html")
 
     from polyexport.data.pairs import read_splits
     from polyexport.evaluate.document import document, facts_of
@@ -80,7 +88,7 @@ def evaluate(
     if loaded.session.fallback_reason:
         console.info(f"running on {loaded.session.execution_provider} ({loaded.session.fallback_reason})")
     if report is not None:
-        from polyexport.evaluate.report import render
+        from polyexport.evaluate.html import render
 
         check_writable(report.parent)  # before minutes of work, not after
     evaluation = score(loaded, splits, size=wanted)

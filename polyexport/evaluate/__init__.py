@@ -1,1 +1,1 @@
-"""A model and a data set -> metrics, with the flood fill beside the model everywhere."""
+"""Scores of a model on data sets, with a flood fill beside it."""

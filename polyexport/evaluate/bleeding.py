@@ -1,4 +1,4 @@
-"""Colour where there should be paper."""
+"""Metrics of color on what should be white paper."""
 
 from dataclasses import dataclass
 
@@ -11,22 +11,22 @@ from polyexport.evaluate.metrics import CLOSE_LEVELS
 __all__ = ["FAR_PX", "Paper", "bleeding_metrics", "paper_of"]
 
 FAR_PX = 3.0
-"""Beyond this distance from ink and fill, pixels, a tint is a leak and no soft edge."""
+"""Distance from ink and fill, pixels, beyond which a tint is a leak and not a soft edge."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Paper:
-    """The paper of a target."""
+    """Masks of the white paper of a target."""
 
     all: NDArray[np.bool_]
-    """[H, W], within ``CLOSE_LEVELS`` of white in every channel."""
+    """Pixels within ``CLOSE_LEVELS`` of white in every channel, bool [H, W]."""
 
     far: NDArray[np.bool_]
-    """[H, W], of ``all`` those more than ``FAR_PX`` from everything else."""
+    """Pixels of ``all`` that are more than ``FAR_PX`` from everything else, bool [H, W]."""
 
 
 def paper_of(target: NDArray[np.uint8]) -> Paper:
-    """uint8 [H, W, 3] -> its paper."""
+    """Find the paper of a target, uint8 [H, W, 3]."""
     paper = target.min(axis=-1) >= 255 - CLOSE_LEVELS
     # Without anything else the distance to it is undefined: all of the paper is far.
     far = paper if paper.all() else ndimage.distance_transform_edt(paper) > FAR_PX
@@ -34,7 +34,7 @@ def paper_of(target: NDArray[np.uint8]) -> Paper:
 
 
 def bleeding_metrics(image: NDArray[np.uint8], target: NDArray[np.uint8], paper: Paper) -> dict[str, float]:
-    """The metrics of the catalog that look at the paper alone; NaN without any."""
+    """Metrics of the catalog that concern the paper alone, by name; NaN without any paper."""
     darker = target.astype(np.int16) - image
     tint = np.clip(darker.max(axis=-1), 0, None)  # [H, W]
     tinted = tint > CLOSE_LEVELS

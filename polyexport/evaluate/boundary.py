@@ -1,4 +1,4 @@
-"""Where the edges of two fills lie."""
+"""Metrics of the distance between the edges of two fills."""
 
 from dataclasses import dataclass
 
@@ -10,21 +10,22 @@ from skimage.segmentation import find_boundaries
 __all__ = ["Boundary", "boundary_metrics", "boundary_of", "tolerance_px"]
 
 _TOLERANCE_OF_DIAGONAL = 0.0075
-"""Csurka, Larlus, Perronnin: What is a good evaluation measure for semantic segmentation?, 2013, section 3."""
+"""Tolerance as a fraction of the diagonal, after Csurka, Larlus, Perronnin: What is a good evaluation measure for
+semantic segmentation?, 2013, section 3."""
 
 _LEAST_TOLERANCE_PX = 1.5
-"""The eight neighbours of a pixel; decides up to a diagonal of 200 pixels."""
+"""Smallest tolerance, which covers the eight neighbors of a pixel; it holds up to a diagonal of 200 pixels."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Boundary:
-    """The innermost pixels of a mask along its edge. The image's own frame is no edge."""
+    """Innermost pixels of a mask along its edge; the border of the image is no edge."""
 
     pixels: NDArray[np.bool_]
-    """[H, W]."""
+    """Mask of the edge, bool [H, W]."""
 
     distance_px: NDArray[np.float64] | None
-    """[H, W], from every pixel to the nearest of ``pixels``; None if there are none."""
+    """Distance from every pixel to the nearest of ``pixels``, [H, W]; None if there are none."""
 
 
 def boundary_of(mask: NDArray[np.bool_]) -> Boundary:
@@ -34,15 +35,15 @@ def boundary_of(mask: NDArray[np.bool_]) -> Boundary:
 
 
 def tolerance_px(height: int, width: int) -> float:
-    """How far apart two edges may lie and still count as one, pixels."""
+    """Largest distance, pixels, at which two edges count as one in an image of this size."""
     return max(_LEAST_TOLERANCE_PX, _TOLERANCE_OF_DIAGONAL * float(np.hypot(height, width)))
 
 
 def boundary_metrics(predicted: Boundary, target: Boundary) -> dict[str, float]:
-    """The metrics of the catalog that compare edges.
+    """Metrics of the catalog that compare edges, by name.
 
-    Two images without an edge agree. If one of two has none, nothing of the other is near it, and each distance is the
-    image's diagonal, the largest that there can be.
+    Two images without an edge agree. If only one has an edge, nothing of it is near the other, and each distance is the
+    diagonal of the image, the largest possible.
     """
     if predicted.distance_px is None or target.distance_px is None:
         agree = predicted.distance_px is target.distance_px

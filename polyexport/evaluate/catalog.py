@@ -1,4 +1,4 @@
-"""What is measured: the one list of metrics behind the table, the JSON document, the report and docs/metrics.md."""
+"""Catalog of the metrics: the one list behind the table, the JSON document, the HTML report and docs/metrics.md."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,27 +11,31 @@ Better = Literal["higher", "lower", "zero", "neither"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Metric:
-    """One number per image."""
+    """Description of a metric, which is one number per image."""
 
     name: str
-    """Its key; ends in its unit where it has one."""
+    """Key in the JSON document; ends in the unit where there is one."""
 
     label: str
-    """For tables and plots."""
+    """Short name for tables and plots."""
 
     range: str
-    """Of the defined values, in interval notation; n is the number of pixels."""
+    """Range of the values, in interval notation; n is the number of pixels."""
 
     better: Better
-    """``zero``: the nearer to zero, from either side; ``neither``: a count that only says something beside others."""
+    """Direction of better values; ``zero`` is near zero from either side, ``neither`` a count that has no direction."""
 
     library: str
-    """What computes it."""
+    """Libraries that compute it."""
 
     source: str
+    """Publication that defines it."""
+
     what: str
+    """Meaning, as a sentence."""
+
     formula: str
-    """In the symbols that docs/metrics.md explains."""
+    """Formula in the symbols that docs/metrics.md explains."""
 
     def __post_init__(self) -> None:
         if self.better not in ("higher", "lower", "zero", "neither"):
@@ -89,16 +93,16 @@ exact | exact | {0, 1} | higher | numpy | definition
     1 for an image without a single differing value; its mean is the share of exact images.
     1 if p = t everywhere, else 0
 tp_px | TP | [0, n] | neither | numpy | definition
-    Filled, as in the target.
+    Number of pixels that are filled in the image and in the target.
     count(P and T)
 fp_px | FP | [0, n] | lower | numpy | definition
-    Filled, unlike in the target.
+    Number of pixels that are filled in the image but not in the target.
     count(P and not T)
 fn_px | FN | [0, n] | lower | numpy | definition
-    Left empty, unlike in the target.
+    Number of pixels that are filled in the target but not in the image.
     count(not P and T)
 tn_px | TN | [0, n] | neither | numpy | definition
-    Left empty, as in the target.
+    Number of pixels that are filled neither in the image nor in the target.
     count(not P and not T)
 accuracy | accuracy | [0, 1] | higher | numpy | definition
     Share of pixels that are filled or empty as in the target.
@@ -134,7 +138,7 @@ hausdorff_px | Hausdorff px | [0, diagonal] | lower | scipy | Huttenlocher et al
     Largest distance from one edge to the other, in pixels.
     max(max d(edge(P), edge(T)), max d(edge(T), edge(P)))
 hausdorff_95_px | Hausdorff 95 px | [0, diagonal] | lower | scipy | Huttenlocher et al., 1993
-    The same with the 95th percentile in place of the maximum: one stray pixel does not decide it.
+    95th percentile of the distances from one edge to the other, in pixels: one stray pixel does not decide it.
     max(p95 d(edge(P), edge(T)), p95 d(edge(T), edge(P)))
 boundary_distance_px | edge distance px | [0, diagonal] | lower | scipy | Heimann et al., 2009
     Mean distance between the edges, from both sides, in pixels.
@@ -158,16 +162,16 @@ fill_mae_levels | fill MAE | [0, 255] | lower | numpy | definition
     Mean absolute error inside the target's fill, in levels.
     mean over T of abs(p - t)
 fill_color_error_levels | color error | [0, 255] | lower | numpy | this project
-    How far the painted color (the median inside the target's fill) is from the one asked for, in levels.
+    Difference of the painted color (the median inside the target's fill) from the one asked for, in levels.
     mean over channels abs(median over T of p - color)
 fill_color_ciede2000 | color dE00 | [0, ~120] | lower | scikit-image | Sharma et al., 2005
-    The same as a perceived difference.
+    Perceived difference of the painted color (the median inside the target's fill) from the one asked for.
     dE00(median over T of p, color)
 bleeding | bleeding | [0, 1] | lower | numpy | this project
     Failure: share of the target's paper that is tinted by more than 8 levels.
     count(paper: tint > 8) / count(paper), tint = max over channels max(0, t - p)
 bleeding_far | far bleeding | [0, 1] | lower | numpy, scipy | this project
-    The same on paper more than 3 px away from ink and fill: a leak, not a soft edge.
+    Failure: share of the tinted paper among that more than 3 px away from ink and fill: a leak, not a soft edge.
     count(far paper: tint > 8) / count(far paper)
 tint_levels | mean tint | [0, 255] | lower | numpy | this project
     Mean tint of the target's paper, in levels.
@@ -190,11 +194,11 @@ def _read(lines: Sequence[str]) -> tuple[Metric, ...]:
 METRICS: tuple[Metric, ...] = _read(_TABLE.splitlines())
 
 COLUMN: dict[str, int] = {metric.name: index for index, metric in enumerate(METRICS)}
-"""Where a metric stands in a row of values."""
+"""Position of a metric in a row of values, by its name."""
 
 
 def markdown_table(metrics: Sequence[Metric] = METRICS) -> str:
-    """The table of docs/metrics.md, without a line break at its end."""
+    """Table of docs/metrics.md, without a line break at its end."""
     fields = ("name", "what", "formula", "source", "library", "range", "better")
     rows = [fields, ("---",) * len(fields)]
     rows += [

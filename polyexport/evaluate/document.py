@@ -1,4 +1,4 @@
-"""An evaluation as one JSON document. A value that is not defined is null, never NaN."""
+"""Evaluation report as one JSON document, in which an undefined value is null and never NaN."""
 
 import math
 import platform
@@ -19,15 +19,15 @@ from polyexport.model.model import Model
 __all__ = ["BRIEF_GROUPS", "ModelFacts", "document", "facts_of"]
 
 BRIEF_GROUPS = 64
-"""Shapes in a brief document: a data set may name a shape of its own for every image."""
+"""Largest number of shapes in a brief document: a data set may name a shape of its own for every image."""
 
 _LIBRARIES = ("numpy", "scipy", "scikit-image", "pillow")
-_DIGITS = 7  # significant ones: more than any of the metrics means
+_SIGNIFICANT_DIGITS = 7  # more than any metric is accurate to
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ModelFacts:
-    """What was evaluated, and with what."""
+    """Description of the model that was evaluated, and of the versions that did it."""
 
     file: str
     sha256: str
@@ -40,10 +40,10 @@ class ModelFacts:
     parity_max_abs_diff: float
     execution_provider: str
     size: str
-    """How images met the model: ``fit``, ``native`` or a canvas size in pixels."""
+    """Size at which images were given to the model: ``fit``, ``native`` or a canvas size in pixels."""
 
     versions: dict[str, str]
-    """Of what ran the model and measured, by package."""
+    """Version of each package that ran the model and measured."""
 
 
 def facts_of(model: Model, file: Path, size: str) -> ModelFacts:
@@ -71,10 +71,12 @@ def facts_of(model: Model, file: Path, size: str) -> ModelFacts:
 
 
 def document(evaluation: Evaluation, facts: ModelFacts, *, brief: bool = False) -> dict[str, Any]:
-    """Everything that was measured.
+    """Gather everything that was measured in one JSON document.
 
     Args:
-        brief: without the values of single images, and of many groups only the largest ``BRIEF_GROUPS``.
+        evaluation: the scores.
+        facts: description of the model.
+        brief: leave out the values of single images, and all but the largest ``BRIEF_GROUPS`` groups.
     """
     return {
         "model": asdict(facts),
@@ -143,4 +145,4 @@ def _image(split: Split, method: Method, row: int) -> dict[str, Any]:
 def _rounded(value: float | None) -> float | int | None:
     if value is None or math.isnan(value):
         return None
-    return value if isinstance(value, int) else float(f"{value:.{_DIGITS}g}")
+    return value if isinstance(value, int) else float(f"{value:.{_SIGNIFICANT_DIGITS}g}")

@@ -1,4 +1,4 @@
-"""The program that a network has to beat: everything that cannot be reached from outside gets the colour."""
+"""Flood fill, as a baseline: every pixel that cannot be reached from outside gets the color."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -6,13 +6,13 @@ from scipy import ndimage
 
 __all__ = ["flood_fill"]
 
-_INK_BELOW = 128
+_INK_BELOW = 128  # mean level of the channels, of 255
 
 
 def flood_fill(image: NDArray[np.uint8], rgb: tuple[int, int, int]) -> NDArray[np.uint8]:
-    """uint8 [H, W, 3] outline drawing -> the outline and what it encloses in ``rgb``, on white.
+    """Fill an outline drawing, uint8 [H, W, 3]: the outline and what it encloses get the color, the rest is white.
 
-    Ink is whatever is darker than middle grey; paper is connected along edges, not corners.
+    Ink is whatever is darker than middle gray; paper is connected along edges, not corners.
     """
     paper = np.pad(image.mean(axis=-1) >= _INK_BELOW, 1, constant_values=True)  # framed: the outside is one region
     regions, _ = ndimage.label(paper)

@@ -1,4 +1,4 @@
-"""The fill as a binary mask, and how two masks agree."""
+"""Binary mask of a fill, and agreement of two masks."""
 
 from dataclasses import dataclass
 
@@ -13,11 +13,11 @@ Mask = NDArray[np.bool_]
 
 
 def fill_mask(image: NDArray[np.uint8], rgb: tuple[int, int, int]) -> Mask | None:
-    """uint8 [H, W, 3] -> bool [H, W]: pixels nearer to the fill colour than to white.
+    """Find the pixels of an image, uint8 [H, W, 3], that are nearer to the fill color than to white; bool [H, W].
 
-    That is beyond half of the way from white to the colour, along the line through both: an anti-aliased edge pixel is
-    filled if the fill covers more than half of it. None for a colour within ``CLOSE_LEVELS`` of white in every channel,
-    whose fill cannot be told from paper.
+    Such a pixel is beyond half of the way from white to the color, along the line through both: an anti-aliased edge
+    pixel is filled if the fill covers more than half of it. The result is None for a color within ``CLOSE_LEVELS`` of
+    white in every channel, whose fill cannot be told from paper.
     """
     axis = 255 - np.array(rgb, dtype=np.int64)
     if axis.max() <= CLOSE_LEVELS:
@@ -28,7 +28,7 @@ def fill_mask(image: NDArray[np.uint8], rgb: tuple[int, int, int]) -> Mask | Non
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Counts:
-    """Pixels of a predicted mask against the target's; the four sum to the pixels of the image."""
+    """Numbers of true and false, positive and negative pixels; the four sum to the pixels of the image."""
 
     tp: int
     fp: int
@@ -37,14 +37,14 @@ class Counts:
 
     @classmethod
     def of(cls, predicted: Mask, target: Mask) -> "Counts":
-        """Count; both [H, W]."""
+        """Count the pixels of two masks, bool [H, W]."""
         tp = int(np.count_nonzero(predicted & target))
         fp = int(np.count_nonzero(predicted)) - tp
         fn = int(np.count_nonzero(target)) - tp
         return cls(tp=tp, fp=fp, fn=fn, tn=predicted.size - tp - fp - fn)
 
     def metrics(self) -> dict[str, float]:
-        """The metrics of the catalog that follow from the counts; NaN where a denominator is zero."""
+        """Metrics of the catalog that follow from the counts, by name; NaN where a denominator is zero."""
         tp, fp, fn, tn = self.tp, self.fp, self.fn, self.tn
         overlap = _ratio(2 * tp, 2 * tp + fp + fn)
         return {

@@ -1,4 +1,4 @@
-"""The report's plots, as SVG that takes its text colour from the page: readable on light and on dark."""
+"""Plots of the evaluation report, as SVG."""
 
 from collections.abc import Sequence
 
@@ -12,7 +12,7 @@ from polyexport.evaluate.catalog import COLUMN
 from polyexport.evaluate.color_difference import PAPER
 from polyexport.evaluate.score import Method, Scores, Split
 from polyexport.evaluate.summary import Confusion, Summary
-from polyexport.report.page import svg
+from polyexport.report.html import svg
 
 __all__ = ["COLORS", "LABELS", "color_difference_curves", "confusion_map", "group_bars", "psnr_histograms"]
 
@@ -27,7 +27,7 @@ _MAX_GROUPS = 24
 
 
 def psnr_histograms(splits: Sequence[Split]) -> Markup:
-    """PSNR of the images, one panel for each split; of too many, the first ones and the last."""
+    """Plot a histogram of PSNR for each split; only the first ones and the last if there are too many."""
     shown = splits if len(splits) <= _MAX_PANELS else (*splits[: _MAX_PANELS - 1], splits[-1])
     columns = min(2, len(shown))
     rows = -(-len(shown) // columns)
@@ -49,7 +49,7 @@ def psnr_histograms(splits: Sequence[Split]) -> Markup:
 
 
 def color_difference_curves(split: Split) -> Markup:
-    """Share of images whose mean colour difference inside the fill is at most x."""
+    """Plot the share of images whose mean color difference inside the fill is at most x."""
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
@@ -69,11 +69,11 @@ def color_difference_curves(split: Split) -> Markup:
         )
         axes.legend(loc="lower right")
 
-    return svg(draw, 6.5, 2.9, "Distribution of the colour difference")
+    return svg(draw, 6.5, 2.9, "Distribution of the color difference")
 
 
 def group_bars(groups: dict[Method, dict[str, Summary]]) -> Markup:
-    """Mean PSNR by group, the largest groups first."""
+    """Plot the mean PSNR of each group, the largest groups first."""
     sizes = {name: summary.images for name, summary in groups["model"].items()}
     names = sorted(sizes, key=lambda name: (-sizes[name], name))[:_MAX_GROUPS]
 
@@ -93,7 +93,7 @@ def group_bars(groups: dict[Method, dict[str, Summary]]) -> Markup:
 
 
 def confusion_map(confusion: Confusion) -> Markup:
-    """Wanted against painted colour names, as shares of the wanted one: right in blue, left empty in grey, else red."""
+    """Plot wanted against painted color names: right in blue, left empty in gray, any other name in red."""
     counts, names = confusion.counts, confusion.names
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     right = np.eye(len(names), dtype=bool)
@@ -113,7 +113,7 @@ def confusion_map(confusion: Confusion) -> Markup:
         axes.set(xlabel="painted", ylabel="wanted", aspect="equal", xlim=(0, len(names)), ylim=(len(names), 0))
 
     side = 1.6 + 0.22 * max(4, len(names))
-    return svg(draw, side, side, "Confusion of colour names")
+    return svg(draw, side, side, "Confusion of color names")
 
 
 def _defined(scores: Scores, name: str) -> NDArray[np.float64]:

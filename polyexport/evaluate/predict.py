@@ -13,12 +13,12 @@ __all__ = ["Prediction", "predict"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Prediction:
-    """What a model makes of a pair."""
+    """Output of a model for a pair of a data set."""
 
     pair: Pair
     pixels: PairPixels
     colored: Pixels
-    """uint8 [H, W, 3], the size of the target."""
+    """Output of the model, uint8 [H, W, 3], the size of the target."""
 
 
 def predict(model: Model, pairs: Iterable[Pair], *, size: Size = "fit") -> Iterator[Prediction]:

@@ -1,4 +1,4 @@
-"""Scores of a model over data sets, the flood fill's beside them."""
+"""Scores of a model and of a flood fill on data sets."""
 
 import heapq
 from collections.abc import Mapping, Sequence
@@ -32,39 +32,39 @@ METHODS: tuple[Method, ...] = ("model", "flood_fill")
 
 WORST_IMAGES = 16
 MAX_SAMPLE_SIDE = 128
-"""Of a kept image, pixels: larger ones are scaled down, so that sixteen of any size fit into memory and a report."""
+"""Largest side of a sample, pixels; larger images are scaled down, so that all samples fit into memory and a report."""
 
 AMPLIFICATION = 8
-"""How much stronger than it is a sample shows a difference."""
+"""Factor by which a sample amplifies differences."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Item:
-    """One pair of a split."""
+    """Description of one pair of a split."""
 
     input: Path
     color: Color
     color_name: str
-    """The nearest of ``color_difference.NAMES``."""
+    """Name of the wanted color, the nearest of ``color_difference.NAMES``."""
 
     shape: str
-    """``unknown`` if the data set does not say."""
+    """Name of the shape; ``unknown`` if the data set does not tell."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Scores:
-    """One method over the pairs of a split."""
+    """Scores of one method on the pairs of a split."""
 
     values: NDArray[np.float64]
-    """[pairs, metrics], columns as in ``METRICS``; NaN where a metric is not defined."""
+    """Values of the metrics, [pairs, metrics], with columns as in ``METRICS``; NaN where a metric is undefined."""
 
     painted: tuple[str, ...]
-    """Name of the painted colour, for each pair; empty for a fill that cannot be told from paper."""
+    """Name of the painted color of each pair; empty for a fill that cannot be told from paper."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Split:
-    """One data set, or all of them together."""
+    """Scores on one data set, or on all of them together."""
 
     name: str
     items: tuple[Item, ...]
@@ -78,7 +78,7 @@ class Sample:
     split: str
     item: Item
     psnr_db: float
-    """Of ``colored``, the model's image."""
+    """PSNR of ``colored``, the image of the model."""
 
     flood_fill_psnr_db: float
     drawing: Pixels
@@ -86,19 +86,19 @@ class Sample:
     flooded: Pixels
     target: Pixels
     difference: Pixels
-    """``AMPLIFICATION`` times the absolute error of ``colored``."""
+    """Absolute error of ``colored``, times ``AMPLIFICATION``."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Evaluation:
-    """The model and the flood fill on the same pairs."""
+    """Scores of the model and of the flood fill on the same pairs."""
 
     splits: tuple[Split, ...]
     all: Split
-    """Every pair once."""
+    """Scores on all splits together."""
 
     worst: tuple[Sample, ...]
-    """The pairs with the model's lowest PSNR, lowest first."""
+    """Pairs with the lowest PSNR of the model, lowest first."""
 
 
 def evaluate(model: Model, splits: Mapping[str, Sequence[Pair]], *, size: Size = "fit") -> Evaluation:
@@ -114,10 +114,10 @@ def evaluate(model: Model, splits: Mapping[str, Sequence[Pair]], *, size: Size =
 
 
 def measure(image: Pixels, pair: PairPixels) -> tuple[NDArray[np.float64], str]:
-    """Every metric of one image against the target of its pair.
+    """Compute every metric of one image against the target of its pair.
 
     Returns:
-        One value for each of ``METRICS``, NaN where it is not defined, and the name of the painted colour, empty for a
+        One value for each of ``METRICS``, NaN where it is not defined, and the name of the painted color, empty for a
         fill that cannot be told from paper.
     """
     return _measure(image, _target_of(pair))
@@ -125,7 +125,7 @@ def measure(image: Pixels, pair: PairPixels) -> tuple[NDArray[np.float64], str]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Target:
-    """What every method is compared with, worked out once."""
+    """Properties of a target that every method is compared with, computed once."""
 
     pixels: Pixels
     rgb: tuple[int, int, int]
@@ -235,10 +235,10 @@ def _small(pixels: Pixels) -> Pixels:
 
 
 class _Worst:
-    """The samples with the lowest PSNR so far; the earlier of two that are equal."""
+    """Collector of the samples with the lowest PSNR; the earlier of two equal ones is kept."""
 
     def __init__(self) -> None:
-        self._heap: list[tuple[float, int, Sample]] = []  # best of the worst first
+        self._heap: list[tuple[float, int, Sample]] = []  # the highest PSNR of those kept comes first
         self._offered = 0
 
     def offer(

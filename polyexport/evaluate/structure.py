@@ -1,4 +1,4 @@
-"""Structural similarity, at one scale (scikit-image) and at several."""
+"""Structural similarity at one scale, by scikit-image, and at several scales."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,11 +14,12 @@ _SIGMA = 1.5
 _C1, _C2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
 
 _WEIGHTS = np.array([0.0448, 0.2856, 0.3001, 0.2363, 0.1333])
-"""Of the scales, finest first (Wang, Simoncelli, Bovik: Multi-scale structural similarity, 2003, section 3.2)."""
+"""Weights of the scales, finest first (Wang, Simoncelli, Bovik: Multi-scale structural similarity, 2003, section
+3.2)."""
 
 
 def scales_of(height: int, width: int) -> int:
-    """How many scales an image has, at most five: the coarsest still holds one whole window. 128x128 has four."""
+    """Number of scales of an image, up to five: the coarsest holds one whole window. 128x128 has four."""
     scales = 0
     while scales < len(_WEIGHTS) and min(height, width) >> scales >= WINDOW:
         scales += 1
@@ -65,7 +66,7 @@ def ms_ssim(image: NDArray[np.uint8], target: NDArray[np.uint8]) -> float:
 
 
 def _terms(image: NDArray[np.float32], target: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Two [3, H, W] images -> luminance and contrast-structure where the window lies inside, [3, H - 10, W - 10]."""
+    """Luminance and contrast-structure terms of two images [3, H, W] where the window fits, [3, H - 10, W - 10]."""
     planes = np.stack([image, target, image * image, target * target, image * target])
     margin = WINDOW // 2
     blurred = ndimage.gaussian_filter(planes, sigma=(0, 0, _SIGMA, _SIGMA), radius=(0, 0, margin, margin))

@@ -1,4 +1,4 @@
-"""Many images' values -> a few numbers: by split, by colour, by shape."""
+"""Summaries of the scores of many images: by split, by color, by shape."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ __all__ = ["Confusion", "Distribution", "Summary", "by_color", "by_shape", "conf
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Distribution:
-    """One metric over the images on which it is defined; every number but ``images`` is None if there are none."""
+    """Distribution of a metric over the images on which it is defined; all but ``images`` is None if there are none."""
 
     images: int
     mean: float | None
@@ -25,35 +25,36 @@ class Distribution:
     p95: float | None
     max: float | None
     worst: float | None
-    """The least good value; None also for a metric without better and worse."""
+    """Least good value; None also for a metric that has no direction."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Summary:
-    """One method over a group of images."""
+    """Summary of one method on a group of images."""
 
     images: int
     exact_images: int
     metrics: dict[str, Distribution]
-    """By name, every one of ``METRICS``."""
+    """Distribution of every metric of ``METRICS``, by its name."""
 
     def mean(self, name: str) -> float | None:
+        """Mean of a metric; None if it is undefined on every image."""
         return self.metrics[name].mean
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Confusion:
-    """How often a fill of one colour name was painted in another."""
+    """Confusion matrix of color names."""
 
     names: tuple[str, ...]
-    """Those that occur, in the order of ``color_difference.NAMES``."""
+    """Names that occur, in the order of ``color_difference.NAMES``."""
 
     counts: NDArray[np.int64]
-    """[wanted, painted], images."""
+    """Number of images, [wanted, painted]."""
 
 
 def summarize(scores: Scores, rows: Sequence[int] | None = None) -> Summary:
-    """Over the images in ``rows``; over all of them if None."""
+    """Summarize the scores of the images in ``rows``, or of all images if it is None."""
     values = scores.values if rows is None else scores.values[list(rows)]
     return Summary(
         images=len(values),
@@ -63,25 +64,25 @@ def summarize(scores: Scores, rows: Sequence[int] | None = None) -> Summary:
 
 
 def by_color(items: Sequence[Item], scores: Scores) -> dict[str, Summary]:
-    """By the name nearest to the wanted colour, in the order of the names."""
+    """Summarize by the name nearest to the wanted color, in the order of the names."""
     groups = _grouped([item.color_name for item in items])
     return {name: summarize(scores, groups[name]) for name in NAMES if name in groups}
 
 
 def by_shape(items: Sequence[Item], scores: Scores) -> dict[str, Summary]:
-    """By shape, in alphabetical order."""
+    """Summarize by shape, in alphabetical order."""
     groups = _grouped([item.shape for item in items])
     return {shape: summarize(scores, groups[shape]) for shape in sorted(groups)}
 
 
 def largest(groups: Mapping[str, Summary], count: int) -> dict[str, Summary]:
-    """The ``count`` groups with the most images, in the order they have."""
+    """Keep the ``count`` groups with the most images, in their order."""
     kept = set(sorted(groups, key=lambda name: -groups[name].images)[:count])
     return {name: summary for name, summary in groups.items() if name in kept}
 
 
 def confusion(items: Sequence[Item], scores: Scores) -> Confusion:
-    """Wanted names against painted ones, over the images with a fill that can be told from paper."""
+    """Count wanted against painted names, over the images with a fill that can be told from paper."""
     pairs = [(item.color_name, painted) for item, painted in zip(items, scores.painted, strict=True) if painted]
     names = tuple(name for name in NAMES if any(name in pair for pair in pairs))
     counts = np.zeros((len(names), len(names)), dtype=np.int64)

@@ -1,1 +1,1 @@
-"""HTML pages and plots that evaluate, bench and export share."""
+"""HTML and plots of the reports of evaluate and bench."""

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from polyexport.bench.document import BenchReport, read_report
-from polyexport.bench.page import render
+from polyexport.bench.html import render
 from polyexport.bench.run import Extras
 from polyexport.bench.table import lines
 from polyexport.errors import UsageError

@@ -17,7 +17,7 @@ MakeSet = Callable[..., Path]
 
 @pytest.fixture
 def make_set(tmp_path: Path) -> MakeSet:
-    """Write a data set of drawings; colours go round."""
+    """Write a data set of drawings; colors are used in turn."""
 
     def make(name: str, count: int = 3, *, size: int = 32, colors: tuple[str, ...] = ("red", "#123456")) -> Path:
         pairs = []

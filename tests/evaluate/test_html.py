@@ -9,7 +9,7 @@ import pytest
 
 from polyexport.data.pairs import read_pairs
 from polyexport.evaluate.document import ModelFacts, document, facts_of
-from polyexport.evaluate.report import render
+from polyexport.evaluate.html import render
 from polyexport.evaluate.score import Evaluation, evaluate
 from polyexport.model.model import Model
 

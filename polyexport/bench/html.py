@@ -1,4 +1,4 @@
-"""A report as one HTML page that loads nothing."""
+"""A benchmark report as one HTML file that loads nothing."""
 
 from importlib.resources import files
 
@@ -6,7 +6,7 @@ from polyexport.bench import charts
 from polyexport.bench.document import BenchReport
 from polyexport.bench.scenarios import times_images
 from polyexport.bench.table import number
-from polyexport.report.page import render_page
+from polyexport.report.html import render_html
 
 __all__ = ["render"]
 
@@ -14,8 +14,8 @@ _TEMPLATE = "report.html.jinja"
 
 
 def render(report: BenchReport) -> str:
-    """Write the page; equal reports give equal pages."""
-    return render_page(
+    """Render the report as HTML; equal reports give equal text."""
+    return render_html(
         files("polyexport.bench").joinpath(_TEMPLATE).read_text(encoding="utf-8"),
         report=report,
         number=number,

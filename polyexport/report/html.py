@@ -1,4 +1,4 @@
-"""HTML pages that load nothing: style and plots stand inside them, and there is no code to run."""
+"""HTML files for reports: style and plots are embedded, nothing is loaded, and no script runs."""
 
 import io
 import re
@@ -13,9 +13,9 @@ from markupsafe import Markup
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
-__all__ = ["render_page", "svg"]
+__all__ = ["render_html", "svg"]
 
-_INK = "#767778"  # stands for the page's text colour until the SVG is written
+_INK = "#767778"  # placeholder, replaced by the text color of the HTML file when the SVG is written
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "polyexport",
@@ -40,27 +40,27 @@ _STYLE: dict[Any, Any] = {
 }
 
 
-def render_page(template: str, **values: Any) -> str:
-    """Fill in a template of jinja's, which escapes every value; equal values give equal pages.
+def render_html(template: str, **values: Any) -> str:
+    """Fill in a Jinja template, which escapes every value; equal values give equal text.
 
     Args:
-        template: its text; ``style`` is there for the sheet that all pages share.
-        values: what it names. One that is missing is an error.
+        template: text of the template; its variable ``style`` is the style sheet that all reports share.
+        values: values of the other variables; a missing one is an error.
     """
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.policies["json.dumps_kwargs"] = {"sort_keys": False, "separators": (",", ":"), "allow_nan": False}
-    sheet = files("polyexport.report").joinpath("page.css").read_text(encoding="utf-8")
+    sheet = files("polyexport.report").joinpath("html.css").read_text(encoding="utf-8")
     return environment.from_string(template).render(style=Markup(sheet), **values)  # noqa: S704 - our own file
 
 
 def svg(draw: Callable[[Figure], None], width_in: float, height_in: float, label: str) -> Markup:
-    """A plot that takes its text colour from the page: readable on light and on dark.
+    """Draw a plot as SVG that takes its text color from the HTML around it, so that it is readable on light and dark.
 
     Args:
-        draw: draws on the figure.
-        width_in: inches.
-        height_in: inches.
-        label: what a screen reader says.
+        draw: function that draws on the figure.
+        width_in: width, inches.
+        height_in: height, inches.
+        label: description for screen readers.
     """
     buffer = io.StringIO()
     with mpl.rc_context(_STYLE), warnings.catch_warnings():
@@ -73,5 +73,5 @@ def svg(draw: Callable[[Figure], None], width_in: float, height_in: float, label
         figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
     drawing = buffer.getvalue()
     drawing = drawing[drawing.index("<svg") :].replace(_INK, "currentColor")
-    drawing = re.sub(r'<g id="[^"]*"', "<g", drawing)  # several plots share one page
+    drawing = re.sub(r'<g id="[^"]*"', "<g", drawing)  # several plots share one file, whose ids must differ
     return Markup(drawing.replace("<svg", f'<svg role="img" aria-label="{label}"', 1))  # noqa: S704 - of matplotlib, which escapes names

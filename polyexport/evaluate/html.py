@@ -1,4 +1,4 @@
-"""An evaluation as one HTML page that loads nothing: plots and images stand inside it, and there is no code to run."""
+"""An evaluation as one HTML file that loads nothing: plots and images are embedded, and no script runs."""
 
 import base64
 import io
@@ -15,13 +15,13 @@ from polyexport.evaluate.document import BRIEF_GROUPS, ModelFacts, document
 from polyexport.evaluate.score import AMPLIFICATION, METHODS, Evaluation, Method, Sample, Split
 from polyexport.evaluate.summary import Summary, by_color, by_shape, confusion, largest, summarize
 from polyexport.imaging.pixels import Pixels
-from polyexport.report.page import render_page
+from polyexport.report.html import render_html
 
 __all__ = ["render"]
 
 _TEMPLATE = "report.html.jinja"
 
-# Metric, statistic, format.
+# Columns of the tables: metric, statistic, number format.
 _HEADLINE = (
     ("psnr_db", "mean", ".2f"),
     ("psnr_db", "median", ".2f"),
@@ -88,22 +88,22 @@ class _Table:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Shown:
-    """A sample as data URIs."""
+    """A sample and its images as data URIs."""
 
     sample: Sample
     images: tuple[tuple[str, str], ...]
-    """Caption and URI."""
+    """Caption and data URI of each image."""
 
 
 def render(evaluation: Evaluation, facts: ModelFacts) -> str:
-    """Write the page; equal evaluations give equal pages."""
+    """Render the evaluation as HTML; equal evaluations give equal text."""
     several = len(evaluation.splits) > 1
     splits = (*evaluation.splits, evaluation.all) if several else evaluation.splits
     summaries = [(split.name, _summaries(split)) for split in splits]  # a split may be named "all", too
     everything = evaluation.all
     colors = {method: by_color(everything.items, everything.scores[method]) for method in METHODS}
     shapes = {method: by_shape(everything.items, everything.scores[method]) for method in METHODS}
-    return render_page(
+    return render_html(
         files("polyexport.evaluate").joinpath(_TEMPLATE).read_text(encoding="utf-8"),
         facts=facts,
         evaluation=evaluation,
@@ -159,7 +159,7 @@ def _table(groups: Groups, selection: Selection) -> _Table:
 
 
 def _tiles(summaries: dict[Method, Summary]) -> list[tuple[str, ...]]:
-    """Label, and the value of each method."""
+    """Label of each tile, and the value of each method."""
     return [
         (_heading(name, statistic), *(_cell(summaries[method], name, statistic, form) for method in METHODS))
         for name, statistic, form in _TILES
