@@ -30,9 +30,9 @@ class ProviderStatus:
     execution_provider: str
     works: bool
     reason: str = ""
-    """What it lacks, in one line; empty if it works."""
+    """Missing part or failure, in one line; empty if it works."""
     remedy: str = ""
-    """How to get it; empty if it works."""
+    """Advice that makes it work; empty if it works."""
 
 
 def auto_choice() -> str:

@@ -14,6 +14,7 @@ from polyexport.runtime.session import Session, SessionOptions
 __all__ = ["MatmulFormat", "Provider", "all_providers", "auto_order", "load_provider", "provider_of"]
 
 MatmulFormat = Literal["float32", "bfloat16", "int8"]
+"""Number format of the factors of a matrix product."""
 
 
 class Provider(ABC):
@@ -30,11 +31,11 @@ class Provider(ABC):
     """Value of ``--provider``, and the name of the extra that installs it."""
 
     execution_provider: str
-    """What ``Session.execution_provider`` says on it: ONNX Runtime's name such as ``CUDAExecutionProvider``, or the
+    """Name that its sessions give as ``execution_provider``: ONNX Runtime's, such as ``CUDAExecutionProvider``, or the
     name of another runtime."""
 
     remedy: str
-    """What to do when it does not work, as the part of a sentence that ends an error message."""
+    """Advice for when it does not work, which ends an error message: an imperative clause without a period."""
 
     module: str = ""
     """Python module that it needs; empty for a provider that is part of ONNX Runtime's own package."""
@@ -62,13 +63,14 @@ class Provider(ABC):
     """Whether a worker of a cluster must reserve a GPU for it. Ray counts CUDA's devices."""
 
     precision_advice: str = ""
-    """What to do when it leaves nodes of a graph to other providers: which precision it does take."""
+    """Advice for when it leaves nodes of a graph to other providers: the precisions that it does take, as an imperative
+    clause without a period."""
 
     judged_precisions: frozenset[str] = frozenset()
     """Reduced precisions that are made for it: ``export`` requires that they are faster than fp32 on this provider."""
 
     def missing(self) -> str:
-        """What is not installed, in one line; empty if a session can be tried."""
+        """Name the part that is not installed, in one line; empty if a session can be tried."""
         if self.module:
             found = importlib.util.find_spec(self.module)
             return "" if found else f"the package {self.module} is not installed"
@@ -96,21 +98,21 @@ class Provider(ABC):
         """
 
     def driver_fault(self) -> str:
-        """What the driver lacks, for a session that landed on the CPU without an error; empty if that is not known."""
+        """Name what the driver lacks if a session landed on the CPU without an error; empty if that is not known."""
         return ""
 
     def auto_skips(self, model: bytes, options: SessionOptions) -> str:
-        """Why ``auto`` should not open a session for this work; empty if it should."""
+        """Give the reason why ``auto`` should not open a session for this work; empty if it should."""
         del model, options
         return ""
 
     def auto_refuses(self, session: Session, options: SessionOptions) -> str:
-        """Why ``auto`` should not keep this session, which ``open`` returned; empty if it should."""
+        """Give the reason why ``auto`` should not keep a session that ``open`` returned; empty if it should."""
         del session, options
         return ""
 
     def matmul_formats(self) -> tuple[MatmulFormat, ...]:
-        """Number formats in which it multiplies matrices on the processor.
+        """List the number formats in which it multiplies matrices on the processor.
 
         ``bench`` measures the peak rate of each. A provider that lists ``bfloat16`` multiplies float32 in it when
         ``SessionOptions.use_tf32`` is set. Empty on devices, whose rate is not measured. Called only if the provider
@@ -121,7 +123,7 @@ class Provider(ABC):
 
 @functools.cache
 def load_provider(name: str) -> Provider:
-    """The registered provider of that name.
+    """Import the registered provider of that name.
 
     Raises:
         KeyError: no such name is registered.
@@ -131,18 +133,18 @@ def load_provider(name: str) -> Provider:
 
 
 def all_providers() -> tuple[Provider, ...]:
-    """Every registered provider, in the order of the registry."""
+    """Import every registered provider, in the order of the registry."""
     return tuple(load_provider(name) for name in providers.PROVIDER_MODULES)
 
 
 def auto_order() -> tuple[Provider, ...]:
-    """The providers that ``auto`` tries, best first. The last one is the last resort."""
+    """List the providers that ``auto`` tries, best first. The last one is the last resort."""
     ranked = [(each.auto_rank, each) for each in all_providers() if each.auto_rank is not None]
     return tuple(each for _, each in sorted(ranked, key=lambda pair: pair[0]))
 
 
 def provider_of(execution_provider: str) -> Provider:
-    """The registered provider whose sessions give this as their ``execution_provider``.
+    """Find the registered provider whose sessions give this as their ``execution_provider``.
 
     Raises:
         KeyError: no registered provider does.

@@ -14,7 +14,7 @@ __all__ = ["Session", "SessionOptions", "TensorType"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SessionOptions:
-    """How a session uses this machine."""
+    """Options of a session: the provider, and how it uses this machine."""
 
     provider: str = AUTO
     """Name of the execution provider, which is required, or ``auto`` for the best that works."""

@@ -35,7 +35,7 @@ FULL = relu({"a": "1", "polyexport.contract": "x" * 300, "": ""}).SerializeToStr
 
 
 def varint(value: int, *, padding: int = 0) -> bytes:
-    """As protobuf writes it; ``padding`` more bytes do not change the value."""
+    """Encode a number as protobuf does; ``padding`` is a number of more bytes that do not change the value."""
     parts = []
     while value > 0x7F:
         parts.append(value & 0x7F | 0x80)
@@ -87,7 +87,7 @@ def test_records_that_change_places_change_it() -> None:
 
 
 def test_a_truncated_file_is_refused_or_another() -> None:
-    """A cut between two records is not to be seen from the outside; but what is missing then is in the digest."""
+    """A cut between two records leaves a whole message, but one with another digest."""
     whole = 0
     for kept in range(len(FULL)):
         try:
@@ -161,7 +161,7 @@ def test_it_hashes_all_records_but_the_metadatas(records: list[tuple[int, int, b
 
 
 def test_a_large_model_takes_no_longer_than_its_hash() -> None:
-    """Tensors are skipped, not read byte by byte: they stand within one record of the outermost level."""
+    """Tensors are skipped and not read byte by byte, because one record of the outermost level holds them all."""
     data = record(7, LENGTH_DELIMITED, bytes(2**26))
     start = time.perf_counter()
     graph_sha256(data)

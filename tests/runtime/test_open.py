@@ -101,7 +101,7 @@ def test_misplaced_nodes_count_wherever_they_are(relu_model: onnx.ModelProto, mo
 def test_auto_goes_on_when_a_session_is_not_accepted(
     relu_model: onnx.ModelProto, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As when a provider does not repeat the golden sample of a model file."""
+    """A session is refused, for example, if it does not repeat the golden sample of a model file."""
     if not probe_provider("openvino").works:
         pytest.skip("no OpenVINO")
     monkeypatch.setattr(module, "auto_order", lambda: (load_provider("openvino"), load_provider("cpu")))

@@ -1,4 +1,4 @@
-"""What is said of an execution provider that does not work."""
+"""Probes of execution providers: the reasons and remedies of those that do not work."""
 
 import importlib.util
 

@@ -29,7 +29,7 @@ def cuda_entry(options: SessionOptions) -> tuple[str, dict[str, str]]:
 
 
 class CudaProvider(Provider):
-    """What CUDA and TensorRT have in common: the libraries, the driver and the device that holds the tensors."""
+    """CUDA, and the base of TensorRT, which needs the same libraries and driver and the same place for tensors."""
 
     name = "cuda"
     execution_provider = _CUDA
@@ -52,7 +52,7 @@ class CudaProvider(Provider):
         return DeviceSession(session, device="cuda", device_id=options.device_id)
 
     def driver_fault(self) -> str:
-        """Say so if NVIDIA's driver is missing."""
+        """Report a missing NVIDIA driver; empty if it is there."""
         try:
             ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
         except OSError:

@@ -1,4 +1,4 @@
-"""CUDA: what it is given, on every machine; and one comparison with the CPU, where there is a GPU."""
+"""The CUDA provider: its options, tested on every machine, and a comparison with the CPU on a machine with a GPU."""
 
 from pathlib import Path
 

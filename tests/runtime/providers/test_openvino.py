@@ -175,7 +175,7 @@ def test_int64_inputs_are_taken(vocabulary_model: Model, vocabulary_checkpoint: 
 
 @pytest.mark.parametrize(("streams", "threads"), [(1, 1), (1, 2), (2, 1)])
 def test_a_wrong_input_is_an_error_and_the_session_lives_on(tiny_model_path: Path, streams: int, threads: int) -> None:
-    """OpenVINO itself, with one thread, gives the results of the last good call instead."""
+    """With one thread, OpenVINO itself would return the results of the last good call instead of an error."""
     options = SessionOptions(provider="openvino", streams=streams, threads=threads)
     session = open_session(tiny_model_path.read_bytes(), options)
     expected = session.run(COLORED, feeds(1))
@@ -193,7 +193,7 @@ def test_a_wrong_input_is_an_error_and_the_session_lives_on(tiny_model_path: Pat
 def test_after_a_call_that_failed_within_the_graph_the_next_is_right(
     tiny_model_path: Path, threads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As when memory runs out; here the shapes are not looked at."""
+    """Memory that runs out has the same effect as the wrong shape that this test lets through."""
     session = open_session(tiny_model_path.read_bytes(), SessionOptions(provider="openvino", threads=threads))
     expected = session.run(COLORED, feeds(1))
     monkeypatch.setattr(OpenVinoSession, "_check_shapes", lambda session, feeds: None)
@@ -227,7 +227,7 @@ def test_external_data_is_refused(relu_model: onnx.ModelProto) -> None:
 
 
 def test_nothing_is_sent_anywhere(tiny_model_path: Path, tmp_path: Path) -> None:
-    """Left alone, importing OpenVINO's package sends an event, from a child, and leaves files in the user's home."""
+    """Importing OpenVINO's package would send an event from a child process, and write files into the user's home."""
     code = (
         "import sys\n"
         "seen = []\n"

@@ -1,4 +1,4 @@
-"""TensorRT: what it is given and where its engines are kept. No test opens a session on it."""
+"""The TensorRT provider: its options, libraries and folder of engines. No test opens a session on it."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path

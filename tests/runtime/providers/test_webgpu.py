@@ -1,4 +1,4 @@
-"""The device path of every provider but the CPU, on the one that runs without a GPU: WebGPU on a software adapter.
+"""WebGPU on a software adapter: also the only test of the device path that all GPU providers share on a real device.
 
 Debian's `chromium` brings SwiftShader, a Vulkan driver in software. A call takes tenths of a second, so images
 are 16x16.
@@ -37,7 +37,7 @@ Feeds = dict[str, NDArray[np.generic]]
 
 @pytest.fixture(scope="module", autouse=True)
 def adapter() -> Iterator[None]:
-    """The driver is looked for when the plugin is loaded."""
+    """Name the software driver before the plugin is loaded, which looks for it only then."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VK_DRIVER_FILES", str(SWIFTSHADER))
         patch.setenv("ORT_WEBGPU_EP_ALLOW_SOFTWARE_ADAPTER", "1")
@@ -134,7 +134,7 @@ def test_the_shipped_model_repeats_its_golden_sample(tiny_model_path: Path) -> N
 
 
 def test_a_graph_with_a_node_it_cannot_take_is_refused() -> None:
-    """It has no MatMul of float64, and ONNX Runtime would run it on the CPU without a word."""
+    """The plugin has no MatMul of float64; ONNX Runtime alone would run it on the CPU without an error."""
     graph = helper.make_graph(
         [
             helper.make_node("Relu", ["x"], ["r"]),
