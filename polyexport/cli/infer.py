@@ -1,7 +1,6 @@
 """polyexport infer: color folders of images."""
 
 import contextlib
-import functools
 import sys
 from enum import StrEnum
 from functools import partial
@@ -21,25 +20,19 @@ from polyexport.cli.options import (
     Threads,
     Verbose,
 )
-from polyexport.errors import ColorError, ImageError, OutputError, UsageError
-from polyexport.imaging.color import parse_color
+from polyexport.errors import ImageError, OutputError, UsageError
 from polyexport.runtime.providers import AUTO
 
 if TYPE_CHECKING:
     from polyexport.imaging.color import Color
     from polyexport.model.canvas import Size
-    from polyexport.model.conditions.condition import Condition
     from polyexport.model.model import Model
     from polyexport.pipeline.decoding.pool import DecodingPool
     from polyexport.pipeline.job import LoadModel
     from polyexport.pipeline.outputs.disk import OutputFolder
     from polyexport.pipeline.outputs.store import StoreFolder
-    from polyexport.pipeline.plan import Plan
-    from polyexport.storage.stores import Url
 
 __all__ = ["infer", "parse_size"]
-
-_PIPE = "-"
 
 
 class Engine(StrEnum):
@@ -162,7 +155,7 @@ def infer(
 
     from polyexport.pipeline.decoding.pool import DecodingPool, default_jobs
     from polyexport.pipeline.outputs.store import open_folder
-    from polyexport.storage.stores import local_path
+    from polyexport.pipeline.request import STDIO, Request, parse_colors, plan_request
 
     def load(*, threads: int, streams: int, images: int) -> "Model":
         from polyexport.model.model import load_model
@@ -171,7 +164,7 @@ def infer(
             model, provider=provider, threads=threads, streams=streams, images=images, device_id=device_id
         )
 
-    if _PIPE in (output, *(paths or ())):
+    if STDIO in (output, *(paths or ())):
         others = {"--manifest": manifest, "--files-from": files_from, "--contact-sheet": contact_sheet}
         flags = {"--dry-run": dry_run, "--json": json_report, "--engine ray": engine is Engine.RAY}
         source, one_color = _one(
@@ -179,17 +172,20 @@ def infer(
         )
         with DecodingPool(jobs=1) as decoder:
             decoder.start()
-            _pipe(source, _colors([one_color], model)[0], load, decoder, wanted, background.value)
+            _pipe(source, parse_colors([one_color], model)[0], load, decoder, wanted, background.value)
         return
-    plan = _plan(
-        [local_path(path) for path in (*(paths or ()), *_listed(files_from))],
-        color or [],
-        _target(output),
-        model=model,
-        manifest=manifest,
-        recursive=recursive,
-        include=include or [],
-        exclude=exclude or [],
+    plan = plan_request(
+        Request(
+            paths=paths or (),
+            files_from=files_from,
+            manifest=manifest,
+            colors=color or (),
+            output=output,
+            model=model,
+            recursive=recursive,
+            include=include or (),
+            exclude=exclude or (),
+        )
     )
     with contextlib.ExitStack() as stack:
         # The folder comes first, because it may be refused; then a decoding process starts while this one loads ONNX
@@ -241,92 +237,21 @@ def _check_engine(engine: Engine, *, ray_address: str | None, time_limit: float,
         )
 
 
-def _target(output: str | None) -> "Path | Url | None":
-    from polyexport.storage.stores import Url, is_url, local_path
-
-    if output is None:
-        return None
-    output = local_path(output)
-    return Url.of(output) if is_url(output) else Path(output)
-
-
-def _plan(
-    paths: list[str],
-    colors: list[str],
-    output: "Path | Url | None",
-    *,
-    model: Path | None,
-    manifest: Path | None,
-    recursive: bool,
-    include: list[str],
-    exclude: list[str],
-) -> "Plan":
-    from polyexport.pipeline.inputs.manifest import read_manifest
-    from polyexport.pipeline.plan import make_plan, plan_entries
-
-    if manifest is None:
-        if not colors:
-            raise UsageError("no color was given", remedy="give --color, or --manifest with a color for each image")
-        wanted = _colors(colors, model)
-        return make_plan(paths, wanted, output=output, recursive=recursive, include=include, exclude=exclude)
-    if paths or colors or include or exclude:
-        raise UsageError(
-            "--manifest names images and colors", remedy="leave out paths, --color, --include and --exclude"
-        )
-    folder = manifest if manifest.is_dir() else manifest.parent
-    target = output if output is not None else folder.resolve().with_name(f"{folder.resolve().name}-colored")
-    return plan_entries(read_manifest(manifest, lambda text: _colors([text], model)[0]), output=target)
-
-
-def _listed(files_from: str | None) -> list[str]:
-    if files_from is None:
-        return []
-    from polyexport.pipeline.inputs.path_list import MAX_LIST_BYTES, read_list
-    from polyexport.storage.files import read_limited
-
-    if files_from == _PIPE:
-        return read_list(sys.stdin.buffer.read(MAX_LIST_BYTES + 1))
-    try:
-        return read_list(read_limited(Path(files_from), MAX_LIST_BYTES))
-    except OSError as error:
-        raise UsageError(f"{files_from} cannot be read ({error.strerror})", remedy="give a list of paths") from error
-
-
-def _colors(texts: list[str], model: Path | None) -> "list[Color]":
-    """Parse colors; the model is loaded only if a text is not a color of its own but might be a name that it knows.
-
-    Raises:
-        ColorError: a text is not a color.
-    """
-    try:
-        return [parse_color(text) for text in texts]
-    except ColorError:
-        if model is None:
-            raise
-    condition = _condition(model)
-    return [condition.parse(text) for text in texts]
-
-
-@functools.cache
-def _condition(model: Path) -> "Condition":
-    from polyexport.model.model import load_model
-
-    return load_model(model, provider="cpu").condition
-
-
 def _one(paths: list[str], colors: list[str], output: str | None, others: list[str]) -> tuple[str, str]:
     """Return the one image and the one color of a pipe.
 
     Raises:
         UsageError: more or fewer of them, or an option that a pipe does not take.
     """
+    from polyexport.pipeline.request import STDIO
+
     if others:
         raise UsageError(f"{others[0]} does not go with an image on stdin or stdout", remedy="leave it out")
     if len(paths) != 1 or len(colors) != 1:
         raise UsageError(
             f"a pipe takes one image and one color, got {len(paths)} and {len(colors)}", remedy="name a folder with -o"
         )
-    if output not in (None, _PIPE):
+    if output not in (None, STDIO):
         raise UsageError("an image on stdin goes to stdout", remedy="leave out -o, and redirect stdout")
     return paths[0], colors[0]
 
@@ -341,11 +266,12 @@ def _pipe(
 ) -> None:
     from polyexport.imaging.pixels import MAX_FILE_BYTES
     from polyexport.pipeline.pipe import color_one
+    from polyexport.pipeline.request import STDIO
     from polyexport.runtime.cores import granted_cores
 
     if sys.stdout is None or sys.stdout.isatty():
         raise UsageError("stdout is a terminal, which cannot show a PNG", remedy="redirect it to a file or a program")
-    source = sys.stdin.buffer.read(MAX_FILE_BYTES + 1) if path == _PIPE else path
+    source = sys.stdin.buffer.read(MAX_FILE_BYTES + 1) if path == STDIO else path
     if len(source) > MAX_FILE_BYTES:
         raise ImageError(f"stdin has more than {MAX_FILE_BYTES} bytes", remedy="give a smaller file")
     model = load(threads=granted_cores(), streams=1, images=1)
