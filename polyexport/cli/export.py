@@ -3,7 +3,7 @@
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -11,6 +11,7 @@ from polyexport.cli.console import build, console
 from polyexport.cli.options import JsonFlag, Quiet, Verbose
 from polyexport.cli.sources import is_network, load, read_images
 from polyexport.errors import UsageError
+from polyexport.model.conditions import CONDITION_MODULES
 
 __all__ = ["export"]
 
@@ -32,12 +33,10 @@ class ColorInput(StrEnum):
     EMBEDDING = "embedding"
 
 
-class Conditioning(StrEnum):
-    """Values of --conditioning."""
-
-    RGB = "rgb"
-    VOCABULARY = "vocabulary"
-    EMBEDDING = "embedding"
+if TYPE_CHECKING:
+    _Conditioning = str
+else:
+    _Conditioning = Literal[tuple(CONDITION_MODULES)]
 
 
 def export(
@@ -102,13 +101,13 @@ def export(
         ),
     ] = None,
     conditioning: Annotated[
-        Conditioning | None, typer.Option(help="What forward(image, ...) takes.", rich_help_panel=_NETWORK)
+        _Conditioning | None, typer.Option(help="What forward(image, ...) takes.", rich_help_panel=_NETWORK)
     ] = None,
     color: Annotated[
         list[str] | None,
         typer.Option(
             "--color",
-            help="Of a vocabulary, in index order; repeat it. Names that stand beside the weights are found.",
+            help="Color that the network knows; repeat it, in index order. Names beside the weights are found.",
             rich_help_panel=_NETWORK,
             metavar="NAME[=VALUE]",
         ),
@@ -150,7 +149,7 @@ def export(
 
     given: dict[str, Any] = {
         "weights": weights,
-        "conditioning": conditioning.value if conditioning else None,
+        "conditioning": conditioning,
         "embedding": embedding,
         "embedding_dim": embedding_dim,
         "embedding_table": embedding_table,

@@ -16,7 +16,7 @@ from polyexport.data.pairs import read_pairs
 from polyexport.errors import ParityError
 from polyexport.evaluate.predict import predict
 from polyexport.export.graph.borders import bridged
-from polyexport.export.graph.palette import palette_graph
+from polyexport.export.graph.many_colors import many_colors_graph
 from polyexport.export.graph.trace import OPSET, simplify
 from polyexport.export.precision.fp16 import half_graph
 from polyexport.export.precision.int8 import Int8Options, calibrate, quantizable, quantize, search
@@ -140,7 +140,7 @@ def export_source(
     final = prove(proof.candidate("simplified", simplify(proof.traced.model)))
     nodes_after = len(final.model.graph.node)
     if options.many_colors:
-        final = prove(proof.candidate("palette", palette_graph(final.model), many_colors=True))
+        final = prove(proof.candidate("palette", many_colors_graph(final.model), many_colors=True))
     fidelity: tuple[Fidelity, ...] = ()
     speed: Speed | None = None
     if options.precision != "fp32":

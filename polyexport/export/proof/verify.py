@@ -6,7 +6,7 @@ from dataclasses import replace
 import onnx
 
 from polyexport.errors import ParityError
-from polyexport.export.graph.palette import palette_graph
+from polyexport.export.graph.many_colors import many_colors_graph
 from polyexport.export.graph.trace import simplify
 from polyexport.export.proof.fidelity import ImageGate
 from polyexport.export.proof.proof import Proof
@@ -67,7 +67,7 @@ def verify_against(
         return stage, ()
     fp32 = simplify(proof.traced.model)
     if contract.many_colors:
-        fp32 = palette_graph(fp32)
+        fp32 = many_colors_graph(fp32)
     gate = ImageGate(source, replace(candidate, name="fp32", model=fp32), proof.encode, options)
     fidelity = gate.fidelity(model)
     recorded = {one.data: one for one in contract.fidelity}

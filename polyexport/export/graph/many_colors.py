@@ -1,6 +1,6 @@
-"""A graph of one image and one colour -> a graph of one image and K colours, in one run.
+"""The rewrite of a graph for one image in one color to a graph for one image in K colors, in one run.
 
-What does not depend on the colour stays at batch N and runs once per image; what does runs at batch N * K, colours
+What does not depend on the color stays at batch N and runs once per image; what does runs at batch N * K, colors
 innermost. In between stand three rewrites, each of which gives the same values up to float rounding:
 
 - A convolution over a Concat is split: conv(concat(skip, up)) = conv(skip) + conv(up). The first half runs at batch N.
@@ -11,7 +11,7 @@ innermost. In between stand three rewrites, each of which gives the same values 
 
 Tensors keep their names; at K = 1 they keep their shapes too.
 
-Shape legend: N batch (images), K colours, C channels, H and W height and width of the tensor at hand, T kernel taps.
+Shape legend: N batch (images), K colors, C channels, H and W height and width of the tensor at hand, T kernel taps.
 """
 
 import math
@@ -28,12 +28,12 @@ from polyexport.export.graph.batch_axis import EXTENTS_INPUT, POINTWISE, Facts, 
 from polyexport.export.graph.writer import GraphWriter
 from polyexport.model.contract import COLORED, IMAGE_INPUT
 
-__all__ = ["COLORS_AXIS", "palette_graph"]
+__all__ = ["COLORS_AXIS", "many_colors_graph"]
 
 COLORS_AXIS = "colors"
 """Name of the new axis, the one after the batch, of the second input and of the output."""
 
-_REMEDY = "export without --palette: one run per colour gives the same images"
+_REMEDY = "export without --palette: one run per color gives the same images"
 _OLDEST_OPSET = 15  # Shape has start and end since then
 
 
@@ -41,13 +41,13 @@ class _Kind(Enum):
     """What a tensor depends on."""
 
     FIXED = "weights, or extents of the image's tensors"
-    EXTENT = "extents of the colour's tensors: one of its values may be N * K"
+    EXTENT = "extents of the color's tensors: one of its values may be N * K"
     IMAGE = "the image: axis 0 has N entries"
-    COLOR = "the colour: axis 0 has N * K entries"
+    COLOR = "the color: axis 0 has N * K entries"
 
 
-def palette_graph(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Rewrite a graph for K colours a run.
+def many_colors_graph(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Rewrite a graph for K colors a run.
 
     Args:
         model: ``image`` [N, ...] and one more input [N, ...] -> ``colored`` [N, ...], with dynamic N. Not changed.
@@ -57,7 +57,7 @@ def palette_graph(model: onnx.ModelProto) -> onnx.ModelProto:
         metadata. Equal models give equal ones.
 
     Raises:
-        ModelError: other inputs or outputs, or a step after the colour that is not known to treat the samples of a
+        ModelError: other inputs or outputs, or a step after the color that is not known to treat the samples of a
             batch one by one; the message names it.
     """
     opset = next((entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")), 0)
@@ -69,7 +69,7 @@ def palette_graph(model: onnx.ModelProto) -> onnx.ModelProto:
         result.graph.CopyFrom(_Rewriter.of(inferred.graph).rewrite())
         onnx.checker.check_model(result, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
-        raise ModelError(f"the graph has no palette form: {reason_of(error)}", remedy=_REMEDY) from error
+        raise ModelError(f"the graph has no form for many colors: {reason_of(error)}", remedy=_REMEDY) from error
     return result
 
 
@@ -106,7 +106,7 @@ class _Rewriter:
         return cls(graph=graph, facts=facts, writer=GraphWriter(initializers=initializers, taken=taken))
 
     def rewrite(self) -> onnx.GraphProto:
-        """The palette graph."""
+        """Return the graph for many colors."""
         graph, writer, shapes = self.graph, self.writer, self.facts.shapes
         self.color = color = self._second_input()
         flat, last = (writer.fresh(f"{name}_flat") for name in (color, COLORED))
@@ -163,7 +163,7 @@ class _Rewriter:
         kinds = [self.kinds[name] for name in node.input if name]
         kind = next((kind for kind in (_Kind.COLOR, _Kind.IMAGE, _Kind.EXTENT) if kind in kinds), _Kind.FIXED)
         if kind is _Kind.IMAGE and _Kind.EXTENT in kinds:
-            raise _refusal(node, "it takes extents of a tensor that depends on the colour")
+            raise _refusal(node, "it takes extents of a tensor that depends on the color")
         if node.op_type in ("Shape", "Size"):
             kind = _Kind.EXTENT if kind in (_Kind.COLOR, _Kind.EXTENT) else _Kind.FIXED
         if kind is not _Kind.COLOR:
@@ -182,12 +182,12 @@ class _Rewriter:
         if node.domain not in ("", "ai.onnx"):
             raise _refusal(node, "it is not an operator of ONNX")
         if any(index != EXTENTS_INPUT.get(node.op_type) for index in extents):
-            raise _refusal(node, "it takes extents of a tensor that depends on the colour")
+            raise _refusal(node, "it takes extents of a tensor that depends on the color")
         if not keeps_batch(node, self.facts, batched):
             raise _refusal(node, "it is not known to treat the samples of a batch one by one")
 
     def _spread(self, node: NodeProto) -> None:
-        """An elementwise step, broadcast over the colours: [N, K, ...] with [N, 1, ...]."""
+        """An elementwise step, broadcast over the colors: [N, K, ...] with [N, 1, ...]."""
         writer, inputs = self.writer, list(node.input)
         for index, name in enumerate(inputs):
             kind = self.kinds.get(name)
@@ -199,7 +199,7 @@ class _Rewriter:
         writer.reshape(spread, [-1], writer.extents(spread, 2), output=node.output[0], exact=True)
 
     def _split(self, node: NodeProto) -> bool:
-        """Write a convolution as a sum over parts of its input channels, if some of them do not need the colour."""
+        """Write a convolution as a sum over parts of its input channels, if some of them do not need the color."""
         kernel = self.writer.initializers.get(node.input[1])
         constant = all(name in self.writer.initializers for name in node.input[1:])
         if kernel is None or not constant or attribute(node, "group", 1) != 1:
@@ -294,7 +294,7 @@ class _Rewriter:
         return image
 
     def _constant_map(self, node: NodeProto, lifted: _Lifted, channels: range) -> str:
-        """The convolution of a colour that is the same at every position: [N * K, C, H * W]."""
+        """The convolution of a color that is the same at every position: [N * K, C, H * W]."""
         writer, kernel, output = self.writer, self._kernel(node, [channels]), node.output[0]
         weights = numpy_helper.to_array(writer.initializers[kernel])
         size, count = weights.shape[2:], math.prod(weights.shape[2:])
@@ -344,4 +344,4 @@ class _Rewriter:
 
 def _refusal(node: NodeProto, reason: str) -> ModelError:
     named = f"{node.op_type} ({node.name or node.output[0]})"
-    return ModelError(f"{named} cannot run for many colours: {reason}", remedy=_REMEDY)
+    return ModelError(f"{named} cannot run for many colors: {reason}", remedy=_REMEDY)

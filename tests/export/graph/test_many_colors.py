@@ -1,4 +1,4 @@
-"""A palette graph must give what one run per colour gives, and must not pay for the image more than once."""
+"""A graph for many colors must give what one run per color gives, and must not pay for the image more than once."""
 
 import hashlib
 import os
@@ -19,7 +19,7 @@ from onnx import TensorProto, helper, parser
 from torch import Tensor, nn
 
 from polyexport.errors import ModelError
-from polyexport.export.graph.palette import COLORS_AXIS, palette_graph
+from polyexport.export.graph.many_colors import COLORS_AXIS, many_colors_graph
 from polyexport.export.graph.trace import simplify, trace
 from polyexport.export.source.trainer_checkpoint import Source, load_source
 
@@ -29,7 +29,7 @@ NAMES = 7
 
 
 class SeedStyle(nn.Module):
-    """A colour's index -> a map of 1 channel, concatenated at the bottleneck: fits 64x64 alone."""
+    """A color's index -> a map of 1 channel, concatenated at the bottleneck: fits 64x64 alone."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -104,11 +104,11 @@ def run(model: onnx.ModelProto, feed: dict[str, Array], *more: str) -> list[Arra
     return list(session.run(None, feed))
 
 
-def inputs(palette: onnx.ModelProto, n: int, k: int, h: int, w: int, seed: int = 0) -> dict[str, Array]:
-    """Random inputs of a palette graph; a fixed size stays."""
+def inputs(rewritten: onnx.ModelProto, n: int, k: int, h: int, w: int, seed: int = 0) -> dict[str, Array]:
+    """Random inputs of a graph for many colors; a fixed size stays."""
     generator = np.random.default_rng(seed)
     feed: dict[str, Array] = {}
-    for value in palette.graph.input:
+    for value in rewritten.graph.input:
         extents = value.type.tensor_type.shape.dim
         names = {"batch": n, COLORS_AXIS: k, "height": h, "width": w}
         shape = [names[extent.dim_param] if extent.dim_param else extent.dim_value for extent in extents]
@@ -129,10 +129,10 @@ def singles(model: onnx.ModelProto, feed: dict[str, Array], *more: str) -> list[
     return [np.stack(values, axis=1) for values in zip(*runs, strict=True)]
 
 
-def check_uint8(model: onnx.ModelProto, palette: onnx.ModelProto, feed: dict[str, Array]) -> None:
+def check_uint8(model: onnx.ModelProto, rewritten: onnx.ModelProto, feed: dict[str, Array]) -> None:
     quantize = next(node for node in model.graph.node if node.op_type == "QuantizeLinear" and node.output[0] != "color")
     before = quantize.input[0]
-    (levels, floats), (expected, reference) = run(palette, feed, before), singles(model, feed, before)
+    (levels, floats), (expected, reference) = run(rewritten, feed, before), singles(model, feed, before)
 
     assert levels.shape == expected.shape
     np.testing.assert_allclose(floats.reshape(reference.shape), reference, rtol=0, atol=1e-4)
@@ -146,18 +146,18 @@ def check_uint8(model: onnx.ModelProto, palette: onnx.ModelProto, feed: dict[str
 def test_equals_one_run_per_color(
     graphs: dict[str, onnx.ModelProto], kind: str, n: int, k: int, h: int, w: int
 ) -> None:
-    palette = palette_graph(graphs[kind])
-    check_uint8(graphs[kind], palette, inputs(palette, n, k, h, w))
+    rewritten = many_colors_graph(graphs[kind])
+    check_uint8(graphs[kind], rewritten, inputs(rewritten, n, k, h, w))
 
 
 def test_equals_one_run_per_color_at_any_extents(tiny: onnx.ModelProto) -> None:
-    palette = palette_graph(tiny)
+    rewritten = many_colors_graph(tiny)
     sizes = st.integers(1, 9)
 
     @settings(max_examples=20, deadline=None, derandomize=True, database=None)
     @given(n=st.integers(1, 3), k=st.integers(1, 4), h=sizes, w=sizes, seed=st.integers(0, 99))
     def check(n: int, k: int, h: int, w: int, seed: int) -> None:
-        check_uint8(tiny, palette, inputs(palette, n, k, 4 * h, 4 * w, seed))
+        check_uint8(tiny, rewritten, inputs(rewritten, n, k, 4 * h, 4 * w, seed))
 
     check()
 
@@ -165,7 +165,7 @@ def test_equals_one_run_per_color_at_any_extents(tiny: onnx.ModelProto) -> None:
 def test_one_more_axis_and_nothing_else_is_new(graphs: dict[str, onnx.ModelProto]) -> None:
     for model in graphs.values():
         before = [*model.graph.input, *model.graph.output]
-        after = palette_graph(model).graph
+        after = many_colors_graph(model).graph
         for old, new in zip(before, [*after.input, *after.output], strict=True):
             extents = [extent.dim_param or extent.dim_value for extent in old.type.tensor_type.shape.dim]
             expected = extents if old.name == "image" else [extents[0], COLORS_AXIS, *extents[1:]]
@@ -185,44 +185,44 @@ def depending(graph: onnx.GraphProto, *sources: str) -> set[str]:
 
 @pytest.mark.parametrize("kind", ["rgb", "vocabulary", "seed-style"])
 def test_what_the_color_does_not_change_is_computed_once(graphs: dict[str, onnx.ModelProto], kind: str) -> None:
-    model, palette = graphs[kind].graph, palette_graph(graphs[kind]).graph
+    model, rewritten = graphs[kind].graph, many_colors_graph(graphs[kind]).graph
     n, k = 2, 5
-    convolutions = [node.output[0] for node in palette.node if node.op_type == "Conv"]
-    feed = inputs(palette_graph(graphs[kind]), n, k, 16, 16)
-    batches = dict(zip(convolutions, run(palette_graph(graphs[kind]), feed, *convolutions)[1:], strict=True))
-    by_color = depending(palette, "color")
+    convolutions = [node.output[0] for node in rewritten.node if node.op_type == "Conv"]
+    feed = inputs(many_colors_graph(graphs[kind]), n, k, 16, 16)
+    batches = dict(zip(convolutions, run(many_colors_graph(graphs[kind]), feed, *convolutions)[1:], strict=True))
+    by_color = depending(rewritten, "color")
     encoder = {node.output[0] for node in model.node if node.op_type == "Conv"} - depending(model, "color")
 
     assert encoder <= set(convolutions)
     assert encoder.isdisjoint(by_color)
     for name, value in batches.items():
-        assert len(value) == (n * k if name in by_color else n if name in depending(palette, "image") else 1)
-    # No image channel goes through a convolution of the colour, except where it was added to the colour before.
-    produced = {node.output[0]: node for node in palette.node}
+        assert len(value) == (n * k if name in by_color else n if name in depending(rewritten, "image") else 1)
+    # No image channel goes through a convolution of the color, except where it was added to the color before.
+    produced = {node.output[0]: node for node in rewritten.node}
     for name in by_color & set(convolutions):
         source = produced[produced[name].input[0]]
         assert source.op_type not in ("Concat", "Expand")
-    widths = {tensor.name: tensor.dims[1] for tensor in palette.initializer if len(tensor.dims) > 1}
+    widths = {tensor.name: tensor.dims[1] for tensor in rewritten.initializer if len(tensor.dims) > 1}
     split = set(convolutions) - {output for node in model.node for output in node.output} - by_color
-    steady = sum(widths[produced[name].input[1]] for name in split & depending(palette, "image"))
+    steady = sum(widths[produced[name].input[1]] for name in split & depending(rewritten, "image"))
     assert steady == {"rgb": 6 + 8 + 4, "vocabulary": 4 + 6, "seed-style": 12 + 12 + 8}[kind]
 
 
 def test_the_bottleneck_color_needs_no_convolution_over_the_map(tiny: onnx.ModelProto) -> None:
-    palette = palette_graph(tiny)
-    taps = [node.output[0] for node in palette.graph.node if node.op_type == "Conv" and "_taps" in node.output[0]]
-    (values,) = run(palette, inputs(palette, 2, 3, 16, 64), *taps)[1:]
+    rewritten = many_colors_graph(tiny)
+    taps = [node.output[0] for node in rewritten.graph.node if node.op_type == "Conv" and "_taps" in node.output[0]]
+    (values,) = run(rewritten, inputs(rewritten, 2, 3, 16, 64), *taps)[1:]
     assert values.shape == (6, 6, 3, 3)
 
 
 def test_tensors_keep_their_names_and_at_one_color_their_values(tiny: onnx.ModelProto) -> None:
-    palette = palette_graph(tiny)
-    feed = inputs(palette, 2, 1, 16, 24)
+    rewritten = many_colors_graph(tiny)
+    feed = inputs(rewritten, 2, 1, 16, 24)
     own = {output for node in tiny.graph.node for output in node.output} - {"colored"}
-    kept = sorted(own & {output for node in palette.graph.node for output in node.output})
+    kept = sorted(own & {output for node in rewritten.graph.node for output in node.output})
 
     assert len(kept) > 0.85 * len(own)
-    ours, theirs = run(palette, feed, *kept), run(tiny, {**feed, "color": feed["color"][:, 0]}, *kept)
+    ours, theirs = run(rewritten, feed, *kept), run(tiny, {**feed, "color": feed["color"][:, 0]}, *kept)
     for name, value, reference in zip(kept, ours[1:], theirs[1:], strict=True):
         assert value.shape == reference.shape, name
         np.testing.assert_allclose(value, reference, atol=1e-4, err_msg=name)
@@ -230,7 +230,7 @@ def test_tensors_keep_their_names_and_at_one_color_their_values(tiny: onnx.Model
 
 def test_names_are_unique_and_nothing_is_left_over(graphs: dict[str, onnx.ModelProto]) -> None:
     for model in graphs.values():
-        graph = palette_graph(model).graph
+        graph = many_colors_graph(model).graph
         names = [node.name for node in graph.node]
         outputs = [output for node in graph.node for output in node.output]
         used = {name for node in graph.node for name in node.input} | {"colored"}
@@ -243,18 +243,18 @@ def test_names_are_unique_and_nothing_is_left_over(graphs: dict[str, onnx.ModelP
 
 def test_same_bytes_in_every_process_and_the_model_is_left_alone(tiny: onnx.ModelProto, tmp_path: Path) -> None:
     before = tiny.SerializeToString(deterministic=True)
-    data = palette_graph(tiny).SerializeToString(deterministic=True)
+    data = many_colors_graph(tiny).SerializeToString(deterministic=True)
     (tmp_path / "tiny.onnx").write_bytes(before)
     code = (
-        "import hashlib, sys, onnx\nfrom polyexport.export.graph.palette import palette_graph\n"
-        "model = palette_graph(onnx.load(sys.argv[1]))\n"
+        "import hashlib, sys, onnx\nfrom polyexport.export.graph.many_colors import many_colors_graph\n"
+        "model = many_colors_graph(onnx.load(sys.argv[1]))\n"
         "print(hashlib.sha256(model.SerializeToString(deterministic=True)).hexdigest())"
     )
     command = [sys.executable, "-c", code, str(tmp_path / "tiny.onnx")]
     environment = {**os.environ, "PYTHONHASHSEED": "12345"}
     elsewhere = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
 
-    assert palette_graph(tiny).SerializeToString(deterministic=True) == data
+    assert many_colors_graph(tiny).SerializeToString(deterministic=True) == data
     assert elsewhere.strip() == hashlib.sha256(data).hexdigest()
     assert tiny.SerializeToString(deterministic=True) == before
 
@@ -283,7 +283,7 @@ g (uint8[batch,height,width,3] image, uint8[batch,3] color) => (float[batch,a,b,
 
 
 def written(body: str) -> onnx.ModelProto:
-    """A graph with x [N, 3, H, W] of the image, c [N, 3, 1, 1] and flat [N, 3] of the colour, and their sum."""
+    """A graph with x [N, 3, H, W] of the image, c [N, 3, 1, 1] and flat [N, 3] of the color, and their sum."""
     generator = np.random.default_rng(7)
     numbers = {
         name: ", ".join(f"{value:.3f}" for value in generator.standard_normal(count))
@@ -303,13 +303,13 @@ def written(body: str) -> onnx.ModelProto:
 
 
 ACCEPTED = {
-    "image and colour of the same extents": "colored = Mul(sum, x)",
+    "image and color of the same extents": "colored = Mul(sum, x)",
     "three operands": "yes = Greater(x, c)\n colored = Where(yes, sum, x)",
     "repeated at a concat": "both = Concat<axis = 1>(x, sum, x)\n colored = Softmax<axis = -1>(both)",
     "expanded to the image": "map = Expand(c, whole)\n colored = Concat<axis = -3>(map, x)",
     "reshaped with the image's batch": """rest = Concat<axis = 0>(batch_size, three, one, one)
         d = Reshape(flat, rest)\n colored = Add(x, d)""",
-    "reshaped with the colour's batch": """size = Shape<start = 0, end = 1>(flat)
+    "reshaped with the color's batch": """size = Shape<start = 0, end = 1>(flat)
         rest = Concat<axis = 0>(size, three, one, one)\n d = Reshape(flat, rest)\n colored = Sub(x, d)""",
     "reshaped by -1": """rest = Constant<value = int64[4] {-1, 1, 3, 1}>()
         d = Reshape<allowzero = 1>(flat, rest)\n colored = Add(d, d)""",
@@ -323,12 +323,12 @@ ACCEPTED = {
     "reduced": "m = ReduceMean(sum, last_axes)\n colored = Add(m, x)",
     "normalized": """s = Constant<value = float[3] {1, 2, 3}>()\n colored = InstanceNormalization(sum, s, s)""",
     "taken from each sample": "i = Constant<value = int64[2] {2, 0}>()\n colored = Gather<axis = 1>(sum, i)",
-    "the colour squared": "d = Pow(c, c)\n e = Clip(d)\n colored = Add(e, x)",
+    "the color squared": "d = Pow(c, c)\n e = Clip(d)\n colored = Add(e, x)",
     "a convolution of the sum": "colored = Conv<pads = [1, 1, 1, 1]>(sum, kernel)",
     "strided and dilated": "colored = Conv<pads = [2, 1, 0, 2], strides = [2, 1], dilations = [1, 2]>(sum, kernel)",
     "without padding": "colored = Conv(sum, kernel)",
     "padded by the operator": 'colored = Conv<auto_pad = "SAME_UPPER", strides = [2, 2]>(sum, kernel)',
-    "the colour before the image": """up = Resize<mode = "linear">(sum, , scales)
+    "the color before the image": """up = Resize<mode = "linear">(sum, , scales)
         more = Resize<mode = "nearest">(x, , scales)\n both = Concat<axis = 1>(up, more)
         colored = Conv<pads = [1, 1, 1, 1]>(both, wide)""",
     "another interpolation": """
@@ -336,7 +336,7 @@ ACCEPTED = {
         colored = Conv<pads = [1, 1, 1, 1]>(up, kernel)""",
     "two sums in one convolution": """y = Relu(x)\n other = Add(c, y)\n both = Concat<axis = 1>(sum, other)
         colored = Conv<pads = [0, 1, 1, 0]>(both, wide)""",
-    "a sum and a colour of its own": """y = Relu(sum)\n both = Concat<axis = 1>(y, sum)
+    "a sum and a color of its own": """y = Relu(sum)\n both = Concat<axis = 1>(y, sum)
         colored = Conv<pads = [1, 1, 1, 1]>(both, wide)""",
     "the sum used elsewhere": "d = Conv<pads = [1, 1, 1, 1]>(sum, kernel)\n colored = Concat<axis = 1>(d, sum)",
     "groups": """both = Concat<axis = 1>(x, sum)\n colored = Conv<pads = [1, 1, 1, 1], group = 2>(both, kernel)""",
@@ -346,10 +346,10 @@ ACCEPTED = {
 @pytest.mark.parametrize("body", ACCEPTED.values(), ids=ACCEPTED.keys())
 def test_operators_known_to_keep_the_batch(body: str) -> None:
     model = written(body)
-    palette = palette_graph(model)
+    rewritten = many_colors_graph(model)
     for n, k, h, w in ((1, 1, 4, 5), (2, 3, 5, 6), (3, 2, 6, 6)):
-        feed = inputs(palette, n, k, h, w)
-        (colored,), (expected,) = run(palette, feed), singles(model, feed)
+        feed = inputs(rewritten, n, k, h, w)
+        (colored,), (expected,) = run(rewritten, feed), singles(model, feed)
         np.testing.assert_allclose(colored, expected, rtol=1e-5, atol=1e-4)
 
 
@@ -370,10 +370,10 @@ REFUSED = {
         colored = Add(y, x)""",
     "extents without a batch": "y = Expand(c, spatial)\n colored = Add(y, x)",
     "samples as channels": "colored = Add(flat, x)",
-    "weights of the colour": """to = Constant<value = int64[4] {0, 3, 1, 1}>()\n w = Reshape(flat, to)
+    "weights of the color": """to = Constant<value = int64[4] {0, 3, 1, 1}>()\n w = Reshape(flat, to)
         colored = Conv(x, w)""",
-    "the number of colours": "size = Shape<start = 0, end = 1>(flat)\n f = Cast<to = 1>(size)\n colored = Mul(sum, f)",
-    "the image told the colour's batch": """size = Shape<start = 0, end = 1>(flat)
+    "the number of colors": "size = Shape<start = 0, end = 1>(flat)\n f = Cast<to = 1>(size)\n colored = Mul(sum, f)",
+    "the image told the color's batch": """size = Shape<start = 0, end = 1>(flat)
         to = Concat<axis = 0>(size, three, spatial)\n y = Reshape(x, to)\n colored = Add(y, c)""",
     "statistics of the batch": """s = Constant<value = float[3] {1, 2, 3}>()
         colored = BatchNormalization<training_mode = 1>(sum, s, s, s, s)""",
@@ -383,23 +383,23 @@ REFUSED = {
 @pytest.mark.parametrize("body", REFUSED.values(), ids=REFUSED.keys())
 def test_what_may_mix_the_samples_is_refused_in_one_line(body: str) -> None:
     with pytest.raises(ModelError, match=r"\(n\d+\)|colored is \[\d") as caught:
-        palette_graph(written(body))
+        many_colors_graph(written(body))
     assert "\n" not in str(caught.value)
 
 
 def test_graphs_of_another_form_are_refused(relu_model: onnx.ModelProto, tiny: onnx.ModelProto) -> None:
     with pytest.raises(ModelError, match="x -> y, expected image and one more input -> colored"):
-        palette_graph(relu_model)
+        many_colors_graph(relu_model)
     with pytest.raises(ModelError, match="colored does not depend on color"):
-        palette_graph(written("colored = Relu(x)"))
+        many_colors_graph(written("colored = Relu(x)"))
     for value, wrong in ((0, "image"), (1, "color")):
         fixed = onnx.ModelProto()
         fixed.CopyFrom(tiny)
         fixed.graph.input[value].type.tensor_type.shape.dim[0].dim_value = 4
         with pytest.raises(ModelError, match=rf"{wrong} is \[4, "):
-            palette_graph(fixed)
+            many_colors_graph(fixed)
     old = onnx.ModelProto()
     old.CopyFrom(tiny)
     old.opset_import[0].version = 13
     with pytest.raises(ModelError, match="opset 13"):
-        palette_graph(old)
+        many_colors_graph(old)
