@@ -29,7 +29,7 @@ from polyexport.data.drawings import draw
 from polyexport.data.pairs import read_pairs
 from polyexport.data.splits import SPLITS
 from polyexport.evaluate.predict import predict
-from polyexport.export.precision.speed import compare_speed
+from polyexport.export.proof.speed import compare_speed
 from polyexport.imaging.psnr import psnr_db
 from polyexport.model.contract import COLORED, IMAGE_INPUT
 from polyexport.model.model import Model, load_model

@@ -66,7 +66,7 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_model_path(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     from polyexport.export.export import export_source
-    from polyexport.export.source.trainer_checkpoint import load_source
+    from polyexport.export.source.load import load_source
 
     path = tmp_path_factory.mktemp("model") / "tiny.onnx"
     export_source(load_source(tiny_checkpoint), path)
@@ -97,7 +97,7 @@ def vocabulary_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def vocabulary_model(vocabulary_checkpoint: Path) -> Model:
     from polyexport.export.export import export_source
-    from polyexport.export.source.trainer_checkpoint import load_source
+    from polyexport.export.source.load import load_source
 
     export_source(load_source(vocabulary_checkpoint), vocabulary_checkpoint.with_suffix(".onnx"))
     return load_model(vocabulary_checkpoint.with_suffix(".onnx"), provider="cpu")

@@ -151,7 +151,7 @@ def check_available(names: Sequence[ContenderName], checkpoint: Path | None) -> 
 def _torch(name: ContenderName, work: _Work) -> _Contender:
     import torch
 
-    from polyexport.export.source.trainer_checkpoint import load_source
+    from polyexport.export.source.load import load_source
 
     torch.set_num_threads(granted_cores())
     assert work.checkpoint is not None  # check_available

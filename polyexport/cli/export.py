@@ -1,5 +1,7 @@
-"""polyexport export: a network -> a proven model file."""
+"""The command `polyexport export`: a network becomes a proven model file."""
 
+import inspect
+from collections.abc import Callable
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
@@ -9,21 +11,34 @@ import typer
 
 from polyexport.cli.console import build, console
 from polyexport.cli.options import JsonFlag, Quiet, Verbose
-from polyexport.cli.sources import is_network, load, read_images
+from polyexport.cli.sources import load, read_images
 from polyexport.errors import UsageError
+from polyexport.export.precision import PRECISIONS, REFERENCE
 from polyexport.model.conditions import CONDITION_MODULES
 
 __all__ = ["export"]
 
 _NETWORK = "A network of your own"
 
+_REDUCED = [precision for precision in PRECISIONS.values() if precision is not REFERENCE]
+_PRECISION_HELP = (
+    f"Number format of the graph: {'; '.join(f'{each.name}: {each.description}' for each in PRECISIONS.values())}. "
+    f"All but {REFERENCE.name} must keep the quality of the images and be faster than {REFERENCE.name}."
+)
+_MIN_SPEEDUP_HELP = (
+    f"Smallest accepted speed relative to {REFERENCE.name}, on the provider that the precision is meant for "
+    f"({', '.join(f'{each.name}: {each.provider}' for each in _REDUCED)}); 0 accepts any speed."
+)
+_MAX_LOSS_HELP = (
+    f"Largest accepted loss of PSNR by a precision other than {REFERENCE.name} on any kind of drawing, dB. "
+    "A larger loss lets a precision reduce more layers."
+)
+_MAX_LOSS_DEFAULT = ", ".join(f"{each.gate.psnr_loss_db:g} for {each.name}" for each in _REDUCED if each.gate)
 
-class Precision(StrEnum):
-    """Values of --precision."""
-
-    FP32 = "fp32"
-    FP16 = "fp16"
-    INT8 = "int8"
+if TYPE_CHECKING:
+    Precision = str
+else:
+    Precision = Literal[tuple(PRECISIONS)]
 
 
 class ColorInput(StrEnum):
@@ -39,75 +54,114 @@ else:
     _Conditioning = Literal[tuple(CONDITION_MODULES)]
 
 
+def _with_precision_flags(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the flags of every precision to the options of a command, after --max-loss.
+
+    The command gets them as keyword arguments, through its ``**flags``.
+    """
+    signature = inspect.signature(command)
+    parameters = [each for each in signature.parameters.values() if each.kind is not each.VAR_KEYWORD]
+    place = 1 + [each.name for each in parameters].index("max_loss")
+    parameters[place:place] = [
+        inspect.Parameter(
+            flag.name,
+            inspect.Parameter.POSITIONAL_OR_KEYWORD,
+            default=False,
+            annotation=Annotated[bool, typer.Option(f"--{flag.name}", help=flag.help)],
+        )
+        for precision in PRECISIONS.values()
+        for flag in precision.flags
+    ]
+    command.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    return command
+
+
+@_with_precision_flags
 def export(
     source: Annotated[
         str,
         typer.Argument(
-            help="What `polyexport train` wrote; or a network of your own, as package.module:Class with --weights and "
-            "the options about it, or as a .toml file that gives them. Importing the module runs its code.",
+            help="Checkpoint of `polyexport train`; or a network of your own: package.module:Class with --weights and "
+            "the other options about the network, or a .toml file that gives them. Importing the module runs its code.",
         ),
     ],
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", help="Model file.", show_default="SOURCE with .onnx", metavar="FILE"),
+        typer.Option("-o", "--output", help="Model file to write.", show_default="SOURCE with .onnx", metavar="FILE"),
     ] = None,
-    precision: Annotated[
-        Precision, typer.Option(help="fp16 is for GPUs, int8 for CPUs; each must keep the images and be faster.")
-    ] = Precision.FP32,
+    precision: Annotated[Precision, typer.Option(help=_PRECISION_HELP)] = REFERENCE.name,
     color_input: Annotated[
-        ColorInput, typer.Option(help="Second input: a color, or its embedding, whose table goes into the metadata.")
+        ColorInput,
+        typer.Option(
+            help="Second input of the graph: a color, or the embedding of a color; the metadata then hold what makes "
+            "embeddings of colors."
+        ),
     ] = ColorInput.COLOR,
     palette: Annotated[
-        bool, typer.Option("--palette", help="Several colors per image and run: color [N, K, 3] -> [N, K, H, W, 3].")
-    ] = False,
-    min_speedup: Annotated[
-        float, typer.Option(min=0, help="Least speed of fp16 on CUDA or int8 on a CPU, in units of fp32's.")
-    ] = 1.0,
-    max_loss: Annotated[
-        float | None,
+        bool,
         typer.Option(
-            min=0.01,
-            max=20,
-            help="Largest loss of PSNR by fp16 or int8 on any kind of drawing, dB. More lets more layers be int8.",
-            show_default="0.25 for fp16, 0.75 for int8",
+            "--palette", help="Make a graph that takes several colors per image: color [N, K, 3] -> [N, K, H, W, 3]."
         ),
-    ] = None,
-    amx: Annotated[
-        bool, typer.Option("--amx", help="int8 for CPUs with AMX alone: finer weights, faster kernels.")
     ] = False,
+    min_speedup: Annotated[float, typer.Option(min=0, help=_MIN_SPEEDUP_HELP)] = 1.0,
+    max_loss: Annotated[
+        float | None, typer.Option(min=0.01, max=20, help=_MAX_LOSS_HELP, show_default=_MAX_LOSS_DEFAULT)
+    ] = None,
     images: Annotated[
         Path | None,
-        typer.Option(help="Folder of images for the proof.", show_default="generated drawings", metavar="DIR"),
+        typer.Option(
+            help="Folder of images on which the graph is compared with the PyTorch model.",
+            show_default="generated drawings",
+            metavar="DIR",
+        ),
     ] = None,
     quality_data: Annotated[
         Path | None, typer.Option(help="Data set whose scores go into the model's metadata.", metavar="DIR")
     ] = None,
     weights: Annotated[
         Path | None,
-        typer.Option(help="State dict, .safetensors or .pth.", rich_help_panel=_NETWORK, metavar="FILE"),
+        typer.Option(help="State dict of the network, .safetensors or .pth.", rich_help_panel=_NETWORK, metavar="FILE"),
     ] = None,
     argument: Annotated[
         list[str] | None,
-        typer.Option(help="Of the constructor; repeat it.", rich_help_panel=_NETWORK, metavar="NAME=VALUE"),
+        typer.Option(
+            help="Argument of the network's constructor. May be repeated.",
+            rich_help_panel=_NETWORK,
+            metavar="NAME=VALUE",
+        ),
     ] = None,
     value_range: Annotated[
         str | None,
-        typer.Option(help="What 0 and 255 are.", rich_help_panel=_NETWORK, metavar="LOW..HIGH", show_default="-1..1"),
+        typer.Option(
+            help="Value range of the network's input: the values that pixel values 0 and 255 are mapped to.",
+            rich_help_panel=_NETWORK,
+            metavar="LOW..HIGH",
+            show_default="-1..1",
+        ),
     ] = None,
     output_range: Annotated[
         str | None,
         typer.Option(
-            help="The same for the output.", rich_help_panel=_NETWORK, metavar="LOW..HIGH", show_default="value range"
+            help="Value range of the network's output: the values that become pixel values 0 and 255.",
+            rich_help_panel=_NETWORK,
+            metavar="LOW..HIGH",
+            show_default="value range",
         ),
     ] = None,
     conditioning: Annotated[
-        _Conditioning | None, typer.Option(help="What forward(image, ...) takes.", rich_help_panel=_NETWORK)
+        _Conditioning | None,
+        typer.Option(
+            help="Kind of the second argument of forward: rgb, float [N, 3]; vocabulary, int64 [N]; embedding, "
+            "float [N, D].",
+            rich_help_panel=_NETWORK,
+            show_default="vocabulary if colors are named, else rgb",
+        ),
     ] = None,
     color: Annotated[
         list[str] | None,
         typer.Option(
             "--color",
-            help="Color that the network knows; repeat it, in index order. Names beside the weights are found.",
+            help="Color that the network knows, in index order. May be repeated. Names in the file of weights are found.",
             rich_help_panel=_NETWORK,
             metavar="NAME[=VALUE]",
         ),
@@ -121,21 +175,31 @@ def export(
         ),
     ] = None,
     embedding_dim: Annotated[
-        int | None, typer.Option(min=1, help="For embedding conditioning.", rich_help_panel=_NETWORK)
+        int | None,
+        typer.Option(min=1, help="Width D of the condition with --conditioning embedding.", rich_help_panel=_NETWORK),
     ] = None,
     embedding_table: Annotated[
         str | None,
-        typer.Option(help="Its [colors, D] tensor in the weights.", rich_help_panel=_NETWORK, metavar="KEY"),
+        typer.Option(
+            help="Key in the file of weights of the [colors, D] tensor, for --conditioning embedding.",
+            rich_help_panel=_NETWORK,
+            metavar="KEY",
+        ),
     ] = None,
     size: Annotated[
         int | None,
-        typer.Option(min=1, help="Training size, pixels.", rich_help_panel=_NETWORK, show_default="128"),
+        typer.Option(
+            min=1,
+            help="Height and width of the training images, pixels.",
+            rich_help_panel=_NETWORK,
+            show_default="128",
+        ),
     ] = None,
     size_multiple: Annotated[
         int | None,
         typer.Option(
             min=1,
-            help="It takes any multiple of this.",
+            help="Number of pixels that height and width of every image must be a multiple of.",
             rich_help_panel=_NETWORK,
             show_default="the training size alone",
         ),
@@ -143,6 +207,7 @@ def export(
     json_report: JsonFlag = False,
     verbose: Verbose = False,
     quiet: Quiet = False,
+    **flags: bool,
 ) -> None:
     """Export a network to ONNX, and prove the file equal to the PyTorch model before it gets its name."""
     console.set(verbose=verbose, quiet=quiet)
@@ -168,22 +233,23 @@ def export(
     given = {name: value for name, value in given.items() if value is not None}
 
     from polyexport.export.export import ExportOptions, export_source
+    from polyexport.export.source.load import is_import_path
 
-    kinds = [precision.value] * (precision is not Precision.FP32)
+    kinds = [precision] * (precision != REFERENCE.name)
     kinds += ["embedding"] * (color_input is ColorInput.EMBEDDING) + ["palette"] * palette
-    file = weights if is_network(source) and weights is not None else Path(source)
+    file = weights if is_import_path(source) and weights is not None else Path(source)
     target = output or file.with_name("-".join([file.stem, *kinds]) + ".onnx")
     for taken in (Path(source), *([weights] if weights else [])):
         if target.exists() and taken.exists() and target.samefile(taken):
             raise UsageError(f"the output {target} is the source", remedy="name another file with -o")
     options = build(
         ExportOptions,
-        precision=precision.value,
+        precision=precision,
         color_input=color_input.value,
         many_colors=palette,
         min_speedup=min_speedup,
         max_loss_db=max_loss,
-        amx=amx,
+        flags=frozenset(name for name, wanted in flags.items() if wanted),
     )
     result = export_source(
         load(source, **given),

@@ -1,10 +1,11 @@
-"""A network -> a model file: trace, simplify, rewrite, prove every stage, describe, and only then write."""
+"""Export of a network to a model file: trace, simplify, rewrite, prove every stage, describe, and only then write."""
 
 import base64
 import hashlib
 import importlib.metadata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,16 +16,16 @@ from polyexport import __version__
 from polyexport.data.pairs import read_pairs
 from polyexport.errors import ParityError
 from polyexport.evaluate.predict import predict
-from polyexport.export.graph.borders import bridged
 from polyexport.export.graph.many_colors import many_colors_graph
 from polyexport.export.graph.trace import OPSET, simplify
-from polyexport.export.precision.fp16 import half_graph
-from polyexport.export.precision.int8 import Int8Options, calibrate, quantizable, quantize, search
-from polyexport.export.precision.speed import Speed, compare_speed
-from polyexport.export.proof.fidelity import Gate, ImageGate, calibration_feeds, gate_of
+from polyexport.export.precision import PRECISIONS, REFERENCE
+from polyexport.export.precision.precision import Conversion, Precision, QualityGate
+from polyexport.export.proof.drawings import drawings
+from polyexport.export.proof.fidelity import DrawingTest, calibration_feeds
 from polyexport.export.proof.parity import CPU_OPTIONS, Candidate
 from polyexport.export.proof.proof import Proof
-from polyexport.export.source.trainer_checkpoint import Source, drawings
+from polyexport.export.proof.speed import Speed, compare_speed
+from polyexport.export.source.source import Source
 from polyexport.imaging.codecs.png import encode_png
 from polyexport.imaging.pixels import Pixels
 from polyexport.imaging.psnr import psnr_db
@@ -37,7 +38,6 @@ from polyexport.model.contract import (
     Fidelity,
     GoldenSample,
     Parity,
-    Precision,
     Quality,
     StageParity,
 )
@@ -45,59 +45,76 @@ from polyexport.model.model import Model
 from polyexport.runtime.onnx_bytes import graph_sha256
 from polyexport.runtime.open import open_session
 from polyexport.runtime.probe import probe_provider
-from polyexport.runtime.provider import all_providers
 from polyexport.storage.files import check_writable, write_atomic
 
 __all__ = ["ExportOptions", "ExportResult", "export_source"]
 
-Report = Callable[[str], None]
-
 _TOOLS = ("torch", "onnx", "onnxscript", "onnxsim", "numpy")
-_AMX_CHANNELS = 256  # from which on ONNX Runtime's general kernel, with AMX, beats its symmetric one
 _GOLDEN_SIZE = 64
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ExportOptions:
-    """What kind of graph is made."""
+    """Choices between the graphs that one network can be exported as, and what a reduced precision must reach."""
 
-    precision: Precision = "fp32"
+    precision: str = REFERENCE.name
+    """Name of a precision in the registry."""
+
     color_input: ColorInput = "color"
+    """Second input of the graph: the color, or its embedding."""
+
     many_colors: bool = False
-    """One image in several colours per run."""
+    """The graph takes several colors of one image in a run."""
 
     min_speedup: float = 1.0
-    """Least speed of a reduced precision in units of the fp32 graph's, where its provider works; 0 to accept any."""
+    """Smallest accepted speed of a reduced precision relative to fp32, on the provider that the precision is meant for,
+    if that provider works here; 0 accepts any speed."""
 
     max_loss_db: float | None = None
-    """Largest loss of PSNR by a reduced precision on any kind of drawing; None for the usual one of ``GATES``."""
+    """Largest accepted loss of PSNR by a reduced precision on any kind of drawing, dB; None for the default of the
+    precision's quality gate."""
 
-    amx: bool = False
-    """int8 for CPUs with AMX alone: weights of 8 bits instead of 7, and the kernels that use it."""
+    flags: frozenset[str] = frozenset()
+    """Names of the given ``PrecisionFlag``s; a precision ignores those of others."""
 
     def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {self.precision!r}")
         if not self.min_speedup >= 0 or not (self.max_loss_db is None or 0 < self.max_loss_db <= 20):
             raise ValueError(f"min_speedup must not be negative, max_loss_db above 0 and up to 20, got {self}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ExportResult:
-    """A written model file."""
+    """A written model file, and the figures of its proof."""
 
     output: Path
+    """Path of the model file."""
+
     sha256: str
+    """SHA-256 of the model file, lowercase hex."""
+
     size_bytes: int
-    precision: Precision
+    precision: str
+    """Name of the precision in the registry."""
+
     nodes_before: int
-    """Before simplification."""
+    """Number of nodes of the graph before it is simplified."""
 
     nodes_after: int
+    """Number of nodes of the simplified fp32 graph."""
+
     parity: Parity
+    """Comparison of every stage with the PyTorch model."""
+
     fidelity: tuple[Fidelity, ...]
+    """Comparison of a reduced precision with fp32 on each kind of drawing; empty for fp32."""
+
     speed: Speed | None
-    """Beside the fp32 graph; None for fp32 itself."""
+    """Speed of a reduced precision relative to fp32; None for fp32."""
 
     quality: Quality | None
+    """Scores on the data set of ``quality_data``; None without one."""
 
 
 def export_source(
@@ -107,30 +124,33 @@ def export_source(
     *,
     images: Sequence[Pixels] = (),
     quality_data: Path | None = None,
-    report: Report = lambda line: None,
+    report: Callable[[str], None] = lambda line: None,
 ) -> ExportResult:
     """Export a network. ``output`` gets its name only if every proof holds.
 
     Args:
-        source: see ``load_source`` and ``load_network``.
-        output: the model file.
-        options: what kind of graph.
-        images: for the parity check; generated drawings if empty.
-        quality_data: a data set whose scores go into the contract.
-        report: called with one line of text after each stage.
+        source: The network, from ``load_source``.
+        output: Path of the model file.
+        options: The kind of graph; the defaults of ``ExportOptions`` if None.
+        images: Images for the parity check, uint8 [H, W, 3] each; generated drawings if empty.
+        quality_data: Folder of a data set whose scores go into the contract.
+        report: Called with one line of text after each stage.
+
+    Returns:
+        The written file and the figures of its proof.
 
     Raises:
-        ModelError: the graph cannot be exported.
-        ParityError: a stage differs from the module, or a reduced precision costs too much or does not pay.
+        ModelError: The graph cannot be exported.
+        ParityError: A stage differs from the module, or a reduced precision loses too much quality or is too slow.
         DatasetError: ``quality_data`` cannot be read.
-        OutputError: the file cannot be written.
+        OutputError: The file cannot be written.
     """
     options = options or ExportOptions()
     check_writable(output.parent)  # before minutes of work, not after
     proof = Proof.of(source, options.color_input, images=images)
     stages: list[StageParity] = []
 
-    def prove(candidate: Candidate, precision: Precision = "fp32") -> Candidate:
+    def prove(candidate: Candidate, precision: Precision = REFERENCE) -> Candidate:
         stage = proof.check(candidate, precision)
         stages.append(stage)
         report(_stage_line(stage))
@@ -143,18 +163,21 @@ def export_source(
         final = prove(proof.candidate("palette", many_colors_graph(final.model), many_colors=True))
     fidelity: tuple[Fidelity, ...] = ()
     speed: Speed | None = None
-    if options.precision != "fp32":
-        judge = ImageGate(source, final, proof.encode)
-        gate = gate_of(options.precision, options.max_loss_db)
-        if options.precision == "fp16":
-            model = half_graph(final.model)
-        else:
-            model = _int8(proof, final, lambda graph: judge.headroom_db(graph, gate), options, report)
-        reduced = replace(final, name=options.precision, model=model)
-        fidelity = judge.fidelity(model)
-        _check_fidelity(gate, fidelity, options.precision, report)
-        speed = _speed(final, reduced, judge, options, report)
-        final = prove(reduced, options.precision)
+    precision = PRECISIONS[options.precision]
+    if precision.convert is not None:
+        test, gate = DrawingTest(source, final, proof.encode), _gate(precision, options)
+        conversion = Conversion(
+            fp32=final.model,
+            calibration_feeds=partial(calibration_feeds, source, final, proof.encode),
+            headroom_db=lambda graph: test.headroom_db(graph, gate),
+            flags=options.flags,
+            report=report,
+        )
+        reduced = replace(final, name=precision.name, model=precision.convert(conversion))
+        fidelity = test.fidelity(reduced.model)
+        _check_fidelity(gate, fidelity, precision, report)
+        speed = _speed(final, reduced, test, precision, options.min_speedup, report)
+        final = prove(reduced, precision)
 
     model = final.model
     parity = proof.parity(stages)
@@ -207,53 +230,49 @@ def _stage_line(stage: StageParity) -> str:
     )
 
 
-def _int8(
-    proof: Proof,
-    fp32: Candidate,
-    headroom_db: Callable[[onnx.ModelProto], float],
-    options: ExportOptions,
-    report: Report,
-) -> onnx.ModelProto:
-    calibration = calibrate(fp32.model, calibration_feeds(proof.source, fp32, proof.encode))
-    names = quantizable(fp32.model)
-    kind = Int8Options(weight_bits=8, general_kernel_channels=_AMX_CHANNELS) if options.amx else Int8Options()
-    start = {names[0], names[-1]} if names else set()
-    result = search(fp32.model, calibration, headroom_db, floor=0.0, start=start, options=kind)
-    for line in result.log:
-        report(f"int8 search: headroom {line}")
-    kept = bridged(fp32.model, result.kept_float)
-    report(f"int8: {len(names) - len(kept)} of {len(names)} Conv nodes; in float: {', '.join(kept)}")
-    return quantize(fp32.model, calibration, keep_float=kept, options=kind)
+def _gate(precision: Precision, options: ExportOptions) -> QualityGate:
+    """Return the quality gate of a precision, with the user's limit on the loss of PSNR if there is one."""
+    gate = precision.gate
+    assert gate is not None  # it belongs to the conversion
+    return gate if options.max_loss_db is None else replace(gate, psnr_loss_db=options.max_loss_db)
 
 
-def _check_fidelity(gate: Gate, fidelity: tuple[Fidelity, ...], precision: Precision, report: Report) -> None:
+def _check_fidelity(
+    gate: QualityGate, fidelity: tuple[Fidelity, ...], precision: Precision, report: Callable[[str], None]
+) -> None:
     faults = gate.faults(fidelity)
     for one in fidelity:
         report(
-            f"{precision} on {one.data}: {one.psnr_to_fp32_mean_db:.1f} dB to fp32, {one.psnr_mean_db:.2f} dB to the "
-            f"truth where fp32 has {one.fp32_psnr_mean_db:.2f}"
+            f"{precision.name} on {one.data}: {one.psnr_to_fp32_mean_db:.1f} dB to fp32, {one.psnr_mean_db:.2f} dB to "
+            f"the truth where fp32 has {one.fp32_psnr_mean_db:.2f}"
         )
     if faults:
         raise ParityError(
-            f"{precision} costs too much: {', '.join(faults)}",
-            remedy="nothing was written; export with another --precision",
+            f"{precision.name} loses too much quality: {', '.join(faults)}",
+            remedy="nothing was written; export with another --precision, or accept the loss with --max-loss",
         )
 
 
-def _speed(fp32: Candidate, reduced: Candidate, judge: ImageGate, options: ExportOptions, report: Report) -> Speed:
-    meant = next(each.name for each in all_providers() if options.precision in each.judged_precisions)
-    judged = probe_provider(meant).works
-    speed = compare_speed(fp32.model, reduced.model, judge.feeds(1), meant if judged else "cpu")
+def _speed(
+    fp32: Candidate,
+    reduced: Candidate,
+    test: DrawingTest,
+    precision: Precision,
+    min_speedup: float,
+    report: Callable[[str], None],
+) -> Speed:
+    works = probe_provider(precision.provider).works
+    speed = compare_speed(fp32.model, reduced.model, test.feeds(1), precision.provider if works else REFERENCE.provider)
     line = (
-        f"{options.precision}: {speed.ratio:.2f} times the speed of fp32 on {speed.execution_provider} at batch 1 "
+        f"{precision.name}: {speed.ratio:.2f} times the speed of fp32 on {speed.execution_provider} at batch 1 "
         f"({speed.candidate_ms:.2f} ms, fp32 {speed.fp32_ms:.2f} ms)"
     )
-    if not judged:
-        report(f"{line}; it is made for {meant}, which does not work here, so this does not count")
-    elif speed.ratio < options.min_speedup:
+    if not works:
+        report(f"{line}; it is made for {precision.provider}, which does not work here, so this does not count")
+    elif speed.ratio < min_speedup:
         raise ParityError(
-            f"{line}, less than {options.min_speedup:g}",
-            remedy="nothing was written; export with --precision fp32, or accept it with --min-speedup 0",
+            f"{line}, less than {min_speedup:g}",
+            remedy=f"nothing was written; export with --precision {REFERENCE.name}, or accept it with --min-speedup 0",
         )
     else:
         report(line)
@@ -261,7 +280,7 @@ def _speed(fp32: Candidate, reduced: Candidate, judge: ImageGate, options: Expor
 
 
 def _packed(model: onnx.ModelProto, contract: Contract | None) -> bytes:
-    """The file's bytes. Only the metadata differ between two contracts."""
+    """Serialize a model file; two contracts of one graph differ in its metadata only."""
     del model.metadata_props[:]
     if contract is not None:
         entry = model.metadata_props.add()

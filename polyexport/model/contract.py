@@ -7,8 +7,8 @@ Everything else stands as one JSON object under ``METADATA_KEY`` in the model's 
 """
 
 import json
+import re
 from dataclasses import asdict, dataclass, field
-from typing import Literal, get_args
 
 from polyexport.errors import ContractError
 from polyexport.imaging.pixels import MAX_SIDE
@@ -23,11 +23,11 @@ __all__ = [
     "CONTRACT_VERSION",
     "IMAGE_INPUT",
     "METADATA_KEY",
+    "PRECISION_NAME",
     "Contract",
     "Fidelity",
     "GoldenSample",
     "Parity",
-    "Precision",
     "Quality",
     "StageParity",
 ]
@@ -46,7 +46,8 @@ COLORED = "colored"
 
 _REMEDY = "give a model that `polyexport export` wrote with this version"
 
-Precision = Literal["fp32", "fp16", "int8"]
+PRECISION_NAME = re.compile(r"[a-z0-9_]{1,16}")
+"""Well-formed name of a precision. Which precisions exist is known where a network is exported."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,7 +55,7 @@ class StageParity:
     """One stage of an export, compared with the PyTorch model. Float outputs are scaled to [-1, 1] before that."""
 
     name: str
-    """Name of the stage: ``raw``, ``simplified``, ``palette``, ``fp16`` or ``int8``."""
+    """Name of the stage: ``raw``, ``simplified``, ``palette``, or the name of a reduced precision."""
 
     nodes: int
     """Number of nodes of the graph."""
@@ -198,7 +199,9 @@ class Contract:
     fixed_size: bool = False
     """The model takes images of ``training_size`` alone."""
 
-    precision: Precision = "fp32"
+    precision: str = "fp32"
+    """Name of the precision that the graph was exported in; see ``PRECISION_NAME``."""
+
     opset: int
     """Version of the ONNX operator set."""
 
@@ -236,8 +239,10 @@ class Contract:
             raise ValueError(
                 f"training_size must be a multiple of {self.size_multiple} up to {MAX_SIDE}, got {self.training_size}"
             )
-        if self.precision not in get_args(Precision):
-            raise ValueError(f"precision must be fp32, fp16 or int8, got {self.precision!r}")
+        if not PRECISION_NAME.fullmatch(self.precision):
+            raise ValueError(
+                "precision must be 1 to 16 lowercase letters, digits and underscores, got " + repr(self.precision)[:60]
+            )
 
     def _condition_fields(self) -> ConditionFields:
         return ConditionFields(

@@ -66,9 +66,6 @@ class Provider(ABC):
     """Advice for when it leaves nodes of a graph to other providers: the precisions that it does take, as an imperative
     clause without a period."""
 
-    judged_precisions: frozenset[str] = frozenset()
-    """Reduced precisions that are made for it: ``export`` requires that they are faster than fp32 on this provider."""
-
     def missing(self) -> str:
         """Name the part that is not installed, in one line; empty if a session can be tried."""
         if self.module:

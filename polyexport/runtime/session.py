@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
@@ -39,7 +39,7 @@ class SessionOptions:
     check_placement: bool = True
     """Refuse a session on a provider that left heavy nodes to another one."""
 
-    precision: Literal["fp32", "fp16", "int8"] = "fp32"
+    precision: str = "fp32"
     """Precision that the graph was exported in. TensorRT must not compute in a lower one."""
 
     profile: str = ""

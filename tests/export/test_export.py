@@ -1,4 +1,5 @@
 import base64
+import dataclasses
 import hashlib
 import json
 import os
@@ -13,9 +14,10 @@ from polyexport.data.pairs import PairPixels, write_pairs
 from polyexport.errors import OutputError, ParityError
 from polyexport.export import export as package
 from polyexport.export.export import ExportOptions, export_source
-from polyexport.export.proof.fidelity import GATES, Gate
-from polyexport.export.proof.parity import TOLERANCES, Tolerance
-from polyexport.export.source.trainer_checkpoint import Source, load_source
+from polyexport.export.precision import PRECISIONS, REFERENCE
+from polyexport.export.precision.precision import QualityGate, Tolerance
+from polyexport.export.source.load import load_source
+from polyexport.export.source.source import Source
 from polyexport.imaging.color import color_of
 from polyexport.imaging.pixels import decode
 from polyexport.model.contract import METADATA_KEY, Fidelity
@@ -70,7 +72,7 @@ def test_quality_on_a_data_set_goes_into_the_file(source: Source, tmp_path: Path
 def test_without_parity_no_file_gets_the_name(source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "old.onnx").write_bytes(b"old")
     impossible = Tolerance(max_abs_diff=-1.0, uint8_max_diff=0, uint8_equal=1.0, psnr_db=0)
-    monkeypatch.setitem(TOLERANCES, "fp32", impossible)  # type: ignore[arg-type]
+    monkeypatch.setattr(package, "REFERENCE", dataclasses.replace(REFERENCE, tolerance=impossible))
     with pytest.raises(ParityError, match="max abs diff"):
         export_source(source, tmp_path / "old.onnx")
     assert os.listdir(tmp_path) == ["old.onnx"]
@@ -105,7 +107,7 @@ def test_every_kind_of_graph_makes_the_same_images_and_the_same_bytes(
 ) -> None:
     precision = next((word for word in ("fp16", "int8") if word in kind), "fp32")
     options = ExportOptions(
-        precision=precision,  # type: ignore[arg-type]
+        precision=precision,
         color_input="embedding" if "embedding" in kind else "color",
         many_colors="palette" in kind,
         min_speedup=0.0,
@@ -141,8 +143,9 @@ def test_a_vocabulary_as_an_embedding(vocabulary_checkpoint: Path, vocabulary_mo
 def test_a_precision_that_costs_too_much_gets_no_file(
     source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(GATES, "fp16", Gate(psnr_to_fp32_db=99.9, psnr_loss_db=-1, within_8_loss=-1))
-    with pytest.raises(ParityError, match="fp16 costs too much: plain: .* dB to fp32 < 99.9 dB"):
+    gate = QualityGate(psnr_to_fp32_db=99.9, psnr_loss_db=-1, within_8_loss=-1)
+    monkeypatch.setitem(PRECISIONS, "fp16", dataclasses.replace(PRECISIONS["fp16"], gate=gate))
+    with pytest.raises(ParityError, match="fp16 loses too much quality: plain: .* dB to fp32 < 99.9 dB"):
         export_source(source, tmp_path / "m.onnx", ExportOptions(precision="fp16", **FREE))
     assert os.listdir(tmp_path) == []
 
@@ -150,7 +153,7 @@ def test_a_precision_that_costs_too_much_gets_no_file(
 def test_a_precision_that_does_not_pay_gets_no_file(
     source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(package._MEANT_FOR, "fp16", "cpu")
+    monkeypatch.setitem(PRECISIONS, "fp16", dataclasses.replace(PRECISIONS["fp16"], provider="cpu"))
     with pytest.raises(ParityError, match="times the speed of fp32 .* less than 1e"):
         export_source(source, tmp_path / "m.onnx", ExportOptions(precision="fp16", min_speedup=1e6))
     assert os.listdir(tmp_path) == []
@@ -188,6 +191,6 @@ def fidelity(**changed: float) -> Fidelity:
     ],
 )
 def test_the_gate_names_what_it_misses(changed: dict[str, float], said: str | None) -> None:
-    faults = Gate(psnr_to_fp32_db=45, psnr_loss_db=0.5, within_8_loss=0.002).faults((fidelity(**changed),))
+    faults = QualityGate(psnr_to_fp32_db=45, psnr_loss_db=0.5, within_8_loss=0.002).faults((fidelity(**changed),))
     assert [said in fault for fault in faults if said] == ([True] if said else [])
     assert bool(faults) == bool(said)

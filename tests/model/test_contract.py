@@ -69,6 +69,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     },
     "vectors alone": {"conditioning": "embedding", "color_input": "embedding", "embedding": Embedding(dim=7)},
     "many colors, one size, int8": {"many_colors": True, "fixed_size": True, "precision": "int8"},
+    "a precision that is not known here": {"precision": "x_4"},
     "unmeasured": {"fidelity": (), "quality": None, "versions": {}},
 }
 
@@ -136,7 +137,11 @@ VECTORS = VARIANTS["vectors and their table"]
         (VECTORS | {"palette": (), "embedding": ENCODER}, "an encoder belongs to"),
         (VARIANTS["rgb, embedding"] | {"embedding": Embedding(dim=3)}, "an encoder belongs to"),
         (VARIANTS["vocabulary, embedding"] | {"embedding": Embedding(dim=3)}, "0 rows for 2 names"),
-        ({"precision": "fp8"}, "precision must be"),
+        ({"precision": ""}, "precision must be 1 to 16 lowercase letters"),
+        ({"precision": "FP8"}, "precision must be"),
+        ({"precision": "fp-8"}, "precision must be"),
+        ({"precision": "fp8\n"}, "precision must be"),
+        ({"precision": "x" * 17}, "precision must be"),
         ({"parity": replace(CONTRACT.parity, stages=())}, "parity has no stage"),
     ],
 )

@@ -1,6 +1,6 @@
 """Which int8 convolutions are not worth their borders.
 
-A convolution in int8 whose neighbours compute in float turns its input into integers and its output back again. For a
+A convolution in int8 whose neighbors compute in float turns its input into integers and its output back again. For a
 narrow one that costs what it saves. Measured in a profile of the shipped `small` on two cores of a Xeon
 with VNNI: from 16 to 16 channels float takes 20 ns per pixel, int8 13 ns, and 32 values are converted in 7 ns; from 32
 to 32 it is 63 ns against 30 ns and 14 ns. At 16 nothing is gained, and the image is better in float.

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from polyexport.errors import ModelError, reason_of
-from polyexport.export.source.trainer_checkpoint import Source
+from polyexport.export.source.source import Source
 from polyexport.model.conditions.condition import COLOR_INPUT, EMBEDDING_INPUT, Condition
 from polyexport.model.contract import COLORED, IMAGE_INPUT
 
@@ -103,7 +103,7 @@ def trace(source: Source, condition: Condition | None = None) -> Traced:
 
 
 def trace_encoder(source: Source) -> onnx.ModelProto:
-    """The submodule that embeds a colour: ``color`` uint8 [batch, 3] -> ``color_embedding`` float32 [batch, D].
+    """The submodule that embeds a color: ``color`` uint8 [batch, 3] -> ``color_embedding`` float32 [batch, D].
 
     Raises:
         ModelError: the tracer or the checker refuses it.

@@ -1,230 +1,58 @@
-"""An fp32 graph -> an int8 graph for the CPU: uint8 activations, int8 weights per output channel, in QDQ form.
+"""Precision int8: convolutions with 8-bit weights and activations, for CPUs."""
 
-Calibration and the insertion of QuantizeLinear and DequantizeLinear are ONNX Runtime's. Three things are ours. Which
-nodes: every Conv between image and output, and what carries integers from one of them to the next; the uint8
-conversions, the colour's path and the surroundings of a Conv kept in float stay as they are. In which steps: the
-channels of a tensor are equalized first. And how much: a search keeps in float whatever costs the most quality.
-"""
+from typing import TYPE_CHECKING
 
-import tempfile
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
+from polyexport.export.precision.precision import (
+    Conversion,
+    NodeTolerance,
+    Precision,
+    PrecisionFlag,
+    QualityGate,
+    Tolerance,
+)
 
-import numpy as np
-import onnx
-from numpy.typing import NDArray
-from onnx import NodeProto, numpy_helper
-from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantType
-from onnxruntime.quantization.calibrate import MinMaxCalibrater, TensorsData
-from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
+if TYPE_CHECKING:
+    import onnx
 
-from polyexport.errors import ModelError, ParityError, reason_of
-from polyexport.export.graph.trace import check_graph
-from polyexport.export.precision.equalization import Calibration, ConvGraph, equalize, equalized_ranges
+__all__ = ["PRECISION"]
 
-__all__ = ["Feeds", "Int8Options", "Int8Result", "calibrate", "quantizable", "quantize", "search"]
+_AMX = PrecisionFlag(
+    name="amx",
+    help="Make an int8 graph for CPUs with AMX only: weights of 8 bits instead of 7, and the kernels that use AMX.",
+)
 
-Feeds = Mapping[str, NDArray[Any]]
-"""A graph's inputs by name."""
-
-_CARRIERS = ("MaxPool", "Resize", "Concat")  # operators that hand integers on
-_REMEDY = "nothing was written; export with --precision fp32"
+_AMX_CHANNELS = 256
+"""Input channels from which on ONNX Runtime's general kernel, with AMX, is faster than its symmetric one."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Int8Options:
-    """How weights are stored."""
+def _convert(conversion: Conversion) -> "onnx.ModelProto":
+    """Quantize every Conv but those that cost the most quality and the narrow ones between them."""
+    from polyexport.export.graph.borders import bridged
+    from polyexport.export.graph.quantization import QuantizationOptions, calibrate, quantizable, quantize, search
 
-    weight_bits: Literal[7, 8] = 7
-    """Eight are for CPUs with VNNI alone: others add two products in 16 bits (vpmaddubsw), which 7 never overflow."""
-
-    general_kernel_channels: int | None = None
-    """Conv nodes with so many input channels get the weight zero point -1, which sends them past ONNX Runtime's
-    symmetric kernel to the only one that uses AMX: faster from 256 channels on where there is AMX, slower elsewhere."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Int8Result:
-    """What a search arrived at."""
-
-    model: onnx.ModelProto
-    kept_float: tuple[str, ...]
-    """Names of Conv nodes, in graph order."""
-
-    log: tuple[str, ...]
-    """A line for each score."""
+    fp32, report = conversion.fp32, conversion.report
+    calibration = calibrate(fp32, conversion.calibration_feeds())
+    names = quantizable(fp32)
+    amx = _AMX.name in conversion.flags
+    options = QuantizationOptions(weight_bits=8, general_kernel_channels=_AMX_CHANNELS) if amx else None
+    start = {names[0], names[-1]} if names else set()
+    result = search(fp32, calibration, conversion.headroom_db, floor=0.0, start=start, options=options)
+    for line in result.log:
+        report(f"int8 search: headroom {line}")
+    kept = bridged(fp32, result.kept_float)
+    report(f"int8: {len(names) - len(kept)} of {len(names)} Conv nodes; in float: {', '.join(kept)}")
+    return quantize(fp32, calibration, keep_float=kept, options=options)
 
 
-def quantizable(model: onnx.ModelProto) -> tuple[str, ...]:
-    """Names of the Conv nodes that can become int8, in graph order.
-
-    Raises:
-        ModelError: two of them have one name, or one has none.
-    """
-    names = tuple(node.name for node in ConvGraph(model.graph).convolutions())
-    if len(set(names)) < len(names) or "" in names:
-        raise ModelError("the graph's Conv nodes cannot be told apart by name", remedy=_REMEDY)
-    return names
-
-
-class _Reader(CalibrationDataReader):  # type: ignore[misc]
-    def __init__(self, feeds: Sequence[Feeds]) -> None:
-        self._feeds = iter(feeds)
-
-    def get_next(self) -> dict[str, NDArray[Any]]:
-        return dict(next(self._feeds, {}))
-
-
-def calibrate(model: onnx.ModelProto, feeds: Sequence[Feeds]) -> Calibration:
-    """Run an fp32 graph with uint8 images and keep the range of every channel (MinMax), one run for each feed.
-
-    Clipping, at a percentile or where the squared error is least, gained nothing on equalized channels.
-
-    Raises:
-        ValueError: no feeds.
-        ModelError: the graph does not run on them, or not to finite values.
-    """
-    if not feeds:
-        raise ValueError("calibration needs at least one feed")
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.onnx"
-        onnx.save(model, path)
-        try:
-            augmented = str(path.with_name("augmented.onnx"))
-            calibrater = MinMaxCalibrater(path, ["Conv", "Relu", *_CARRIERS], augmented, per_channel=True)
-            calibrater.augment_graph()
-            calibrater.create_inference_session()
-            calibrater.collect_data(_Reader(feeds))
-        except Exception as error:
-            raise ModelError(f"the graph cannot be calibrated: {reason_of(error)}", remedy=_REMEDY) from error
-    found = {name: each.range_value for name, each in sorted(calibrater.compute_data().items())}
-    if not all(np.isfinite(each).all() for each in found.values()):
-        raise ModelError("the graph cannot be calibrated: some of its values are not finite", remedy=_REMEDY)
-    return Calibration(
-        lows={name: low for name, (low, _) in found.items()}, highs={name: high for name, (_, high) in found.items()}
-    )
-
-
-def quantize(
-    model: onnx.ModelProto, calibration: Calibration, *, keep_float: Collection[str], options: Int8Options | None = None
-) -> onnx.ModelProto:
-    """Quantize the graph that was calibrated, all but the Conv nodes named in ``keep_float``; it is left alone.
-
-    Raises:
-        ValueError: ``keep_float`` names a node that is no Conv of this graph.
-        ModelError: the result is not valid ONNX.
-    """
-    names = quantizable(model)
-    unknown = sorted(set(keep_float) - set(names))
-    if unknown:
-        raise ValueError(f"no such Conv: {', '.join(unknown)}; there are {', '.join(names)}")
-    scaled = equalize(model, calibration)
-    graph = ConvGraph(scaled.graph)
-    nodes = _integer_nodes(graph, keep_float)
-    if not nodes:
-        return scaled
-    quantizer = QDQQuantizer(
-        scaled,
-        per_channel=True,
-        reduce_range=False,  # the weights' steps are given
-        weight_qType=QuantType.QInt8,
-        activation_qType=QuantType.QUInt8,
-        tensors_range=TensorsData(CalibrationMethod.MinMax, equalized_ranges(graph, calibration)),
-        nodes_to_quantize=[node.name for node in nodes],
-        nodes_to_exclude=[],
-        op_types_to_quantize=sorted({node.op_type for node in nodes}),
-        extra_options={"TensorQuantOverrides": _weights(graph, nodes, options or Int8Options())},
-    )
-    quantizer.quantize_model()
-    quantizer.model.topological_sort()
-    result: onnx.ModelProto = quantizer.model.model
-    del result.metadata_props[:], result.graph.value_info[:]  # what shape inference left there
-    result.metadata_props.extend(model.metadata_props)
-    result.producer_name, result.producer_version = model.producer_name, model.producer_version
-    check_graph(result)
-    return result
-
-
-def _integer_nodes(graph: ConvGraph, keep_float: Collection[str]) -> list[NodeProto]:
-    """Nodes that compute in integers: Conv, its Relu, and what carries one Conv's output to the next."""
-    chosen = {node.name for node in graph.convolutions()} - set(keep_float)
-    wanted: set[str] = set()  # tensors that a chosen Conv will read
-    for node in reversed(graph.nodes):
-        if node.name in chosen:
-            wanted.add(node.input[0])
-        elif node.op_type in _CARRIERS and node.output[0] in wanted:
-            wanted.update(node.input if node.op_type == "Concat" else node.input[:1])
-    nodes: list[NodeProto] = []
-    integer: set[str] = set()  # tensors made in integers
-    for node in graph.nodes:
-        maker = graph.makers.get(node.input[0]) if node.input else None
-        relu = node.op_type == "Relu" and maker is not None and maker.name in chosen and graph.relu_of(maker) is node
-        carries = node.op_type in _CARRIERS and node.output[0] in wanted and not integer.isdisjoint(node.input)
-        if node.name in chosen or relu or carries:
-            nodes.append(node)
-            integer.add(node.output[0])
-    return nodes
-
-
-def _weights(graph: ConvGraph, nodes: Sequence[NodeProto], options: Int8Options) -> dict[str, list[dict[str, Any]]]:
-    """The step of each Conv's weights, by output channel, as ONNX Runtime's TensorQuantOverrides."""
-    overrides = {}
-    for node in nodes:
-        if node.op_type == "Conv":
-            values = numpy_helper.to_array(graph.weights[node.input[1]])
-            steps = np.abs(values).reshape(len(values), -1).max(axis=1) / np.float32(2 ** (options.weight_bits - 1) - 1)
-            zero = np.int8(-1 if values.shape[1] >= (options.general_kernel_channels or np.inf) else 0)
-            shared = {"quant_type": QuantType.QInt8, "axis": 0, "zero_point": zero}
-            overrides[node.input[1]] = [shared | {"scale": step or np.float32(1)} for step in steps]
-    return overrides
-
-
-def search(
-    model: onnx.ModelProto,
-    calibration: Calibration,
-    score: Callable[[onnx.ModelProto], float],
-    *,
-    floor: float,
-    start: Collection[str],
-    options: Int8Options | None = None,
-) -> Int8Result:
-    """Keep in float whatever costs the most quality, until the rest is good enough.
-
-    Every Conv is scored as the only one in int8; then they are given up, worst first. That takes two scores for each
-    Conv at most, and one in all if ``start`` is good enough.
-
-    Args:
-        model: the graph that was calibrated.
-        calibration: what ``calibrate`` found on it.
-        score: of a candidate; such as the mean PSNR against the fp32 graph's images, dB. ``floor`` is the least.
-        start: names of Conv nodes that stay in float in any case.
-
-    Raises:
-        ValueError: ``start`` names a node that is no Conv of this graph.
-        ParityError: the floor is not reached with any Conv in int8; the message names the best score.
-    """
-    names = quantizable(model)
-    kept, best, log = set(start), -np.inf, list[str]()
-    order: list[str] | None = None
-    while len(kept) < len(names):
-        candidate = quantize(model, calibration, keep_float=kept, options=options)
-        reached = float(score(candidate))
-        best = max(best, reached)
-        in_order = tuple(name for name in names if name in kept)
-        log.append(f"{reached:.2f} of {floor:.2f} with {', '.join(in_order) or 'no Conv'} in float")
-        if reached >= floor:
-            return Int8Result(model=candidate, kept_float=in_order, log=tuple(log))
-        if order is None:
-            alone = {}
-            for name in (name for name in names if name not in kept):
-                only = quantize(model, calibration, keep_float=set(names) - {name}, options=options)
-                alone[name] = float(score(only))
-                log.append(f"{alone[name]:.2f} with {name} alone in int8")
-            order = sorted(alone, key=lambda name: alone[name])  # stable: ties stay in graph order
-        kept.add(order.pop(0))
-    raise ParityError(
-        f"int8 reaches {best:.2f} where {floor:.2f} is asked, however many Conv nodes stay in float",
-        remedy="lower the floor, or export with --precision fp16 or fp32",
-    )
+PRECISION = Precision(
+    name="int8",
+    description="8-bit integers, for CPUs",
+    provider="cpu",  # ONNX Runtime's CUDA provider does not accelerate convolutions of integers
+    # Wide, because a doubtful pixel may flip: the quality gate judges what users see.
+    tolerance=Tolerance(max_abs_diff=2.0, uint8_max_diff=255, uint8_equal=0.5, psnr_db=30),
+    # Eight bits have steps of 2^-8 of a range that is ten times the root mean square; errors add up over twenty layers.
+    node_tolerance=NodeTolerance(relative_error=4.0, mean_levels=4.0, scaled_channels=True),
+    gate=QualityGate(psnr_to_fp32_db=45, psnr_loss_db=0.75, within_8_loss=2e-3),
+    convert=_convert,
+    flags=(_AMX,),
+)

@@ -16,20 +16,13 @@ from numpy.typing import NDArray
 from torch import Tensor, fx
 
 from polyexport.errors import reason_of
+from polyexport.export.precision.precision import NodeTolerance
 from polyexport.export.proof.parity import Candidate
-from polyexport.model.contract import COLORED, IMAGE_INPUT, Precision
+from polyexport.model.contract import COLORED, IMAGE_INPUT
 
 __all__ = ["Cause", "find_cause", "program_values"]
 
 _SEVERE = 3  # ONNX Runtime's severity for errors
-
-# Largest error, in units of a tensor's root mean square, above which it counts as wrong. Float32 sums of a few
-# thousand terms in another order come out 1e-5 apart; float16 has 2^-11 a step; eight bits have 2^-8 of a range that is
-# ten times the root mean square. Errors add up on the way through twenty layers.
-_WRONG: dict[Precision, float] = {"fp32": 1e-3, "fp16": 0.2, "int8": 4.0}
-
-# The same for 8-bit tensors: the mean difference in levels.
-_WRONG_LEVELS: dict[Precision, float] = {"fp32": 1e-3, "fp16": 0.5, "int8": 4.0}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,15 +76,15 @@ def program_values(program: torch.export.ExportedProgram, *inputs: NDArray[Any])
 
 
 def find_cause(
-    candidate: Candidate, values: dict[str, NDArray[Any]], image: NDArray[np.uint8], precision: Precision
+    candidate: Candidate, values: dict[str, NDArray[Any]], image: NDArray[np.uint8], tolerance: NodeTolerance
 ) -> Cause | None:
     """Compare a graph's tensors with the program's.
 
     Args:
         candidate: the graph.
-        values: of ``program_values``, for ``image`` and the candidate's first colours, one each.
+        values: of ``program_values``, for ``image`` and the candidate's first colors, one each.
         image: uint8 [B, H, W, 3].
-        precision: of the graph; it decides what counts as wrong.
+        tolerance: Largest error of a tensor that counts as rounding, from the graph's precision.
 
     Returns:
         The first node in the graph's order with a wrong output, or the node on which it fails; None if every tensor
@@ -117,7 +110,7 @@ def find_cause(
         return _failing(graph, str(error), reason_of(error))
     for node in graph.node:
         for tensor in node.output:
-            if tensor in found and (fault := _fault(values[tensor], found[tensor], precision)):
+            if tensor in found and (fault := _fault(values[tensor], found[tensor], tolerance)):
                 return Cause(node=node.name, operator=node.op_type, tensor=tensor, detail=fault)
     return None
 
@@ -138,21 +131,25 @@ def _failing(graph: onnx.GraphProto, message: str, reason: str) -> Cause | None:
     return None
 
 
-def _fault(true: NDArray[Any], found: NDArray[Any], precision: Precision) -> str:
+def _fault(true: NDArray[Any], found: NDArray[Any], tolerance: NodeTolerance) -> str:
     """Why a tensor is wrong; empty if it is not."""
     if true.size != found.size:
         return f"shape {list(found.shape)}, PyTorch has {list(true.shape)}"
     levels = found.dtype == np.uint8
     expected, values = true.astype(np.float64).reshape(found.shape), found.astype(np.float64)
-    if precision == "int8" and values.ndim == 4 and not levels:
+    if tolerance.scaled_channels and values.ndim == 4 and not levels:
         values = _unscaled(expected, values)
     if not np.isfinite(values).all() and np.isfinite(expected).all():
         return f"{np.count_nonzero(~np.isfinite(values))} of {values.size} values are NaN or infinite"
     error = np.abs(values - expected)
     largest, scale = float(error.max(initial=0.0)), float(np.sqrt(np.mean(np.square(expected)))) or 1.0
     if levels:
-        return f"{error.mean():.3g} levels off in the mean" if error.mean() > _WRONG_LEVELS[precision] else ""
-    return f"off by up to {largest:.3g}, root mean square {scale:.3g}" if largest > _WRONG[precision] * scale else ""
+        return f"{error.mean():.3g} levels off in the mean" if error.mean() > tolerance.mean_levels else ""
+    return (
+        f"off by up to {largest:.3g}, root mean square {scale:.3g}"
+        if largest > tolerance.relative_error * scale
+        else ""
+    )
 
 
 def _unscaled(true: NDArray[np.float64], found: NDArray[np.float64]) -> NDArray[np.float64]:

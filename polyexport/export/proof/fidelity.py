@@ -13,66 +13,27 @@ from polyexport.data.drawing_config import DrawingConfig
 from polyexport.data.drawings import draw
 from polyexport.data.splits import SPLITS
 from polyexport.evaluate.metrics import pixel_errors
+from polyexport.export.precision.precision import QualityGate
 from polyexport.export.proof.parity import CPU_OPTIONS, Candidate
-from polyexport.export.source.trainer_checkpoint import Source
+from polyexport.export.source.source import Source
 from polyexport.imaging.pixels import Pixels
 from polyexport.imaging.psnr import psnr_db
-from polyexport.model.contract import COLORED, IMAGE_INPUT, Fidelity, Precision
+from polyexport.model.contract import COLORED, IMAGE_INPUT, Fidelity
 from polyexport.runtime.open import open_session
 from polyexport.runtime.session import SessionOptions
 
-__all__ = ["GATES", "Gate", "ImageGate", "calibration_feeds", "gate_of"]
+__all__ = ["DrawingTest", "calibration_feeds"]
 
 _SEED = 20_260_102
 _PER_KIND = 8
 _CALIBRATION = 64
 _BATCH = 8
 
-# Beside the splits of the evaluation: hairlines in the colours that people name, as in most drawings that users have.
+# Beside the splits of the evaluation: hairlines in the colors that people name, as in most drawings that users have.
 _KINDS: dict[str, DrawingConfig] = {
     "plain": replace(SPLITS["clean"].drawings, antialiased=0, random_color=0, max_stroke=0.016),
     **{split.name: split.drawings for split in SPLITS.values()},
 }
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Gate:
-    """What a reduced precision may cost on the drawings of each kind."""
-
-    psnr_to_fp32_db: float
-    """Least mean PSNR against the images of the fp32 graph."""
-
-    psnr_loss_db: float
-    """Largest loss of mean PSNR against the true images."""
-
-    within_8_loss: float
-    """Largest loss of the fraction of pixels within 8 levels of the truth."""
-
-    def faults(self, fidelity: tuple[Fidelity, ...]) -> list[str]:
-        """Everything that the kinds miss."""
-        faults = []
-        for one in fidelity:
-            if not one.psnr_to_fp32_mean_db >= self.psnr_to_fp32_db:
-                faults.append(f"{one.data}: {one.psnr_to_fp32_mean_db:.1f} dB to fp32 < {self.psnr_to_fp32_db:.1f} dB")
-            if not one.fp32_psnr_mean_db - one.psnr_mean_db <= self.psnr_loss_db:
-                loss = one.fp32_psnr_mean_db - one.psnr_mean_db
-                faults.append(f"{one.data}: {loss:.2f} dB of PSNR lost > {self.psnr_loss_db:.2f} dB")
-            if not one.fp32_within_8 - one.within_8 <= self.within_8_loss:
-                loss = one.fp32_within_8 - one.within_8
-                faults.append(f"{one.data}: {loss:.3%} of pixels no longer within 8 levels > {self.within_8_loss:.3%}")
-        return faults
-
-
-GATES: dict[Precision, Gate] = {
-    "fp16": Gate(psnr_to_fp32_db=55, psnr_loss_db=0.25, within_8_loss=5e-4),
-    "int8": Gate(psnr_to_fp32_db=45, psnr_loss_db=0.75, within_8_loss=2e-3),
-}
-
-
-def gate_of(precision: Precision, max_loss_db: float | None = None) -> Gate:
-    """The gate of a precision, with another ceiling for the loss of PSNR if one is given."""
-    gate = GATES[precision]
-    return gate if max_loss_db is None else replace(gate, psnr_loss_db=max_loss_db)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -84,7 +45,7 @@ class _Sample:
     """Of the graph's second input."""
 
 
-class ImageGate:
+class DrawingTest:
     """Drawings of every kind, and what the fp32 graph makes of them."""
 
     def __init__(
@@ -97,7 +58,7 @@ class ImageGate:
         """Draw, and run the fp32 graph once.
 
         Args:
-            source: decides size and colours.
+            source: decides size and colors.
             fp32: the graph to measure against; it also says how every other graph is fed.
             encode: conditions of the module [K, ...] -> rows of the graph's second input [K, ...].
             options: where the graphs run.
@@ -122,7 +83,7 @@ class ImageGate:
         """The first drawings as inputs of the graph."""
         return self._batch(self._samples[:batch])
 
-    def headroom_db(self, model: onnx.ModelProto, gate: Gate) -> float:
+    def headroom_db(self, model: onnx.ModelProto, gate: QualityGate) -> float:
         """By how much a graph is closer to the fp32 graph than the gate asks, on the kind where that is least.
 
         The error of a reduced precision and that of the network itself add up as squares, so a loss of L dB allows
@@ -177,7 +138,7 @@ class ImageGate:
 def calibration_feeds(
     source: Source, fp32: Candidate, encode: Callable[[NDArray[Any]], NDArray[Any]]
 ) -> list[dict[str, NDArray[Any]]]:
-    """Drawings of every difficulty and colour, other ones than those of the gate, as inputs of the graph."""
+    """Drawings of every difficulty and color, other ones than those of the gate, as inputs of the graph."""
     palette = tuple(rgb for _, rgb in source.palette)
     condition, size = source.condition(), source.training_size
     feeds = []

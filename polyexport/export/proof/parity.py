@@ -11,57 +11,23 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from polyexport.errors import ParityError, PolyexportError, reason_of
-from polyexport.export.source.trainer_checkpoint import Source, drawings
+from polyexport.export.proof.drawings import drawings
+from polyexport.export.source.source import Source
 from polyexport.imaging.pixels import MAX_SIDE, Pixels
 from polyexport.imaging.psnr import psnr_db_of_mse
-from polyexport.model.contract import COLORED, IMAGE_INPUT, Precision, StageParity
+from polyexport.model.contract import COLORED, IMAGE_INPUT, StageParity
 from polyexport.runtime.open import open_session
 from polyexport.runtime.session import Session, SessionOptions
 
-__all__ = ["CPU_OPTIONS", "TOLERANCES", "Candidate", "ParityOptions", "Reference", "Tolerance", "compare"]
+__all__ = ["CPU_OPTIONS", "MAX_IMAGES", "Candidate", "ParityOptions", "Reference", "compare"]
 
 CPU_OPTIONS = SessionOptions(provider="cpu")
 
 MAX_IMAGES = 16
 """Images of a proof; the outputs of the PyTorch module are kept for all of them."""
 
-_MAX_PAIRS = 36  # images times colours of one batch size, beyond which not every pair is tried
+_MAX_PAIRS = 36  # images times colors of one batch size, beyond which not every pair is tried
 _SMALLEST = 16  # pixels of a generated drawing
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Tolerance:
-    """How far a graph may be from the PyTorch module. Float outputs are scaled to [-1, 1]."""
-
-    max_abs_diff: float
-    uint8_max_diff: int
-    uint8_equal: float
-    """Least fraction of equal 8-bit values."""
-
-    psnr_db: float
-    """Least PSNR of all 8-bit values together."""
-
-    def faults(self, stage: StageParity) -> list[str]:
-        """Everything that a stage misses."""
-        faults = []
-        if not stage.max_abs_diff <= self.max_abs_diff:
-            faults.append(f"max abs diff {stage.max_abs_diff:.3g} > {self.max_abs_diff:.3g}")
-        if stage.uint8_max_diff > self.uint8_max_diff:
-            faults.append(f"8-bit difference {stage.uint8_max_diff} > {self.uint8_max_diff}")
-        if stage.uint8_equal < self.uint8_equal:
-            faults.append(f"{stage.uint8_equal:.4%} of 8-bit values equal < {self.uint8_equal:.4%}")
-        if not stage.psnr_db >= self.psnr_db:
-            faults.append(f"PSNR {stage.psnr_db:.1f} dB < {self.psnr_db:.1f} dB")
-        return faults
-
-
-TOLERANCES: dict[Precision, Tolerance] = {
-    "fp32": Tolerance(max_abs_diff=1e-4, uint8_max_diff=1, uint8_equal=0.999, psnr_db=70),
-    # 11 bits of mantissa: a value near 1 is a sixteenth of a level off in every tensor on the way.
-    "fp16": Tolerance(max_abs_diff=0.2, uint8_max_diff=32, uint8_equal=0.7, psnr_db=50),
-    # Wide, as a doubtful pixel may flip: what users see is judged by the gate on images.
-    "int8": Tolerance(max_abs_diff=2.0, uint8_max_diff=255, uint8_equal=0.5, psnr_db=30),
-}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -104,14 +70,14 @@ class Candidate:
     """Of the second input."""
 
     rows: NDArray[Any]
-    """The reference's K colours as the graph takes them: [K, ...]."""
+    """The reference's K colors as the graph takes them: [K, ...]."""
 
     many_colors: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """The module's outputs in float32, for every image in every colour at every size."""
+    """The module's outputs in float32, for every image in every color at every size."""
 
     source: Source
     options: ParityOptions
@@ -127,6 +93,8 @@ class Reference:
         """Run the module on the CPU.
 
         Args:
+            source: The network.
+            options: Sizes, batches and number of drawings.
             images: uint8 [H, W, 3] each, resized to every size, the first ``MAX_IMAGES`` of them; generated drawings
                 if empty.
 
@@ -203,14 +171,13 @@ def compare(reference: Reference, candidate: Candidate, options: SessionOptions 
                 floats = np.moveaxis(floats.astype(np.float32), 1, 3) * (2 / (high - low)) - (high + low) / (high - low)
                 wanted = expected[image[:, None], color] if candidate.many_colors else expected[image, color]
                 differences.add(wanted, floats.reshape(wanted.shape), levels.reshape(wanted.shape))
-    mse = differences.squares / differences.values
     return StageParity(
         name=candidate.name,
         nodes=len(candidate.model.graph.node),
         max_abs_diff=differences.max_abs,
         uint8_max_diff=differences.uint8_max,
         uint8_equal=1 - differences.unequal / differences.values,
-        psnr_db=psnr_db_of_mse(mse),
+        psnr_db=psnr_db_of_mse(differences.squares / differences.values),
         values=differences.values,
     )
 
@@ -255,9 +222,9 @@ def _resized(images: Sequence[Pixels], height: int, width: int) -> list[Pixels]:
 def _batches(
     images: int, colors: int, batch: int, *, many: bool
 ) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
-    """Indices of images [batch] and of colours [batch], or [batch, colors] with ``many``.
+    """Indices of images [batch] and of colors [batch], or [batch, colors] with ``many``.
 
-    Every image in every colour, or, where that would be too many, every image and every colour. Batches are of exactly
+    Every image in every color, or, where that would be too many, every image and every color. Batches are of exactly
     ``batch``; the last one is filled up from the start.
     """
     if many:

@@ -13,13 +13,15 @@ from numpy.typing import NDArray
 
 from polyexport.errors import ModelError, ParityError, reason_of
 from polyexport.export.graph.trace import Traced, float_output, trace, trace_encoder
+from polyexport.export.precision import REFERENCE
+from polyexport.export.precision.precision import Precision
 from polyexport.export.proof.cause import find_cause, program_values
-from polyexport.export.proof.parity import CPU_OPTIONS, TOLERANCES, Candidate, ParityOptions, Reference, compare
-from polyexport.export.source.trainer_checkpoint import Source
+from polyexport.export.proof.parity import CPU_OPTIONS, Candidate, ParityOptions, Reference, compare
+from polyexport.export.source.source import Source
 from polyexport.imaging.pixels import Pixels
 from polyexport.model.conditions.condition import Condition
 from polyexport.model.conditions.fields import ColorInput, Embedding
-from polyexport.model.contract import Parity, Precision, StageParity
+from polyexport.model.contract import Parity, StageParity
 from polyexport.runtime.session import SessionOptions
 
 __all__ = ["Proof", "embedding_of"]
@@ -29,10 +31,10 @@ _REMEDY = "nothing was written; export with other versions of torch or onnxsim"
 
 
 def embedding_of(source: Source) -> Embedding:
-    """What makes ``color_embedding`` of a colour, for the contract: a table of all colours, or an encoder.
+    """What makes ``color_embedding`` of a color, for the contract: a table of all colors, or an encoder.
 
     Raises:
-        ModelError: nobody said which submodule embeds the colour, it is not one vector per colour, or it cannot be
+        ModelError: nobody said which submodule embeds the color, it is not one vector per color, or it cannot be
             exported.
     """
     own = source.condition().fields.embedding
@@ -59,7 +61,7 @@ def embedding_of(source: Source) -> Embedding:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Proof:
-    """A network, its outputs in PyTorch, and what is known of the graphs that stand for it."""
+    """A network, its traced program and its outputs in PyTorch, with which graphs are compared."""
 
     source: Source
     reference: Reference
@@ -68,7 +70,7 @@ class Proof:
 
     traced: Traced
     options: SessionOptions = CPU_OPTIONS
-    """Where the graphs run."""
+    """Execution provider that the graphs run on."""
 
     @classmethod
     def of(
@@ -84,7 +86,12 @@ class Proof:
         """Trace the network and run it on everything that the graphs will be compared on.
 
         Args:
-            embedding: the embedding of an earlier export, for ``color_input`` ``embedding``; made anew if None.
+            source: The network.
+            color_input: Second input of the graphs: the color, or its embedding.
+            embedding: The embedding of an earlier export, for ``color_input`` ``embedding``; made anew if None.
+            parity: Sizes, batches and number of drawings; the defaults of ``ParityOptions`` if None.
+            images: Images to compare on, uint8 [H, W, 3] each; generated drawings if empty.
+            options: Execution provider that the graphs run on.
 
         Raises:
             ModelError: the network cannot be traced.
@@ -135,7 +142,7 @@ class Proof:
                 f"stage encoder differs from the PyTorch model: max abs diff {difference:.3g}", remedy=_REMEDY
             )
 
-    def check(self, candidate: Candidate, precision: Precision = "fp32") -> StageParity:
+    def check(self, candidate: Candidate, precision: Precision = REFERENCE) -> StageParity:
         """Compare a stage with the module.
 
         Raises:
@@ -146,7 +153,7 @@ class Proof:
             stage = compare(self.reference, candidate, self.options)
         except ParityError as error:
             raise ParityError(f"{error.message}; {self._cause(candidate, precision)}", remedy=error.remedy) from error
-        faults = TOLERANCES[precision].faults(stage)
+        faults = precision.tolerance.faults(stage)
         if faults:
             raise ParityError(
                 f"stage {candidate.name} differs from the PyTorch model: {', '.join(faults)}; "
@@ -156,7 +163,7 @@ class Proof:
         return stage
 
     def _cause(self, candidate: Candidate, precision: Precision) -> str:
-        """The first wrong node, in words. One image, in one colour, at every size, then two at once."""
+        """The first wrong node, in words. One image, in one color, at every size, then two at once."""
         agreed = 0
         for pixels in self.reference.pixels.values():
             for count in (1, 2):
@@ -166,7 +173,7 @@ class Proof:
                     values = program_values(self.traced.program, images, rows)
                 except Exception as error:  # noqa: BLE001 - a guard that the tracer wrote, or the network's own error
                     return f"the traced program itself fails on batch {count}: {reason_of(error)}"
-                cause = find_cause(replace(candidate, rows=rows), values, images, precision)
+                cause = find_cause(replace(candidate, rows=rows), values, images, precision.node_tolerance)
                 if cause is not None:
                     return f"first wrong node: {cause}"
                 agreed += 1

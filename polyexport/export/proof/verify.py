@@ -8,9 +8,10 @@ import onnx
 from polyexport.errors import ParityError
 from polyexport.export.graph.many_colors import many_colors_graph
 from polyexport.export.graph.trace import simplify
-from polyexport.export.proof.fidelity import ImageGate
+from polyexport.export.precision import REFERENCE, precision_named
+from polyexport.export.proof.fidelity import DrawingTest
 from polyexport.export.proof.proof import Proof
-from polyexport.export.source.trainer_checkpoint import Source
+from polyexport.export.source.source import Source
 from polyexport.imaging.pixels import Pixels
 from polyexport.model.contract import Fidelity, StageParity
 from polyexport.model.model import Model
@@ -46,6 +47,7 @@ def verify_against(
     """
     options = replace(options, use_tf32=False)
     contract = Model.from_bytes(data, options).contract
+    precision = precision_named(contract.precision)
     for name in ("conditioning", "palette", "size_multiple", "training_size", "fixed_size"):
         found, expected = getattr(contract, name), getattr(source, name)
         if found != expected:
@@ -58,18 +60,18 @@ def verify_against(
     proof = Proof.of(source, contract.color_input, embedding=contract.embedding, images=images, options=options)
     model = onnx.load_model_from_string(data)
     candidate = proof.candidate(contract.precision, model, many_colors=contract.many_colors)
-    stage = proof.check(candidate, contract.precision)
+    stage = proof.check(candidate, precision)
     report(
         f"parity: max abs diff {stage.max_abs_diff:.3g}, PSNR {stage.psnr_db:.1f} dB, {stage.uint8_equal:.4%} of "
         f"{stage.values} 8-bit values equal, largest difference {stage.uint8_max_diff}"
     )
-    if contract.precision == "fp32":
+    if precision is REFERENCE:
         return stage, ()
     fp32 = simplify(proof.traced.model)
     if contract.many_colors:
         fp32 = many_colors_graph(fp32)
-    gate = ImageGate(source, replace(candidate, name="fp32", model=fp32), proof.encode, options)
-    fidelity = gate.fidelity(model)
+    reference = replace(candidate, name=REFERENCE.name, model=fp32)
+    fidelity = DrawingTest(source, reference, proof.encode, options).fidelity(model)
     recorded = {one.data: one for one in contract.fidelity}
     faults = [
         f"{one.data}: {one.psnr_mean_db:.2f} dB, {one.psnr_to_fp32_mean_db:.1f} dB to fp32"

@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from polyexport.errors import CheckpointError, ColorError, UsageError, reason_of
+from polyexport.export.source.source import Source
 from polyexport.export.source.spec import (
     NetworkSpec,
     color_name,
     expect,
     unique,
 )
-from polyexport.export.source.trainer_checkpoint import Source
 from polyexport.export.source.weights import Weights, describe, fit_weights, read_weights
 from polyexport.imaging.color import parse_color
 from polyexport.model.conditions.fields import MAX_EMBEDDING_DIM, Palette
@@ -36,7 +36,7 @@ def load_network(spec: NetworkSpec) -> Source:
     """Import the class, build it, load the weights, and run it once at each size that it must take.
 
     Raises:
-        UsageError: a class, an argument, a submodule, a colour or a size that the network does not have.
+        UsageError: a class, an argument, a submodule, a color or a size that the network does not have.
         CheckpointError: weights that cannot be read or do not fit.
     """
     module = _construct(spec)
@@ -156,7 +156,7 @@ def _check_forward(module: nn.Module, network: str) -> None:
 
 
 def _palette(spec: NetworkSpec, weights: Weights) -> Palette:
-    """The colours in the order of their indices."""
+    """The colors in the order of their indices."""
     if weights.color_mapping is None:
         expect(
             bool(spec.colors),

@@ -1,38 +1,35 @@
-"""What is to be said of a network beyond its weights: on the command line, or in a small TOML file."""
+"""The description of a network beyond its weights: ``NetworkSpec``, and readers of its values from text."""
 
 import contextlib
-import difflib
 import re
 import tomllib
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from polyexport.errors import ColorError, UsageError, reason_of
-from polyexport.export.source.trainer_checkpoint import SIGNED, ValueRange
+from polyexport.errors import ColorError, UsageError
+from polyexport.export.source.source import SIGNED, ValueRange
 from polyexport.imaging.color import COLOR_NAME, parse_color
 from polyexport.imaging.pixels import MAX_SIDE
 from polyexport.model.conditions import CONDITION_MODULES
 from polyexport.model.conditions.fields import MAX_EMBEDDING_DIM, Palette
-from polyexport.storage.files import read_limited
 
 __all__ = [
     "NetworkSpec",
+    "checked_range",
     "color_name",
     "expect",
     "parse_argument",
     "parse_colors",
     "parse_range",
-    "read_spec",
     "unique",
 ]
 
-_MAX_SPEC_BYTES = 1 << 20
-_MAX_LEVEL = 1e6
+_MAX_VALUE = 1e6  # largest magnitude of an end of a value range
 _NUMBER = r"[-+]?[0-9]{1,30}(?:\.[0-9]{1,30})?"
 _RANGE = re.compile(rf"({_NUMBER})\.\.({_NUMBER})")
 _PYTHON_WORDS = {"True": "true", "False": "false", "None": 'nothing, or "None" for the text'}
@@ -40,47 +37,48 @@ _PYTHON_WORDS = {"True": "true", "False": "false", "None": 'nothing, or "None" f
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class NetworkSpec:
-    """What the weights alone do not say.
+    """A network by its import path, its weights, and everything that the weights alone do not tell.
 
     Raises:
-        UsageError: a name, range, size or combination that cannot be.
+        UsageError: A name, range, size or combination that is impossible.
     """
 
     network: str
     """``package.module:Class``; the class is an ``nn.Module`` with forward(image, condition)."""
 
     weights: Path
-    """``.safetensors``, ``.pth`` or ``.pt``."""
+    """File of the weights, ``.safetensors``, ``.pth`` or ``.pt``."""
 
     arguments: Mapping[str, Any] = field(default_factory=dict)
-    """Keyword arguments of the constructor."""
+    """Keyword arguments of the class's constructor."""
 
     value_range: ValueRange = SIGNED
-    """Of the image, and of the colour with ``rgb`` conditioning."""
+    """Value range of the image, and of the color with ``rgb`` conditioning."""
 
     output_range: ValueRange | None = None
-    """None: as ``value_range``."""
+    """Value range of the network's output; None for that of ``value_range``."""
 
     conditioning: str | None = None
-    """None: ``vocabulary`` if there are colours, here or beside the weights, and ``rgb`` if there are none."""
+    """Kind of the network's condition; None for ``vocabulary`` if colors are given, here or beside the weights, and for
+    ``rgb`` otherwise."""
 
     colors: Palette = ()
-    """Empty: those that the file of weights names."""
+    """Names and sRGB values in index order; empty for those that the file of weights names."""
 
     embedding: str = ""
-    """Dotted name of the submodule that makes the embedding of a colour."""
+    """Dotted name of the submodule that makes the embedding of a color."""
 
     embedding_dim: int = 0
-    """Of ``embedding`` conditioning; 0: that of the table."""
+    """Width D of the condition with ``embedding`` conditioning; 0 for the width of the table."""
 
     embedding_table: str = ""
-    """Key in the file of weights, for ``embedding`` conditioning: float [colors, D]."""
+    """Key in the file of weights of the table float [colors, D], for ``embedding`` conditioning."""
 
     size: int = 128
     """Height and width of the training images, pixels."""
 
     size_multiple: int | None = None
-    """The network takes every height and width that is a multiple of this. None: ``size`` alone."""
+    """The network takes every height and width that is a multiple of this; None if it takes ``size`` only."""
 
     def __post_init__(self) -> None:
         module, colon, name = self.network.partition(":")
@@ -95,7 +93,7 @@ class NetworkSpec:
             "give names as the constructor has them",
         )
         for bounds in (self.value_range, self.output_range or SIGNED):
-            _checked_range(*bounds)
+            checked_range(*bounds)
         expect(
             self.conditioning in (None, *CONDITION_MODULES),
             f"conditioning is {self.conditioning!r}",
@@ -143,22 +141,22 @@ class NetworkSpec:
 
 
 def parse_range(text: str) -> ValueRange:
-    """``0..1`` or ``-1..1``: what 0 and 255 are for the network.
+    """Parse a value range such as ``0..1`` or ``-1..1``: the network's values for the pixel values 0 and 255.
 
     Raises:
-        UsageError: not two growing numbers of at most a million.
+        UsageError: The text is not two growing numbers of at most a million.
     """
     match = _RANGE.fullmatch(text.strip())
     expect(match is not None, f"{text[:60]!r} is no range of values", "give two numbers such as 0..1 or -1..1")
     assert match is not None
-    return _checked_range(float(match[1]), float(match[2]))
+    return checked_range(float(match[1]), float(match[2]))
 
 
 def parse_argument(text: str) -> tuple[str, Any]:
-    """``NAME=VALUE``, one keyword argument: VALUE as TOML has it, and as text if it is no TOML.
+    """Parse ``NAME=VALUE``, one keyword argument; VALUE is read as TOML, and taken as text if it is not TOML.
 
     Raises:
-        UsageError: no name, or a value that is meant as Python or as a list and is neither.
+        UsageError: The name is missing, or the value looks like Python or like a list and is not TOML.
     """
     name, equals, value = (part.strip() for part in text.partition("="))
     expect(
@@ -185,67 +183,32 @@ def parse_argument(text: str) -> tuple[str, Any]:
 
 
 def parse_colors(texts: Sequence[str]) -> Palette:
-    """CSS names and values, or ``brand=#123456`` for a name of one's own: the vocabulary, in index order.
+    """Parse a vocabulary in index order: CSS colors, or ``brand=#123456`` for a name that CSS does not have.
 
     Raises:
-        UsageError: a name twice, or one that cannot name a folder.
-        ColorError: a value nobody can read.
+        UsageError: A name stands twice, or cannot name a folder.
+        ColorError: A value is not a color.
     """
     pairs = [text.rpartition("=") if "=" in text else (text, "=", text) for text in texts]
     values = [parse_color(value).rgb for _, _, value in pairs]
     return tuple(zip(unique(color_name(name) for name, _, _ in pairs), values, strict=True))
 
 
-def read_spec(path: Path) -> NetworkSpec:
-    """A TOML file whose keys are spelled like the options, with tables ``[arguments]`` and ``[colors]``. Paths are
-    relative to the file.
-
-        network = "models.unet:UNet"
-        weights = "unet.pth"
-        value-range = "0..1"
-        size = 256
-
-        [arguments]
-        num_colors = 20
+def expect(holds: bool, fault: str, remedy: str) -> None:
+    """Raise a ``UsageError`` unless a condition on the user's input holds.
 
     Raises:
-        UsageError: unreadable, not TOML, or a key that is missing, unknown or of another type.
+        UsageError: ``holds`` is false; ``fault`` is its message, ``remedy`` the advice.
     """
-    try:
-        raw = tomllib.loads(read_limited(path, _MAX_SPEC_BYTES).decode("utf-8-sig"))
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read ({error.strerror})", remedy="give a TOML file") from error
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"{path} is no TOML ({reason_of(error)})", remedy="see the documentation of export") from error
-    for key in raw:
-        near = difflib.get_close_matches(key, _KINDS, n=3)
-        expect(
-            key in _KINDS,
-            f"{path} has an unknown key {key[:60]!r}",
-            f"did you mean {', '.join(near)}?" if near else f"the keys are {', '.join(_KINDS)}",
-        )
-    for key in ("network", "weights"):
-        expect(key in raw, f"{path} lacks {key}", f'give {key} = "..."')
-    try:
-        values = {key.replace("-", "_"): _typed(key, value) for key, value in raw.items()}
-        return NetworkSpec(**{**values, "weights": path.parent / values["weights"]})
-    except UsageError as error:
-        raise UsageError(f"{path}: {error.message}", remedy=error.remedy) from error
-    except ValueError as error:  # Python reads a longer hexadecimal number than it writes
-        raise UsageError(f"{path}: {reason_of(error)}", remedy="give smaller numbers") from error
-
-
-def expect(holds: bool, fault: str, remedy: str) -> None:
-    """Refuse what the user said unless it holds."""
     if not holds:
         raise UsageError(fault, remedy=remedy)
 
 
 def unique(names: Iterable[str]) -> tuple[str, ...]:
-    """Names of colours, each of which may stand once.
+    """Return the names of colors as a tuple, and refuse duplicates.
 
     Raises:
-        UsageError: one stands twice.
+        UsageError: A name stands twice.
     """
     counts = Counter(names)
     twice = [name for name, count in counts.items() if count > 1]
@@ -254,10 +217,10 @@ def unique(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def color_name(text: str) -> str:
-    """The name of a colour as ``parse_color`` gives it, so that both find each other, or as somebody invented it.
+    """Normalize the name of a color: the name that ``parse_color`` gives it, or else the text in lower case.
 
     Raises:
-        UsageError: it cannot name a folder.
+        UsageError: The text cannot name a folder.
     """
     with contextlib.suppress(ColorError):
         return parse_color(text).name
@@ -270,49 +233,12 @@ def color_name(text: str) -> str:
     return name
 
 
-def _checked_range(low: float, high: float) -> ValueRange:
-    # In float32, where the network sees them.
-    growing = all(abs(value) <= _MAX_LEVEL for value in (low, high)) and np.float32(low) < np.float32(high)
-    expect(bool(growing), f"the range {low}..{high} does not grow", f"give two numbers of at most {_MAX_LEVEL:,.0f}")
+def checked_range(low: float, high: float) -> ValueRange:
+    """Return a value range after checking that it grows in float32, the network's own type.
+
+    Raises:
+        UsageError: The range does not grow, or an end is larger than a million.
+    """
+    growing = all(abs(value) <= _MAX_VALUE for value in (low, high)) and np.float32(low) < np.float32(high)
+    expect(bool(growing), f"the range {low}..{high} does not grow", f"give two numbers of at most {_MAX_VALUE:,.0f}")
     return float(low), float(high)
-
-
-def _read_colors(value: Any) -> Palette:
-    if isinstance(value, dict):
-        value = [f"{name}={color}" if isinstance(color, str) else color for name, color in value.items()]
-    expect(all(isinstance(text, str) for text in value), "a color is no text", 'give name = "#rrggbb" or a CSS value')
-    return parse_colors(value)
-
-
-def _read_range(value: Any) -> ValueRange:
-    if isinstance(value, str):
-        return parse_range(value)
-    expect(
-        len(value) == 2 and all(type(one) in (int, float) for one in value),
-        f"{repr(value)[:60]} is no range of values",
-        'give "0..1" or [0, 1]',
-    )
-    return _checked_range(*value)
-
-
-_KINDS: dict[str, tuple[tuple[type, ...], str, Callable[[Any], Any] | None]] = {
-    "network": ((str,), "text", None),
-    "weights": ((str,), "text", None),
-    "arguments": ((dict,), "a table", None),
-    "value-range": ((str, list), "a range", _read_range),
-    "output-range": ((str, list), "a range", _read_range),
-    "conditioning": ((str,), "text", None),
-    "colors": ((dict, list), "a table", _read_colors),
-    "embedding": ((str,), "text", None),
-    "embedding-dim": ((int,), "an integer", None),
-    "embedding-table": ((str,), "text", None),
-    "size": ((int,), "an integer", None),
-    "size-multiple": ((int,), "an integer", None),
-}
-"""Of the keys of a file: their types, what to call them, and what reads them."""
-
-
-def _typed(key: str, value: Any) -> Any:
-    kinds, expected, read = _KINDS[key]
-    expect(type(value) in kinds, f"{key} is {repr(value)[:60]}, expected {expected}", f"give {key} as {expected}")
-    return read(value) if read else value

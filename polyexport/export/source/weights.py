@@ -48,7 +48,7 @@ class Weights:
     """Dense tensors that stand beside a state dict of its own name."""
 
     color_mapping: Mapping[Any, Any] | None = None
-    """Names and indices, either way around, as found; None if the file names no colours."""
+    """Names and indices, either way around, as found; None if the file names no colors."""
 
     sha256: str
 
@@ -90,7 +90,7 @@ def read_weights(path: Path) -> Weights:
     """Read a ``.safetensors``, ``.pth`` or ``.pt`` file of at most 8 GiB. The bytes that are hashed are those loaded.
 
     Of a pickled file the state dict is the dictionary itself, or stands in it under ``model_state_dict``,
-    ``state_dict``, ``model`` or ``module``. Colour names stand beside it under ``color_mappings``, ``color_to_idx`` or
+    ``state_dict``, ``model`` or ``module``. Color names stand beside it under ``color_mappings``, ``color_to_idx`` or
     ``color_map``; in a safetensors file so does their JSON among the metadata.
 
     Raises:
@@ -124,7 +124,9 @@ def fit_weights(module: nn.Module, weights: Weights, *, apart: str = "") -> None
     """Load weights into a module of float32, which they must fit key by key; those of another precision are converted.
 
     Args:
-        apart: key of a tensor that stands among the weights and may be none of the module's.
+        module: Module in float32; its weights are replaced.
+        weights: Weights of a file.
+        apart: Key of a tensor among the weights that the module may lack.
 
     Raises:
         CheckpointError: keys that are missing, unexpected or of another shape, and values that are not finite.
@@ -172,7 +174,7 @@ def fit_weights(module: nn.Module, weights: Weights, *, apart: str = "") -> None
 
 
 def describe(tensor: Tensor) -> str:
-    """float32 [2, 3, 128, 128]"""
+    """Describe type and shape of a tensor, such as ``float32 [2, 3, 128, 128]``."""
     return f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"
 
 

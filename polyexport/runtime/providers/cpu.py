@@ -15,7 +15,6 @@ class _Cpu(Provider):
     auto_rank = 1000  # the last resort
     built_in = True
     takes_whole_graph = True
-    judged_precisions = frozenset(("int8",))  # it computes fp16 by way of float32
 
     def open(self, model: bytes, options: SessionOptions) -> CpuSession:
         try:

@@ -40,7 +40,6 @@ class CudaProvider(Provider):
     on_device = True
     reserves_gpu = True
     precision_advice = "give an fp16 or fp32 model"  # ONNX Runtime has no int8 convolution for CUDA
-    judged_precisions: frozenset[str] = frozenset(("fp16",))
 
     def preload(self) -> None:
         """Load the libraries of CUDA and cuDNN from the packages that the extra installs; failures are printed."""

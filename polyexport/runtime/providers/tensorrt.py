@@ -29,7 +29,6 @@ class _TensorRt(CudaProvider):
     packages = (_LIBRARIES_PACKAGE,)
     auto_rank = None  # it builds engines for minutes before its first image
     precision_advice = "give an fp32, fp16 or int8 model whose layers TensorRT has"
-    judged_precisions = frozenset()
 
     def preload(self) -> None:
         """Load CUDA's libraries, and TensorRT's from where `pip` puts them and no loader looks."""

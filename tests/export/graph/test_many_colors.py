@@ -21,11 +21,12 @@ from torch import Tensor, nn
 from polyexport.errors import ModelError
 from polyexport.export.graph.many_colors import COLORS_AXIS, many_colors_graph
 from polyexport.export.graph.trace import simplify, trace
-from polyexport.export.source.trainer_checkpoint import Source, load_source
+from polyexport.export.source.load import load_source
+from polyexport.export.source.source import Source
 
 Array = NDArray[Any]
 NAMES = 7
-"""Colours of the seed-style network."""
+"""Colors of the seed-style network."""
 
 
 class SeedStyle(nn.Module):

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 from polyexport.errors import ModelError
 from polyexport.export.graph.trace import OPSET, float_output, simplify, trace, trace_encoder
-from polyexport.export.source.trainer_checkpoint import Source, load_source
+from polyexport.export.source.load import load_source
+from polyexport.export.source.source import Source
 from polyexport.model.conditions.condition import EMBEDDING_INPUT
 from polyexport.model.conditions.fields import Embedding
 from polyexport.model.contract import COLORED

@@ -7,14 +7,15 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
+from polyexport.export.graph.half import half_graph
+from polyexport.export.graph.quantization import calibrate, quantizable, quantize
 from polyexport.export.graph.trace import simplify
-from polyexport.export.precision.fp16 import half_graph
-from polyexport.export.precision.int8 import calibrate, quantizable, quantize
+from polyexport.export.precision import PRECISIONS
 from polyexport.export.proof.cause import find_cause, program_values
 from polyexport.export.proof.fidelity import calibration_feeds
 from polyexport.export.proof.parity import ParityOptions
 from polyexport.export.proof.proof import Proof
-from polyexport.export.source.trainer_checkpoint import load_source
+from polyexport.export.source.load import load_source
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +40,7 @@ def cause(proof: Proof, model: onnx.ModelProto, precision: str) -> str:
     image = np.stack(proof.reference.pixels[32, 32][:1])
     candidate = proof.candidate(precision, model)
     values = program_values(proof.traced.program, image, candidate.rows[:1])
-    return str(find_cause(candidate, values, image, precision))  # type: ignore[arg-type]
+    return str(find_cause(candidate, values, image, PRECISIONS[precision].node_tolerance))
 
 
 def test_sound_graphs_have_no_cause(proof: Proof, fp32: onnx.ModelProto, int8: onnx.ModelProto) -> None:

@@ -11,17 +11,18 @@ from onnx import numpy_helper
 from polyexport.data.drawings import draw
 from polyexport.errors import ParityError
 from polyexport.export.graph.trace import simplify
+from polyexport.export.precision import PRECISIONS
+from polyexport.export.precision.precision import Tolerance
 from polyexport.export.proof.parity import (
     MAX_IMAGES,
-    TOLERANCES,
     Candidate,
     ParityOptions,
     Reference,
-    Tolerance,
     compare,
 )
 from polyexport.export.proof.proof import Proof
-from polyexport.export.source.trainer_checkpoint import Source, load_source
+from polyexport.export.source.load import load_source
+from polyexport.export.source.source import Source
 from polyexport.model.contract import StageParity
 
 QUICK = ParityOptions(sizes=((16, 16), (32, 16)), batches=(1, 2, 5), images=6)
@@ -117,7 +118,7 @@ def test_a_flipped_weight_in_the_middle_is_blamed_on_its_own_node(proof: Proof, 
     assert f"Conv {node.name} " in refused(proof, broken(graph, lambda g: set_initializer(g, node.input[1], flip)))
 
 
-def test_a_changed_normalisation_is_caught_and_its_node_named(proof: Proof, graph: onnx.ModelProto) -> None:
+def test_a_changed_normalization_is_caught_and_its_node_named(proof: Proof, graph: onnx.ModelProto) -> None:
     node = first(graph, "DequantizeLinear")
     message = refused(
         proof,
@@ -187,12 +188,12 @@ def test_a_batch_that_is_no_longer_dynamic_is_caught(proof: Proof, graph: onnx.M
     assert "fails on batch 1" in refused(proof, broken(graph, fix))
 
 
-@pytest.mark.parametrize("precision", ["fp16", "int8"])
+@pytest.mark.parametrize("precision", PRECISIONS)
 def test_no_tolerance_takes_nan(precision: str) -> None:
     stage = StageParity(
         name="x", nodes=1, max_abs_diff=np.inf, uint8_max_diff=0, uint8_equal=1.0, psnr_db=100.0, values=3
     )
-    assert TOLERANCES[precision].faults(stage)  # type: ignore[index]
+    assert PRECISIONS[precision].tolerance.faults(stage)
 
 
 def test_a_stage_must_have_some_signal() -> None:

@@ -19,12 +19,13 @@ from polyexport.export.export import export_source
 from polyexport.export.graph.trace import simplify
 from polyexport.export.proof import proof
 from polyexport.export.proof.proof import Proof, embedding_of
-from polyexport.export.source.trainer_checkpoint import Source, load_source
+from polyexport.export.source.load import load_source
+from polyexport.export.source.source import Source
 from polyexport.model.conditions.fields import Embedding
 
 
 class Mapped(nn.Module):
-    """A colour map and a coordinate beside the image; the coordinate is a constant but for the batch."""
+    """A color map and a coordinate beside the image; the coordinate is a constant but for the batch."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -94,7 +95,7 @@ def test_a_flipped_weight_never_gets_a_file(tiny_checkpoint: Path, refused: Call
     assert "first wrong node: Conv " in message
 
 
-def test_a_changed_normalisation_constant_never_gets_a_file(tiny_checkpoint: Path, refused: Callable[..., str]) -> None:
+def test_a_changed_normalization_constant_never_gets_a_file(tiny_checkpoint: Path, refused: Callable[..., str]) -> None:
     def change(scale: np.ndarray) -> np.ndarray:
         return np.asarray(scale * (255 / 256), dtype=np.float32)
 

@@ -9,7 +9,8 @@ from onnx import numpy_helper
 from polyexport.errors import ContractError, ParityError
 from polyexport.export.export import ExportOptions, export_source
 from polyexport.export.proof.verify import verify_against
-from polyexport.export.source.trainer_checkpoint import Source, load_source
+from polyexport.export.source.load import load_source
+from polyexport.export.source.source import Source
 from polyexport.model.contract import METADATA_KEY
 from polyexport.runtime.onnx_bytes import graph_sha256
 from polyexport.runtime.session import SessionOptions

@@ -19,8 +19,9 @@ from torch import nn
 
 from polyexport.errors import CheckpointError, ColorError, PolyexportError, UsageError
 from polyexport.export.source.network import load_network
-from polyexport.export.source.spec import NetworkSpec, parse_argument, parse_colors, parse_range, read_spec
-from polyexport.export.source.trainer_checkpoint import SIGNED
+from polyexport.export.source.source import SIGNED
+from polyexport.export.source.spec import NetworkSpec, parse_argument, parse_colors, parse_range
+from polyexport.export.source.toml_file import read_spec
 
 NETWORKS = Path(__file__).parents[2] / "networks"
 
@@ -98,7 +99,7 @@ def test_a_network_in_the_style_of_the_seed_project(tmp_path: Path) -> None:
     with torch.no_grad():
         colored = source.module(image, indices)
         assert torch.equal(colored, reference(image, indices))
-    assert (colored[0] - colored[1]).abs().max() > 0.1  # the fixture tells its colours apart
+    assert (colored[0] - colored[1]).abs().max() > 0.1  # the fixture tells its colors apart
     assert "128" in refusal(replace(spec, size=128), UsageError)
     assert "size-multiple" in refusal(replace(spec, size_multiple=16), UsageError)
 
@@ -198,7 +199,7 @@ def test_a_newer_pickle_protocol(save: Save) -> None:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Colours
+# Colors
 
 
 @pytest.mark.parametrize("key", ["color_mappings", "color_to_idx", "color_map"])

@@ -151,11 +151,6 @@ def test_auto_goes_by_rank_and_ends_with_the_built_in_provider() -> None:
     assert auto_order()[-1].built_in
 
 
-def test_a_precision_is_judged_on_one_provider() -> None:
-    judged = [(precision, each.name) for each in all_providers() for precision in each.judged_precisions]
-    assert sorted(judged) == [("fp16", "cuda"), ("int8", "cpu")]
-
-
 def test_the_names_are_known_without_onnx_runtime() -> None:
     code = (
         "import sys\n"

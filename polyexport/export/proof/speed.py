@@ -1,4 +1,4 @@
-"""Two graphs timed side by side: in one process, in turn, on the provider that the second one is meant for."""
+"""Comparison of the speed of two graphs in one process and on one execution provider, call by call in turn."""
 
 import gc
 import time
@@ -16,24 +16,27 @@ from polyexport.runtime.session import Session, SessionOptions
 
 __all__ = ["Speed", "compare_speed"]
 
-_WARM_UP = 3
-_LEAST_ROUNDS = 5
+_WARM_UP_CALLS = 3
+_MIN_ROUNDS = 5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Speed:
-    """A graph beside the fp32 graph that it was made of."""
+    """Speed of a graph, the candidate, relative to the fp32 graph that it was made from."""
 
     execution_provider: str
     batch_size: int
     fp32_ms: float
-    """Median time of one call."""
+    """Median time of one call of the fp32 graph, milliseconds."""
 
     candidate_ms: float
+    """Median time of one call of the candidate, milliseconds."""
+
     ratio: float
-    """fp32 over candidate, median of the rounds: above 1 the candidate is the faster one."""
+    """Median over the rounds of the fp32 time divided by the candidate's: above 1 the candidate is faster."""
 
     ratio_quartiles: tuple[float, float]
+    """Lower and upper quartile of the rounds' ratios."""
 
 
 def compare_speed(
@@ -49,24 +52,26 @@ def compare_speed(
     """Time both graphs, call by call in turn, so that a machine that changes its pace changes it for both.
 
     Args:
-        feeds: inputs of either graph.
-        provider: where both run.
-        threads: of a call on a CPU; `infer` gives it one, and runs a call on each core.
-        rounds: calls of each, at most.
-        seconds: after which no round begins, but for the first few.
+        fp32: The graph in fp32.
+        candidate: The graph that is compared with it.
+        feeds: Inputs of either graph, by name.
+        provider: Execution provider that both run on.
+        threads: Threads of a call on a CPU; `infer` uses one, and runs a call on each core.
+        rounds: Largest number of calls of each graph.
+        seconds: Time after which no further round begins, except for the first five.
 
     Raises:
-        ProviderError: it cannot be used.
+        ProviderError: The execution provider cannot be used.
     """
     options = SessionOptions(provider=provider, threads=threads)
     sessions = [open_session(model.SerializeToString(), options) for model in (fp32, candidate)]
     for session in sessions:
-        for _ in range(_WARM_UP):
+        for _ in range(_WARM_UP_CALLS):
             session.run(COLORED, feeds)
     samples: list[tuple[float, float]] = []
     deadline = time.perf_counter() + seconds
     gc.collect()
-    while len(samples) < rounds and (len(samples) < _LEAST_ROUNDS or time.perf_counter() < deadline):
+    while len(samples) < rounds and (len(samples) < _MIN_ROUNDS or time.perf_counter() < deadline):
         samples.append((_call_ms(sessions[0], feeds), _call_ms(sessions[1], feeds)))
     times = np.array(samples)
     ratios = times[:, 0] / times[:, 1]

@@ -7,7 +7,7 @@ import pytest
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from polyexport.errors import ModelError
-from polyexport.export.precision.fp16 import half_graph
+from polyexport.export.graph.half import half_graph
 
 
 def graph_of(

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from polyexport.errors import ModelError, ParityError
+from polyexport.export.graph.equalization import Calibration, ConvGraph, coarse, equalize
+from polyexport.export.graph.quantization import QuantizationOptions, calibrate, quantizable, quantize, search
 from polyexport.export.graph.trace import simplify, trace
-from polyexport.export.precision.equalization import Calibration, ConvGraph, coarse, equalize
-from polyexport.export.precision.int8 import Int8Options, calibrate, quantizable, quantize, search
-from polyexport.export.source.trainer_checkpoint import load_source
+from polyexport.export.source.load import load_source
 from polyexport.imaging.psnr import psnr_db
 
 Graph = onnx.ModelProto
@@ -96,7 +96,7 @@ class Net:
 
 
 def unet() -> Graph:
-    """Two levels, colour added at the lower one: convolutions a, b | c, d | e, f | head."""
+    """Two levels, color added at the lower one: convolutions a, b | c, d | e, f | head."""
     net = Net()
     skip = net.block(net.block(net.image, 3, 6, name="a"), 6, 6, name="b")
     low = net.block(net.add("MaxPool", skip, name="pool", kernel_shape=[2, 2], strides=[2, 2]), 6, 8, name="c")
@@ -109,7 +109,7 @@ def unet() -> Graph:
 
 
 def mapped() -> Graph:
-    """A fixed size, a vocabulary, batch normalisation left in place, ConvTranspose, a Sigmoid, a map of the colour."""
+    """A fixed size, a vocabulary, batch normalization left in place, ConvTranspose, a Sigmoid, a map of the color."""
     net = Net(vocabulary=True, size=32)
     features = net.conv(net.image, 3, 6, name="a")
     norm = [net.constant(f"norm{i}", np.full(6, value, np.float32)) for i, value in enumerate((1.5, 0.1, 0.2, 0.9))]
@@ -226,13 +226,13 @@ def test_weights_are_int8_by_channel_and_activations_uint8(model: Graph, calibra
 
 
 def test_eight_bits_and_the_general_kernel_can_be_asked_for(model: Graph, calibration: Calibration) -> None:
-    options = Int8Options(weight_bits=8, general_kernel_channels=8)
+    options = QuantizationOptions(weight_bits=8, general_kernel_channels=8)
     values = constants(quantize(model, calibration, keep_float=(), options=options))
 
     assert np.abs(values["a.weight_quantized"].astype(int)).max() == 127
     assert not values["a.weight_zero_point"].any()
     assert (values["d.weight_zero_point"] == -1).all()
-    full = quantize(model, calibration, keep_float=(), options=Int8Options(weight_bits=8))
+    full = quantize(model, calibration, keep_float=(), options=QuantizationOptions(weight_bits=8))
     assert np.array_equal(
         values["d.weight_quantized"].astype(int), constants(full)["d.weight_quantized"].astype(int) - 1
     )
@@ -271,7 +271,7 @@ def test_equalized_channels_fill_their_range_and_change_no_image(build: Callable
 def test_channels_that_reach_an_addition_are_not_scaled(model: Graph, calibration: Calibration) -> None:
     scaled = constants(equalize(model, calibration))
     before = constants(model)
-    assert np.array_equal(scaled["c.bias"], before["c.bias"])  # its Relu is added to the colour
+    assert np.array_equal(scaled["c.bias"], before["c.bias"])  # its Relu is added to the color
     assert np.array_equal(scaled["head.bias"], before["head.bias"])
     assert not np.array_equal(scaled["b.bias"], before["b.bias"])  # through a pool and a Concat
 
