@@ -1,8 +1,8 @@
-"""Which int8 convolutions are not worth their borders.
+"""Search for quantized convolutions that cost more time in conversions to and from float than they save.
 
-A convolution in int8 whose neighbors compute in float turns its input into integers and its output back again. For a
+A quantized convolution whose neighbors compute in float turns its input into integers and its output back again. For a
 narrow one that costs what it saves. Measured in a profile of the shipped `small` on two cores of a Xeon
-with VNNI: from 16 to 16 channels float takes 20 ns per pixel, int8 13 ns, and 32 values are converted in 7 ns; from 32
+with VNNI: from 16 to 16 channels float takes 20 ns per pixel, 8 bits 13 ns; 32 values are converted in 7 ns; from 32
 to 32 it is 63 ns against 30 ns and 14 ns. At 16 nothing is gained, and the image is better in float.
 """
 
@@ -13,16 +13,16 @@ from onnx import NodeProto
 
 __all__ = ["bridged"]
 
-_NARROW = 16
-"""Channels in and out up to which the conversions cost what int8 saves."""
+_NARROW_CHANNELS = 16
+"""Largest number of input and output channels at which the conversions cost as much as the quantization saves."""
 
 _PASSING = frozenset(("Relu", "MaxPool", "Resize", "Concat"))
 
 
 def bridged(model: onnx.ModelProto, kept_float: Collection[str]) -> tuple[str, ...]:
-    """The Conv nodes that stay in float, and the narrow ones between them; names, in graph order.
+    """Return the Conv nodes that stay in float, with the narrow ones between them added; names, in graph order.
 
-    A Conv is between them if its input is made in float and one of those that read its output is in float.
+    A Conv is between them if its input is made in float and a node that reads its output computes in float.
     """
     nodes = list(model.graph.node)
     makers = {name: node for node in nodes for name in node.output}
@@ -44,7 +44,7 @@ def bridged(model: onnx.ModelProto, kept_float: Collection[str]) -> tuple[str, .
 
     def narrow(node: NodeProto) -> bool:
         weight = weights.get(node.input[1])
-        return weight is not None and len(weight.dims) > 1 and max(weight.dims[:2]) <= _NARROW
+        return weight is not None and len(weight.dims) > 1 and max(weight.dims[:2]) <= _NARROW_CHANNELS
 
     for node in nodes:
         candidate = node.op_type == "Conv" and node.name not in kept and narrow(node)

@@ -19,12 +19,12 @@ from polyexport.model.contract import IMAGE_INPUT
 
 __all__ = ["Calibration", "ConvGraph", "coarse", "equalize", "equalized_ranges"]
 
-_SILENT = 1e-3  # a channel's least range, as a fraction of its tensor's: one that hardly speaks is not blown up
+_MIN_CHANNEL_RANGE = 1e-3  # as a fraction of its tensor's range: a channel of nearly zeros is not scaled up to it
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Calibration:
-    """What each channel of each float tensor was seen to hold, float32 [C] each, by the tensor's name."""
+    """Lowest and highest values of each channel of each float tensor, float32 [C] each, by the tensor's name."""
 
     lows: Mapping[str, NDArray[np.float32]]
     highs: Mapping[str, NDArray[np.float32]]
@@ -36,17 +36,17 @@ class _Group:
 
     maker: NodeProto
     scale: NDArray[np.float64]
-    """[C]: what each channel is divided by."""
+    """Divisor of each channel, [C]."""
 
     tensors: list[tuple[str, int]]
-    """Where they are: a tensor, and its first channel that is one of them."""
+    """Name of each tensor that holds the channels, and the index of the first of them there."""
 
     readers: list[tuple[NodeProto, int]] = field(default_factory=list)
-    """Conv nodes, likewise."""
+    """Each Conv that reads the channels, and the index of the first of them in its input."""
 
 
 class ConvGraph:
-    """Who makes and who reads each tensor."""
+    """A graph with the node that makes each tensor and the nodes that read it."""
 
     def __init__(self, graph: onnx.GraphProto) -> None:
         self.nodes = list(graph.node)
@@ -59,7 +59,7 @@ class ConvGraph:
                 self.readers.setdefault(name, []).append(node)
 
     def convolutions(self) -> list[NodeProto]:
-        """Every Conv with float32 weights of its own that sees the image."""
+        """Return every Conv that depends on the image and has float32 weights that no other node reads."""
         seeing = {IMAGE_INPUT}
         for node in self.nodes:
             if not seeing.isdisjoint(node.input):
@@ -71,19 +71,19 @@ class ConvGraph:
         return weight is not None and weight.data_type == TensorProto.FLOAT and len(self.readers[name]) == 1
 
     def relu_of(self, conv: NodeProto) -> NodeProto | None:
-        """The Relu that alone reads a Conv."""
+        """Return the Relu that is the only reader of a Conv; None if there is none."""
         readers = self.readers.get(conv.output[0], [])
         alone = len(readers) == 1 and readers[0].op_type == "Relu" and conv.output[0] not in self.outputs
         return readers[0] if alone else None
 
     def groups(self, calibration: Calibration) -> Iterator[_Group]:
-        """Every Conv whose channels can be scaled without a change of the output."""
+        """Yield a group for every Conv whose channels can be scaled without a change of the output."""
         highs = calibration.highs
         for conv in self.convolutions():
             relu = self.relu_of(conv)
             if relu is not None and relu.output[0] in highs and all(map(self._owned, conv.input[1:])):
                 scale = coarse(highs[relu.output[0]])
-                scale = np.maximum(scale, _SILENT * scale.max())
+                scale = np.maximum(scale, _MIN_CHANNEL_RANGE * scale.max())
                 group = _Group(maker=conv, scale=np.where(scale == 0, 1, scale), tensors=[(relu.output[0], 0)])
                 if all(self._passes(name, at, group, highs) for name, at in group.tensors) and group.readers:
                     yield group
@@ -110,7 +110,7 @@ class ConvGraph:
 
 
 def _invents(resize: NodeProto) -> bool:
-    """Whether it fills in a constant outside the image, which would have to be scaled too."""
+    """Tell whether a Resize fills in a constant outside the image, which would have to be scaled too."""
     return bool(_attribute(resize, "coordinate_transformation_mode", b"") == b"tf_crop_and_resize")
 
 
@@ -119,15 +119,15 @@ def _attribute(node: NodeProto, name: str, default: Any) -> Any:
 
 
 def coarse(values: NDArray[Any]) -> NDArray[np.float64]:
-    """Rounded up to eight bits: the last bits of a sum differ between CPUs, and the file should not."""
+    """Round up to eight significant bits: the last bits of a sum differ between CPUs, and the file must not."""
     mantissa, exponent = np.frexp(np.asarray(values, dtype=np.float64))
     return np.asarray(np.ldexp(np.ceil(mantissa * 256) / 256, exponent))
 
 
 def equalize(model: onnx.ModelProto, calibration: Calibration) -> onnx.ModelProto:
-    """The same function up to float32 rounding, with every channel that can be scaled between 0 and 1.
+    """Scale every channel that can be scaled to 0 to 1; the graph computes the same up to float32 rounding.
 
-    Its tensors are what those of ``quantize`` stand for, name by name.
+    The tensors of ``quantize`` stand for those of the result, name by name.
     """
     scaled = copy.deepcopy(model)
     graph = ConvGraph(scaled.graph)
@@ -146,7 +146,7 @@ def _rescale(weight: TensorProto, scale: NDArray[np.float64], *, axis: int, offs
 
 
 def equalized_ranges(graph: ConvGraph, calibration: Calibration) -> dict[str, tuple[np.float32, np.float32]]:
-    """Lowest and highest value of every tensor of the equalized graph."""
+    """Return the lowest and the highest value of every tensor of the equalized graph."""
     lows = {name: values.copy() for name, values in calibration.lows.items()}
     highs = {name: values.copy() for name, values in calibration.highs.items()}
     for group in graph.groups(calibration):

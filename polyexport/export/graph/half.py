@@ -1,4 +1,4 @@
-"""An fp32 graph -> an fp16 graph, without a Cast.
+"""Conversion of an fp32 graph to float16, without a Cast.
 
 The uint8 inputs and output decide how: DequantizeLinear gives the type of its scale and QuantizeLinear takes any float,
 so the whole network becomes half precision as soon as its constants are. Converting the finished graph, rather than
@@ -24,10 +24,10 @@ _REMEDY = "nothing was written; export with --precision fp32"
 
 
 def half_graph(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Convert a checked fp32 graph with uint8 images. A float32 graph input (an embedding) gets the only Cast.
+    """Convert a checked fp32 graph with uint8 images. A float32 graph input, an embedding, gets the only Cast.
 
     Raises:
-        ModelError: a constant that float16 cannot hold, or a graph with branches.
+        ModelError: A constant is too large for float16, or the graph has branches.
     """
     half = onnx.ModelProto()
     half.CopyFrom(model)
@@ -46,7 +46,9 @@ def half_graph(model: onnx.ModelProto) -> onnx.ModelProto:
     }
     shared.discard("")
     if shared:
-        raise ModelError(f"{min(shared)} is a scale and a value at once, in fp16 it cannot be both", remedy=_REMEDY)
+        raise ModelError(
+            f"{min(shared)} is a scale, which stays float32, and a value, which becomes float16", remedy=_REMEDY
+        )
     for initializer in graph.initializer:
         if initializer.name not in kept:
             _convert(initializer)
@@ -76,7 +78,7 @@ def _convert_attributes(node: NodeProto, *, keep: bool) -> None:
     for attribute in node.attribute:
         if attribute.type in (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS):
             raise ModelError(
-                f"node {node.name} ({node.op_type}) has branches, which fp16 does not take", remedy=_REMEDY
+                f"node {node.name} ({node.op_type}) has branches, which cannot be converted to float16", remedy=_REMEDY
             )
         if attribute.type == onnx.AttributeProto.TENSOR and not keep:
             _convert(attribute.t)
