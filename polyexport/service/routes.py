@@ -65,8 +65,8 @@ class Routes:
         self._options = options
         self._limits = options.limits
         # Two pools: slow decoding of some images does not hold up the encoding of others.
-        self._decoding = ThreadPoolExecutor(decoding_pool.jobs, thread_name_prefix="decode")
-        self._encoding = ThreadPoolExecutor(granted_cores(), thread_name_prefix="encode")
+        self._decoding_threads = ThreadPoolExecutor(decoding_pool.jobs, thread_name_prefix="decode")
+        self._encoding_threads = ThreadPoolExecutor(granted_cores(), thread_name_prefix="encode")
 
     def add_to(self, app: FastAPI) -> None:
         """Register the routes and the handlers of errors."""
@@ -90,7 +90,7 @@ class Routes:
         loop = asyncio.get_running_loop()
         try:
             fields, data = await read_body(request)
-            canvas, row, warnings = await loop.run_in_executor(self._decoding, self._decode, fields, data)
+            canvas, row, warnings = await loop.run_in_executor(self._decoding_threads, self._decode, fields, data)
             output = await _while_connected(request, self._batcher.submit(canvas, row))
         except ClientDisconnect:
             return Response(status_code=_CLIENT_GONE_STATUS)  # nobody reads it, but the metrics count it
@@ -102,7 +102,7 @@ class Routes:
             ) from error
         except NetworkError as error:
             raise ProblemError("network", str(error)) from error
-        png = await loop.run_in_executor(self._encoding, _encode, canvas, output, fields.background)
+        png = await loop.run_in_executor(self._encoding_threads, _encode, canvas, output, fields.background)
         if content_type(request) == JSON_TYPE:
             return JSONResponse({"image": base64.b64encode(png).decode("ascii"), "warnings": list(warnings)})
         return Response(png, media_type="image/png")
