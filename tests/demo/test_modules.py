@@ -1,6 +1,7 @@
-"""The page's modules beside the Python ones that say the same."""
+"""The page's modules against the Python modules that do the same."""
 
 import base64
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,25 @@ def test_the_flood_fill_is_the_one_that_evaluate_knows(
         [encoded(image.tobytes()), len(image), list(rgb)],
     )
     assert np.array_equal(np.array(filled, np.uint8).reshape(image.shape), flood_fill(image, rgb))
+
+
+FIT_CASES = [
+    case
+    for case in json.loads((Path(__file__).parents[1] / "model" / "canvas_cases.json").read_text())["cases"]
+    if case["mode"] == "fit"
+]
+
+
+def test_images_are_scaled_to_the_sheet_as_to_a_canvas(tab: Any) -> None:
+    sizes = [[case["width"], case["height"], case["size"]] for case in FIT_CASES]
+    # The cases, and an exact half of a pixel, which is rounded to the even number.
+    found = tab.evaluate(
+        "async sizes => { const { fittedSize } = await import('./pixels.mjs');"
+        " return sizes.map(size => fittedSize(...size)); }",
+        [*sizes, [16, 5, 8], [16, 7, 8]],
+    )
+    assert FIT_CASES
+    assert found == [[case["inner"][1], case["inner"][0]] for case in FIT_CASES] + [[8, 2], [8, 4]]
 
 
 def looked_at(tab: Any, model: bytes) -> tuple[dict[str, str], str] | None:

@@ -5,7 +5,7 @@ import { Drawing } from "./drawing.mjs";
 import { Engine, waysToRun, whyOneThread } from "./engine.mjs";
 import { EXAMPLES } from "./examples.mjs";
 import { floodFill } from "./floodfill.mjs";
-import { CONTEXT, imageOf } from "./pixels.mjs";
+import { CONTEXT, fittedSize, imageOf } from "./pixels.mjs";
 
 const MODEL = "model.onnx";
 const MAX_IMAGE_FILE_BYTES = 64 * 1024 * 1024; // the limit of polyexport/imaging/pixels.py
@@ -363,8 +363,7 @@ async function open(file) {
   if (bitmap === null || mine !== opened) return;
   sayOfFile("");
   drawing.replace((context, size) => {
-    const scale = Math.min(1, size / Math.max(bitmap.width, bitmap.height));
-    const [width, height] = [bitmap.width, bitmap.height].map((side) => Math.max(1, Math.round(side * scale)));
+    const [width, height] = fittedSize(bitmap.width, bitmap.height, size);
     context.imageSmoothingQuality = "high";
     context.drawImage(bitmap, Math.floor((size - width) / 2), Math.floor((size - height) / 2), width, height);
   });

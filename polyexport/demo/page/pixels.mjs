@@ -1,4 +1,4 @@
-/** Conversion between RGB, which the network takes, and RGBA, which a canvas takes. */
+/** Pixels of images: conversion between the network's RGB and a canvas's RGBA, and the size of an image on the sheet. */
 
 /**
  * Convert the pixels of a canvas to RGB.
@@ -32,6 +32,24 @@ export function imageOf(rgb, size) {
     image.data[to + 3] = 255;
   }
   return image;
+}
+
+/**
+ * Scale an image's size down to a square sheet, as `fit` of polyexport/model/canvas.py does; smaller images keep theirs.
+ *
+ * @param {number} width pixels
+ * @param {number} height pixels
+ * @param {number} size height and width of the sheet, pixels
+ * @returns {[number, number]} width and height on the sheet, at least 1 pixel each
+ */
+export function fittedSize(width, height, size) {
+  const scale = Math.min(1, size / Math.max(width, height));
+  return [width, height].map((side) => Math.max(1, roundHalfToEven(side * scale)));
+}
+
+function roundHalfToEven(value) {
+  const floor = Math.floor(value);
+  return value - floor === 0.5 ? floor + (floor % 2) : Math.round(value);
 }
 
 /** Options of every 2D context of the page: opaque, and often read. */
