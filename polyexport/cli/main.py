@@ -26,6 +26,8 @@ class Stopped(BaseException):
         self.exit_code = exit_code
 
 
+_RAISE_AGAIN_DELAY_S = 0.01
+
 _signals: list[Stopped] = []
 
 
@@ -37,8 +39,23 @@ def _stop(number: int, _frame: FrameType | None) -> None:
     raise _signals[0]
 
 
+def _raise_again(unraisable: "sys.UnraisableHookArgs") -> None:
+    """Raise ``Stopped`` anew after Python dropped it, as it does in callbacks of weak references."""
+    if isinstance(unraisable.exc_value, Stopped) and hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_REAL, _RAISE_AGAIN_DELAY_S)
+    else:
+        sys.__unraisablehook__(unraisable)
+
+
+def _on_timer(_number: int, _frame: FrameType | None) -> None:
+    raise _signals[0]
+
+
 def main() -> NoReturn:
     """Run one command and exit with its code."""
+    if hasattr(signal, "setitimer"):
+        signal.signal(signal.SIGALRM, _on_timer)
+        sys.unraisablehook = _raise_again
     for each in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(each) is not signal.SIG_IGN:  # ignored under nohup, and in background jobs of scripts
             signal.signal(each, _stop)
