@@ -79,6 +79,7 @@ def graphs(tiny: onnx.ModelProto, vocabulary_checkpoint: Path) -> dict[str, onnx
     seed_style = Source(
         module=SeedStyle().eval(),
         conditioning="vocabulary",
+        palette=tuple((f"color {index}", (index, 0, 0)) for index in range(NAMES)),
         size_multiple=64,
         training_size=64,
         fixed_size=True,
