@@ -75,7 +75,7 @@ def test_a_killed_training_resumes_to_the_same_bytes(cli: Cli, refused: Refused,
         assert process.stderr.readline().startswith("step 4: ")
         os.killpg(process.pid, signal.SIGKILL)
 
-    assert "--resume carries" in refused(2, *TINY, "-o", "killed.safetensors")
+    assert "continue that training with --resume" in refused(2, *TINY, "-o", "killed.safetensors")
     resumed = cli(*TINY, "-o", "killed.safetensors", "--resume", check=0)
     assert "resumed at step " in resumed.stderr
     files = [(tmp_path / f"{name}.safetensors").read_bytes() for name in ("whole", "killed")]
@@ -243,5 +243,5 @@ def test_an_interrupted_training_keeps_what_it_learned(tmp_path: Path) -> None:
     assert process.returncode == 130, errors
     assert "Traceback" not in errors
     assert errors.splitlines()[-1] == "interrupted"
-    assert "--resume carries on" in errors
+    assert "--resume continues" in errors
     assert load_checkpoint(tmp_path / "m.safetensors").training["steps"] >= 2
