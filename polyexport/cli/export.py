@@ -161,7 +161,7 @@ def export(
         list[str] | None,
         typer.Option(
             "--color",
-            help="Color that the network knows, in index order. May be repeated. Names in the file of weights are found.",
+            help="Color that the network knows, in index order. May be repeated; names beside the weights are found.",
             rich_help_panel=_NETWORK,
             metavar="NAME[=VALUE]",
         ),
