@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -119,6 +120,39 @@ def test_all_but_the_reference_have_a_gate_and_a_conversion() -> None:
 def test_an_unknown_precision_is_refused_with_the_known_ones() -> None:
     with pytest.raises(ModelError, match="precision 'x_4' is not known, expected fp32, fp16, int8; use the version"):
         precision_named("x_4")
+
+
+NAMED_ELSEWHERE = {
+    "fp16": {
+        "bench/charts.py": "colors of a chart by precision",
+        "runtime/providers/cuda.py": "advises on the precisions that CUDA takes",
+        "runtime/providers/tensorrt.py": "allows TensorRT to compute in the precision of the graph, and in no other",
+    },
+    "int8": {
+        "bench/charts.py": "colors of a chart by precision",
+        "bench/limit.py": "number formats of the multiplications that bench measures, and keys of its reports",
+        "bench/run.py": "chooses the limit of a model by the number format that it multiplies in",
+        "export/graph/quantization.py": "NumPy's type",
+        "runtime/provider.py": "number formats of matrix multiplications, for the limits that bench measures",
+        "runtime/providers/cpu.py": "number formats in which it multiplies matrices, for the limits that bench measures",
+        "runtime/providers/cuda.py": "advises on the precisions that CUDA takes",
+        "runtime/providers/openvino.py": "refuses 8-bit weights that it would multiply as floats",
+        "runtime/providers/tensorrt.py": "allows TensorRT to compute in the precision of the graph, and in no other",
+        "runtime/providers/webgpu.py": "advises on the precisions that WebGPU takes",
+    },
+}
+"""Files that name a precision although they are neither its own file nor the registry, with the reason."""
+
+
+def test_a_reduced_precision_is_named_in_its_own_file_and_the_registry_alone() -> None:
+    for name in set(PRECISIONS) - {REFERENCE.name}:  # all others are compared with the reference
+        files = {
+            str(file.relative_to(ROOT / "polyexport"))
+            for file in (ROOT / "polyexport").rglob("*.py")
+            if re.search(rf"\b{name}\b", file.read_text(encoding="utf-8"))
+        }
+        own = {f"export/precision/{name}.py", "export/precision/__init__.py"}
+        assert files - own == set(NAMED_ELSEWHERE[name]), name
 
 
 def test_the_registry_and_the_commands_load_no_heavy_library() -> None:

@@ -165,6 +165,7 @@ def test_the_names_are_known_without_onnx_runtime() -> None:
 NAMED_ELSEWHERE = {
     "cuda": {
         "runtime/providers/tensorrt.py": "CUDA takes the nodes that TensorRT leaves",
+        "export/precision/fp16.py": "the provider on which an fp16 graph must be faster than fp32",
         "package/runner.py": "the command line of a package, whose requirements bring two providers",
         "package/readme.py": "documents that command line",
         "package/write.py": "names the GPU package in the package's requirements",
