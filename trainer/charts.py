@@ -28,7 +28,7 @@ class _Panel:
     """One diagram of the curves."""
 
     title: str
-    """Heading."""
+    """Heading of the diagram."""
 
     unit: str
     """Unit of the vertical axis."""

@@ -133,7 +133,7 @@ class Fidelity:
     """Fraction of the fp32 graph's pixels that are within 8 levels of the true image in every channel."""
 
     within_8: float
-    """The same fraction for the reduced precision."""
+    """Fraction of the reduced precision's pixels that are within 8 levels of the true image in every channel."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

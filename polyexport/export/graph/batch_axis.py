@@ -45,7 +45,7 @@ _DATA_INPUTS = {"Gather": 2, "MatMul": 2}
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Facts:
-    """What is known of a graph's tensors before it runs."""
+    """Shapes and constant values of a graph's tensors that are known before it runs."""
 
     shapes: dict[str, tuple[int | str | None, ...]]
     """Extents: a number, the name of a dynamic one, or nothing. Tensors of unknown rank are left out."""
@@ -70,7 +70,7 @@ class Facts:
         return cls(shapes=shapes | {name: tuple(value.dims) for name, value in constants.items()}, constants=constants)
 
     def values(self, name: str) -> list[Any]:
-        """Of a constant; an empty list of any other tensor."""
+        """Return the flattened values of a constant; an empty list for any other tensor."""
         return np.ravel(numpy_helper.to_array(self.constants[name])).tolist() if name in self.constants else []
 
 

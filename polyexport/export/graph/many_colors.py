@@ -38,7 +38,7 @@ _OLDEST_OPSET = 15  # Shape has start and end since then
 
 
 class _Kind(Enum):
-    """What a tensor depends on."""
+    """Kinds of tensors, by the inputs that they depend on."""
 
     FIXED = "weights, or extents of the image's tensors"
     EXTENT = "extents of the color's tensors: one of its values may be N * K"
@@ -311,7 +311,7 @@ class _Rewriter:
         return writer.add("MatMul", [taps, inside], f"{output}_constant")
 
     def _with_colors(self, node: NodeProto) -> NodeProto:
-        """The same step at batch N * K."""
+        """Copy a node so that it runs at batch N * K."""
         result = NodeProto()
         result.CopyFrom(node)
         at = EXTENTS_INPUT.get(node.op_type, len(node.input))

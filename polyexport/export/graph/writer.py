@@ -13,7 +13,7 @@ __all__ = ["GraphWriter"]
 
 @dataclass(kw_only=True, slots=True)
 class GraphWriter:
-    """What is written stands in ``nodes``, in an order in which it can run, and in ``initializers``.
+    """Builder of a graph: collects ``nodes``, in an order in which they can run, and ``initializers``.
 
     Names follow from the calls alone: equal calls give equal graphs.
     """

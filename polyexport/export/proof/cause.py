@@ -1,7 +1,7 @@
-"""Which node broke a graph: its tensors beside those of the PyTorch program, in the order in which they are computed.
+"""Search for the first wrong node of a graph, by comparing its tensors with those of the PyTorch program in order.
 
 The exporter names the graph's tensors after the nodes of the PyTorch program, and the simplifier keeps the names of
-what it keeps. So the program, run node by node in float32, has the true value of every tensor that still has its name.
+what it keeps. So the program, run node by node in float32, has the true value of every tensor that kept its name.
 """
 
 import re
@@ -22,7 +22,7 @@ from polyexport.model.contract import COLORED, IMAGE_INPUT
 
 __all__ = ["Cause", "find_cause", "program_values"]
 
-_SEVERE = 3  # ONNX Runtime's severity for errors
+_ERROR_SEVERITY = 3  # ONNX Runtime's log level for errors alone
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,7 +57,7 @@ class _Recorder(fx.Interpreter):
 
 
 def _symbolic(inputs: list[Tensor], operator: str) -> Tensor:
-    """The two ONNX operators that the wrapper writes, after their definitions."""
+    """Compute the two ONNX operators that the wrapper writes, after their definitions in the ONNX standard."""
     value, scale, zero_point = inputs
     if operator == "DequantizeLinear":
         return (value.to(torch.int32) - zero_point.to(torch.int32)).to(torch.float32) * scale
@@ -81,8 +81,8 @@ def find_cause(
     """Compare a graph's tensors with the program's.
 
     Args:
-        candidate: the graph.
-        values: of ``program_values``, for ``image`` and the candidate's first colors, one each.
+        candidate: The graph.
+        values: Result of ``program_values`` for ``image`` and the candidate's first colors, one each.
         image: uint8 [B, H, W, 3].
         tolerance: Largest error of a tensor that counts as rounding, from the graph's precision.
 
@@ -92,7 +92,7 @@ def find_cause(
     """
     graph = candidate.model.graph
     produced = {output: node for node in graph.node for output in node.output}
-    # A quantizer lets the Relu go and clamps instead: only what it dequantizes is what the tensor was.
+    # A quantizer drops the Relu and clamps instead: only its dequantized output corresponds to the tensor.
     found_as = {name: f"{name}_DequantizeLinear_Output" for name in values}
     found_as = {name: other if other in produced else name for name, other in found_as.items()}
     names = [name for name in values if found_as[name] in produced]
@@ -118,7 +118,7 @@ def find_cause(
 def _unfused() -> ort.SessionOptions:
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.log_severity_level = _SEVERE
+    options.log_severity_level = _ERROR_SEVERITY
     return options
 
 
@@ -132,7 +132,7 @@ def _failing(graph: onnx.GraphProto, message: str, reason: str) -> Cause | None:
 
 
 def _fault(true: NDArray[Any], found: NDArray[Any], tolerance: NodeTolerance) -> str:
-    """Why a tensor is wrong; empty if it is not."""
+    """Return the reason why a tensor is wrong; empty if it is right."""
     if true.size != found.size:
         return f"shape {list(found.shape)}, PyTorch has {list(true.shape)}"
     levels = found.dtype == np.uint8

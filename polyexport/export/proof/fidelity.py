@@ -1,4 +1,4 @@
-"""What a reduced precision costs, on images: beside the fp32 graph that it was made of, and beside the truth."""
+"""Image quality of a reduced precision, compared with the fp32 graph that it was made from and with the true images."""
 
 import math
 from collections.abc import Callable
@@ -25,9 +25,9 @@ from polyexport.runtime.session import SessionOptions
 __all__ = ["DrawingTest", "calibration_feeds"]
 
 _SEED = 20_260_102
-_PER_KIND = 8
-_CALIBRATION = 64
-_BATCH = 8
+_DRAWINGS_PER_KIND = 8
+_CALIBRATION_DRAWINGS = 64
+_BATCH_SIZE = 8
 
 # Beside the splits of the evaluation: hairlines in the colors that people name, as in most drawings that users have.
 _KINDS: dict[str, DrawingConfig] = {
@@ -42,11 +42,11 @@ class _Sample:
     image: Pixels
     truth: Pixels
     row: NDArray[Any]
-    """Of the graph's second input."""
+    """Row of the graph's second input that belongs to the drawing's color."""
 
 
 class DrawingTest:
-    """Drawings of every kind, and what the fp32 graph makes of them."""
+    """Generated drawings of every kind, with the outputs of the fp32 graph for each of them."""
 
     def __init__(
         self,
@@ -55,13 +55,13 @@ class DrawingTest:
         encode: Callable[[NDArray[Any]], NDArray[Any]],
         options: SessionOptions = CPU_OPTIONS,
     ) -> None:
-        """Draw, and run the fp32 graph once.
+        """Draw the drawings and run the fp32 graph on them once.
 
         Args:
-            source: decides size and colors.
-            fp32: the graph to measure against; it also says how every other graph is fed.
-            encode: conditions of the module [K, ...] -> rows of the graph's second input [K, ...].
-            options: where the graphs run.
+            source: The network, which decides size and colors.
+            fp32: The graph to measure against; every other graph has the same inputs.
+            encode: Turns conditions of the module [K, ...] into rows of the graph's second input [K, ...].
+            options: Execution provider that the graphs run on.
         """
         self._options = options
         self._fed = fp32
@@ -69,7 +69,7 @@ class DrawingTest:
         condition = source.condition()
         self._samples = []
         for number, (kind, config) in enumerate(_KINDS.items()):
-            for index in range(_PER_KIND):
+            for index in range(_DRAWINGS_PER_KIND):
                 rng = np.random.default_rng([_SEED, number, index])
                 drawing = draw(rng, max(16, source.training_size), replace(config, palette=palette))
                 row = encode(condition.drawing_row(drawing.color, rng))[0]
@@ -80,15 +80,15 @@ class DrawingTest:
         self._fp32 = self._images(fp32.model)
 
     def feeds(self, batch: int) -> dict[str, NDArray[Any]]:
-        """The first drawings as inputs of the graph."""
+        """Return the first ``batch`` drawings as inputs of the graph."""
         return self._batch(self._samples[:batch])
 
     def headroom_db(self, model: onnx.ModelProto, gate: QualityGate) -> float:
-        """By how much a graph is closer to the fp32 graph than the gate asks, on the kind where that is least.
+        """Return how many decibels a graph has to spare at the gate, on the kind of drawing where that is least.
 
         The error of a reduced precision and that of the network itself add up as squares, so a loss of L dB allows
-        10^(L/10) - 1 times the network's own squared error. The loss that a few drawings show may be luck: the two
-        errors happen to cancel on them. This does not depend on it.
+        10^(L/10) - 1 times the network's own squared error. The two errors may happen to
+        cancel on a few drawings; the distance to the fp32 graph, which is measured here, does not depend on that.
         """
         allowed = -10 * math.log10(10 ** (gate.psnr_loss_db / 10) - 1)
         return min(
@@ -97,7 +97,7 @@ class DrawingTest:
         )
 
     def fidelity(self, model: onnx.ModelProto) -> tuple[Fidelity, ...]:
-        """A graph on every kind of drawing."""
+        """Score a graph on every kind of drawing."""
         images = self._images(model)
         result = []
         for kind in _KINDS:
@@ -122,8 +122,8 @@ class DrawingTest:
     def _images(self, model: onnx.ModelProto) -> list[Pixels]:
         session = open_session(model.SerializeToString(), self._options)
         images: list[Pixels] = []
-        for start in range(0, len(self._samples), _BATCH):
-            colored = session.run(COLORED, self._batch(self._samples[start : start + _BATCH]))
+        for start in range(0, len(self._samples), _BATCH_SIZE):
+            colored = session.run(COLORED, self._batch(self._samples[start : start + _BATCH_SIZE]))
             images.extend(colored[:, 0] if self._fed.many_colors else colored)
         return images
 
@@ -138,13 +138,13 @@ class DrawingTest:
 def calibration_feeds(
     source: Source, fp32: Candidate, encode: Callable[[NDArray[Any]], NDArray[Any]]
 ) -> list[dict[str, NDArray[Any]]]:
-    """Drawings of every difficulty and color, other ones than those of the gate, as inputs of the graph."""
+    """Return generated drawings for calibration, none of which the quality gate uses, as inputs of the graph."""
     palette = tuple(rgb for _, rgb in source.palette)
     condition, size = source.condition(), source.training_size
     feeds = []
-    for start in range(0, _CALIBRATION, _BATCH):
+    for start in range(0, _CALIBRATION_DRAWINGS, _BATCH_SIZE):
         images, rows = [], []
-        for index in range(start, start + _BATCH):
+        for index in range(start, start + _BATCH_SIZE):
             rng = np.random.default_rng([_SEED, len(_KINDS), index])
             drawing = draw(rng, max(16, size), DrawingConfig(palette=palette))
             images.append(drawing.image[:size, :size])

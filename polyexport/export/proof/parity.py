@@ -1,4 +1,4 @@
-"""The proof: a graph beside the PyTorch module, on drawings, compared value by value."""
+"""Parity of a graph with the PyTorch module: the outputs for the same images, compared value by value."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,13 +26,13 @@ CPU_OPTIONS = SessionOptions(provider="cpu")
 MAX_IMAGES = 16
 """Images of a proof; the outputs of the PyTorch module are kept for all of them."""
 
-_MAX_PAIRS = 36  # images times colors of one batch size, beyond which not every pair is tried
-_SMALLEST = 16  # pixels of a generated drawing
+_MAX_PAIRS = 36  # images times colors of one batch size, beyond which not every pair is compared
+_SMALLEST_DRAWING_PIXELS = 16
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ParityOptions:
-    """What is tried."""
+    """Images, batch sizes and image sizes that a comparison covers."""
 
     sizes: tuple[tuple[int, int], ...] = ()
     """Heights and widths; if empty, half the training size, the training size, and a rectangle twice as high."""
@@ -48,7 +48,7 @@ class ParityOptions:
             return ((size, size),)
         if self.sizes:
             return self.sizes
-        least = -(-_SMALLEST // multiple) * multiple
+        least = -(-_SMALLEST_DRAWING_PIXELS // multiple) * multiple
         half = max(least, size // 2 // multiple * multiple)
         size = max(least, size)
         twice = 2 * size if 2 * size <= MAX_SIDE else size
@@ -57,17 +57,17 @@ class ParityOptions:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Candidate:
-    """A graph that stands for the module, and how it is fed."""
+    """A graph that stands for the module, with the names of its tensors and the rows of its second input."""
 
     name: str
-    """Of the stage."""
+    """Name of the stage, such as ``simplified``."""
 
     model: onnx.ModelProto
     float_output: str
     """Name of the network's own output, before it is shifted and quantized."""
 
     color_name: str
-    """Of the second input."""
+    """Name of the second input."""
 
     rows: NDArray[Any]
     """The reference's K colors as the graph takes them: [K, ...]."""
@@ -124,13 +124,13 @@ class Reference:
 
     @property
     def images(self) -> int:
-        """Per size."""
+        """Number of images at each size."""
         return len(next(iter(self.pixels.values())))
 
 
 @dataclass(slots=True)
 class _Differences:
-    """Accumulates over runs; NaN anywhere is an infinite difference."""
+    """Sums of differences over all batches; a NaN anywhere counts as an infinite difference."""
 
     max_abs: float = 0.0
     uint8_max: int = 0
@@ -139,7 +139,7 @@ class _Differences:
     values: int = 0
 
     def add(self, reference: NDArray[np.float32], candidate: NDArray[np.float32], levels: NDArray[np.uint8]) -> None:
-        """Float outputs [..., H, W, 3] of both, in [-1, 1], and the candidate's 8-bit output."""
+        """Add one batch: float outputs [..., H, W, 3] of both, in [-1, 1], and the candidate's 8-bit output."""
         difference = float(np.max(np.abs(reference - candidate)))
         self.max_abs = max(self.max_abs, difference if np.isfinite(difference) else np.inf)
         expected = np.clip(np.rint((np.nan_to_num(reference) + 1) * 127.5), 0, 255).astype(np.uint8)
@@ -151,7 +151,7 @@ class _Differences:
 
 
 def compare(reference: Reference, candidate: Candidate, options: SessionOptions = CPU_OPTIONS) -> StageParity:
-    """Run a graph on everything that the reference has, in every batch size.
+    """Run a graph on every image of the reference, in every batch size, and compare its outputs with the module's.
 
     Raises:
         ParityError: the graph cannot be loaded or fails on a batch or a size that the module takes.
@@ -205,7 +205,7 @@ def _run(
 
 
 def _with_output(candidate: Candidate) -> bytes:
-    """The very same graph with one more output: the float tensor before it is rounded."""
+    """Serialize the graph with one more output: the float tensor before it is rounded."""
     tapped = onnx.ModelProto()
     tapped.CopyFrom(candidate.model)
     tapped.graph.output.append(onnx.ValueInfoProto(name=candidate.float_output))
@@ -222,7 +222,7 @@ def _resized(images: Sequence[Pixels], height: int, width: int) -> list[Pixels]:
 def _batches(
     images: int, colors: int, batch: int, *, many: bool
 ) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
-    """Indices of images [batch] and of colors [batch], or [batch, colors] with ``many``.
+    """Yield indices of images [batch] and of colors [batch], or [batch, colors] with ``many``.
 
     Every image in every color, or, where that would be too many, every image and every color. Batches are of exactly
     ``batch``; the last one is filled up from the start.

@@ -1,4 +1,4 @@
-"""Every stage of an export, judged against the PyTorch module; and, where one fails, the node that broke it."""
+"""Proof of an export: every stage is compared with the PyTorch module; a failure names the first wrong node."""
 
 import base64
 from collections.abc import Sequence
@@ -26,12 +26,12 @@ from polyexport.runtime.session import SessionOptions
 
 __all__ = ["Proof", "embedding_of"]
 
-_ENCODER_TOLERANCE = 1e-4  # of the largest value in the embedding
+_ENCODER_TOLERANCE = 1e-4  # maximum difference, relative to the largest value in the embedding
 _REMEDY = "nothing was written; export with other versions of torch or onnxsim"
 
 
 def embedding_of(source: Source) -> Embedding:
-    """What makes ``color_embedding`` of a color, for the contract: a table of all colors, or an encoder.
+    """Return the table of all colors, or the encoder, that makes ``color_embedding`` of a color, for the contract.
 
     Raises:
         ModelError: nobody said which submodule embeds the color, it is not one vector per color, or it cannot be
@@ -61,7 +61,7 @@ def embedding_of(source: Source) -> Embedding:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Proof:
-    """A network, its traced program and its outputs in PyTorch, with which graphs are compared."""
+    """A network, its traced program and its PyTorch outputs, with which graphs are compared."""
 
     source: Source
     reference: Reference
@@ -117,7 +117,7 @@ class Proof:
         return self.condition.encode_trained(conditions)
 
     def candidate(self, name: str, model: onnx.ModelProto, *, many_colors: bool = False) -> Candidate:
-        """A graph, ready to be compared."""
+        """Describe a graph so that it can be compared."""
         return Candidate(
             name=name,
             model=model,
@@ -163,7 +163,7 @@ class Proof:
         return stage
 
     def _cause(self, candidate: Candidate, precision: Precision) -> str:
-        """The first wrong node, in words. One image, in one color, at every size, then two at once."""
+        """Describe the first wrong node, found with one image in one color, then two, at every size."""
         agreed = 0
         for pixels in self.reference.pixels.values():
             for count in (1, 2):
@@ -180,7 +180,7 @@ class Proof:
         return f"every tensor that can be compared agrees with the traced program on {agreed} inputs"
 
     def parity(self, stages: Sequence[StageParity]) -> Parity:
-        """The certificate of stages that held."""
+        """Return the certificate of the stages that were proven."""
         return Parity(
             reference=f"PyTorch {torch.__version__}, CPU, float32",
             candidate=f"ONNX Runtime {ort.__version__}, {self.options.provider}",

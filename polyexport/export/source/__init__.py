@@ -1,1 +1,1 @@
-"""Where a network comes from: one file for each kind of source."""
+"""Sources of networks, one file for each kind: a checkpoint, a module with weights, a TOML file."""

@@ -38,7 +38,7 @@ _REMEDY = "save the state dict alone, as safetensors or with torch.save(module.s
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Weights:
-    """What one file holds."""
+    """Contents of one file of weights."""
 
     path: Path
     state_dict: dict[str, Tensor]
@@ -209,7 +209,7 @@ def _read_pickled(data: bytes, path: Path) -> object:
 
 
 def _check_archive(data: bytes, path: Path) -> None:
-    """What torch.save writes is a zip file, or since long ago a bare pickle."""
+    """Refuse zip archives that torch.save did not write; a bare pickle, its oldest format, passes."""
     if not data.startswith(b"PK"):
         return
     try:
@@ -270,12 +270,12 @@ def _without_prefixes(found: dict[str, Tensor], expected: Mapping[str, Tensor]) 
 
 
 def _kind(tensor: Tensor) -> tuple[object, ...]:
-    """Two tensors of one kind can be copied into each other without a loss of meaning."""
+    """Return what two tensors must share to be copied into each other without a loss of meaning."""
     floating = tensor.is_floating_point() and tensor.element_size() > 1  # 8-bit floats mean nothing without a scale
     return tuple(tensor.shape), floating, tensor.is_complex()
 
 
 def _named(names: Iterable[str]) -> str:
-    """The first three, on one line whatever is in them, and how many more."""
+    """Join the first three names on one line, escaped, and say how many more there are."""
     every = [name if name.isprintable() else ascii(name) for name in names]
     return ", ".join(name[:100] for name in every[:3]) + (f" and {len(every) - 3} more" if len(every) > 3 else "")

@@ -134,7 +134,7 @@ NAMED_ELSEWHERE = {
         "bench/run.py": "chooses the limit of a model by the number format that it multiplies in",
         "export/graph/quantization.py": "NumPy's type",
         "runtime/provider.py": "number formats of matrix multiplications, for the limits that bench measures",
-        "runtime/providers/cpu.py": "number formats in which it multiplies matrices, for the limits that bench measures",
+        "runtime/providers/cpu.py": "number formats of its matrix multiplications, for the limits of bench",
         "runtime/providers/cuda.py": "advises on the precisions that CUDA takes",
         "runtime/providers/openvino.py": "refuses 8-bit weights that it would multiply as floats",
         "runtime/providers/tensorrt.py": "allows TensorRT to compute in the precision of the graph, and in no other",
