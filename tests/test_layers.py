@@ -7,6 +7,7 @@
 import ast
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -61,16 +62,13 @@ class Source:
     module: str
     tree: ast.Module
 
-    def defined(self) -> set[str]:
+    def defined(self) -> frozenset[str]:
         """Names that the module binds at its top level by itself, not by importing them."""
-        names: set[str] = set()
-        for node in _top_level(self.tree.body):
-            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-                names.add(node.name)
-            elif isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign):
-                targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-                names.update(leaf.id for target in targets for leaf in ast.walk(target) if isinstance(leaf, ast.Name))
-        return names
+        return _defined(self.tree)
+
+    def imports(self) -> Sequence[ast.Import | ast.ImportFrom]:
+        """Import statements of the module, wherever they stand in it."""
+        return _imports(self.tree)
 
     def exported(self) -> set[str]:
         """The names in ``__all__``."""
@@ -89,6 +87,28 @@ def _top_level(body: Sequence[ast.stmt]) -> Iterator[ast.stmt]:
             yield from _top_level([child for child in ast.iter_child_nodes(node) if isinstance(child, ast.stmt)])
 
 
+@cache
+def _defined(tree: ast.Module) -> frozenset[str]:
+    names: set[str] = set()
+    for node in _top_level(tree.body):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Assign | ast.AnnAssign | ast.AugAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            names.update(leaf.id for target in targets for leaf in ast.walk(target) if isinstance(leaf, ast.Name))
+    return frozenset(names)
+
+
+@cache
+def _imports(tree: ast.Module) -> Sequence[ast.Import | ast.ImportFrom]:
+    return [node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom)]
+
+
+@cache
+def _parsed(file: Path) -> ast.Module:
+    return ast.parse(file.read_text(encoding="utf-8"), str(file))
+
+
 def read_sources(root: Path = ROOT) -> dict[str, Source]:
     """Every module of ``polyexport`` and ``trainer`` by its dotted name."""
     sources = {}
@@ -96,18 +116,18 @@ def read_sources(root: Path = ROOT) -> dict[str, Source]:
         for file in sorted((root / package).rglob("*.py")):
             parts = file.relative_to(root).with_suffix("").parts
             module = ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-            sources[module] = Source(module, ast.parse(file.read_text(encoding="utf-8"), str(file)))
+            sources[module] = Source(module, _parsed(file))
     return sources
 
 
 def imports_of(source: Source, modules: Mapping[str, Source]) -> Iterator[Import]:
     """The imports of our own modules, wherever they stand in the file."""
-    for node in ast.walk(source.tree):
+    for node in source.imports():
         if isinstance(node, ast.Import):
             for alias in node.names:
                 if alias.name in modules:
                     yield Import(source.module, alias.name, "", node.lineno)
-        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module in modules:
+        elif node.level == 0 and node.module is not None and node.module in modules:
             for alias in node.names:
                 inner = f"{node.module}.{alias.name}"
                 if inner in modules:
