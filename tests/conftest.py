@@ -48,7 +48,7 @@ def shipped_path() -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A three-level network with random weights; its batch normalisation has seen data."""
+    """A three-level network with random weights; its batch normalization has seen data."""
     import torch
 
     from trainer.checkpoint import Checkpoint, save_checkpoint
@@ -80,7 +80,7 @@ def tiny_model(tiny_model_path: Path) -> Model:
 
 @pytest.fixture(scope="session")
 def vocabulary_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A two-level network with random weights that knows three colours."""
+    """A two-level network with random weights that knows three colors."""
     import torch
 
     from trainer.checkpoint import Checkpoint, save_checkpoint

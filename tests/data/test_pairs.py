@@ -43,9 +43,9 @@ def test_what_is_written_is_read(folder: Path) -> None:
 
 
 def test_green_is_the_layouts_green_and_hex_is_exact(folder: Path) -> None:
-    change(folder, colour="green")
+    change(folder, colour="green")  # codespell:ignore
     assert read_pairs(folder)[1].color.rgb == (0, 255, 0)
-    change(folder, colour="#008000")
+    change(folder, colour="#008000")  # codespell:ignore
     assert read_pairs(folder)[1].color.rgb == parse_color("green").rgb
 
 

@@ -60,7 +60,7 @@ def _model(graph: onnx.GraphProto) -> onnx.ModelProto:
 
 
 def _graph(contract: Contract) -> onnx.GraphProto:
-    """The mean of the image and a colour: every pixel depends on both, and on where it is."""
+    """The mean of the image and a color: every pixel depends on both, and on where it is."""
     many = ["colors"] if contract.many_colors else []
     sides = [SIZE, SIZE] if contract.fixed_size else ["height", "width"]
     constants = {"half": np.float32(0.5), "axes": np.array([2, 3] if many else [1, 2])}

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 class RgbNet(nn.Module):
-    """Any size that is a multiple of four; image and colour in [0, 1], and so is what comes out."""
+    """Any size that is a multiple of four; image and color in [0, 1], and so is what comes out."""
 
     def __init__(self, width: int = 6, act: str = "relu", bias: bool = True) -> None:
         super().__init__()

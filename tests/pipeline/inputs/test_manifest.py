@@ -45,9 +45,9 @@ def test_a_csv_names_images_beside_it(tmp_path: Path) -> None:
     [
         "image,color\na.png,red\nb.png,blue",
         "\ufeffimage,color\r\na.png,red\r\nb.png,blue\r\n",
-        "\n\nInput ; note;COLOUR\n\n a.png;;red\n;;\n b.png;x; blue;;\n",
+        "\n\nInput ; note;COLOUR\n\n a.png;;red\n;;\n b.png;x; blue;;\n",  # codespell:ignore
         '"image";"color"\n"a.png";"red"\n"b.png";"blue"\n',
-        "colour\tinput_polygon\nred\ta.png\nblue\tb.png\nblue\tb.png\n",
+        "colour\tinput_polygon\nred\ta.png\nblue\tb.png\nblue\tb.png\n",  # codespell:ignore
         'color, image\rred, "a.png"\rblue, b.png\r',
     ],
 )
