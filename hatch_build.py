@@ -19,13 +19,13 @@ from typing import Any
 try:
     from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 except ImportError:  # run by itself
-    BuildHookInterface = object
+    BuildHookInterface = object  # type: ignore[assignment, misc]
 
 ROOT = Path(__file__).parent
 _MAX_FILE_BYTES = 64 * 1024 * 1024
 
 
-class RuntimeHook(BuildHookInterface):  # type: ignore[misc] # hatchling has no types
+class RuntimeHook(BuildHookInterface):  # type: ignore[type-arg] # object takes no type argument
     """Runs before a wheel, a source distribution or an editable installation is made."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:

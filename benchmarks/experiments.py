@@ -39,15 +39,21 @@ TEST_SEED = 77
 TEST_DRAWINGS = 256
 
 
+def replace_first_convolution(network: ConditionalUNet, in_channels: int) -> None:
+    """Give a network an input of another number of channels."""
+    block = network.encoder[0]
+    assert isinstance(block, nn.Sequential)
+    block[0] = nn.Conv2d(in_channels, network.config.channels[0], 3, padding=1, bias=False)
+
+
 class InputConcatenation(ConditionalUNet):
     """Network that gets the color as three more planes of its input, and nothing at the bottleneck."""
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)
-        first = self.encoder[0][0]
-        self.encoder[0][0] = nn.Conv2d(6, first.out_channels, 3, padding=1, bias=False)
-        self.color_embedding = nn.Identity()
-        self.projection = nn.Identity()
+        replace_first_convolution(self, in_channels=6)
+        self.add_module("color_embedding", nn.Identity())
+        self.add_module("projection", nn.Identity())
 
     def forward(self, image: Tensor, color: Tensor) -> Tensor:
         planes = color[:, :, None, None].expand(-1, -1, *image.shape[2:])
@@ -63,12 +69,13 @@ class FeatureWise(ConditionalUNet):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)
         self.films = nn.ModuleList(nn.Linear(config.embedding_dim, 2 * width) for width in config.channels[::-1])
-        self.projection = nn.Identity()
+        self.add_module("projection", nn.Identity())
 
     def decode(self, bottleneck: Tensor, skips: list[Tensor], embedding: Tensor) -> Tensor:
         def modulate(film: nn.Module, features: Tensor) -> Tensor:
             scale, shift = film(embedding)[:, :, None, None].chunk(2, dim=1)
-            return features * (1 + scale) + shift
+            modulated: Tensor = features * (1 + scale) + shift
+            return modulated
 
         features = modulate(self.films[0], bottleneck)
         for skip, block, film in zip(reversed(skips), self.decoder, self.films[1:], strict=True):
@@ -82,9 +89,8 @@ class SpaceToDepth(ConditionalUNet):
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)
-        width = config.channels[0]
-        self.encoder[0][0] = nn.Conv2d(12, width, 3, padding=1, bias=False)
-        self.head = nn.Conv2d(width, 12, 1)
+        replace_first_convolution(self, in_channels=12)
+        self.head = nn.Conv2d(config.channels[0], 12, 1)
 
     def encode(self, image: Tensor) -> tuple[Tensor, list[Tensor]]:
         return super().encode(F.pixel_unshuffle(image, 2))
@@ -122,7 +128,7 @@ EXPERIMENTS = {
     "loss: L1 + L2": Experiment(changes={"loss": LossConfig(perceptual=0)}),
     "loss: L1 + perceptual": Experiment(changes={"loss": LossConfig(l2=0)}),
     "precision: float32": Experiment(changes={"precision": "32-true"}),
-    "normalisation: never fixed": Experiment(changes={"freeze_norm": 1.0}),
+    "normalization: never fixed": Experiment(changes={"freeze_norm": 1.0}),
     "network: 12-24-48-96-192": Experiment(channels=(12, 24, 48, 96, 192)),
     "network: 8-16-32-64-128": Experiment(channels=(8, 16, 32, 64, 128)),
     "network: 16-32-64-128-128": Experiment(channels=(16, 32, 64, 128, 128)),
@@ -225,8 +231,8 @@ def main() -> None:
         print(json.dumps(run(arguments.experiment, arguments.steps)))
         return
     if arguments.experiment == "costs":
-        report = json.dumps({"environment": asdict(environment()), "costs": costs()}, indent=1)
-        arguments.output.write_text(report + "\n") if arguments.output else print(report)
+        text = json.dumps({"environment": asdict(environment()), "costs": costs()}, indent=1)
+        arguments.output.write_text(text + "\n") if arguments.output else print(text)
         return
     names = [name for name in EXPERIMENTS if arguments.experiment == "all" or name.startswith(arguments.experiment)]
     results = []

@@ -78,7 +78,7 @@ def quality(model: Model, data: Sequence[Path], per_split: int) -> dict[str, dic
     return scores
 
 
-def speeds(fp32: Path, other: Path, size: int, rounds: int) -> dict[str, dict[str, float]]:
+def speeds(fp32: Path, other: Path, size: int, rounds: int) -> dict[str, dict[str, Any]]:
     """Speed over fp32, by threads and batch size."""
     found = {}
     for threads, batch in itertools.product((1, granted_cores()), (1, 8)):

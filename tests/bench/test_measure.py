@@ -1,5 +1,6 @@
 import gc
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -28,13 +29,23 @@ def test_three_windows_of_blocks_each_after_a_calibration() -> None:
     assert {block.calibration_ms for window in windows for block in window.blocks} == {7.0}
 
 
+def slow_call(seconds: float) -> Callable[[float], list[float]]:
+    """A block of one call that takes that long."""
+
+    def run(block_seconds: float) -> list[float]:
+        time.sleep(seconds)
+        return [1.0]
+
+    return run
+
+
 def test_a_window_of_slow_calls_ends_in_time() -> None:
-    windows = take_windows(lambda seconds: [time.sleep(0.02) or 1.0], seconds=0.03, blocks=10)
+    windows = take_windows(slow_call(0.02), seconds=0.03, blocks=10)
     assert all(1 <= len(window.blocks) <= 3 for window in windows)
 
 
 def test_wall_and_cpu_time() -> None:
-    (window, *_) = take_windows(lambda seconds: [time.sleep(0.05) or 1.0], seconds=0.01, blocks=1)
+    (window, *_) = take_windows(slow_call(0.05), seconds=0.01, blocks=1)
     assert window.wall_s >= 0.05
     assert window.cpu_s < window.wall_s / 2
 

@@ -37,13 +37,14 @@ def test_what_an_image_costs_is_what_all_callers_make_of_the_machine(subject: Su
     made = make_row(
         Throughput(), "batch 4", [Window(blocks=[block])] * 3, subject, Settings(), size=16, images=4, callers=3
     )
+    assert made.image_ms is not None
     assert made.image_ms == pytest.approx(200 / 120)
     assert made.images_per_s == pytest.approx(1e3 / made.image_ms)
 
 
 def row(subject: Subject, *p50s: float, settings: Settings | None = None, **values: int) -> Row:
     built = settings or Settings()
-    return make_row(Latency(), "closed loop", windows(*p50s), subject, built, **({"size": 16} | values))  # type: ignore[arg-type]
+    return make_row(Latency(), "closed loop", windows(*p50s), subject, built, **({"size": 16} | values))
 
 
 def test_figures_of_a_steady_machine(subject: Subject) -> None:
@@ -52,8 +53,10 @@ def test_figures_of_a_steady_machine(subject: Subject) -> None:
     assert made.call_ms is not None
     assert (made.call_ms.samples, made.call_ms.p50, made.call_ms.max) == (240, 10.5, 11.0)
     assert made.image_ms == 10.5 / 4
+    assert made.images_per_s is not None
     assert made.images_per_s == pytest.approx(4 * (1e3 / 10 + 1e3 / 10.5 + 1e3 / 11) / 3)
     assert made.gflop_per_s == pytest.approx(2 * 1_000_000 * made.images_per_s / 1e9)
+    assert made.gflop_per_s is not None
     limit = GFLOP / 2e-3
     assert made.limit_fraction == pytest.approx(made.gflop_per_s / limit)
 

@@ -174,7 +174,8 @@ def test_signals_end_the_run_with_whole_files(
 ) -> None:
     for copy in range(3000):
         os.link(drawings / "0.png", drawings / f"copy{copy}.png")
-    command = [sys.executable, "-m", "polyexport.cli.main", "infer", drawings, "--color", "red", "-o", tmp_path / "out"]
+    command: list[str | Path] = [sys.executable, "-m", "polyexport.cli.main", "infer", drawings]
+    command += ["--color", "red", "-o", tmp_path / "out"]
     process = subprocess.Popen(
         command,
         stderr=subprocess.PIPE,
@@ -196,7 +197,8 @@ def test_signals_end_the_run_with_whole_files(
 
 
 def test_a_reader_that_goes_away_does_not_stop_the_run(drawings: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "polyexport.cli.main", "infer", drawings, "--color", "red", "-o", tmp_path / "out"]
+    command: list[str | Path] = [sys.executable, "-m", "polyexport.cli.main", "infer", drawings]
+    command += ["--color", "red", "-o", tmp_path / "out"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout is not None
     process.stdout.close()
@@ -347,8 +349,8 @@ def test_a_killed_run_is_completed_to_the_same_bytes(
     seconds = time.monotonic() - started
     whole = {name: (tmp_path / "whole" / name).read_bytes() for name in outputs(tmp_path / "whole")}
     generator = np.random.default_rng()
-    program = [sys.executable, "-m", "polyexport.cli.main", "infer", drawings, "-c", "red", "--provider", "cpu"]
-    program += ["-q", "-o"]
+    program: list[str | Path] = [sys.executable, "-m", "polyexport.cli.main", "infer", drawings]
+    program += ["-c", "red", "--provider", "cpu", "-q", "-o"]
     partly = 0
     for number in range(int(os.environ.get("POLYEXPORT_KILLS", "4"))):
         out = tmp_path / f"out{number}"

@@ -149,7 +149,7 @@ class Page:
         """The file that a button downloads."""
         with self.tab.expect_download() as download:
             self.tab.click(button)
-        path = self.downloads / download.value.suggested_filename
+        path: Path = self.downloads / download.value.suggested_filename
         download.value.save_as(path)
         return path
 

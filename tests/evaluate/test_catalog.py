@@ -37,4 +37,13 @@ def test_every_metric_is_measured() -> None:
 
 def test_a_direction_is_one_of_four() -> None:
     with pytest.raises(ValueError, match="better must be"):
-        Metric(name="x", label="x", range="x", better="up", library="x", source="x", what="x", formula="x")
+        Metric(
+            name="x",
+            label="x",
+            range="x",
+            better="up",  # type: ignore[arg-type]
+            library="x",
+            source="x",
+            what="x",
+            formula="x",
+        )

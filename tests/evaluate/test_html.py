@@ -10,7 +10,7 @@ import pytest
 from polyexport.data.pairs import read_pairs
 from polyexport.evaluate.document import ModelFacts, document, facts_of
 from polyexport.evaluate.html import render
-from polyexport.evaluate.score import Evaluation, evaluate
+from polyexport.evaluate.score import Evaluation, Split, evaluate
 from polyexport.model.model import Model
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(1)>$\\frac$ & \u0444\u4e2d]]>-->"
@@ -66,7 +66,7 @@ def test_it_loads_nothing_and_runs_nothing(evaluation: Evaluation, facts: ModelF
 
 
 def test_hostile_names_are_text(evaluation: Evaluation, facts: ModelFacts) -> None:
-    def renamed(split: object) -> object:
+    def renamed(split: Split) -> Split:
         items = tuple(
             replace(item, input=Path(f"{HOSTILE}.png".replace("/", "")), shape=HOSTILE) for item in split.items
         )

@@ -82,7 +82,7 @@ def test_a_fill_that_stayed_empty_is_missed_and_not_confused() -> None:
 
 def test_a_page_full_of_color_bleeds() -> None:
     pair = pair_of((0, 0, 255))
-    row, painted = measure(np.broadcast_to(np.uint8([0, 0, 255]), pair.colored.shape).copy(), pair)
+    row, painted = measure(np.broadcast_to(np.array([0, 0, 255], np.uint8), pair.colored.shape).copy(), pair)
     assert painted == "blue"
     assert value(row, "bleeding") == value(row, "bleeding_far") == value(row, "recall") == 1
     assert value(row, "specificity") == value(row, "confusion") == 0

@@ -80,7 +80,7 @@ def test_a_format_is_one_file_and_one_row(tmp_path: Path) -> None:
         (tmp_path / "drawings" / f"{name}.{name.lower()}").write_bytes(saved(name))
     (tmp_path / "drawings" / "misnamed.png").write_bytes(saved("PCX"))
     command = [sys.executable, "-m", "polyexport.cli.main", "infer", "drawings", "-c", "red", "-o", "colored"]
-    command += ["--provider", "cpu", "-m", ROOT / "artifacts" / "small-int8.onnx"]
+    command += ["--provider", "cpu", "-m", str(ROOT / "artifacts" / "small-int8.onnx")]
     environment = os.environ | {"PYTHONPATH": str(tmp_path / "source")}
 
     before = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)

@@ -21,7 +21,8 @@ def over(rgba: NDArray[np.uint8], background: tuple[int, int, int]) -> Pixels:
 
 
 def difference(one: Pixels, other: Pixels) -> NDArray[np.int16]:
-    return np.abs(one.astype(np.int16) - other)
+    levels: NDArray[np.int16] = np.abs(one.astype(np.int16) - other)
+    return levels
 
 
 def star(fill: str, paper: tuple[int, int, int], *, outline: str | None = None, width: int = 3) -> Pixels:
@@ -40,7 +41,8 @@ def flooded(image: Pixels) -> NDArray[np.bool_]:
     mask = (image.min(axis=2) >= 252).astype(np.uint8)
     framed = Image.fromarray(np.pad(mask, 1, constant_values=1)).copy()
     ImageDraw.floodfill(framed, (0, 0), 2)
-    return (np.asarray(framed) == 2)[1:-1, 1:-1]
+    found: NDArray[np.bool_] = np.asarray(framed) == 2
+    return found[1:-1, 1:-1]
 
 
 @st.composite

@@ -155,7 +155,9 @@ def test_every_mode_comes_out_as_the_same_drawing(mode: str) -> None:
         image, kind = Image.fromarray(np.asarray(gray).astype(np.float32) / 255), "TIFF"
     elif mode == "LAB":
         profiles = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
-        image, kind = ImageCms.profileToProfile(gray.convert("RGB"), *profiles, outputMode="LAB"), "TIFF"
+        lab = ImageCms.profileToProfile(gray.convert("RGB"), *profiles, outputMode="LAB")
+        assert lab is not None
+        image, kind = lab, "TIFF"
     elif mode in ("CMYK", "YCbCr"):
         image, kind = gray.convert("RGB").convert(mode), "TIFF" if mode == "CMYK" else "JPEG"
     else:

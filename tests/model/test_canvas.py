@@ -27,7 +27,8 @@ CASES: list[dict[str, Any]] = json.loads(Path(__file__).with_name("canvas_cases.
 def pattern(height: int, width: int) -> np.ndarray:
     """The image of a case: channel c of the pixel in row y and column x is (7 y + 13 x + 31 c) mod 256."""
     row, column, channel = np.ogrid[:height, :width, :3]
-    return ((7 * row + 13 * column + 31 * channel) % 256).astype(np.uint8)
+    levels: np.ndarray = (7 * row + 13 * column + 31 * channel) % 256
+    return levels.astype(np.uint8)
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case['width']}x{case['height']} {case['mode']}")

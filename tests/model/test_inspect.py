@@ -97,7 +97,7 @@ TO_LEVELS: list[Node] = [
     ("QuantizeLinear", ["y", "unit", "zero"], "levels"),
     ("Transpose", ["levels"], COLORED, {"perm": [0, 2, 3, 1]}),
 ]
-LEVELS = {"unit": np.array(1, np.float32), "zero": np.array(0, np.uint8)}
+LEVELS: dict[str, np.ndarray] = {"unit": np.array(1, np.float32), "zero": np.array(0, np.uint8)}
 
 
 def dense() -> onnx.ModelProto:
@@ -252,7 +252,7 @@ def test_four_bit_weights_are_two_in_a_byte(tmp_path: Path) -> None:
 
 
 def many() -> onnx.ModelProto:
-    """image x colours: a convolution of the image, once, and one of each colour's sum."""
+    """image x colors: a convolution of the image, once, and one of each color's sum."""
     nodes: list[Node] = [
         *FROM_LEVELS,
         ("Conv", ["x", "w"], "shared"),
@@ -319,7 +319,7 @@ VAGUE: list[Node] = [
 def test_what_cannot_be_counted_is_said_and_not_counted_as_nothing(
     nodes: list[Node], said: str, tmp_path: Path
 ) -> None:
-    stored = {
+    stored: dict[str, np.ndarray] = {
         "none": np.array(0, np.float32),
         "whole": np.array([0, 3, SIZE, SIZE], np.int64),
         "w": weights(3, 3, 1, 1),
@@ -374,7 +374,7 @@ def test_pytorch_counts_the_same(tiny_checkpoint: Path, tiny_model_path: Path) -
         module(torch.zeros(1, 3, 32, 32), torch.zeros(1, 3))
     norms = [layer for layer in module.modules() if isinstance(layer, nn.BatchNorm2d)]
     parameters = sum(parameter.numel() for parameter in module.parameters())
-    # Folded into the convolution before it, a normalisation leaves one bias for each of its channels.
+    # Folded into the convolution before it, a normalization leaves one bias for each of its channels.
     parameters -= sum(norm.num_features for norm in norms)
 
     found = inspect_model(tiny_model_path)

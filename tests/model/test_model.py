@@ -256,7 +256,7 @@ KINDS: Mapping[str, dict[str, Any]] = {
 
 
 def handmade_bytes(kind: str = "rgb", *, many_colors: bool = False, fixed: bool = False, **changes: Any) -> bytes:
-    """image * color / 255, in a model file that takes the colour as ``kind`` says."""
+    """image * color / 255, in a model file that takes the color as ``kind`` says."""
     promised = KINDS[kind]
     embedded, named = "embedding" in promised, promised["conditioning"] == "vocabulary"
     colors = ["colors"] if many_colors else []
@@ -279,7 +279,7 @@ def handmade_bytes(kind: str = "rgb", *, many_colors: bool = False, fixed: bool 
         helper.make_node("Mul", ["repeated" if many_colors else "pixels", "everywhere"], ["product"]),
         helper.make_node("Cast", ["product"], [COLORED], to=TensorProto.UINT8),
     ]
-    stored = {
+    stored: dict[str, np.ndarray] = {
         "table": TABLE,
         "white": np.array(255, np.float32),
         "rows": np.array([2, 3] if many_colors else [1, 2], np.int64),
@@ -373,7 +373,7 @@ def test_many_colors_in_one_run_are_as_many_runs(kind: str) -> None:
         [single.condition.row(name) for name in names]
         for names in (("red", "lime", "#006994"), ("lime", "lime", "red"))
     ]
-    color = np.array(rows)
+    color: np.ndarray = np.array(rows)
     found = many.run(image, color)
 
     assert found.shape == (2, 3, 4, 8, 3)
@@ -453,7 +453,7 @@ def test_a_model_of_one_size_takes_images_of_every_size_and_canvases_of_its_own(
     assert model.contract.canvas_rule(SIDE) == model.contract.canvas_rule("fit")
     for size in ("native", 4, 16):
         with pytest.raises(UsageError, match="takes only 8x8 pixels; give --size fit"):
-            model.contract.canvas_rule(size)  # type: ignore[arg-type]
+            model.contract.canvas_rule(size)
     with pytest.raises(UsageError, match="cannot take 8x4 pixels; give 8x8, the only size"):
         model.run(np.zeros((1, 4, 8, 3), np.uint8), np.zeros((1, 3), np.uint8))
 

@@ -19,6 +19,7 @@ from polyexport.pipeline.decoding.pool import DecodingPool
 from polyexport.pipeline.job import Job, run_job
 from polyexport.pipeline.outputs.disk import OutputFolder
 from polyexport.pipeline.plan import make_plan
+from polyexport.pipeline.results import ItemResult
 from polyexport.runtime.onnx_bytes import graph_sha256
 from polyexport.runtime.open import open_session
 from polyexport.runtime.session import SessionOptions
@@ -57,7 +58,7 @@ def breaking(tiny_model_path: Path, tmp_path: Path) -> Path:
 def test_what_is_no_number_is_an_error_and_not_black(breaking: Path, provider: str) -> None:
     if provider == "openvino":
         pytest.importorskip("openvino")
-    model = load_model(breaking, provider=provider)  # type: ignore[arg-type]
+    model = load_model(breaking, provider=provider)
     white, black = np.full((32, 32, 3), 255, np.uint8), np.zeros((32, 32, 3), np.uint8)
     assert model.colorize([white], ["red"])[0][0].shape == (32, 32, 3)
     with pytest.raises(ImageError, match="no numbers"):
@@ -69,7 +70,9 @@ def test_what_is_no_number_is_an_error_and_not_black(breaking: Path, provider: s
 def test_a_run_fails_the_image_that_came_out_as_no_numbers(breaking: Path, drawings: Path, tmp_path: Path) -> None:
     (drawings / "3.png").write_bytes(encode_png(np.zeros((64, 64, 3), np.uint8)))
     plan = make_plan([drawings], [parse_color("red")], output=tmp_path / "out")
-    model, results = load_model(breaking, provider="cpu"), []
+    model = load_model(breaking, provider="cpu")
+    results: list[ItemResult] = []
+    assert isinstance(plan.output, Path)
     with OutputFolder(plan.output) as folder, DecodingPool(jobs=1) as decoders:
         job = Job(plan=plan, size=64, batch_size=4)
         report = run_job(

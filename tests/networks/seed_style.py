@@ -1,6 +1,6 @@
-"""A network in the style of the seed project: a list of colours, one size alone, a Sigmoid head.
+"""A network in the style of the seed project: a list of colors, one size alone, a Sigmoid head.
 
-The colour becomes a map of 16x16 that is concatenated at the bottleneck, so only 256x256 drawings fit. Needs torch and
+The color becomes a map of 16x16 that is concatenated at the bottleneck, so only 256x256 drawings fit. Needs torch and
 nothing else, like the code that people bring.
 """
 
@@ -61,12 +61,12 @@ class SeedUNet(nn.Module):
 
 
 def seed_network(seed: int = 0, **arguments: Any) -> SeedUNet:
-    """Random weights; batch normalisation has seen data, so that what differs at the bottom still differs on top."""
+    """Random weights; batch normalization has seen data, so that what differs at the bottom still differs on top."""
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         torch.manual_seed(seed)
         network = SeedUNet(**arguments)
         nn.init.normal_(network.color_projection.weight)
-        nn.init.normal_(network.head[0].weight)
+        nn.init.normal_(network.get_parameter("head.0.weight"))
         for module in network.modules():
             if isinstance(module, nn.BatchNorm2d):
                 module.momentum = None  # the mean over all batches

@@ -180,6 +180,7 @@ def test_the_same_pixels_as_polyexport_infer(
     loaded = load_model(model_of(kind), provider="cpu")
     parsed = [parse_color(color) for color in colors]
     job = Job(plan=make_plan(inputs, parsed, output=tmp_path / "infer"))
+    assert isinstance(job.plan.output, Path)
     with OutputFolder(job.plan.output) as folder:
         run_job(job, lambda threads, streams, images: loaded, folder=folder, decoding_pool=decoders)
     options = [f"--color={color}" for color in colors]
@@ -416,7 +417,8 @@ def test_signals(number: signal.Signals, code: int, package: Package, tmp_path: 
     Image.new("RGB", (1500, 1500), "white").save(inputs[0])
     for path in inputs[1:]:
         shutil.copy(inputs[0], path)
-    command = [sys.executable, "-I", package() / "run.py", *inputs, "--color", "red", "-o", tmp_path / "out"]
+    command: list[str | Path] = [sys.executable, "-I", package() / "run.py", *inputs]
+    command += ["--color", "red", "-o", tmp_path / "out"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         while not list(tmp_path.glob("out/red/*.png")):
             time.sleep(0.02)

@@ -1,6 +1,7 @@
 import random
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,9 +22,9 @@ def sheet_of(indexes: list[int], max_images: int = 4, threads: int = 0) -> Conta
     sheet = ContactSheet(max_images)
 
     def add(index: int) -> None:
-        grey = 10 + index * 7 % 240
+        gray = 10 + index * 7 % 240
         sheet.add(
-            index, f"drawing {index}", flat((grey, 0, 0)), [("red", flat((0, grey, 0))), ("x", flat((0, 0, grey)))]
+            index, f"drawing {index}", flat((gray, 0, 0)), [("red", flat((0, gray, 0))), ("x", flat((0, 0, gray)))]
         )
 
     if threads:
@@ -45,7 +46,7 @@ def written(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     texts: list[str] = []
     real = ImageDraw.ImageDraw.text
 
-    def text(pen: ImageDraw.ImageDraw, xy: tuple[float, float], text: str, *args: object, **options: object) -> None:
+    def text(pen: ImageDraw.ImageDraw, xy: tuple[float, float], text: str, *args: Any, **options: Any) -> None:
         texts.append(text)
         real(pen, xy, text, *args, **options)
 
@@ -93,9 +94,14 @@ def test_a_header_counts_what_is_not_shown(written: list[str]) -> None:
 
 
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    made = []
+    made: list[Pixels] = []
     real = contact_sheet._thumbnail
-    monkeypatch.setattr(contact_sheet, "_thumbnail", lambda pixels: made.append(real(pixels)) or made[-1])
+
+    def thumbnail(pixels: Pixels) -> Pixels:
+        made.append(real(pixels))
+        return made[-1]
+
+    monkeypatch.setattr(contact_sheet, "_thumbnail", thumbnail)
     sheet = ContactSheet(3)
     for index in range(50):
         sheet.add(index, "x", flat((9, 9, 9), 900, 700), [("y", flat((9, 9, 9, 9), 300, 400))] * 20)

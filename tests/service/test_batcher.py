@@ -62,7 +62,8 @@ async def results(batcher: Batcher, *canvases: Canvas) -> list[Any]:
 
 
 def test_a_batch_is_not_larger_than_it_may_be_and_keeps_the_order() -> None:
-    network, sizes = Network(), []
+    network = Network()
+    sizes: list[int] = []
     with batcher_of(network, max_wait_ms=10_000, on_call=sizes.append) as batcher:
         assert asyncio.run(results(batcher, *map(canvas_of, range(8)))) == list(range(1, 9))
     assert network.calls == [[0, 1, 2, 3], [4, 5, 6, 7]]
@@ -73,7 +74,7 @@ def test_an_incomplete_batch_waits_for_others_and_not_longer() -> None:
     network = Network()
     with batcher_of(network, max_wait_ms=200) as batcher:
 
-        async def two() -> list[Any]:
+        async def two() -> tuple[Any, Any]:
             first = asyncio.create_task(batcher.submit(canvas_of(1), ROW))
             await asyncio.sleep(0.05)
             return await asyncio.gather(first, batcher.submit(canvas_of(2), ROW))
@@ -101,7 +102,8 @@ def test_a_batch_takes_no_more_pixels_than_the_network_may_have(monkeypatch: pyt
 
 
 def test_a_canvas_that_fails_takes_no_other_with_it() -> None:
-    network, sizes = Network(fails_on=[2]), []
+    network = Network(fails_on=[2])
+    sizes: list[int] = []
     with batcher_of(network, max_wait_ms=10_000, on_call=sizes.append) as batcher:
         done = asyncio.run(results(batcher, *map(canvas_of, range(4))))
     assert isinstance(done[2], NetworkError)

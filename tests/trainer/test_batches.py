@@ -1,5 +1,6 @@
 import itertools
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -55,7 +56,7 @@ def test_a_stream_can_start_late_and_be_shared() -> None:
 RED = (200, 0, 0)
 
 
-def hexagons(**changes: float) -> list[Drawing]:
+def hexagons(**changes: Any) -> list[Drawing]:
     clean = DrawingConfig(**{"gapped": 0, "noisy": 0, "jpeg": 0, "tinted": 0, "multiple": 0, **changes})
     return [draw(np.random.default_rng(i), 32, clean, color=RED, shape="hexagon") for i in range(4)]
 
@@ -110,6 +111,6 @@ def test_pairs_that_are_no_flat_fill_keep_their_colors() -> None:
 
 
 @pytest.mark.parametrize("values", [{"recolor": 1.5}, {"shift": -0.1}])
-def test_probabilities_are_checked(values: dict[str, float]) -> None:
+def test_probabilities_are_checked(values: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="probabilities"):
         PairConfig(**values)

@@ -124,7 +124,7 @@ def test_a_header_that_does_not_fit_is_refused(
 def test_nan_weights_are_refused(tiny_checkpoint: Path, tmp_path: Path) -> None:
     checkpoint = load_checkpoint(tiny_checkpoint)
     with torch.no_grad():
-        checkpoint.model.head.bias.fill_(float("nan"))
+        checkpoint.model.get_parameter("head.bias").fill_(float("nan"))
     save_checkpoint(checkpoint, tmp_path / "nan.safetensors")
     with pytest.raises(CheckpointError, match="NaN"):
         load_checkpoint(tmp_path / "nan.safetensors")

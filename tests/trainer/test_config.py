@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,6 +36,7 @@ def test_options_are_recorded_without_the_network_and_the_paths() -> None:
         {"devices": 0},
     ],
 )
-def test_options_are_checked_when_built(changes: dict[str, object]) -> None:
+def test_options_are_checked_when_built(changes: dict[str, Any]) -> None:
+    options: dict[str, Any] = {"output": Path("c"), "steps": 12} | changes
     with pytest.raises(ValueError, match=r"must be|give steps|positive"):
-        TrainConfig(**{"output": Path("c"), "steps": 12} | changes)
+        TrainConfig(**options)

@@ -32,7 +32,7 @@ def test_the_larger_network_computes_the_same() -> None:
 def test_copies_of_a_channel_learn_different_things() -> None:
     large = grow(trained(NARROW), WIDE).train()
     large(torch.rand(2, 3, 32, 32), torch.rand(2, 3)).square().mean().backward()
-    gradient = large.encoder[1][3].weight.grad  # outputs 0 and 1 are copies of one channel
+    gradient = large.get_parameter("encoder.1.3.weight").grad  # outputs 0 and 1 are copies of one channel
     assert gradient is not None
     assert not torch.allclose(gradient[0], gradient[1], rtol=1e-4)
 

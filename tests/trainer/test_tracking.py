@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -85,7 +86,7 @@ def test_the_local_record(tmp_path: Path) -> None:
 
 def test_odd_values_are_kept(tmp_path: Path) -> None:
     tracker = open_tracker("local", tmp_path, CONFIG, name="small")
-    values = [float("nan"), float("inf"), float("-inf"), -1e-30, 1e300, np.float32(0.1)]
+    values: list[Any] = [float("nan"), float("inf"), float("-inf"), -1e-30, 1e300, np.float32(0.1)]
     for step, value in enumerate(values):
         tracker.metrics(step, {"train/loss": value})
     tracker.close()
@@ -270,7 +271,7 @@ def test_a_missing_package_names_its_extra(tmp_path: Path, package: str, kind: s
         "try: open_tracker(sys.argv[2], Path(sys.argv[1]), {}, name='small')\n"
         "except Exception as error: print(type(error).__name__, error)"
     )
-    command = [sys.executable, "-c", code, tmp_path, kind]
+    command = [sys.executable, "-c", code, str(tmp_path), kind]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout == f"UsageError {package} is not installed; pip install 'polyexport[{kind}]'\n"
     assert files(tmp_path) == []

@@ -238,7 +238,7 @@ def test_early_stopping(tmp_path: Path) -> None:
 def test_normalization_statistics_are_fixed_after_a_fraction_of_the_training(tmp_path: Path) -> None:
     def statistics(share: float, steps: int) -> torch.Tensor:
         train(config(tmp_path / "c", steps=steps, validate_every=steps, freeze_norm=share, ema_decay=0.0))
-        return load_checkpoint(tmp_path / "c").model.encoder[0][1].running_mean
+        return load_checkpoint(tmp_path / "c").model.get_buffer("encoder.0.1.running_mean")
 
     assert statistics(0.0, 8).abs().max() == 0  # as it was built
     assert statistics(1.0, 8).abs().max() > 0

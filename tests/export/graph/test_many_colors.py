@@ -114,11 +114,14 @@ def inputs(rewritten: onnx.ModelProto, n: int, k: int, h: int, w: int, seed: int
         extents = value.type.tensor_type.shape.dim
         names = {"batch": n, COLORS_AXIS: k, "height": h, "width": w}
         shape = [names[extent.dim_param] if extent.dim_param else extent.dim_value for extent in extents]
-        feed[value.name] = {
-            TensorProto.UINT8: lambda shape=shape: generator.integers(0, 256, shape, np.uint8),
-            TensorProto.INT64: lambda shape=shape: generator.integers(0, 3, shape),
-            TensorProto.FLOAT: lambda shape=shape: generator.standard_normal(shape, np.float32),
-        }[value.type.tensor_type.elem_type]()
+        kind = value.type.tensor_type.elem_type
+        assert kind in (TensorProto.UINT8, TensorProto.INT64, TensorProto.FLOAT)
+        if kind == TensorProto.UINT8:
+            feed[value.name] = generator.integers(0, 256, shape, np.uint8)
+        elif kind == TensorProto.INT64:
+            feed[value.name] = generator.integers(0, 3, shape)
+        else:
+            feed[value.name] = generator.standard_normal(shape, np.float32)
     return feed
 
 

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -31,14 +32,15 @@ class Net:
     def __init__(self, *, vocabulary: bool = False, size: int | None = None) -> None:
         self.rng = np.random.default_rng(5)
         self.nodes: list[NodeProto] = []
-        self.constants: dict[str, NDArray[np.generic]] = {
+        self.constants: dict[str, NDArray[Any]] = {
             "level": np.array(1 / 127.5, np.float32),
             "zero": np.array(0, np.uint8),
             "one": np.array(1, np.float32),
             "twice": np.array([1, 1, 2, 2], np.float32),
         }
         extent = [size, size] if size else ["height", "width"]
-        kind, shape = (TensorProto.INT64, ["batch"]) if vocabulary else (TensorProto.UINT8, ["batch", 3])
+        kind = TensorProto.INT64 if vocabulary else TensorProto.UINT8
+        shape: list[str | int] = ["batch"] if vocabulary else ["batch", 3]
         self.inputs = [
             helper.make_tensor_value_info("image", TensorProto.UINT8, ["batch", *extent, 3]),
             helper.make_tensor_value_info("color", kind, shape),
@@ -47,11 +49,11 @@ class Net:
         planes = self.add("Transpose", "image", name="planes", perm=[0, 3, 1, 2])
         self.image = self.add("Sub", self.add("DequantizeLinear", planes, "level", "zero", name="dq"), "one", name="in")
 
-    def add(self, operator: str, *inputs: str, name: str, **attributes: object) -> str:
+    def add(self, operator: str, *inputs: str, name: str, **attributes: Any) -> str:
         self.nodes.append(helper.make_node(operator, inputs, [name], name=f"node_{name}", **attributes))
         return name
 
-    def constant(self, name: str, value: NDArray[np.generic]) -> str:
+    def constant(self, name: str, value: NDArray[Any]) -> str:
         self.constants[name] = value
         return name
 
@@ -123,7 +125,7 @@ def mapped() -> Graph:
     return net.finish(net.conv(both, 6, 3, name="head"), "Sigmoid")
 
 
-def feeds(model: Graph, count: int = 4, *, size: int = 32, seed: int = 0) -> list[dict[str, NDArray[np.generic]]]:
+def feeds(model: Graph, count: int = 4, *, size: int = 32, seed: int = 0) -> list[dict[str, NDArray[Any]]]:
     rng = np.random.default_rng(seed)
     vocabulary = model.graph.input[1].type.tensor_type.elem_type == TensorProto.INT64
     return [
@@ -139,12 +141,13 @@ def session(model: Graph) -> ort.InferenceSession:
     return ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
 
 
-def run(model: Graph, feed: dict[str, NDArray[np.generic]], output: str = "colored") -> NDArray[np.generic]:
+def run(model: Graph, feed: dict[str, NDArray[Any]], output: str = "colored") -> NDArray[Any]:
     tapped = onnx.ModelProto()
     tapped.CopyFrom(model)
     if output != "colored":
         tapped.graph.output.append(helper.make_tensor_value_info(output, TensorProto.FLOAT, None))
-    return session(tapped).run([output], feed)[0]
+    result: NDArray[Any] = session(tapped).run([output], feed)[0]
+    return result
 
 
 def scorer(model: Graph) -> Callable[[Graph], float]:
@@ -182,7 +185,7 @@ def calibration(model: Graph) -> Calibration:
     return calibrate(model, feeds(model))
 
 
-def constants(model: Graph) -> dict[str, NDArray[np.generic]]:
+def constants(model: Graph) -> dict[str, NDArray[Any]]:
     return {each.name: numpy_helper.to_array(each) for each in model.graph.initializer}
 
 

@@ -89,7 +89,8 @@ def test_the_encoder_alone(source: Source) -> None:
     colors = np.array([[255, 0, 3], [7, 8, 9]], np.uint8)
     session = open_session(trace_encoder(source).SerializeToString(), SessionOptions(provider="cpu"))
     with torch.inference_mode():
-        true = source.module.color_embedding(source.scaled(torch.from_numpy(colors))).numpy()
+        encoder = source.module.get_submodule("color_embedding")
+        true = encoder(source.scaled(torch.from_numpy(colors))).numpy()
     assert np.abs(session.run(EMBEDDING_INPUT, {"color": colors}) - true).max() < 1e-5
 
 

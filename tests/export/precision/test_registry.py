@@ -97,7 +97,9 @@ def test_a_precision_in_one_file_and_one_row_is_exported_inspected_and_run(
 
 def test_every_row_is_under_its_own_well_formed_name() -> None:
     assert all(name == precision.name and PRECISION_NAME.fullmatch(name) for name, precision in PRECISIONS.items())
-    assert PRECISIONS[Contract.__dataclass_fields__["precision"].default] is REFERENCE
+    default = Contract.__dataclass_fields__["precision"].default
+    assert isinstance(default, str)
+    assert PRECISIONS[default] is REFERENCE
     assert {precision.provider for precision in PRECISIONS.values()} <= {provider.name for provider in all_providers()}
     flags = [flag.name for precision in PRECISIONS.values() for flag in precision.flags]
     assert len(flags) == len(set(flags))

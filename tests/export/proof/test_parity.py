@@ -60,7 +60,8 @@ def set_initializer(proto: onnx.GraphProto, name: str, change: Callable[[np.ndar
 
 
 def first(graph: onnx.ModelProto, operator: str) -> onnx.NodeProto:
-    return next(node for node in graph.graph.node if node.op_type == operator)
+    found: onnx.NodeProto = next(node for node in graph.graph.node if node.op_type == operator)
+    return found
 
 
 def refused(proof: Proof, model: onnx.ModelProto) -> str:

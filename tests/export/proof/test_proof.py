@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from polyexport.errors import ModelError, ParityError
 from polyexport.export import export as package
 from polyexport.export.export import export_source
-from polyexport.export.graph.trace import simplify
+from polyexport.export.graph.trace import simplify, trace_encoder
 from polyexport.export.proof import proof
 from polyexport.export.proof.proof import Proof, embedding_of
 from polyexport.export.source.load import load_source
@@ -107,6 +107,7 @@ def test_a_simplifier_that_folds_the_batch_never_gets_a_file(mapped: Source, ref
     def fold(model: onnx.ModelProto) -> onnx.ModelProto:
         """With the input shapes of the traced example, as people give them to make it simplify more."""
         shapes = {"image": [2, 16, 16, 3], "color": [2, 3]}
+        folded: onnx.ModelProto
         folded, _ = onnxsim.simplify(model, overwrite_input_shapes=shapes)
         for value in (*folded.graph.input, *folded.graph.output):
             value.type.tensor_type.shape.dim[0].dim_param = "batch"  # the signature does not show it
@@ -164,8 +165,6 @@ def test_a_module_that_fails_on_a_size_is_refused(mapped: Source, tmp_path: Path
 
 
 def test_an_encoder_that_differs_is_caught(tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    trace_encoder = proof.trace_encoder
-
     def other(source: Source) -> onnx.ModelProto:
         model = trace_encoder(source)
         (gemm, *_) = [node for node in model.graph.node if node.op_type == "Gemm"]

@@ -137,7 +137,8 @@ def test_a_network_that_takes_vectors(save: Save) -> None:
         assert source.embedding_table.dtype == np.float32
         assert np.array_equal(source.embedding_table, table.float().numpy())
 
-    assert "did you mean colors?" in refusal(replace(with_table, embedding_table="colours"), UsageError)
+    misspelled = replace(with_table, embedding_table="colours")  # codespell:ignore
+    assert "did you mean colors?" in refusal(misspelled, UsageError)
     assert "[3, D] for 3 colors" in refusal(
         replace(with_table, colors=parse_colors(["red", "lime", "blue"])), UsageError
     )
@@ -180,12 +181,17 @@ def test_other_precisions_become_float32(save: Save, dtype: torch.dtype, file: s
 
 
 def test_what_no_state_dict_has_is_the_same_in_every_export(save: Save) -> None:
+    def frequencies() -> torch.Tensor:
+        value = load_network(spec).module.frequencies
+        assert isinstance(value, torch.Tensor)
+        return value
+
     spec = save("Unsaved")
     before = torch.get_rng_state()
-    first = load_network(spec).module.frequencies
+    first = frequencies()
     assert torch.equal(torch.get_rng_state(), before)
     torch.rand(1)
-    assert torch.equal(load_network(spec).module.frequencies, first)
+    assert torch.equal(frequencies(), first)
 
 
 def test_a_newer_pickle_protocol(save: Save) -> None:

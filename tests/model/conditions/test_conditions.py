@@ -76,7 +76,7 @@ def same(row: np.ndarray, expected: np.ndarray) -> bool:
 
 def test_rgb_takes_every_color() -> None:
     condition = opened(RGB)
-    assert (condition.name, condition.dtype, condition.row_shape) == ("color", np.uint8, (3,))
+    assert (condition.name, condition.dtype, condition.row_shape) == ("color", np.dtype(np.uint8), (3,))
     for color in ("tomato", "#ff6347", (255, 99, 71), parse_color("tomato")):
         assert same(condition.row(color), np.array([255, 99, 71], np.uint8))
     assert same(condition.encode((1, 2, 3)), np.array([1, 2, 3], np.uint8))
@@ -84,7 +84,7 @@ def test_rgb_takes_every_color() -> None:
 
 def test_a_vocabulary_takes_its_names_and_values_and_names_the_nearest() -> None:
     condition = opened(VOCABULARY)
-    assert (condition.name, condition.dtype, condition.row_shape) == ("color", np.int64, ())
+    assert (condition.name, condition.dtype, condition.row_shape) == ("color", np.dtype(np.int64), ())
     assert same(condition.row("lime"), np.array(1, np.int64))
     assert same(condition.row("#00ff00"), np.array(1, np.int64))
     assert same(condition.row((0, 105, 148)), np.array(2, np.int64))  # a name of its own, known by its value
@@ -97,7 +97,7 @@ def test_a_vocabulary_takes_its_names_and_values_and_names_the_nearest() -> None
 @pytest.mark.parametrize("conditioning", ["vocabulary", "embedding"])
 def test_a_table_gives_its_rows(conditioning: str) -> None:
     condition = opened(vectors(TABLE, conditioning=conditioning, palette=PALETTE))
-    assert (condition.name, condition.dtype, condition.row_shape) == ("color_embedding", np.float32, (2,))
+    assert (condition.name, condition.dtype, condition.row_shape) == ("color_embedding", np.dtype(np.float32), (2,))
     assert same(condition.row("red"), ROWS[0])
     assert same(condition.row((0, 105, 148)), ROWS[2])
     assert same(condition.encode(1), ROWS[1])
@@ -107,7 +107,7 @@ def test_a_table_gives_its_rows(conditioning: str) -> None:
 
 def test_an_encoder_makes_vectors_of_every_color() -> None:
     condition = opened(ENCODER)
-    assert (condition.name, condition.dtype, condition.row_shape) == ("color_embedding", np.float32, (2,))
+    assert (condition.name, condition.dtype, condition.row_shape) == ("color_embedding", np.dtype(np.float32), (2,))
     for text, rgb in (("red", (255, 0, 0)), ("#010203", (1, 2, 3))):
         assert same(condition.row(text), np.array(rgb, np.float32) @ WEIGHTS)
         assert same(condition.encode(rgb), np.array(rgb, np.float32) @ WEIGHTS)

@@ -5,13 +5,13 @@ import sys
 import tracemalloc
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from polyexport.errors import UsageError
-from polyexport.pipeline.inputs import walking
 from polyexport.pipeline.inputs.discover import discover, find_images, input_folders
 from polyexport.pipeline.inputs.naming import Found
 from polyexport.pipeline.inputs.path_list import read_list
@@ -72,13 +72,15 @@ def test_named_files_keep_their_paths_only_if_their_names_repeat(splits: Path) -
 def test_one_input_given_twice_counts_once(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tree.parent / "alias").symlink_to(tree)
     monkeypatch.chdir(tree)
-    for paths in (
+    one: list[list[str | Path]] = [
         ["b.png", tree / "b.png", "deep/../b.png", tree.parent / "alias" / "b.png"],
         ["*.png", "b.*", f"{tree}/b.png"],
-    ):
+    ]
+    for paths in one:
         assert len(discover(paths)) == 1, paths
     assert discover([tree, ".", tree.parent / "alias"], recursive=True) == discover([tree], recursive=True)
-    for paths in ([tree, "deep"], ["deep", tree], [tree, "b.png"], [tree, "*.png"], ["**", tree]):
+    three: list[list[str | Path]] = [[tree, "deep"], ["deep", tree], [tree, "b.png"], [tree, "*.png"], ["**", tree]]
+    for paths in three:
         sources = {os.path.realpath(found.source) for found in discover(paths, recursive=True)}
         assert len(discover(paths, recursive=True)) == len(sources) == 3, paths
     # All that a folder holds may have been found in another.
@@ -163,7 +165,8 @@ def test_include_and_exclude(tmp_path: Path, include: list[str], exclude: list[s
 def test_a_file_that_is_named_is_not_excluded(tree: Path) -> None:
     assert names(discover([tree / "notes.txt", tree], exclude=["*.txt", "a.*"])) == ["in/b.png", "notes.txt"]
     assert names(discover([f"{tree}/*.*"], include=["*.txt"])) == ["notes.txt"]
-    for arguments in ({"exclude": ["*"]}, {"include": ["*.gif"]}, {"include": [""]}):
+    none: list[dict[str, Any]] = [{"exclude": ["*"]}, {"include": ["*.gif"]}, {"include": [""]}]
+    for arguments in none:
         with pytest.raises(UsageError, match="include and exclude leave no image"):
             discover([tree, f"{tree}/*.png"], **arguments)
 
@@ -176,7 +179,7 @@ def test_an_excluded_folder_is_not_entered(tree: Path, monkeypatch: pytest.Monke
             raise PermissionError(13, "Permission denied", path)
         return real(path)
 
-    monkeypatch.setattr(walking.os, "scandir", guarded)
+    monkeypatch.setattr(os, "scandir", guarded)
     assert len(discover([tree], recursive=True, exclude=["deep/"])) == 2
     with pytest.raises(UsageError, match=r"deep cannot be listed \(Permission denied\)"):
         discover([tree], recursive=True)
@@ -290,7 +293,7 @@ def test_many_inputs_are_small(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         def __exit__(self, *_: object) -> None:
             self.entries.close()
 
-    monkeypatch.setattr(walking.os, "scandir", Listing)
+    monkeypatch.setattr(os, "scandir", Listing)
     gc.collect()
     tracemalloc.start()
     found = discover([folder])

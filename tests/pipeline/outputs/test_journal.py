@@ -1,5 +1,4 @@
 import os
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -20,7 +19,7 @@ names = st.text(min_size=1, max_size=40) | st.just("red/\udcff\n.png")
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Iterator[Path]:
+def path(tmp_path: Path) -> Path:
     return tmp_path / "journal.jsonl"
 
 
@@ -30,7 +29,9 @@ def opened(path: Path) -> Journal:
 
 @settings(max_examples=50)
 @given(st.lists(st.tuples(names, records), max_size=8))
-def test_the_last_record_of_each_name_comes_back(tmp_path_factory: pytest.TempPathFactory, lines: list) -> None:
+def test_the_last_record_of_each_name_comes_back(
+    tmp_path_factory: pytest.TempPathFactory, lines: list[tuple[str, Record]]
+) -> None:
     path = tmp_path_factory.mktemp("journal") / "j"
     with closing(opened(path)) as journal:
         for line in lines:

@@ -1,5 +1,6 @@
 """The CUDA provider: its options, tested on every machine, and a comparison with the CPU on a machine with a GPU."""
 
+import ctypes
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,6 @@ import onnxruntime as ort
 import pytest
 
 from polyexport.model.model import load_model
-from polyexport.runtime.providers import cuda as module
 from polyexport.runtime.providers.cuda import PROVIDER, cuda_entry
 from polyexport.runtime.session import SessionOptions
 
@@ -39,9 +39,9 @@ def test_a_missing_driver_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     def no_library(name: str) -> None:
         raise OSError(name)
 
-    monkeypatch.setattr(module.ctypes, "CDLL", no_library)
+    monkeypatch.setattr(ctypes, "CDLL", no_library)
     assert PROVIDER.driver_fault() == "no NVIDIA driver"
-    monkeypatch.setattr(module.ctypes, "CDLL", lambda name: None)
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: None)
     assert PROVIDER.driver_fault() == ""
 
 

@@ -1,6 +1,7 @@
 """The TensorRT provider: its options, libraries and folder of engines. No test opens a session on it."""
 
-from collections.abc import Iterator, Sequence
+import ctypes
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from polyexport.runtime.session import SessionOptions
 
 
 @pytest.fixture(autouse=True)
-def cache_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def cache_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     return tmp_path
 
@@ -30,7 +31,7 @@ def test_engines_of_each_model_are_kept_apart(cache_home: Path) -> None:
 
 @pytest.mark.parametrize(("precision", "fp16", "int8"), [("fp32", "0", "0"), ("fp16", "1", "0"), ("int8", "0", "1")])
 def test_it_computes_in_the_precision_of_the_model(precision: str, fp16: str, int8: str) -> None:
-    options = tensorrt_options(SessionOptions(precision=precision), b"")  # type: ignore[arg-type]
+    options = tensorrt_options(SessionOptions(precision=precision), b"")
     assert (options["trt_fp16_enable"], options["trt_int8_enable"]) == (fp16, int8)
 
 
@@ -66,6 +67,6 @@ def test_its_libraries_are_loaded_from_where_pip_puts_them(tmp_path: Path, monke
     monkeypatch.syspath_prepend(tmp_path)
     loaded: list[str] = []
     monkeypatch.setattr(ort, "preload_dlls", lambda: loaded.append("CUDA's"))
-    monkeypatch.setattr(module.ctypes, "CDLL", lambda path, mode: loaded.append(Path(path).name))
+    monkeypatch.setattr(ctypes, "CDLL", lambda path, mode: loaded.append(Path(path).name))
     PROVIDER.preload()
     assert loaded == ["CUDA's", "libnvinfer.so.10", "libnvonnxparser.so.10"]
