@@ -423,7 +423,7 @@ def test_search_gives_up_the_layer_that_costs_the_most() -> None:
 
 def test_search_says_how_far_it_came(model: Graph, calibration: Calibration) -> None:
     scores = iter(range(10, 100))
-    with pytest.raises(ParityError, match=r"reaches 21\.00 where 500\.00") as caught:
+    with pytest.raises(ParityError, match=r"scores 21\.00 at best, expected at least 500\.00") as caught:
         search(model, calibration, lambda candidate: next(scores), floor=500, start=["node_head"])
     assert caught.value.remedy
 
