@@ -76,7 +76,7 @@ def test_a_runtime_that_is_not_the_one_is_named(
     if damage == "changed":
         file.write_bytes(b"export default 1;")
     monkeypatch.setattr(site, "files", lambda package: copy)
-    said = "is missing" if damage == "missing" else "is not the one"
+    said = "is missing" if damage == "missing" else "has another SHA-256 than expected"
     with pytest.raises(PolyexportError, match=f"ort-wasm-simd-threaded.mjs {said}") as refused:
         site_files(shipped_path)
     assert "python hatch_build.py" in refused.value.remedy
