@@ -44,7 +44,7 @@ def test_a_network_in_the_seeds_style_from_code_to_pictures(
     assert "verified" in verified.stdout
     with Image.open(seed / "drawings-colored" / "red" / "0.png") as image:
         assert image.size == (64, 64)  # fitted to 256x256 and brought back
-    assert "256x256 pixels alone" in refused(
+    assert "only 256x256 pixels" in refused(
         2, "infer", drawings, "--color", "red", "-m", "seed.onnx", "--size", "native", "-o", "o"
     )
     assert "nearest are navy" in refused(2, "infer", drawings, "--color", "#000070", "-m", "seed.onnx", "-o", "o")
