@@ -1,6 +1,6 @@
-"""Whether a node of a graph treats the samples of a batch, axis 0, one by one.
+"""Check whether a node of a graph treats the samples of a batch, axis 0, one by one.
 
-The answer is yes only for operators and arguments that are listed here; for anything else it is no.
+The answer is yes only for the operators and arguments that are listed in this module.
 """
 
 import math
@@ -19,10 +19,10 @@ POINTWISE = frozenset(
     Identity IsInf IsNaN LeakyRelu Less LessOrEqual Log Max Mean Min Mish Mod Mul Neg Not Or PRelu Pow Reciprocal Relu
     Round Selu Sigmoid Sign Sin Softplus Softsign Sqrt Sub Sum Tanh ThresholdedRelu Where Xor""".split()  # noqa: SIM905
 )
-"""Every output value depends on the input values at its own, possibly broadcast, position."""
+"""Operators whose output values depend only on the input values at the same, possibly broadcast, position."""
 
 EXTENTS_INPUT = {"Expand": 1, "Reshape": 1, "Resize": 3}
-"""Operators that are told the extents of their output, and where. The first one is the batch, or a stand-in for it."""
+"""Operators with an input that names the extents of their output, batch first, and the index of that input."""
 
 # Axis 0 of the first input is the batch, by definition.
 _BY_DEFINITION = frozenset(
@@ -48,7 +48,7 @@ class Facts:
     """Shapes and constant values of a graph's tensors that are known before it runs."""
 
     shapes: dict[str, tuple[int | str | None, ...]]
-    """Extents: a number, the name of a dynamic one, or nothing. Tensors of unknown rank are left out."""
+    """Shape of each tensor of known rank: a number, the name of a dynamic extent, or None for each axis."""
 
     constants: dict[str, TensorProto]
 
@@ -75,7 +75,7 @@ class Facts:
 
 
 def attribute(node: NodeProto, name: str, default: Any) -> Any:
-    """The value of an attribute, in Python's types."""
+    """Return the value of a node's attribute as a Python object, or ``default``."""
     return next((helper.get_attribute_value(one) for one in node.attribute if one.name == name), default)
 
 
@@ -83,9 +83,9 @@ def keeps_batch(node: NodeProto, facts: Facts, batched: Sequence[bool]) -> bool:
     """Whether every sample of the outputs depends on the same sample of the batched inputs alone.
 
     Args:
-        node: an operator of ONNX.
-        facts: of the node's graph.
-        batched: for each input, whether its axis 0 is the batch. At least one is.
+        node: Node with an operator of ONNX.
+        facts: Shapes and constants of the node's graph.
+        batched: For each input, whether its axis 0 is the batch. At least one is.
     """
     if any(name not in facts.shapes for name in (*filter(None, node.input), node.output[0])):
         return False
@@ -106,7 +106,7 @@ def keeps_batch(node: NodeProto, facts: Facts, batched: Sequence[bool]) -> bool:
 
 
 def _keeps_by_arguments(node: NodeProto, facts: Facts, batched: Sequence[bool]) -> bool:
-    """The operators of which each has a rule of its own; the others are not known."""
+    """Check the operators that need a rule of their own; unknown operators do not keep the batch."""
     op, before, after = node.op_type, facts.shapes[node.input[0]], facts.shapes[node.output[0]]
     rank = len(before)
     arguments = [facts.values(name) for name in node.input[1:]]  # where they are constants
@@ -151,7 +151,7 @@ def _keeps_by_arguments(node: NodeProto, facts: Facts, batched: Sequence[bool]) 
 def _reshapes_samples(
     node: NodeProto, before: Sequence[int | str | None], after: Sequence[int | str | None], target: list[int]
 ) -> bool:
-    """Whether axis 0 is the same before and after: what remains of equal samples, copied, or of the same name."""
+    """Check whether axis 0 is the same before and after a Reshape: inferred from the rest, copied, or of equal name."""
     if attribute(node, "allowzero", 0) and 0 in target:
         return False
     samples = [[extent for extent in shape[1:] if isinstance(extent, int)] for shape in (before, after)]

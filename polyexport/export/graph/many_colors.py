@@ -1,4 +1,4 @@
-"""The rewrite of a graph for one image in one color to a graph for one image in K colors, in one run.
+"""Rewrite of a graph for one image in one color to a graph for one image in K colors in one run.
 
 What does not depend on the color stays at batch N and runs once per image; what does runs at batch N * K, colors
 innermost. In between stand three rewrites, each of which gives the same values up to float rounding:
@@ -31,7 +31,7 @@ from polyexport.model.contract import COLORED, IMAGE_INPUT
 __all__ = ["COLORS_AXIS", "many_colors_graph"]
 
 COLORS_AXIS = "colors"
-"""Name of the new axis, the one after the batch, of the second input and of the output."""
+"""Name of the axis after the batch that the second input and the output get."""
 
 _REMEDY = "export without --palette: one run per color gives the same images"
 _OLDEST_OPSET = 15  # Shape has start and end since then
@@ -80,12 +80,12 @@ class _Lifted:
     image: str
     color: str
     resizes: tuple[NodeProto, ...]
-    """First one first."""
+    """Resize nodes in the order in which they run."""
 
 
 @dataclass(kw_only=True, slots=True)
 class _Rewriter:
-    """One walk along the nodes of ``graph``, which it uses up."""
+    """Rewriting of ``graph``, node by node; the graph is consumed."""
 
     graph: onnx.GraphProto
     facts: Facts
@@ -93,10 +93,10 @@ class _Rewriter:
     kinds: dict[str, _Kind] = field(default_factory=dict)
     producers: dict[str, NodeProto] = field(default_factory=dict)
     color: str = ""
-    """The second input."""
+    """Name of the second input."""
 
     counts: str = ""
-    """The tensor that holds N and K."""
+    """Name of the tensor that holds N and K."""
 
     @classmethod
     def of(cls, graph: onnx.GraphProto) -> "_Rewriter":
@@ -141,7 +141,7 @@ class _Rewriter:
     def _result(self, color: str) -> onnx.GraphProto:
         used = {COLORED}
         nodes: list[NodeProto] = []
-        for node in reversed(self.writer.nodes):  # without what nothing uses any more
+        for node in reversed(self.writer.nodes):  # nodes whose outputs nothing uses are left out
             if used.intersection(node.output):
                 nodes.append(node)
                 used.update(node.input)
@@ -187,7 +187,7 @@ class _Rewriter:
             raise _refusal(node, "it is not known to treat the samples of a batch one by one")
 
     def _spread(self, node: NodeProto) -> None:
-        """An elementwise step, broadcast over the colors: [N, K, ...] with [N, 1, ...]."""
+        """Write an elementwise node that is broadcast over the colors: [N, K, ...] with [N, 1, ...]."""
         writer, inputs = self.writer, list(node.input)
         for index, name in enumerate(inputs):
             kind = self.kinds.get(name)
@@ -243,7 +243,7 @@ class _Rewriter:
         return True
 
     def _part(self, node: NodeProto, part: Sequence[tuple[str, range]], suffix: str, biases: Iterable[str] = ()) -> str:
-        """The convolution over some of its input channels."""
+        """Write the convolution over some of its input channels."""
         names = [name for name, _ in part]
         data = (
             names[0]
@@ -294,7 +294,7 @@ class _Rewriter:
         return image
 
     def _constant_map(self, node: NodeProto, lifted: _Lifted, channels: range) -> str:
-        """The convolution of a color that is the same at every position: [N * K, C, H * W]."""
+        """Write the convolution of a color that is the same at every position: [N * K, C, H * W]."""
         writer, kernel, output = self.writer, self._kernel(node, [channels]), node.output[0]
         weights = numpy_helper.to_array(writer.initializers[kernel])
         size, count = weights.shape[2:], math.prod(weights.shape[2:])
@@ -316,7 +316,7 @@ class _Rewriter:
         result.CopyFrom(node)
         at = EXTENTS_INPUT.get(node.op_type, len(node.input))
         if at < len(node.input) and not attribute(node, "axes", []):
-            # The batch that it names may be N; let it take the batch of its data.
+            # The extents that the node names may have N for the batch; it takes the batch of its data instead.
             data, extents = node.input[0], node.input[at]
             copied = {"Expand": [1], "Reshape": [0]}.get(node.op_type)
             batch = copied or self.writer.once("Shape", [data], f"{data}_batch", start=0, end=1)
@@ -330,7 +330,7 @@ class _Rewriter:
         return result
 
     def _repeated(self, name: str) -> str:
-        """[N, ...] -> [N * K, ...]."""
+        """Write a repetition of each sample for K colors: [N, ...] -> [N * K, ...]."""
         writer = self.writer
         colors = writer.once("Shape", [self.color], "colors", start=1, end=2)
         ones = [1] * (len(self.facts.shapes[name]) - 1)
@@ -338,7 +338,7 @@ class _Rewriter:
         return writer.once("Reshape", [spread, writer.vector([-1], writer.extents(name, 1))], f"{name}_repeated")
 
     def _unsqueezed(self, name: str) -> str:
-        """[N, ...] -> [N, 1, ...]."""
+        """Write an axis for the colors: [N, ...] -> [N, 1, ...]."""
         return self.writer.once("Unsqueeze", [name, self.writer.vector([1])], f"{name}_unsqueezed")
 
 

@@ -22,7 +22,7 @@ from polyexport.model.contract import COLORED, IMAGE_INPUT
 __all__ = ["OPSET", "Traced", "check_graph", "float_output", "simplify", "trace", "trace_encoder"]
 
 OPSET = 21
-"""Read by every ONNX Runtime since 1.18."""
+"""ONNX opset of exported graphs; ONNX Runtime reads it since version 1.18."""
 
 _REMEDY = "nothing was written; mend the network, or report it if `forward` has nothing unusual"
 
@@ -33,7 +33,7 @@ class Traced:
 
     model: onnx.ModelProto
     program: torch.export.ExportedProgram
-    """Its nodes have the names of the graph's tensors."""
+    """PyTorch program whose nodes have the names of the graph's tensors."""
 
 
 def _dequantized(levels: Tensor, low: float, high: float) -> Tensor:
@@ -44,7 +44,7 @@ def _dequantized(levels: Tensor, low: float, high: float) -> Tensor:
 
 
 class _UInt8Wrapper(nn.Module):
-    """uint8 NHWC in and out around a module that takes and gives float NCHW.
+    """Wrapper with uint8 NHWC inputs and outputs around a module that takes and gives float NCHW.
 
     Levels * (high - low) / 255 + low on the way in is DequantizeLinear and Add; round((y - low) * 255 / (high - low)),
     clipped to [0, 255], on the way out is Add and QuantizeLinear: a quarter of the bytes cross the bus, and no caller
@@ -67,7 +67,7 @@ class _UInt8Wrapper(nn.Module):
 
 
 class _EncoderWrapper(nn.Module):
-    """uint8 [B, 3] -> the embedding, float32 [B, D]."""
+    """Wrapper around the color embedding: uint8 [B, 3] -> float32 [B, D]."""
 
     def __init__(self, source: Source) -> None:
         super().__init__()
@@ -83,8 +83,8 @@ def trace(source: Source, condition: Condition | None = None) -> Traced:
     """Trace with dynamic batch and, unless the size is fixed, dynamic height and width.
 
     Args:
-        source: the network.
-        condition: the graph's second input; the network's own condition if None.
+        source: The network.
+        condition: Second input of the graph; the network's own condition if None.
 
     Raises:
         ModelError: the tracer refuses the module; the message has its reason.
@@ -103,7 +103,7 @@ def trace(source: Source, condition: Condition | None = None) -> Traced:
 
 
 def trace_encoder(source: Source) -> onnx.ModelProto:
-    """The submodule that embeds a color: ``color`` uint8 [batch, 3] -> ``color_embedding`` float32 [batch, D].
+    """Trace the submodule that embeds a color: ``color`` uint8 [batch, 3] -> ``color_embedding`` float32 [batch, D].
 
     Raises:
         ModelError: the tracer or the checker refuses it.
@@ -140,7 +140,7 @@ def _export(
 
 
 def _root_of(error: BaseException) -> str:
-    """The exporter wraps what happened in advice; the cause at the bottom says it."""
+    """Return the innermost cause of an error, which the exporter wraps in general advice."""
     while error.__cause__ is not None:
         error = error.__cause__
     return f"{type(error).__name__}: {reason_of(error)}"
@@ -160,7 +160,7 @@ def _quiet() -> Iterator[None]:
 
 
 def simplify(traced: onnx.ModelProto) -> onnx.ModelProto:
-    """Run onnxsim, drop what only the exporting machine knows, and check the graph.
+    """Run onnxsim, remove traces of the exporting machine such as paths, and check the graph.
 
     Raises:
         ModelError: the simplifier or the checker refuses it.
@@ -178,7 +178,7 @@ def simplify(traced: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def check_graph(model: onnx.ModelProto) -> None:
-    """Types, shapes and operators of a graph.
+    """Check types, shapes and operators of a graph.
 
     Raises:
         ModelError: it is not valid ONNX.
@@ -190,7 +190,7 @@ def check_graph(model: onnx.ModelProto) -> None:
 
 
 def _strip(model: onnx.ModelProto) -> None:
-    """Drop what the tools left behind: source lines and paths of this machine, statistics of the simplifier."""
+    """Remove source lines and paths of this machine, and the statistics of the simplifier."""
     del model.metadata_props[:]
     model.doc_string = ""
     graph = model.graph
@@ -205,7 +205,7 @@ def _strip(model: onnx.ModelProto) -> None:
         for dimension, name in zip(extents, ("batch", "height", "width"), strict=False):
             if not dimension.HasField("dim_value"):
                 dimension.dim_param = name
-    del graph.value_info[:]  # their symbolic shapes speak of the tracer's names; ONNX Runtime infers them again
+    del graph.value_info[:]  # symbolic shapes in the tracer's names; ONNX Runtime infers shapes again
 
 
 def float_output(model: onnx.ModelProto, source: Source) -> str:

@@ -1,4 +1,4 @@
-"""Nodes and initializers, appended to a graph under names that nobody has yet."""
+"""Writing of nodes and initializers into a graph, under names that are not in use."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -24,10 +24,10 @@ class GraphWriter:
 
     nodes: list[NodeProto] = field(default_factory=list)
     made: dict[str, str] = field(default_factory=dict)
-    """Tensors that serve more than one use, by what they are."""
+    """Names of tensors that several nodes share, by their definition."""
 
     def fresh(self, name: str) -> str:
-        """This name, with a number behind it if it is taken."""
+        """Return a name that is not in use: this one, or with a number appended."""
         unique, number = name, 1
         while unique in self.taken:
             unique, number = f"{name}_{number}", number + 1
@@ -41,7 +41,7 @@ class GraphWriter:
         return output
 
     def once(self, op: str, inputs: Iterable[str], output: str, **attributes: Any) -> str:
-        """Like ``add``, the first time."""
+        """Write a node as ``add`` does, or return the output of an equal node that was written before."""
         inputs = list(inputs)
         key = f"{op} {inputs} {attributes}"
         if key not in self.made:
@@ -49,7 +49,7 @@ class GraphWriter:
         return self.made[key]
 
     def copy(self, node: NodeProto, inputs: Iterable[str], suffix: str) -> str:
-        """Write the same step on other inputs. Only its first output has a name."""
+        """Write a copy of a node with other inputs, and return the name of its first output."""
         copy = NodeProto()
         copy.CopyFrom(node)
         copy.name, output = self.fresh(f"{node.name}_{suffix}"), self.fresh(f"{node.output[0]}_{suffix}")
@@ -58,26 +58,26 @@ class GraphWriter:
         return output
 
     def initializer(self, array: NDArray[Any], name: str) -> str:
-        """Write a constant."""
+        """Write a constant and return its name."""
         name = self.fresh(name)
         self.initializers[name] = numpy_helper.from_array(np.ascontiguousarray(array), name)
         return name
 
     def reshape(self, data: str, *extents: str | Sequence[int], output: str, exact: bool = False) -> str:
-        """Write a Reshape; its extents are names of vectors, and numbers, in a row."""
+        """Write a Reshape to extents that are given as numbers and as names of int64 vectors, concatenated."""
         return self.add("Reshape", [data, self.vector(*extents)], output, exact=exact)
 
     def vector(self, *pieces: str | Sequence[int]) -> str:
-        """Extents, int64 [rank]: names of vectors, and numbers, in a row."""
+        """Write extents, int64 [rank], given as numbers and as names of int64 vectors, concatenated."""
         names = [piece if isinstance(piece, str) else self._numbers(piece) for piece in pieces]
         return names[0] if len(names) == 1 else self.once("Concat", names, f"{names[-1]}_joined", axis=0)
 
     def extents(self, name: str, start: int) -> str:
-        """The extents of a tensor from an axis on, int64 [rank - start]."""
+        """Write the extents of a tensor from an axis on, int64 [rank - start]."""
         return self.once("Shape", [name], f"{name}_extents", start=start)
 
     def tail(self, extents: str) -> str:
-        """All but the first entry of a vector."""
+        """Write a slice with all but the first entry of a vector."""
         ends = [self.vector([end]) for end in (1, np.iinfo(np.int64).max)]
         return self.once("Slice", [extents, *ends], f"{extents}_tail")
 

@@ -1,4 +1,4 @@
-"""A model file beside the network that it was exported from: the whole proof once more, on any provider."""
+"""Verification of a model file against the network that it was exported from, on any execution provider."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -19,7 +19,7 @@ from polyexport.runtime.session import SessionOptions
 
 __all__ = ["verify_against"]
 
-# Another processor or provider rounds other values than the one that exported.
+# Another processor or provider rounds other values than the one that ran the export.
 _PSNR_SLACK_DB = 0.1
 _FP32_SLACK_DB = 1.0
 
@@ -32,14 +32,14 @@ def verify_against(
     images: Sequence[Pixels] = (),
     report: Callable[[str], None] = lambda line: None,
 ) -> tuple[StageParity, tuple[Fidelity, ...]]:
-    """Compare a model file with a network, as its export did.
+    """Compare a model file with a network in the same way as its export did.
 
     Args:
-        data: the model file.
-        source: the network.
-        options: where the file runs; TensorFloat-32 is off whatever they say.
-        images: uint8 [H, W, 3] each; generated drawings if empty.
-        report: called with one line of text after each step.
+        data: Bytes of the model file.
+        source: The network.
+        options: Execution provider of the file; TensorFloat-32 is always off.
+        images: Images, uint8 [H, W, 3] each; generated drawings if empty.
+        report: Called with one line of text after each step.
 
     Raises:
         ContractError: the file is refused.

@@ -1,7 +1,7 @@
-"""Any PyTorch network of this kind, by its import path: ``package.module:Class`` and a file of weights.
+"""Networks that are named by their import path, ``package.module:Class``, and a file of weights.
 
-The file of weights is untrusted: nothing in it is run. The class is another matter. Importing its module runs it, as
-``python -m`` would, from the current directory too: name only code that you would run.
+The file of weights is untrusted, and nothing in it is run. The class is trusted: importing its module runs the module's
+code, from the current directory too, as ``python -m`` does.
 """
 
 import contextlib
@@ -73,7 +73,7 @@ def load_network(spec: NetworkSpec) -> Source:
     )
     _try(source, 2, spec.size, spec.size, "give the size that it takes, and the conditioning that it was trained with")
     if multiple := spec.size_multiple:
-        # The contract promises every multiple, so the smallest image too, and none of them need be square.
+        # The contract promises every multiple, so the smallest image and images that are not square are tried too.
         for height, width in ((2 * multiple, 3 * multiple), (multiple, multiple)):
             _try(source, 1, height, width, f"leave size-multiple out to export for {spec.size}x{spec.size} alone")
     return source
@@ -82,7 +82,7 @@ def load_network(spec: NetworkSpec) -> Source:
 def _construct(spec: NetworkSpec) -> nn.Module:
     kind = _import(spec.network)
     try:
-        # Whatever is random and in no state dict is the same in every export.
+        # Random values outside of the state dict have to be equal in every export.
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             module = kind(**spec.arguments)
@@ -140,7 +140,7 @@ def _check_forward(module: nn.Module, network: str) -> None:
     try:
         parameters = inspect.signature(module.forward).parameters.values()
     except (TypeError, ValueError):
-        return  # the trial run will tell
+        return  # the trial run finds out
     positional = [each for each in parameters if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)]
     needed = [each for each in parameters if each.default is each.empty]
     fits = (
@@ -156,7 +156,7 @@ def _check_forward(module: nn.Module, network: str) -> None:
 
 
 def _palette(spec: NetworkSpec, weights: Weights) -> Palette:
-    """The colors in the order of their indices."""
+    """Return the colors in the order of their indices."""
     if weights.color_mapping is None:
         expect(
             bool(spec.colors),
@@ -205,7 +205,7 @@ def _table(spec: NetworkSpec, weights: Weights, palette: Palette) -> NDArray[np.
 
 
 def _try(source: Source, batch: int, height: int, width: int, remedy: str) -> None:
-    """Run the network on noise, and refuse it with one line that says what went in, and what came out."""
+    """Run the network on noise; refuse it with one line that gives the shapes of its inputs and outputs."""
     generator = torch.Generator().manual_seed(0)
 
     def noise(*shape: int) -> Tensor:
@@ -221,7 +221,7 @@ def _try(source: Source, batch: int, height: int, width: int, remedy: str) -> No
     try:
         with torch.no_grad():
             colored = source.module(image, condition)
-    except Exception as error:  # noqa: BLE001 - foreign code, and every fault of it becomes one line
+    except Exception as error:  # noqa: BLE001 - foreign code; each of its errors becomes one line
         cause: Exception | None = error
         gave = f"raised {type(error).__name__}: {reason_of(error)}"
     else:

@@ -1,6 +1,6 @@
-"""The weights of somebody else's network, untrusted: what ``torch.save`` or safetensors wrote.
+"""Reading of untrusted weights of a foreign network, from files of ``torch.save`` or safetensors.
 
-Nothing is unpickled but what torch takes for harmless, and a refused file is not tried again in any other way.
+Unpickling is restricted to ``weights_only=True``, and a refused file is not tried again in any other way.
 """
 
 import difflib
@@ -45,15 +45,15 @@ class Weights:
     """Dense tensors on the CPU, under the names that they have in the file."""
 
     beside: dict[str, Tensor] = field(default_factory=dict)
-    """Dense tensors that stand beside a state dict of its own name."""
+    """Dense tensors beside the state dict, where the file holds the state dict under a key."""
 
     color_mapping: Mapping[Any, Any] | None = None
-    """Names and indices, either way around, as found; None if the file names no colors."""
+    """Mapping of color names to indices or of indices to names, as found; None if the file names no colors."""
 
     sha256: str
 
     def color_names(self) -> tuple[str, ...]:
-        """The names of ``color_mapping``, in index order.
+        """Return the names of ``color_mapping`` in index order.
 
         Raises:
             CheckpointError: not names and indices from 0 up without a gap.
@@ -64,7 +64,7 @@ class Weights:
             if isinstance(key, str) and type(value) is int:
                 indexed[value] = key
             elif isinstance(value, str) and (type(key) is int or (isinstance(key, str) and _INDEX.fullmatch(key))):
-                indexed[int(key)] = value  # JSON has text alone for a key
+                indexed[int(key)] = value  # keys of JSON objects are text
         if not mapping or len(indexed) != len(mapping) or indexed.keys() != set(range(len(mapping))):
             raise CheckpointError(
                 f"the color names in {self.path} have no indices from 0 to {len(mapping) - 1} without gaps: "
@@ -74,7 +74,7 @@ class Weights:
         return tuple(indexed[i] for i in range(len(indexed)))
 
     def tensor(self, key: str) -> Tensor:
-        """One tensor by its name in the file.
+        """Return one tensor by its name in the file.
 
         Raises:
             UsageError: there is none.
@@ -150,7 +150,7 @@ def fit_weights(module: nn.Module, weights: Weights, *, apart: str = "") -> None
     try:
         # Not strict: the keys are judged here, after the module's own hooks have translated old names.
         outcome = module.load_state_dict(fitting, strict=False)
-    except Exception as error:  # hooks are foreign code
+    except Exception as error:  # load hooks are foreign code
         raise CheckpointError(
             f"{weights.path} does not load into the network ({' '.join(str(error).split())[:200]})", remedy=_REMEDY
         ) from error
@@ -195,14 +195,14 @@ def _read_pickled(data: bytes, path: Path) -> object:
     _check_archive(data, path)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about pickle protocols; what matters of them is refused
+            warnings.simplefilter("ignore")  # about pickle protocols; unsafe files are refused
             return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         # torch's message advises loading without weights_only: not to be repeated here.
         forbidden = _FORBIDDEN.search(str(error))
         what = f"asks for {forbidden[1]}" if forbidden else "is not in pickle protocol 2"
         raise CheckpointError(f"{path} is no file of plain tensors: it {what}", remedy=_REMEDY) from error
-    except Exception as error:  # whatever a damaged file makes of the reader
+    except Exception as error:  # a damaged file can raise any exception
         raise CheckpointError(
             f"{path} is no file of weights, or damaged ({reason_of(error)})", remedy=_REMEDY
         ) from error
@@ -215,7 +215,7 @@ def _check_archive(data: bytes, path: Path) -> None:
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             entries = archive.infolist()
-    except Exception as error:  # zipfile raises of all kinds
+    except Exception as error:  # a damaged archive can raise any exception
         raise CheckpointError(f"{path} is a damaged zip archive ({reason_of(error)})", remedy=_REMEDY) from error
     names = {entry.filename.partition("/")[2] for entry in entries} | {entry.filename for entry in entries}
     if "constants.pkl" in names or any(name.startswith("code/") for name in names):
@@ -251,7 +251,7 @@ def _dense(name: object, tensor: object, path: Path) -> Tensor:
         or tensor.layout != torch.strided
         or tensor.device.type != "cpu"
         or tensor.is_quantized
-        # A view can repeat one value to any size: what is not in the file is not a weight.
+        # A view can repeat one stored value to any size; such a tensor is no weight.
         or tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes()
     ):
         raise CheckpointError(
