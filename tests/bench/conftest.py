@@ -1,6 +1,6 @@
 """Benchmarks of the tiny network that take a moment."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -10,11 +10,21 @@ from polyexport.bench.run import Extras, bench
 from polyexport.bench.scenarios import build_scenario
 from polyexport.bench.scenarios.scenario import Settings, Subject
 from polyexport.model.model import Model, load_model
+from polyexport.runtime.provider import all_providers
 
 QUICK = Settings(size=16, seconds=0.02)
 VALUES = {"batch_sizes": (1, 3)}
 
 Bench = Callable[..., BenchReport]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def frontier_without_webgpu() -> Iterator[None]:
+    """WebGPU's plugin looks for a driver once in a process, and only its own tests name a driver before that."""
+    others = [each for each in all_providers() if each.name != "webgpu"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("polyexport.bench.frontier.all_providers", lambda: others)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -117,7 +117,11 @@ def test_an_offline_run_of_weights_and_biases(cli: Cli, tmp_path: Path) -> None:
 def test_checkpoints_that_are_refused(refused: Refused, tiny_checkpoint: Path, tmp_path: Path) -> None:
     (tmp_path / "cut.safetensors").write_bytes(tiny_checkpoint.read_bytes()[:-10])
     (tmp_path / "foreign.pth").write_bytes(b"PK\x03\x04 a pickle in a zip")
-    for name, said in (("cut.safetensors", "damaged"), ("foreign.pth", "not a whole"), ("missing", "cannot be read")):
+    for name, said in (
+        ("cut.safetensors", "damaged"),
+        ("foreign.pth", "not a complete"),
+        ("missing", "cannot be read"),
+    ):
         assert said in refused(4, "export", name)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cut.safetensors", "foreign.pth"]
 

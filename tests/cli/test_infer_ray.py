@@ -112,7 +112,7 @@ def test_what_ray_cannot_do(refused: Callable[..., str], drawings: Path, tmp_pat
         silent.listen()
         mute = f"127.0.0.1:{silent.getsockname()[1]}"
         assert "(no answer in 3 s)" in refused(1, *ray, "--ray-address", mute, "--time-limit", "3")
-    assert "no address of a Ray cluster" in refused(2, *ray, "--ray-address", "cluster")
+    assert "not an address of a Ray cluster" in refused(2, *ray, "--ray-address", "cluster")
     assert "--ray-address was given without --engine ray" in refused(2, *arguments, "--ray-address", nobody)
     assert "--time-limit was given without --engine ray" in refused(2, *arguments, "--time-limit", "5")
     assert "--device-id does not go" in refused(2, *ray, "--device-id", "1")

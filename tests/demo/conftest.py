@@ -39,15 +39,16 @@ def chromium() -> str:
     return path
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def playwright() -> Iterator[Any]:
+    """Playwright, ended with the module: while it runs, its event loop is in the way of every other one."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as started:
         yield started
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(runtime: None, playwright: Any, chromium: str) -> Iterator[Any]:
     launched = playwright.chromium.launch(executable_path=chromium, args=[*FLAGS])
     yield launched

@@ -84,11 +84,11 @@ def test_odd_names_in_a_store_are_read_and_written_as_they_are(
 def test_a_url_that_cannot_be_read_fails_alone() -> None:
     with DecodingPool(jobs=1) as decoders:
         decoded = decoders.decode("weird://bucket/a.png", CanvasRule(size=64, multiple=16))
-    assert "nothing here reads" in decoded.reason
+    assert "no installed library reads" in decoded.reason
 
 
 def test_unknown_file_systems_are_named() -> None:
-    with pytest.raises(UsageError, match="nothing here reads"):
+    with pytest.raises(UsageError, match="no installed library reads"):
         Store(Url.of("weird://bucket/folder"))
 
 
