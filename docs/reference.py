@@ -9,7 +9,7 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
-from polyexport.cli.app import app
+from polyexport.cli.app import make_app
 
 PATH = Path(__file__).with_name("cli.md")
 
@@ -40,7 +40,7 @@ Every error is one line with what was got, what was expected and what to do; `-v
 
 def reference() -> str:
     """The whole page."""
-    root = typer.main.get_command(app)
+    root = typer.main.get_command(make_app())
     assert isinstance(root, TyperGroup)
     sections = [_section(f"polyexport {name}", command) for name, command in root.commands.items()]
     return "".join([_HEAD, *sections, _EXIT_CODES])

@@ -9,7 +9,7 @@ import pytest
 import typer
 from typer.core import TyperGroup
 
-from polyexport.cli.app import app
+from polyexport.cli.app import make_app
 
 ROOT = Path(__file__).parents[1]
 FILES = [file for package in ("polyexport", "trainer") for file in sorted((ROOT / package).rglob("*.py"))]
@@ -51,7 +51,7 @@ def test_docstrings_begin_with_their_subject(file: Path) -> None:
 
 def help_lines() -> Iterator[tuple[str, str]]:
     """Name and help text of every command and every option."""
-    root = typer.main.get_command(app)
+    root = typer.main.get_command(make_app())
     assert isinstance(root, TyperGroup)
     for name, command in root.commands.items():
         yield name, command.help or ""

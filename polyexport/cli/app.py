@@ -1,37 +1,59 @@
-"""The Typer application with every command."""
+"""The Typer application with its commands, each imported from the file of its name when it is to run."""
 
+from collections.abc import Container
+from importlib import import_module
 from typing import Annotated
 
 import typer
 
 from polyexport import __version__
-from polyexport.cli.bench import bench
 from polyexport.cli.console import console
-from polyexport.cli.dataset import dataset
-from polyexport.cli.demo import demo
-from polyexport.cli.doctor import doctor
-from polyexport.cli.evaluate import evaluate
-from polyexport.cli.export import export
-from polyexport.cli.infer import infer
-from polyexport.cli.inspect import inspect
-from polyexport.cli.package import package
-from polyexport.cli.serve import serve
-from polyexport.cli.train import train
-from polyexport.cli.verify import verify
 
-__all__ = ["app"]
+__all__ = ["COMMANDS", "make_app"]
 
-app = typer.Typer(
-    name="polyexport",
-    help="A conditional image-to-image network from a PyTorch checkpoint to a folder of finished images.",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-for command in (train, dataset, export, verify, inspect, package, infer, serve, demo, evaluate, bench, doctor):
-    app.command()(command)
+COMMANDS = {
+    "train": "Train a conditional UNet and write its checkpoint.",
+    "dataset": "Draw outlines and their filled counterparts: inputs/, outputs/ and data.json.",
+    "export": "Export a network to ONNX, and prove the file equal to the PyTorch model before it gets its name.",
+    "verify": "Check a model file: its hash, its contract and its golden sample, on this machine and this provider.",
+    "inspect": "Show the inputs and outputs of a model, its proof, and the contents of its graph.",
+    "package": "Write a folder that runs the model where polyexport is not installed.",
+    "infer": "Color outline drawings.",
+    "serve": "Color images over HTTP: POST /infer, GET /health, /info, /metrics and /openapi.json.",
+    "demo": "Serve an HTML page to draw on: the model fills the drawing in the browser, beside a flood fill.",
+    "evaluate": "Score a model on data sets, and a flood fill beside it.",
+    "bench": "Measure the speed of a model on this machine, in three windows that must agree within 10 %.",
+    "doctor": "Show versions, granted cores, execution providers and the shipped model.",
+}
+"""The commands in the order of ``--help``, with their summaries; ``polyexport/cli/NAME.py`` has the function NAME."""
+
+
+def make_app(loaded: Container[str] = COMMANDS) -> typer.Typer:
+    """Make the application.
+
+    Args:
+        loaded: names of the commands that can run. The others are only listed, so that their modules are not imported.
+    """
+    app = typer.Typer(
+        name="polyexport",
+        help="A conditional image-to-image network from a PyTorch checkpoint to a folder of finished images.",
+        no_args_is_help=True,
+        add_completion=False,
+        rich_markup_mode=None,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_root)
+    for name, summary in COMMANDS.items():
+        if name in loaded:
+            app.command()(getattr(import_module(f"polyexport.cli.{name}"), name))
+        else:
+            app.command(name, help=summary)(_listed)
+    return app
+
+
+def _listed() -> None:
+    """Stand for a command that is listed and cannot run."""
 
 
 def _print_version(wanted: bool) -> None:
@@ -40,7 +62,6 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _root(
     version: Annotated[
         bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_print_version)

@@ -71,10 +71,10 @@ def _run() -> int:
         # Imported under the signal handlers, because importing the commands takes a noticeable time.
         import warnings
 
-        from polyexport.cli.app import app
+        from polyexport.cli.app import make_app
 
         warnings.filterwarnings("ignore", module=r"PIL\.")  # the results have the warnings that matter
-        app()
+        make_app(loaded=sys.argv[1:])()  # the command that runs is one of the arguments
     except PolyexportError as error:
         _explain(error, f"error: {error}", verbose=console.verbose)
         return error.exit_code

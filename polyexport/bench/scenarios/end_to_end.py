@@ -7,7 +7,6 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from polyexport.bench.scenarios.scenario import Option, Scenario, Settings, Subject
@@ -99,6 +98,8 @@ class EndToEnd(Scenario):
 
     def images_per_s(self, window: "Window", images: int) -> float:
         """Throughput from the samples, each of which is the milliseconds per image of a whole run."""
+        from statistics import median
+
         return 1e3 / median(window.samples_ms)
 
 

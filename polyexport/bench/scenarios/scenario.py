@@ -8,7 +8,6 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields
-from statistics import median
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, get_type_hints
 
 if TYPE_CHECKING:
@@ -181,6 +180,8 @@ class Scenario(ABC):
 
     def image_ms(self, block: "Block", images: int) -> float:
         """Median of ``image_times_ms``."""
+        from statistics import median
+
         return median(self.image_times_ms(block, images))
 
 

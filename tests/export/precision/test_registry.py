@@ -159,7 +159,9 @@ def test_a_reduced_precision_is_named_in_its_own_file_and_the_registry_alone() -
 
 def test_the_registry_and_the_commands_load_no_heavy_library() -> None:
     code = (
-        "import sys, polyexport.export.precision, polyexport.cli.app\n"
+        "import sys, polyexport.export.precision\n"
+        "from polyexport.cli.app import make_app\n"
+        "make_app()\n"
         "print({'torch', 'onnx', 'numpy', 'onnxruntime'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
