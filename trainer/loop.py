@@ -99,7 +99,7 @@ class TrainingLoop:
         ours = options_of(self._config)
         return sorted(key for key in ours.keys() | state.options.keys() if ours.get(key) != state.options.get(key))
 
-    def run(self, batches: Iterator[Batch], bar: "tqdm[None]") -> bool:
+    def run(self, batches: Iterator[Batch], bar: tqdm) -> bool:
         """Train to the end.
 
         Returns:

@@ -14,7 +14,7 @@ def changes(rows: Sequence[Row], old: BenchReport, *, tolerance: float) -> tuple
 
     A measurement is worse if its time has grown by more than the tolerance and the confidence interval of the growth
     lies above 1. Time is counted in multiplications of matrices, which are measured between the calls, so that a slower
-    machine is no regression. On devices and for whole programs there are none, and milliseconds are compared.
+    machine is not a regression. On devices and for whole programs there are none, and milliseconds are compared.
 
     Args:
         rows: measurements of this run.

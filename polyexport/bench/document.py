@@ -207,7 +207,7 @@ def read_report(path: Path) -> BenchReport:
     """Read a report from a file, which is not trusted.
 
     Raises:
-        UsageError: the file cannot be read, is no report, or has another version.
+        UsageError: the file cannot be read, is not a bench report, or has another version.
     """
     remedy = "give a file that `polyexport bench --output` wrote"
     try:
@@ -215,11 +215,11 @@ def read_report(path: Path) -> BenchReport:
     except OSError as error:
         raise UsageError(f"{path} cannot be read ({error.strerror})", remedy=remedy) from error
     except (ValueError, RecursionError) as error:
-        raise UsageError(f"{path} is no JSON", remedy=remedy) from error
+        raise UsageError(f"{path} is not JSON", remedy=remedy) from error
     version = value.get("schema") if isinstance(value, dict) else None
     if version != SCHEMA:
         raise UsageError(f"{path} has schema {str(version)[:20]!r}, expected {SCHEMA}", remedy=remedy)
     try:
         return build(BenchReport, value)
     except ValueError as error:
-        raise UsageError(f"{path} is no report: {error}", remedy=remedy) from error
+        raise UsageError(f"{path} is not a bench report: {error}", remedy=remedy) from error

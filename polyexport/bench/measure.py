@@ -228,8 +228,6 @@ def peak_rss_mib(*, reset: bool = False) -> float | None:
     try:
         status = Path("/proc/self/status").read_text()
     except OSError:
-        if sys.platform == "win32":
-            return None
         unit = 1 if sys.platform == "darwin" else 1024
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
     return next((int(line.split()[1]) / 1024 for line in status.splitlines() if line.startswith("VmHWM:")), None)

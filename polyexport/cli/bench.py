@@ -123,7 +123,7 @@ def bench(
     """Measure the speed of a model on this machine, in three windows that must agree within 10 %."""
     console.set(verbose=verbose, quiet=quiet)
     if report is not None and (report.suffix.lower() not in (".html", ".htm") or report.is_dir()):
-        raise UsageError(f"--report {report} is no name of an HTML file", remedy="give a file that ends in .html")
+        raise UsageError(f"--report {report} is not the name of an HTML file", remedy="give a file that ends in .html")
     unknown = [name for name in scenarios or () if name not in SCENARIOS]
     if unknown:
         raise UsageError(f"there is no scenario {unknown[0]!r}", remedy=f"give some of {', '.join(SCENARIOS)}")

@@ -75,7 +75,7 @@ def evaluate(
     console.set(verbose=verbose, quiet=quiet)
     wanted = parse_size(size)
     if report is not None and (report.suffix.lower() not in (".html", ".htm") or report.is_dir()):
-        raise UsageError(f"--report {report} is no name of an HTML file", remedy="give a file that ends in .html")
+        raise UsageError(f"--report {report} is not the name of an HTML file", remedy="give a file that ends in .html")
 
     from polyexport.data.pairs import read_splits
     from polyexport.evaluate.document import document, facts_of

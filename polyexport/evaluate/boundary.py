@@ -19,7 +19,7 @@ _LEAST_TOLERANCE_PX = 1.5
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Boundary:
-    """Innermost pixels of a mask along its edge; the border of the image is no edge."""
+    """Innermost pixels of a mask along its edge; the border of the image is not an edge."""
 
     pixels: NDArray[np.bool_]
     """Mask of the edge, bool [H, W]."""

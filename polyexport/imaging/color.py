@@ -74,7 +74,7 @@ def color_of(value: "Color | str | tuple[int, int, int]") -> Color:
         return parse_color(value)
     try:
         if isinstance(value, bytes):
-            raise TypeError("bytes are no color")  # noqa: TRY301
+            raise TypeError("bytes are not a color")  # noqa: TRY301
         red, green, blue = (operator.index(channel) for channel in value)
         return _unnamed((red, green, blue))
     except (TypeError, ValueError) as error:

@@ -29,7 +29,7 @@ def read_model(file: Path) -> bytes:
     """Read the bytes of a model file.
 
     Raises:
-        ContractError: the file is missing, is no regular file, or is too large.
+        ContractError: the file is missing, is not a regular file, or is too large.
     """
     try:
         return read_limited(file, MAX_MODEL_BYTES)

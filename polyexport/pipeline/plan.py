@@ -116,7 +116,7 @@ def _default_output(num_paths: int, folders: Sequence[Path]) -> Path:
     if num_paths == 1 and folders:
         folder = folders[0].resolve()
         if not folder.name:
-            raise UsageError(f"{folder} has no sibling for the output", remedy="name a folder with -o")
+            raise UsageError(f"no output folder can be made beside {folder}", remedy="name one with -o")
         return folder.with_name(f"{folder.name}-colored")
     return Path("colored")
 

@@ -90,7 +90,7 @@ class Provider(ABC):
             options: how the session uses this machine.
 
         Raises:
-            ContractError: the bytes are no ONNX model.
+            ContractError: the bytes are not an ONNX model.
             ProviderError: the model cannot be run on it.
         """
 

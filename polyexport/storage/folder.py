@@ -119,7 +119,7 @@ def _refuse_occupied(output: Path, *, kind: str, overwrite: bool) -> None:
     if overwrite and unlisted:
         # A mistyped path must never delete files of another kind.
         raise UsageError(
-            f"the output {output} holds {unlisted[0]}, which is no part of {kind}",
+            f"the output {output} holds {unlisted[0]}, which is not part of {kind}",
             remedy="move it away or name another folder with -o",
         )
     if found and not overwrite:

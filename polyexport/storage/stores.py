@@ -162,12 +162,12 @@ class Store:
             self._files.move(self._at(name), target)
 
     def remove(self, name: str) -> None:
-        """Remove a file; a missing file is no error."""
+        """Remove a file; a missing file is not an error."""
         with contextlib.suppress(FileNotFoundError), _errors():
             self._files.delete_file(self._at(name))
 
     def remove_folder(self, name: str = "") -> None:
-        """Remove a folder and everything in it; a missing folder is no error."""
+        """Remove a folder and everything in it; a missing folder is not an error."""
         with contextlib.suppress(FileNotFoundError), _errors():
             self._files.delete_dir(self._at(name))
 

@@ -37,9 +37,9 @@ def test_what_is_written_is_read_again(report: BenchReport, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        (b"", "no JSON"),
-        (b"\xff", "no JSON"),
-        (b"[" * 100_000, "no JSON"),
+        (b"", "is not JSON"),
+        (b"\xff", "is not JSON"),
+        (b"[" * 100_000, "is not JSON"),
         (b"[]", "schema"),
         (b'{"schema": 2}', "schema '2', expected 1"),
         (b'{"schema": 1}', "lacks"),

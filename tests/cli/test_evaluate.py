@@ -60,7 +60,7 @@ def test_a_report_never_lands_on_something_else(refused: Refused, splits: Path, 
     (splits.parent / "file").write_text("in the way")
     refused(5, "evaluate", shipped_path, splits, "--report", "file/r.html")
     (splits.parent / "folder.html").mkdir()
-    assert "folder.html is no name" in refused(2, "evaluate", shipped_path, splits, "--report", "folder.html")
+    assert "folder.html is not the name" in refused(2, "evaluate", shipped_path, splits, "--report", "folder.html")
 
 
 @pytest.mark.parametrize("missing", ["skimage", "scipy", "matplotlib", "jinja2"])

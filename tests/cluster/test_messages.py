@@ -10,7 +10,7 @@ from polyexport.pipeline.outputs.journal import Record
 from polyexport.pipeline.plan import Item
 from polyexport.pipeline.results import Timings
 
-# Names of files may hold bytes that are no text, which Python keeps as surrogates.
+# Names of files may hold bytes that are not text, which Python keeps as surrogates.
 texts = st.text(st.characters(), max_size=20) | st.just("caf\udce9.png")
 bytes_of_color = st.integers(0, 255)
 colors = st.builds(Color, texts, st.tuples(bytes_of_color, bytes_of_color, bytes_of_color))

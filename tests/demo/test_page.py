@@ -384,7 +384,7 @@ def test_a_model_that_cannot_be_used_is_a_message_and_no_blank_page(
     golden = GoldenSample(image_png=black, color=(90, 90, 90), colored_png=black)
     models = {
         "no contract": lambda: with_metadata(data, None),
-        "text": lambda: b"This is no model, and never was one.\n" * 9,
+        "text": lambda: b"This is not a model, and never was one.\n" * 9,
         "cut": lambda: data[:-100],
         "changed": lambda: data.replace(b"Cast", b"Tasc", 1),
         "version": lambda: with_metadata(data, '{"contract_version": 99}'),

@@ -50,7 +50,7 @@ def test_an_exported_folder_is_whole_and_its_own(
         export_site(model_of("rgb"), folder)
     export_site(model_of("vocabulary"), folder, overwrite=True)
     (folder / "mine.txt").write_text("mine")
-    with pytest.raises(UsageError, match=r"mine\.txt, which is no part of an exported page"):
+    with pytest.raises(UsageError, match=r"mine\.txt, which is not part of an exported page"):
         export_site(model_of("rgb"), folder, overwrite=True)
     assert (folder / "mine.txt").read_text() == "mine"
     assert [path.name for path in tmp_path.iterdir()] == ["site"]

@@ -101,7 +101,7 @@ LEVELS: dict[str, np.ndarray] = {"unit": np.array(1, np.float32), "zero": np.arr
 
 
 def dense() -> onnx.ModelProto:
-    """One node of every sort that is counted, with int8 weights among them and tensors that are no parameters."""
+    """One node of every sort that is counted, with int8 weights among them and tensors that are not parameters."""
     nodes: list[Node] = [
         *FROM_LEVELS,
         ("Conv", ["x", "conv.w", "conv.b"], "down", {"group": 3, "strides": [2, 2], "pads": [1, 1, 1, 1]}),

@@ -1,4 +1,4 @@
-"""What is no number is black in 8 bits; the watch tells the two apart."""
+"""What is not a number is black in 8 bits; the watch tells the two apart."""
 
 from pathlib import Path
 
@@ -27,7 +27,7 @@ from polyexport.runtime.session import SessionOptions
 
 @pytest.fixture
 def breaking(tiny_model_path: Path, tmp_path: Path) -> Path:
-    """The tiny model, whose floats are no numbers for an image that is black all over: 0 times the logarithm of 0."""
+    """The tiny model, whose floats are not numbers for an image that is black all over: 0 times the logarithm of 0."""
     model = onnx.load_model_from_string(tiny_model_path.read_bytes())
     graph = model.graph
     (quantize,) = (node for node in graph.node if node.op_type == "QuantizeLinear")

@@ -122,7 +122,7 @@ def test_an_occupied_folder_is_refused(model_of: ModelOf, tmp_path: Path) -> Non
     (folder / "empty").mkdir(parents=True)
     with pytest.raises(UsageError, match="not empty"):
         write_package(model_of("rgb"), folder)
-    with pytest.raises(UsageError, match="holds empty, which is no part of a package"):
+    with pytest.raises(UsageError, match="holds empty, which is not part of a package"):
         write_package(model_of("rgb"), folder, overwrite=True)
     (folder / "empty").rmdir()
     write_package(model_of("rgb"), folder)

@@ -118,7 +118,7 @@ def quantize(
     """Quantize the graph that was calibrated, all but the Conv nodes named in ``keep_float``; it is left alone.
 
     Raises:
-        ValueError: ``keep_float`` names a node that is no Conv of this graph.
+        ValueError: ``keep_float`` names a node that is not a Conv of this graph.
         ModelError: the result is not valid ONNX.
     """
     names = quantizable(model)

@@ -153,7 +153,7 @@ def _fault(true: NDArray[Any], found: NDArray[Any], tolerance: NodeTolerance) ->
 
 
 def _unscaled(true: NDArray[np.float64], found: NDArray[np.float64]) -> NDArray[np.float64]:
-    """[B, C, H, W] with every channel scaled to fit best: quantization equalizes them, which is no fault."""
+    """[B, C, H, W] with every channel scaled to fit best: quantization equalizes them, which is not a fault."""
     along = (0, 2, 3)
     power = np.sum(np.square(found), axis=along, keepdims=True)
     scale = np.sum(true * found, axis=along, keepdims=True) / np.where(power > 0, power, 1)

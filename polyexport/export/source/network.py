@@ -121,7 +121,7 @@ def _import(network: str) -> type[nn.Module]:
     for part in class_name.split("."):
         expect(hasattr(found, part), f"{network} does not exist", remedy)
         found = getattr(found, part)
-    expect(_is_network(found), f"{network} is no class derived from torch.nn.Module", remedy)
+    expect(_is_network(found), f"{network} is not a class derived from torch.nn.Module", remedy)
     return found  # type: ignore[no-any-return]
 
 

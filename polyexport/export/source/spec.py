@@ -104,7 +104,7 @@ class NetworkSpec:
         )
         expect(
             self.size_multiple is None or (self.size_multiple > 0 and self.size % self.size_multiple == 0),
-            f"the size {self.size} is no multiple of {self.size_multiple}",
+            f"the size {self.size} is not a multiple of {self.size_multiple}",
             "give a size that is, or leave size-multiple out to export for one size alone",
         )
         expect(
@@ -147,7 +147,7 @@ def parse_range(text: str) -> ValueRange:
         UsageError: The text is not two growing numbers of at most a million.
     """
     match = _RANGE.fullmatch(text.strip())
-    expect(match is not None, f"{text[:60]!r} is no range of values", "give two numbers such as 0..1 or -1..1")
+    expect(match is not None, f"{text[:60]!r} is not a range of values", "give two numbers such as 0..1 or -1..1")
     assert match is not None
     return checked_range(float(match[1]), float(match[2]))
 
@@ -160,7 +160,9 @@ def parse_argument(text: str) -> tuple[str, Any]:
     """
     name, equals, value = (part.strip() for part in text.partition("="))
     expect(
-        bool(equals) and name.isidentifier(), f"{text[:60]!r} is no argument", "give NAME=VALUE such as num_colors=20"
+        bool(equals) and name.isidentifier(),
+        f"{text[:60]!r} is not an argument",
+        "give NAME=VALUE such as num_colors=20",
     )
     expect(
         value not in _PYTHON_WORDS,
@@ -176,7 +178,7 @@ def parse_argument(text: str) -> tuple[str, Any]:
         return name, parsed["_"]["_"]
     expect(
         not value.startswith(("[", "{", "(", '"', "'")),
-        f"the value of {text[:60]!r} is no TOML",
+        f"the value of {text[:60]!r} is not TOML",
         "quote it for the shell, such as 'channels=[8, 16]' or 'act=\"relu\"'",
     )
     return name, value

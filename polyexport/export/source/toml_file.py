@@ -38,7 +38,9 @@ def read_spec(path: Path) -> NetworkSpec:
     except OSError as error:
         raise UsageError(f"{path} cannot be read ({error.strerror})", remedy="give a TOML file") from error
     except (ValueError, RecursionError) as error:
-        raise UsageError(f"{path} is no TOML ({reason_of(error)})", remedy="see the documentation of export") from error
+        raise UsageError(
+            f"{path} is not TOML ({reason_of(error)})", remedy="see the documentation of export"
+        ) from error
     for key in raw:
         near = difflib.get_close_matches(key, _KEYS, n=3)
         expect(
@@ -60,7 +62,7 @@ def read_spec(path: Path) -> NetworkSpec:
 def _read_colors(value: Any) -> Palette:
     if isinstance(value, dict):
         value = [f"{name}={color}" if isinstance(color, str) else color for name, color in value.items()]
-    expect(all(isinstance(text, str) for text in value), "a color is no text", 'give name = "#rrggbb" or a CSS value')
+    expect(all(isinstance(text, str) for text in value), "a color is not text", 'give name = "#rrggbb" or a CSS value')
     return parse_colors(value)
 
 
@@ -69,7 +71,7 @@ def _read_range(value: Any) -> ValueRange:
         return parse_range(value)
     expect(
         len(value) == 2 and all(type(one) in (int, float) for one in value),
-        f"{repr(value)[:60]} is no range of values",
+        f"{repr(value)[:60]} is not a range of values",
         'give "0..1" or [0, 1]',
     )
     return checked_range(*value)

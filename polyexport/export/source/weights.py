@@ -100,7 +100,7 @@ def read_weights(path: Path) -> Weights:
     if suffix == ".pt2":
         raise _is_program(path)
     if suffix not in (".safetensors", *_PICKLED):
-        raise CheckpointError(f"{path} is no .safetensors, .pth or .pt file", remedy=_REMEDY)
+        raise CheckpointError(f"{path} is not a .safetensors, .pth or .pt file", remedy=_REMEDY)
     try:
         data = read_limited(path, _MAX_BYTES)
     except (OSError, ValueError) as error:
@@ -186,7 +186,7 @@ def _read_safetensors(data: bytes, path: Path) -> dict[str, Any]:
         named = {key: json.loads(metadata[key]) for key in _COLOR_MAPPINGS if key in metadata}
     except (SafetensorError, ValueError, KeyError, RecursionError) as error:
         raise CheckpointError(
-            f"{path} is no safetensors file, or damaged ({reason_of(error)})", remedy=_REMEDY
+            f"{path} is not a safetensors file, or damaged ({reason_of(error)})", remedy=_REMEDY
         ) from error
     return {"state_dict": tensors, **named}
 
@@ -201,10 +201,10 @@ def _read_pickled(data: bytes, path: Path) -> object:
         # torch's message advises loading without weights_only: not to be repeated here.
         forbidden = _FORBIDDEN.search(str(error))
         what = f"asks for {forbidden[1]}" if forbidden else "is not in pickle protocol 2"
-        raise CheckpointError(f"{path} is no file of plain tensors: it {what}", remedy=_REMEDY) from error
+        raise CheckpointError(f"{path} is not a file of plain tensors: it {what}", remedy=_REMEDY) from error
     except Exception as error:  # a damaged file can raise any exception
         raise CheckpointError(
-            f"{path} is no file of weights, or damaged ({reason_of(error)})", remedy=_REMEDY
+            f"{path} is not a file of weights, or damaged ({reason_of(error)})", remedy=_REMEDY
         ) from error
 
 
@@ -251,7 +251,7 @@ def _dense(name: object, tensor: object, path: Path) -> Tensor:
         or tensor.layout != torch.strided
         or tensor.device.type != "cpu"
         or tensor.is_quantized
-        # A view can repeat one stored value to any size; such a tensor is no weight.
+        # A view can repeat one stored value to any size; such a tensor is not a weight.
         or tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes()
     ):
         raise CheckpointError(

@@ -1,4 +1,4 @@
-"""Reduced precisions: what quantization does to every tensor is no cause, what breaks one of them is."""
+"""Reduced precisions: what quantization does to every tensor is not a cause, what breaks one of them is."""
 
 from pathlib import Path
 

@@ -134,7 +134,7 @@ def test_red_and_blue_exchanged_is_caught(proof: Proof, graph: onnx.ModelProto) 
 
 
 def test_height_and_width_exchanged_is_caught(proof: Proof, graph: onnx.ModelProto) -> None:
-    """On squares it only turns the picture; the sizes of a proof have one that is no square."""
+    """On squares it only turns the picture; the sizes of a proof have one that is not square."""
 
     def turn(proto: onnx.GraphProto) -> None:
         for node in proto.node:
