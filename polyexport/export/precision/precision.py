@@ -3,8 +3,8 @@
 To add a precision:
 
 1. Write a module in this folder, such as ``bf16.py``, that defines ``PRECISION = Precision(name="bf16", ...)``. Its
-   ``convert`` makes the new graph from the fp32 graph. Keep the module's own imports light, because every run of the
-   command line loads it: import numpy, onnx and onnxruntime inside ``convert``, or put a long conversion into
+   ``convert`` makes the new graph from the fp32 graph. Keep the module's own imports light, because the help of
+   ``polyexport export`` loads it: import numpy, onnx and onnxruntime inside ``convert``, or put a long conversion into
    ``polyexport/export/graph/`` and import it there.
 2. Add the module to ``PRECISIONS`` in ``polyexport/export/precision/__init__.py``.
 

@@ -3,7 +3,7 @@
 A condition is what the network takes beside the image, such as the color to fill with. To add a kind, write a module
 like ``rgb.py`` in this folder, with a subclass of ``condition.Condition`` under the name ``CONDITION``, and add its row
 to ``CONDITION_MODULES``. Inference, the package, the proof of an export and the error messages follow. This module
-imports nothing heavy, so that ``polyexport --help`` can list the names without loading numpy.
+imports nothing heavy, so that ``polyexport export --help`` can list the names without loading numpy.
 """
 
 import importlib

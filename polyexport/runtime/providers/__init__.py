@@ -1,7 +1,7 @@
 """The registry of execution providers: one row each, from the name on the command line to the module that holds it.
 
 ``polyexport/runtime/provider.py`` says what a module in the table contains, and how to add one. This module imports
-nothing, so that ``polyexport --help`` can list the names without loading ONNX Runtime.
+nothing, so that ``polyexport infer --help`` can list the names without loading ONNX Runtime.
 """
 
 from collections.abc import Mapping
