@@ -17,6 +17,7 @@ from safetensors import SafetensorError
 from polyexport.errors import CheckpointError
 from polyexport.imaging.pixels import MAX_SIDE
 from polyexport.storage.files import read_limited, write_atomic
+from polyexport.storage.strict_json import read_json
 from trainer.network import ConditionalUNet, ModelConfig
 
 __all__ = ["FORMAT_VERSION", "Checkpoint", "load_checkpoint", "save_checkpoint", "weights_sha256"]
@@ -81,8 +82,8 @@ def _read_header(data: bytes, path: Path) -> dict[str, Any]:
     if len(data) < 8 or size > min(_MAX_HEADER_BYTES, len(data) - 8):
         raise CheckpointError(f"{path} is not a complete safetensors file ({len(data)} bytes)", remedy=_REMEDY)
     try:
-        header = json.loads(json.loads(data[8 : 8 + size])["__metadata__"][_METADATA_KEY])
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        header = read_json(read_json(data[8 : 8 + size])["__metadata__"][_METADATA_KEY])
+    except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{path} has no {_METADATA_KEY} header", remedy=_REMEDY) from error
     version = header.get("format_version") if isinstance(header, dict) else None
     if version != FORMAT_VERSION:

@@ -18,6 +18,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from polyexport.errors import CheckpointError, UsageError
 from polyexport.storage.files import read_limited, write_atomic
+from polyexport.storage.strict_json import read_json
 from trainer.network import ConditionalUNet
 
 __all__ = ["Progress", "ResumedState", "load_state", "save_state"]
@@ -129,13 +130,13 @@ def load_state(path: Path, *, model: ConditionalUNet, averaged: AveragedModel, o
         raise CheckpointError(f"{path} cannot be read ({error.strerror})", remedy=_REMEDY) from error
     try:
         length = int.from_bytes(data[:8], "little")
-        header = json.loads(json.loads(data[8 : 8 + length])["__metadata__"][_METADATA_KEY])
+        header = read_json(read_json(data[8 : 8 + length])["__metadata__"][_METADATA_KEY])
         tensors = safetensors.torch.load(data)
         declared = header["model"]
         progress = Progress(**header["progress"])
         state = ResumedState(progress=progress, schedule=dict(header["schedule"]), options=dict(header["options"]))
         groups = list(header["groups"])
-    except (ValueError, KeyError, TypeError, RecursionError, SafetensorError) as error:
+    except (ValueError, KeyError, TypeError, SafetensorError) as error:
         raise CheckpointError(f"{path} is not a complete state of a training", remedy=_REMEDY) from error
     ours = json.loads(json.dumps(asdict(model.config)))
     if declared != ours:

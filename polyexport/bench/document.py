@@ -9,8 +9,9 @@ from polyexport.bench.environment import Environment
 from polyexport.bench.limit import Limit
 from polyexport.bench.profile import Profile
 from polyexport.bench.statistics import Figures, Interval
-from polyexport.errors import UsageError
+from polyexport.errors import UsageError, reason_of
 from polyexport.storage.files import read_limited
+from polyexport.storage.strict_json import read_json
 from polyexport.storage.typed_json import build
 
 __all__ = [
@@ -211,11 +212,11 @@ def read_report(path: Path) -> BenchReport:
     """
     remedy = "give a file that `polyexport bench --output` wrote"
     try:
-        value: Any = json.loads(read_limited(path, _MAX_REPORT_BYTES))
+        value: Any = read_json(read_limited(path, _MAX_REPORT_BYTES))
     except OSError as error:
         raise UsageError(f"{path} cannot be read ({error.strerror})", remedy=remedy) from error
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"{path} is not JSON", remedy=remedy) from error
+    except ValueError as error:
+        raise UsageError(f"{path} is not JSON ({reason_of(error)})", remedy=remedy) from error
     version = value.get("schema") if isinstance(value, dict) else None
     if version != SCHEMA:
         raise UsageError(f"{path} has schema {str(version)[:20]!r}, expected {SCHEMA}", remedy=remedy)

@@ -13,11 +13,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from polyexport.errors import ColorError, DatasetError, ImageError, OutputError
+from polyexport.errors import ColorError, DatasetError, ImageError, OutputError, reason_of
 from polyexport.imaging.codecs.png import encode_png
 from polyexport.imaging.color import Color, parse_color
 from polyexport.imaging.pixels import Pixels, read_image
 from polyexport.storage.files import read_limited, write_atomic
+from polyexport.storage.strict_json import read_json
 
 __all__ = ["Pair", "PairPixels", "entry_color", "read_pair", "read_pairs", "read_splits", "write_pairs"]
 
@@ -25,6 +26,7 @@ INDEX = "data.json"
 INPUTS = "inputs"
 OUTPUTS = "outputs"
 MAX_INDEX_BYTES = 64 * 1024 * 1024
+MAX_INDEX_VALUES = 4_000_000  # a million entries of three members
 MAX_SHAPE_LENGTH = 64
 
 # The published data set in this layout calls (0, 255, 0) green, which CSS calls lime. Hex names any other green.
@@ -77,11 +79,11 @@ def read_pairs(folder: Path) -> list[Pair]:
     index = folder / INDEX
     layout = f"expected {INPUTS}/, {OUTPUTS}/ and {INDEX}"
     try:
-        entries = json.loads(read_limited(index, MAX_INDEX_BYTES))
+        entries = read_json(read_limited(index, MAX_INDEX_BYTES), max_values=MAX_INDEX_VALUES)
     except OSError as error:
         raise DatasetError(f"{index} cannot be read ({error.strerror})", remedy=layout) from error
-    except (ValueError, RecursionError) as error:
-        raise DatasetError(f"{index} is not JSON", remedy=layout) from error
+    except ValueError as error:
+        raise DatasetError(f"{index} is not JSON ({reason_of(error)})", remedy=layout) from error
     if not isinstance(entries, list) or not entries:
         raise DatasetError(f"{index} is not a list of entries", remedy=layout)
     return [_pair(folder, number, entry) for number, entry in enumerate(entries)]

@@ -10,12 +10,13 @@ import json
 import re
 from dataclasses import asdict, dataclass, field
 
-from polyexport.errors import ContractError
+from polyexport.errors import ContractError, reason_of
 from polyexport.imaging.pixels import MAX_SIDE
 from polyexport.model.canvas import CanvasRule, Size
 from polyexport.model.conditions import condition_of
 from polyexport.model.conditions.condition import Condition
 from polyexport.model.conditions.fields import ColorInput, ConditionFields, ConditionValue, Embedding, Palette
+from polyexport.storage.strict_json import read_json
 from polyexport.storage.typed_json import build
 
 __all__ = [
@@ -284,13 +285,13 @@ class Contract:
             ContractError: another contract version, or a missing, unknown or impossible entry, which it names.
         """
         try:
-            raw = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            raise ContractError("the model's contract is not JSON", remedy=_REMEDY) from error
+            raw = read_json(text)
+        except ValueError as error:
+            raise ContractError(f"the model's contract is not JSON ({reason_of(error)})", remedy=_REMEDY) from error
         version = raw.pop("contract_version", None) if isinstance(raw, dict) else None
         if version != CONTRACT_VERSION:
             raise ContractError(f"contract version {repr(version)[:60]}, expected {CONTRACT_VERSION}", remedy=_REMEDY)
         try:
             return build(cls, raw)
-        except (ValueError, OverflowError, RecursionError) as error:
+        except (ValueError, OverflowError) as error:
             raise ContractError(f"the model's contract is unusable: {error}", remedy=_REMEDY) from error

@@ -43,7 +43,8 @@ def test_what_is_written_is_read_again(report: BenchReport, tmp_path: Path) -> N
         (b"[]", "schema"),
         (b'{"schema": 2}', "schema '2', expected 1"),
         (b'{"schema": 1}', "lacks"),
-        (b'{"schema": 1, "rows": NaN}', "lacks"),
+        (b'{"schema": 1, "rows": NaN}', "NaN is not a JSON number"),
+        (b'{"schema": 1, "schema": 1}', "stands twice"),
     ],
 )
 def test_files_that_are_no_reports(content: bytes, told: str, tmp_path: Path) -> None:

@@ -171,7 +171,7 @@ def test_an_embedding_that_is_none_is_refused(values: dict[str, Any]) -> None:
     ("key", "value"),
     [
         ("size_multiple", "x"),
-        ("training_size", 1e400),
+        ("training_size", 1e308),
         ("palette", [["red", [1, 2]]]),
         ("palette", 3),
         ("parity", None),
@@ -188,6 +188,12 @@ def test_an_impossible_entry_is_refused_by_name(key: str, value: object) -> None
     raw = json.loads(CONTRACT.to_json()) | {key: value}
     with pytest.raises(ContractError, match=f"unusable: .*{key}"):
         Contract.from_json(json.dumps(raw))
+
+
+def test_an_entry_that_stands_twice_is_refused() -> None:
+    text = CONTRACT.to_json().replace('"training_size":', '"training_size": 1, "training_size":')
+    with pytest.raises(ContractError, match="'training_size' stands twice"):
+        Contract.from_json(text)
 
 
 def test_a_contract_that_is_too_deep_is_refused() -> None:

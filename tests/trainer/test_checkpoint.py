@@ -147,7 +147,7 @@ def test_a_full_disk_keeps_the_previous_checkpoint(
     assert os.listdir(tmp_path) == ["c.safetensors"]
 
 
-@pytest.mark.parametrize("size", [float("inf"), 0, -4, 17, "128", 10**9])
+@pytest.mark.parametrize("size", [1e308, 0, -4, 17, "128", 10**9])
 def test_an_unusable_training_size_is_refused(tiny_checkpoint: Path, tmp_path: Path, size: object) -> None:
     with pytest.raises(CheckpointError, match="no usable architecture"):
         load_checkpoint(rewritten(tiny_checkpoint, tmp_path / "size.safetensors", training_size=size))

@@ -6,7 +6,6 @@ Unpickling is restricted to ``weights_only=True``, and a refused file is not tri
 import difflib
 import hashlib
 import io
-import json
 import pickle
 import re
 import warnings
@@ -23,6 +22,7 @@ from torch import Tensor, nn
 
 from polyexport.errors import CheckpointError, UsageError, reason_of
 from polyexport.storage.files import read_limited
+from polyexport.storage.strict_json import read_json
 
 __all__ = ["Weights", "describe", "fit_weights", "read_weights"]
 
@@ -182,9 +182,9 @@ def _read_safetensors(data: bytes, path: Path) -> dict[str, Any]:
     try:
         tensors: dict[str, Any] = safetensors.torch.load(data)
         # safetensors has checked the header by now; its Python interface does not hand the metadata out.
-        metadata = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")]).get("__metadata__", {})
-        named = {key: json.loads(metadata[key]) for key in _COLOR_MAPPINGS if key in metadata}
-    except (SafetensorError, ValueError, KeyError, RecursionError) as error:
+        metadata = read_json(data[8 : 8 + int.from_bytes(data[:8], "little")]).get("__metadata__", {})
+        named = {key: read_json(metadata[key]) for key in _COLOR_MAPPINGS if key in metadata}
+    except (SafetensorError, ValueError, KeyError) as error:
         raise CheckpointError(
             f"{path} is not a safetensors file, or damaged ({reason_of(error)})", remedy=_REMEDY
         ) from error

@@ -10,16 +10,16 @@ The file is untrusted: the images that it names must lie in its folder or below.
 import csv
 import functools
 import io
-import json
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from polyexport.data.pairs import INDEX, INPUTS, MAX_INDEX_BYTES, entry_color
+from polyexport.data.pairs import INDEX, INPUTS, MAX_INDEX_BYTES, MAX_INDEX_VALUES, entry_color
 from polyexport.errors import PolyexportError, UsageError, reason_of
 from polyexport.imaging.color import Color, parse_color
 from polyexport.storage.files import read_limited
+from polyexport.storage.strict_json import read_json
 
 __all__ = ["Entry", "read_manifest"]
 
@@ -126,8 +126,8 @@ class _Root:
 def _index_rows(file: Path, data: bytes) -> Iterator[_Row]:
     keys = ("input_polygon", "colour")
     try:
-        entries = json.loads(data)
-    except (ValueError, RecursionError) as error:
+        entries = read_json(data, max_values=MAX_INDEX_VALUES)
+    except ValueError as error:
         raise UsageError(f"{file} is not JSON ({reason_of(error)})", remedy="correct the file") from error
     if not isinstance(entries, list):
         raise UsageError(

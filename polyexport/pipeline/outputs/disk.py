@@ -29,6 +29,7 @@ from typing import Protocol
 from polyexport.errors import OutputError, UsageError
 from polyexport.pipeline.outputs.journal import DiskLog, Journal, Record
 from polyexport.pipeline.outputs.staging import FOLDER_FLAGS, STATE, DiskStaging, LockedFolder, close_quietly, unusable
+from polyexport.storage.strict_json import read_json
 
 __all__ = ["OutputFolder", "OutputSink", "OutputView", "UnpublishedOutput", "describe_lock_owner", "read_journal"]
 
@@ -384,7 +385,7 @@ def _same_file(descriptor: int, name: str, folder: int) -> bool:
 def describe_lock_owner(text: bytes) -> str:
     """Return as text which process wrote a lock file."""
     try:
-        value = json.loads(text)
+        value = read_json(text)
         return f"process {int(value['pid'])} on {value['host']!s:.100}, {value['command']!s:.200}"
-    except (ValueError, TypeError, KeyError, RecursionError):
+    except (ValueError, TypeError, KeyError):
         return "an unknown process"

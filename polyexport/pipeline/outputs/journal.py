@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from polyexport.errors import OutputError
+from polyexport.storage.strict_json import read_json
 
 __all__ = ["DiskLog", "Journal", "Log", "Record", "recipe_of"]
 
@@ -188,8 +189,8 @@ class Journal:
         if len(line) > MAX_LINE_BYTES:
             return
         try:
-            value = json.loads(line)
-        except (ValueError, RecursionError):
+            value = read_json(line)
+        except ValueError:
             return  # a line that was cut off
         if not isinstance(value, dict):
             return

@@ -38,6 +38,7 @@ from polyexport.pipeline.outputs.disk import (
 from polyexport.pipeline.outputs.journal import Journal, Log
 from polyexport.pipeline.outputs.staging import STATE, TEMPORARY, DiskStaging, LockedFolder, Staging, unusable
 from polyexport.storage.stores import Store, Url
+from polyexport.storage.strict_json import read_json
 
 __all__ = ["StoreFolder", "StoreStaging", "StoreView", "open_folder", "open_staging", "open_view"]
 
@@ -342,12 +343,12 @@ def _opened(root: Url) -> Store:
 def _ended_here(lock: bytes) -> bool:
     """Return whether the process that wrote a lock or a request ran on this machine and has ended."""
     try:
-        value = json.loads(lock)
+        value = read_json(lock)
         if value["host"] != socket.gethostname() or int(value["pid"]) == os.getpid():
             return False
         os.kill(int(value["pid"]), 0)
     except ProcessLookupError:
         return True
-    except (OSError, ValueError, TypeError, KeyError, OverflowError, RecursionError):
+    except (OSError, ValueError, TypeError, KeyError, OverflowError):
         return False
     return False
