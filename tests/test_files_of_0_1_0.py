@@ -4,6 +4,7 @@
 with its journal, a benchmark's report, and a training that was interrupted at step 6 of 12.
 """
 
+import importlib
 import json
 import shutil
 import subprocess
@@ -102,3 +103,16 @@ def test_an_interrupted_training_is_resumed(tmp_path: Path) -> None:
     assert (result.steps, result.images) == (12, 96)
     assert any("step 9" in line for line in lines)
     assert not any("step 6:" in line for line in lines)
+
+
+def test_names_that_moved_are_still_imported_with_a_warning() -> None:
+    import polyexport.model
+    from polyexport.model.file import default_model_path
+    from polyexport.runtime.onnx_bytes import graph_sha256
+
+    with pytest.warns(DeprecationWarning, match=r"import graph_sha256 from polyexport\.runtime\.onnx_bytes"):
+        assert importlib.import_module("polyexport.modelfile").graph_sha256 is graph_sha256
+    with pytest.warns(DeprecationWarning, match=r"import it from polyexport\.model\.file"):
+        assert polyexport.model.default_model_path is default_model_path
+    with pytest.raises(AttributeError):
+        _ = polyexport.model.nothing

@@ -19,7 +19,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset(("storage",)),
     frozenset(("imaging",)),
     frozenset(("runtime",)),
-    frozenset(("model", "data")),
+    frozenset(("model", "data", "modelfile")),
     frozenset(("report",)),
     frozenset(("export", "pipeline", "evaluate", "bench", "package")),
     frozenset(("service", "cluster", "demo")),

@@ -4,6 +4,8 @@ Debian's `chromium` brings SwiftShader, a Vulkan driver in software. A call take
 are 16x16.
 """
 
+import ctypes
+import importlib.util
 import os
 import subprocess
 import sys
@@ -28,9 +30,22 @@ from polyexport.runtime.session import Session, SessionOptions
 WEBGPU = "WebGpuExecutionProvider"
 SWIFTSHADER = Path("/usr/lib/chromium/vk_swiftshader_icd.json")
 
-pytest.importorskip("onnxruntime_ep_webgpu", reason="the WebGPU plugin is not installed")
-if not SWIFTSHADER.exists():
-    pytest.skip("no SwiftShader: apt-get install chromium libvulkan1", allow_module_level=True)
+
+def missing() -> str:
+    """What these tests need and this machine lacks; empty if it lacks nothing."""
+    if importlib.util.find_spec("onnxruntime_ep_webgpu") is None:
+        return "the WebGPU plugin is not installed"
+    if not SWIFTSHADER.exists():
+        return f"there is no {SWIFTSHADER}, the Vulkan driver of Debian's chromium"
+    try:
+        ctypes.CDLL("libvulkan.so.1")  # the plugin loads it by this name, too
+    except OSError:
+        return "there is no libvulkan.so.1, the loader of Vulkan drivers in Debian's libvulkan1"
+    return ""
+
+
+if reason := missing():
+    pytest.skip(reason, allow_module_level=True)
 
 Feeds = dict[str, NDArray[np.generic]]
 
