@@ -47,10 +47,21 @@ class _Panel:
 
 
 _PANELS = (
-    _Panel(title="Loss", unit="loss", metrics=("train/loss", "validation/loss", "train/loss_"), log=True),
-    _Panel(title="Validation PSNR", unit="dB", metrics=("validation/psnr_db",), best=True),
-    _Panel(title="Validation MAE", unit="levels of 255", metrics=("validation/mae",), log=True),
-    _Panel(title="Values within 8 levels", unit="fraction", metrics=("validation/within_8",), best=True),
+    _Panel(
+        title="Loss",
+        unit="loss",
+        metrics=("train/loss", "validation/loss", "training_pairs/loss", "train/loss_"),
+        log=True,
+    ),
+    *(
+        _Panel(title=f"{name} {quantity}", unit=unit, metrics=(f"{phase}/{metric}",), log=log, best=not log)
+        for phase, name in (("validation", "Validation"), ("training_pairs", "Training pairs:"))
+        for metric, quantity, unit, log in (
+            ("psnr_db", "PSNR", "dB", False),
+            ("mae", "MAE", "levels of 255", True),
+            ("within_8", "within 8 levels", "fraction", False),
+        )
+    ),
     _Panel(title="Learning rate", unit="", metrics=("train/learning_rate",), exact=True),
     _Panel(title="Gradient norm", unit="before clipping", metrics=("train/gradient_norm",), log=True),
     _Panel(title="Throughput", unit="images/s", metrics=("train/images_per_s",)),

@@ -37,10 +37,10 @@ def load_pairs(folder: Path, size_multiple: int) -> list[Drawing]:
 def hold_out(pairs: list[Drawing]) -> tuple[list[Drawing], list[Drawing]]:
     """Divide pairs into those to train on and those to validate on: every eighth pair, the first one included.
 
-    Fewer than eight pairs are too few to divide; all of them are then used for both, which still shows whether the
-    network learns.
+    So at least one pair is held out if there are two. A single pair cannot be divided: it is used for both, and the
+    training calls its scores those of the training pairs.
     """
-    if len(pairs) < _HELD_OUT_ONE_IN:
+    if len(pairs) < 2:
         return pairs, pairs
     training = [pair for number, pair in enumerate(pairs) if number % _HELD_OUT_ONE_IN]
     return training, pairs[::_HELD_OUT_ONE_IN]

@@ -55,7 +55,7 @@ class TrainingLoop:
             validation: Scores the averaged weights.
             report: Called with one line of text at each validation.
         """
-        self.progress = Progress()
+        self.progress = Progress(scored_sha256=validation.drawings.sha256)
         self.tracker: Tracker | None = None
         self._config = config
         self._fabric = fabric
@@ -84,7 +84,8 @@ class TrainingLoop:
         """Continue from the state that an earlier run left.
 
         Returns:
-            The names of the options that differ from those of the earlier run.
+            The names of the options that differ from those of the earlier run. If the drawings that are scored differ,
+            the best score so far means nothing here: the next validation is the best one.
 
         Raises:
             UsageError: There is no such state.
@@ -97,7 +98,13 @@ class TrainingLoop:
         self.progress = state.progress
         self._started = time.monotonic()
         ours = options_of(self._config)
-        return sorted(key for key in ours.keys() | state.options.keys() if ours.get(key) != state.options.get(key))
+        changed = [key for key in ours.keys() | state.options.keys() if ours.get(key) != state.options.get(key)]
+        drawings = self._validation.drawings.sha256
+        if self.progress.scored_sha256 not in ("", drawings):
+            changed.append("validation drawings (the best score starts anew)")
+            self.progress.best_step, self.progress.best_psnr_db, self.progress.stale = 0, -math.inf, 0
+        self.progress.scored_sha256 = drawings
+        return sorted(changed)
 
     def run(self, batches: Iterator[Batch], bar: tqdm) -> bool:
         """Train to the end.
@@ -224,7 +231,7 @@ class TrainingLoop:
             best = "" if self.progress.best_step == self.progress.step else f" (best: step {self.progress.best_step})"
             self._report(
                 f"step {self.progress.step}: {self.seconds / 60:.1f} min, {self.progress.images} images, "
-                f"validation PSNR {psnr_db:.2f} dB{best} -> {self._config.output}"
+                f"{self._validation.drawings.name} PSNR {psnr_db:.2f} dB{best} -> {self._config.output}"
             )
         return self._config.early_stopping is not None and self.progress.stale >= self._config.early_stopping
 
@@ -232,25 +239,27 @@ class TrainingLoop:
         """Record the scores of a validation and a picture of its first drawings."""
         if self.tracker is None:
             return
+        phase = self._validation.drawings.phase
         values = {
-            "validation/psnr_db": scores.psnr_db,
-            "validation/mae": scores.mae,
-            "validation/within_8": scores.within_8,
-            "validation/loss": scores.loss,
+            f"{phase}/psnr_db": scores.psnr_db,
+            f"{phase}/mae": scores.mae,
+            f"{phase}/within_8": scores.within_8,
+            f"{phase}/loss": scores.loss,
         }
         self.tracker.metrics(self.progress.step, values)
         self.tracker.images(self.progress.step, "samples", self._validation.samples(self._averaged.module))
 
     def _checkpoint(self) -> Checkpoint:
         """Return the averaged weights of this step, with the record of the training."""
-        initial = self._config.initial
+        initial, drawings = self._config.initial, self._validation.drawings
         training = {
             "initial": None if initial is None else {"sha256": initial.sha256, "training": initial.training},
             "options": options_of(self._config),
             "steps": self.progress.step,
             "images": self.progress.images,
             "validated_step": self.progress.validated_step,
-            "validation_psnr_db": round(self.progress.psnr_db, 3) if self.progress.validated_step else None,
+            f"{drawings.phase}_psnr_db": round(self.progress.psnr_db, 3) if self.progress.validated_step else None,
+            "scored_on": {"drawings": drawings.kind, "count": drawings.count, "trained_on": drawings.trained_on},
             "torch": torch.__version__,
         }
         model = self._averaged.module

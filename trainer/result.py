@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from trainer.config import TrainConfig, options_of
+from trainer.validation import ScoredDrawings
 
 __all__ = ["TrainResult", "model_card"]
 
@@ -27,11 +28,14 @@ class TrainResult:
     minutes: float
     """Duration, the time before a resumption included."""
 
-    validation_psnr_db: float
-    """Mean PSNR of the best validation, dB; ``output`` holds the averaged weights of that step."""
+    best_psnr_db: float
+    """Best mean PSNR, dB, on the drawings of ``scored``; ``output`` holds the averaged weights of that step."""
 
     best_step: int
-    """Optimizer step of the best validation."""
+    """Optimizer step of the best score."""
+
+    scored: ScoredDrawings
+    """The drawings that the score was measured on: validation drawings, or the training pairs."""
 
     weights_sha256: str
     """SHA-256 of the names and values of the weights in ``output``, lowercase hex; the rest of the file has no part."""
@@ -53,7 +57,9 @@ A conditional UNet, widths {widths}, {config.model.conditioning} conditioning th
 embedding at the bottleneck.
 
 - {result.steps} steps, {result.images} images, {result.minutes:.1f} minutes, torch {torch.__version__}
-- best validation: {result.validation_psnr_db:.2f} dB PSNR at step {result.best_step}, whose averaged weights it holds
+- best {result.scored.name} PSNR: {result.best_psnr_db:.2f} dB at step {result.best_step}; it holds the averaged
+  weights of that step
+- scored on: {result.scored.description}
 - SHA-256 of the weights: `{result.weights_sha256}`
 
 | option | value |

@@ -56,6 +56,9 @@ class Progress:
     stale: int = 0
     """Number of validations since the best one."""
 
+    scored_sha256: str = ""
+    """SHA-256 of the drawings that the scores were measured on; empty in states of earlier versions."""
+
     def at(self, seconds: float) -> "Progress":
         """Return a copy with another duration."""
         return replace(self, seconds=seconds)
@@ -101,8 +104,8 @@ def save_state(
     header = {
         "model": asdict(model.config),
         "groups": groups,
-        "schedule": schedule,
-        "progress": asdict(progress),
+        "schedule": _finite(schedule),
+        "progress": _finite(asdict(progress)),
         "options": options,
     }
     data = safetensors.torch.save(
@@ -151,6 +154,11 @@ def load_state(path: Path, *, model: ConditionalUNet, averaged: AveragedModel, o
     except (RuntimeError, KeyError, ValueError, TypeError) as error:
         raise CheckpointError(f"{path} does not fit its own architecture", remedy=_REMEDY) from error
     return state
+
+
+def _finite(values: dict[str, Any]) -> dict[str, Any]:
+    """Leave out infinite values, which JSON does not have; each of them is the value that its field begins with."""
+    return {key: value for key, value in values.items() if not isinstance(value, float) or math.isfinite(value)}
 
 
 def _restore(

@@ -10,6 +10,8 @@ Metrics are named ``<phase>/<quantity>``. These have a panel in the curves; othe
     train/learning_rate                validation/psnr_db    mean, dB
     train/gradient_norm                validation/mae        mean absolute error, levels of 255
     train/images_per_s                 validation/within_8   fraction of pixels that are off by 8 levels or less
+
+The phase is ``training_pairs`` instead of ``validation`` if all drawings that are scored are trained on too.
 """
 
 import contextlib

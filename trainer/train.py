@@ -27,7 +27,7 @@ from trainer.network import ConditionalUNet
 from trainer.result import TrainResult, model_card
 from trainer.signals import ignore_sigint
 from trainer.tracking import Tracker
-from trainer.validation import Validation
+from trainer.validation import ScoredDrawings, Validation
 
 __all__ = ["train"]
 
@@ -49,7 +49,8 @@ def train(
     Args:
         config: All options that decide the result.
         pairs: Drawings to train on, all of one size; generated ones if None.
-        validation: Drawings to validate on, all of one size; held-out generated ones if None.
+        validation: Drawings to validate on, all of one size; held-out generated ones if None. If all of them are among
+            ``pairs``, every score is called that of the training pairs.
         model: A network of another class with the same configuration and signature; if None, a new ConditionalUNet.
         resume: Continue from the state that an earlier training with the same output left.
         open_record: Opens the record that receives every metric and sample picture. Its argument is the step that the
@@ -76,7 +77,10 @@ def train(
     if not fabric.is_global_zero:
         open_record, report = None, lambda line: None
     loss = ColoringLoss(config.loss)
-    loop = TrainingLoop(config, fabric, network, loss, Validation(config, fabric, loss, validation), report)
+    scored = Validation(config, fabric, loss, validation, trained_on=pairs or ())
+    loop = TrainingLoop(config, fabric, network, loss, scored, report)
+    if pairs is not None:
+        report(f"trains on {_counted(len(pairs))}, {_scored_on(scored.drawings)}")
     if resume:
         changed = loop.resume()
         note = f", with other {', '.join(changed)}" if changed else ""
@@ -100,20 +104,31 @@ def train(
             steps=loop.progress.step,
             images=loop.progress.images,
             minutes=loop.seconds / 60,
-            validation_psnr_db=loop.progress.best_psnr_db,
+            best_psnr_db=loop.progress.best_psnr_db,
             best_step=loop.progress.best_step,
+            scored=scored.drawings,
             weights_sha256=weights_sha256(config.output),
             stopped_early=stopped_early,
             is_main_process=fabric.is_global_zero,
         )
         if loop.tracker:
-            scores = {"validation/psnr_db": result.validation_psnr_db, "step": result.best_step}
+            scores = {f"{result.scored.phase}/psnr_db": result.best_psnr_db, "step": result.best_step}
             loop.tracker.card(model_card(config, result), scores)
         failed = False
     finally:
         if loop.tracker:
             loop.tracker.close(failed=failed)
     return result
+
+
+def _counted(pairs: int) -> str:
+    return "1 pair" if pairs == 1 else f"{pairs} pairs"
+
+
+def _scored_on(drawings: ScoredDrawings) -> str:
+    if drawings.trained_on == drawings.count:
+        return "and no other pair is there to validate on: all scores are those of the training pairs"
+    return f"validates on {drawings.description}"
 
 
 def _batches(

@@ -3,6 +3,8 @@
 Shape legend: B batch, H and W image height and width.
 """
 
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +19,7 @@ from trainer.charts import sample_grid
 from trainer.config import TrainConfig
 from trainer.losses import ColoringLoss
 
-__all__ = ["Scores", "Validation"]
+__all__ = ["ScoredDrawings", "Scores", "Validation"]
 
 _SEED = 1_000_003
 """Seed of the generated validation drawings. A training batch is seeded by two numbers, so the two never coincide."""
@@ -51,10 +53,59 @@ class Scores:
     """Training loss of the predictions, rounded to 8-bit levels."""
 
 
-class Validation:
-    """The validation drawings of a training, and what is measured on them."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ScoredDrawings:
+    """The drawings that the scores of a training are measured on; they decide what the scores are called."""
 
-    def __init__(self, config: TrainConfig, fabric: Fabric, loss: ColoringLoss, pairs: list[Drawing] | None) -> None:
+    kind: str
+    """``generated drawings`` or ``pairs``."""
+
+    count: int
+    """Number of drawings."""
+
+    trained_on: int
+    """Number of these drawings that are among the training pairs too."""
+
+    sha256: str
+    """SHA-256 of their pixels and colors, lowercase hex."""
+
+    @property
+    def name(self) -> str:
+        """``validation``, or ``training pairs`` if every drawing is trained on too."""
+        return "training pairs" if self.trained_on == self.count else "validation"
+
+    @property
+    def phase(self) -> str:
+        """First part of the names of the metrics, and prefix of the score in a checkpoint: the name in one word."""
+        return self.name.replace(" ", "_")
+
+    @property
+    def description(self) -> str:
+        """Kind and number, and how many of them are trained on too."""
+        what = "1 pair" if (self.kind, self.count) == ("pairs", 1) else f"{self.count} {self.kind}"
+        if not self.trained_on:
+            return f"{what}, not trained on"
+        return (
+            f"{what}, trained on too" if self.trained_on == self.count else f"{what}, {self.trained_on} trained on too"
+        )
+
+
+class Validation:
+    """The validation drawings of a training, and what is measured on them.
+
+    Attributes:
+        drawings: What is known of the drawings.
+    """
+
+    def __init__(
+        self,
+        config: TrainConfig,
+        fabric: Fabric,
+        loss: ColoringLoss,
+        pairs: list[Drawing] | None,
+        *,
+        trained_on: Sequence[Drawing] = (),
+    ) -> None:
         """Prepare the batches of every validation.
 
         Args:
@@ -62,11 +113,20 @@ class Validation:
             fabric: Fabric that places batches on the device and sets the precision.
             loss: The training loss.
             pairs: Drawings to validate on, all of one size; generated ones if None.
+            trained_on: The pairs of the training; empty if it generates its drawings.
         """
+        kind = "generated drawings" if pairs is None else "pairs"
         if pairs is None:
             size = max(kind.size for kind in config.mix)
             rng = np.random.default_rng(_SEED)
             pairs = [draw(rng, size, config.drawings) for _ in range(_DRAWINGS)]
+        digests, known = [_digest(pair) for pair in pairs], {_digest(pair) for pair in trained_on}
+        self.drawings = ScoredDrawings(
+            kind=kind,
+            count=len(pairs),
+            trained_on=sum(digest in known for digest in digests),
+            sha256=hashlib.sha256(b"".join(digests)).hexdigest(),
+        )
         self._batches = [collate(pairs[start : start + _BATCH_SIZE]) for start in range(0, len(pairs), _BATCH_SIZE)]
         self._config = config
         self._fabric = fabric
@@ -101,3 +161,10 @@ class Validation:
         with self._fabric.autocast():
             output = network(image, color)
         return ((output.float() + 1) * 127.5).round().clamp(0, 255), (target + 1) * 127.5
+
+
+def _digest(pair: Drawing) -> bytes:
+    digest = hashlib.sha256(repr((pair.color, pair.image.shape)).encode())
+    digest.update(pair.image.tobytes())
+    digest.update(pair.colored.tobytes())
+    return digest.digest()

@@ -78,7 +78,11 @@ def train(
     ] = None,
     validation: Annotated[
         Path | None,
-        typer.Option(help="Data set to validate on.", show_default="every eighth pair of --data", metavar="DIR"),
+        typer.Option(
+            help="Data set to validate on.",
+            show_default="every eighth pair of --data, the first one included",
+            metavar="DIR",
+        ),
     ] = None,
     initial: Annotated[
         Path | None,
@@ -251,6 +255,6 @@ def train(
         ended = f" (no better one in {early_stopping} validations)" if result.stopped_early else ""
         console.data(
             f"{result.output}: {result.steps} steps{ended}, {result.images} images, {result.minutes:.1f} min, "
-            f"validation PSNR {result.validation_psnr_db:.2f} dB at step {result.best_step}, "
+            f"{result.scored.name} PSNR {result.best_psnr_db:.2f} dB at step {result.best_step}, "
             f"weights {result.weights_sha256}; curves in {run_folder(output)}; next: polyexport export {result.output}"
         )

@@ -34,6 +34,14 @@ def test_every_eighth_pair_is_held_out() -> None:
     assert not any(one is other for one in training for other in validation)
 
 
-def test_a_few_pairs_are_both_trained_and_validated_on() -> None:
-    pairs = [draw(np.random.default_rng(number), 16) for number in range(7)]
+@pytest.mark.parametrize("count", range(2, 8))
+def test_one_of_a_few_pairs_is_held_out(count: int) -> None:
+    pairs = [draw(np.random.default_rng(number), 16) for number in range(count)]
+    training, validation = hold_out(pairs)
+    assert [id(one) for one in validation] == [id(pairs[0])]
+    assert [id(one) for one in training] == [id(one) for one in pairs[1:]]
+
+
+def test_a_single_pair_is_both_trained_and_scored_on() -> None:
+    pairs = [draw(np.random.default_rng(0), 16)]
     assert all(part is pairs for part in hold_out(pairs))

@@ -5,20 +5,21 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
 
-from polyexport.data.drawings import draw
+from polyexport.data.drawings import Drawing, draw
 from polyexport.data.vocabulary import VOCABULARY
 from polyexport.errors import CheckpointError, OutputError, TrainingError, UsageError
 from trainer.batches import SizedBatch
 from trainer.checkpoint import load_checkpoint, weights_sha256
 from trainer.config import TrainConfig
 from trainer.network import ConditionalUNet, ModelConfig
-from trainer.tracking import Tracker
+from trainer.tracking import Tracker, open_tracker
 from trainer.train import train
 
 
@@ -49,7 +50,7 @@ def test_the_same_seed_gives_the_same_checkpoint(tmp_path: Path) -> None:
 def test_training_learns(tmp_path: Path) -> None:
     short = train(config(tmp_path / "short", steps=3, validate_every=3))
     long = train(config(tmp_path / "long", steps=150, validate_every=150, learning_rate=0.01))
-    assert long.validation_psnr_db > short.validation_psnr_db + 3
+    assert long.best_psnr_db > short.best_psnr_db + 3
 
 
 def test_the_checkpoint_tells_how_it_was_trained(tmp_path: Path) -> None:
@@ -75,7 +76,7 @@ def test_a_time_limit_ends_a_training(tmp_path: Path) -> None:
     assert training["steps"] == training["validated_step"] == result.best_step
     latest = load_checkpoint(tmp_path / "c.run" / "last.safetensors").training
     assert latest["steps"] == latest["validated_step"] == result.steps
-    assert np.isfinite(result.validation_psnr_db)
+    assert np.isfinite(result.best_psnr_db)
 
 
 def test_own_pairs_a_vocabulary_and_mixed_precision(tmp_path: Path) -> None:
@@ -83,6 +84,75 @@ def test_own_pairs_a_vocabulary_and_mixed_precision(tmp_path: Path) -> None:
     model = ModelConfig(channels=(4, 8), embedding_dim=8, conditioning="vocabulary", palette=VOCABULARY)
     train(config(tmp_path / "c", model=model, precision="mixed"), pairs=pairs, validation=pairs)
     assert load_checkpoint(tmp_path / "c").model.config == model
+
+
+def pairs_of(*seeds: int) -> list[Drawing]:
+    return [draw(np.random.default_rng(seed), 16) for seed in seeds]
+
+
+def recorded(tmp_path: Path, training: list[Drawing], scored: list[Drawing]) -> tuple[list[str], dict[str, Any], str]:
+    """The report of a training on pairs, what its checkpoint holds, and every text of its record as one."""
+    lines: list[str] = []
+    made = config(tmp_path / "c", steps=1, validate_every=1)
+    result = train(
+        made,
+        pairs=training,
+        validation=scored,
+        open_record=lambda step: open_tracker("local", tmp_path / "c.run", {}, name="c"),
+        report=lines.append,
+    )
+    record = "".join((tmp_path / "c.run" / name).read_text() for name in ("metrics.csv", "card.md", "scores.json"))
+    assert result.best_psnr_db > 0
+    return lines, load_checkpoint(tmp_path / "c").training, record
+
+
+def test_scores_on_the_training_pairs_are_not_called_validation(tmp_path: Path) -> None:
+    lines, training, record = recorded(tmp_path, pairs_of(0, 1), pairs_of(1))
+
+    assert lines[0] == (
+        "trains on 2 pairs, and no other pair is there to validate on: all scores are those of the training pairs"
+    )
+    assert len(lines) == 2
+    assert all("training pairs PSNR" in line and "validation" not in line for line in lines[1:])
+    assert "validation_psnr_db" not in training
+    assert training["training_pairs_psnr_db"] > 0
+    assert training["scored_on"] == {"drawings": "pairs", "count": 1, "trained_on": 1}
+    assert "validation" not in record.replace("validate_every", "").replace("validated", "")
+    for said in ("1,training_pairs/psnr_db,", "- best training pairs PSNR: ", '"training_pairs/psnr_db": '):
+        assert said in record
+
+
+def test_pairs_that_are_trained_on_too_are_counted(tmp_path: Path) -> None:
+    lines, training, record = recorded(tmp_path, pairs_of(0, 1, 2), pairs_of(2, 3))
+
+    assert lines[0] == "trains on 3 pairs, validates on 2 pairs, 1 trained on too"
+    assert training["validation_psnr_db"] > 0
+    assert training["scored_on"] == {"drawings": "pairs", "count": 2, "trained_on": 1}
+    assert "- scored on: 2 pairs, 1 trained on too\n" in record
+
+
+def test_held_out_pairs_are_validation(tmp_path: Path) -> None:
+    lines, training, record = recorded(tmp_path, pairs_of(0), pairs_of(1))
+
+    assert lines[0] == "trains on 1 pair, validates on 1 pair, not trained on"
+    assert "validation PSNR" in lines[1]
+    assert training["scored_on"]["trained_on"] == 0
+    assert "training_pairs" not in record
+
+
+def test_a_best_score_on_other_drawings_does_not_count(tmp_path: Path) -> None:
+    first = train(config(tmp_path / "c", steps=2, validate_every=2), pairs=pairs_of(0, 1), validation=pairs_of(2))
+    lines: list[str] = []
+    other = config(tmp_path / "c", steps=4, validate_every=2, learning_rate=1e-8)
+    second = train(other, pairs=pairs_of(0, 1), validation=pairs_of(3), resume=True, report=lines.append)
+
+    assert "validation drawings (the best score starts anew)" in lines[1]
+    assert (first.best_step, second.best_step) == (2, 4)
+    again = train(
+        replace(other, steps=6), pairs=pairs_of(0, 1), validation=pairs_of(3), resume=True, report=lines.append
+    )
+    assert "validation drawings" not in "".join(lines[3:])
+    assert again.best_psnr_db >= second.best_psnr_db
 
 
 def test_a_training_starts_from_a_checkpoint(tmp_path: Path) -> None:
@@ -136,6 +206,14 @@ def test_a_resumed_training_writes_the_same_bytes(tmp_path: Path, schedule: str)
     assert latest[0] == latest[1]
     assert resumed.weights_sha256 == whole.weights_sha256
     assert resumed.images == whole.images
+
+
+@pytest.mark.parametrize("schedule", ["cosine", "plateau"])
+def test_a_training_is_resumed_that_was_ended_before_its_first_validation(tmp_path: Path, schedule: str) -> None:
+    early = config(tmp_path / "c", steps=12, validate_every=12, schedule=schedule)
+    with pytest.raises(Killed):
+        train(early, open_record=killed_at(10))
+    assert train(early, resume=True).best_step == 12
 
 
 def test_a_finished_training_can_be_extended(tmp_path: Path) -> None:
