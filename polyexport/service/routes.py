@@ -8,7 +8,7 @@ import asyncio
 import base64
 import json
 import logging
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from typing import Any, Literal, TypeVar
@@ -29,7 +29,7 @@ from polyexport.model.model import Model
 from polyexport.pipeline.decoding.pool import DecodingPool
 from polyexport.runtime.cores import granted_cores
 from polyexport.service.batcher import Batcher, NetworkError, QueueFullError, QueueTimeoutError
-from polyexport.service.body import JSON_TYPE, RequestFields, body_schema, content_type, read_body
+from polyexport.service.body import JSON_TYPE, BodyType, RequestFields, body_schema, body_type, parse_body
 from polyexport.service.metrics import Metrics
 from polyexport.service.options import ServiceOptions
 from polyexport.service.problems import PROBLEM_SCHEMA, RESPONSES, ProblemError
@@ -64,6 +64,8 @@ class Routes:
         self._metrics = metrics
         self._options = options
         self._limits = options.limits
+        # One thread parses: the work is short, and the event loop needs the interpreter's lock as well.
+        self._parsing_thread = ThreadPoolExecutor(1, thread_name_prefix="parse")
         # Two pools: slow decoding of some images does not hold up the encoding of others.
         self._decoding_threads = ThreadPoolExecutor(decoding_pool.jobs, thread_name_prefix="decode")
         self._encoding_threads = ThreadPoolExecutor(granted_cores(), thread_name_prefix="encode")
@@ -88,9 +90,9 @@ class Routes:
     async def infer(self, request: Request) -> Response:
         """Color one image: a form is answered with a PNG file, JSON with JSON."""
         loop = asyncio.get_running_loop()
+        kind = body_type(request)
         try:
-            fields, data = await read_body(request)
-            canvas, row, warnings = await loop.run_in_executor(self._decoding_threads, self._decode, fields, data)
+            fields, canvas, row, warnings = await self._read(request, kind)
             output = await _while_connected(request, self._batcher.submit(canvas, row))
         except ClientDisconnect:
             return Response(status_code=_CLIENT_GONE_STATUS)  # nobody reads it, but the metrics count it
@@ -102,10 +104,22 @@ class Routes:
             ) from error
         except NetworkError as error:
             raise ProblemError("network", str(error)) from error
-        png = await loop.run_in_executor(self._encoding_threads, _encode, canvas, output, fields.background)
-        if content_type(request) == JSON_TYPE:
-            return JSONResponse({"image": base64.b64encode(png).decode("ascii"), "warnings": list(warnings)})
-        return Response(png, media_type="image/png")
+        is_json = kind.media_type == JSON_TYPE
+        answer = await loop.run_in_executor(
+            self._encoding_threads, _encode, canvas, output, fields.background, warnings if is_json else None
+        )
+        return Response(answer, media_type=JSON_TYPE if is_json else "image/png")
+
+    async def _read(
+        self, request: Request, kind: BodyType
+    ) -> tuple[RequestFields, Canvas, ConditionRow, tuple[str, ...]]:
+        """Read, parse and decode a request; when the canvas is there, nothing else of the body takes memory."""
+        loop = asyncio.get_running_loop()
+        body = bytearray()
+        async for chunk in request.stream():
+            body += chunk
+        fields, data = await loop.run_in_executor(self._parsing_thread, parse_body, kind, body)
+        return (fields, *await loop.run_in_executor(self._decoding_threads, self._decode, fields, data))
 
     def _decode(self, fields: RequestFields, data: bytes) -> tuple[Canvas, ConditionRow, tuple[str, ...]]:
         try:
@@ -169,7 +183,7 @@ class Routes:
         return self._failed(request, error.status_code, body, error.headers)
 
     async def _bug(self, request: Request, error: Exception) -> Response:
-        logging.getLogger(__name__).error("%s failed", request.url.path, exc_info=error)
+        logging.getLogger(__name__).error("%r failed", request.scope["path"], exc_info=error)
         detail = error.message if isinstance(error, PolyexportError) else "see the log of the service"
         problem = ProblemError("internal", detail)
         return self._failed(request, problem.status, problem.body())
@@ -177,7 +191,7 @@ class Routes:
     def _failed(
         self, request: Request, status: int, body: Mapping[str, Any], headers: Mapping[str, str] | None = None
     ) -> Response:
-        if request.url.path == INFER_PATH and request.method == "POST":  # the requests that the metrics count
+        if request.scope["path"] == INFER_PATH and request.method == "POST":  # the requests that the metrics count
             self._metrics.failures.labels(body["code"]).inc()
         return JSONResponse(body, status, dict(headers or {}), media_type="application/problem+json")
 
@@ -205,9 +219,13 @@ async def _disconnected(request: Request) -> None:
         pass
 
 
-def _encode(canvas: Canvas, output: Pixels, background: str) -> bytes:
+def _encode(canvas: Canvas, output: Pixels, background: str, warnings: Sequence[str] | None) -> bytes:
+    """Encode the colored image as a PNG file, or with warnings as the JSON text of an answer."""
     colored = canvas.restore(output)
-    return encode_png(transparent(colored) if background == "transparent" else colored)
+    png = encode_png(transparent(colored) if background == "transparent" else colored)
+    if warnings is None:
+        return png
+    return b'{"image":"%b","warnings":%b}' % (base64.b64encode(png), json.dumps(warnings).encode())
 
 
 def _infer_responses() -> dict[int | str, dict[str, Any]]:

@@ -14,20 +14,18 @@ from typing import NoReturn
 
 import uvicorn
 from fastapi import FastAPI
-from starlette.middleware.gzip import GZipMiddleware
 
-import polyexport
 from polyexport.errors import UsageError
 from polyexport.model.model import Model
 from polyexport.pipeline.decoding.pool import DecodingPool
 from polyexport.runtime.cores import granted_cores
 from polyexport.runtime.session import SessionOptions
-from polyexport.service.access_limit import AccessLimit
+from polyexport.service.app import build_app
 from polyexport.service.batcher import Batcher
 from polyexport.service.connection import MAX_HEAD_BYTES, Connection
 from polyexport.service.metrics import Metrics
 from polyexport.service.options import ServiceOptions
-from polyexport.service.routes import INFER_PATH, Routes
+from polyexport.service.routes import Routes
 
 __all__ = ["serve"]
 
@@ -73,28 +71,13 @@ def serve(options: ServiceOptions, *, on_ready: Callable[[str, str], None]) -> N
                 on_call=metrics.batches.observe,
             )
         )
-        app = _app(Routes(model, decoding_pool, batcher, metrics, options), metrics, options)
+        app = build_app(Routes(model, decoding_pool, batcher, metrics, options), metrics, options)
         try:
             listener.listen(_LISTEN_BACKLOG)
         except OSError as error:  # another process listens on the port by now
             _cannot_listen(options, error)
         session = model.session
         _Server(app, options, lambda: on_ready(session.execution_provider, session.fallback_reason)).run([listener])
-
-
-def _app(routes: Routes, metrics: Metrics, options: ServiceOptions) -> FastAPI:
-    """The application, without FastAPI's pages of documentation, which load their scripts from another host."""
-    app = FastAPI(
-        title="polyexport",
-        version=polyexport.__version__,
-        description="Fills outline drawings with a color.",
-        docs_url=None,
-        redoc_url=None,
-    )
-    routes.add_to(app)
-    app.add_middleware(GZipMiddleware, minimum_size=1000)
-    app.add_middleware(AccessLimit, path=INFER_PATH, limits=options.limits, metrics=metrics)
-    return app
 
 
 class _Server(uvicorn.Server):

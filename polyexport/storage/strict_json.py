@@ -4,11 +4,15 @@ import json
 import re
 from typing import Any, NoReturn
 
-__all__ = ["read_json"]
+__all__ = ["RepeatedMemberError", "read_json"]
 
 _STRUCTURE = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[\[\]{},]', re.DOTALL)
 """A string, or a character that opens, closes or separates values outside strings. The pattern does not backtrack, and
 a string without an end goes to the end of the text, so the time is proportional to the length of the text."""
+
+
+class RepeatedMemberError(ValueError):
+    """An object has two members of one name."""
 
 
 def read_json(data: bytes | str, *, max_depth: int = 32, max_values: int = 1_000_000) -> Any:
@@ -26,8 +30,9 @@ def read_json(data: bytes | str, *, max_depth: int = 32, max_values: int = 1_000
         What ``json.loads`` returns.
 
     Raises:
-        ValueError: text that is not UTF-8 or not JSON, that is too deep or has too many values, an object with two
-            members of one name, or one of the numbers NaN and Infinity, which JSON does not have.
+        RepeatedMemberError: an object has two members of one name.
+        ValueError: text that is not UTF-8 or not JSON, that is too deep or has too many values, or that has one of the
+            numbers NaN and Infinity, which JSON does not have.
     """
     text = data if isinstance(data, str) else data.decode("utf-8-sig")
     _check_size(text, max_depth, max_values)
@@ -57,7 +62,7 @@ def _object(members: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(built) != len(members):
         seen: set[str] = set()
         twice = next(name for name, _ in members if name in seen or seen.add(name))  # type: ignore[func-returns-value]
-        raise ValueError(f"the member {twice[:60]!r} stands twice in one object")
+        raise RepeatedMemberError(f"the member {twice[:60]!r} stands twice in one object")
     return built
 
 

@@ -1,3 +1,4 @@
+import asyncio
 import contextlib
 import os
 import signal
@@ -8,8 +9,18 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from polyexport.model.file import default_model_path
+from polyexport.model.model import Model
+from polyexport.pipeline.decoding.pool import DecodingPool
+from polyexport.service.app import build_app
+from polyexport.service.batcher import Batcher
+from polyexport.service.metrics import Metrics
+from polyexport.service.options import ServiceOptions
+from polyexport.service.routes import Routes
 
 
 @dataclass
@@ -84,3 +95,50 @@ def serve() -> Iterator[Serve]:
     yield go
     for one in running:
         one.end()
+
+
+@dataclass
+class App:
+    """The application of the service with a real model, called without a socket."""
+
+    app: Any
+
+    def ask(
+        self, method: str, path: str, headers: Sequence[tuple[bytes, bytes]] = (), body: bytes = b"", query: bytes = b""
+    ) -> tuple[int, dict[str, str], bytes]:
+        """Status, headers and body of the answer; the body of the request comes in pieces of 64 KiB."""
+        pieces = [body[first : first + (1 << 16)] for first in range(0, len(body), 1 << 16)] or [b""]
+        messages = [{"type": "http.request", "body": piece, "more_body": True} for piece in pieces]
+        messages[-1]["more_body"] = False
+        answer: list[Any] = []
+
+        async def receive() -> Any:
+            if messages:
+                return messages.pop(0)
+            await asyncio.Event().wait()
+            raise AssertionError
+
+        async def send(message: Any) -> None:
+            answer.append(message)
+
+        scope = {
+            "type": "http", "http_version": "1.1", "method": method, "path": path, "raw_path": path.encode(),
+            "query_string": query, "root_path": "", "scheme": "http", "headers": list(headers), "state": {},
+            "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 8000),
+        }  # fmt: skip
+        asyncio.run(self.app(scope, receive, send))
+        start, *rest = answer
+        told = {name.decode("latin-1"): value.decode("latin-1") for name, value in start["headers"]}
+        return start["status"], told, b"".join(message.get("body", b"") for message in rest)
+
+
+@pytest.fixture(scope="session")
+def app(shipped: Model) -> Iterator[App]:
+    options = ServiceOptions(model=default_model_path())
+    metrics = Metrics()
+    with (
+        DecodingPool(jobs=1, max_pixels=options.limits.max_pixels) as pool,
+        Batcher(shipped.run_rows, max_batch_size=1, max_wait_ms=0, max_queued=4, max_queued_s=30) as batcher,
+    ):
+        pool.start()
+        yield App(build_app(Routes(shipped, pool, batcher, metrics, options), metrics, options))

@@ -1,0 +1,90 @@
+"""JSON requests with a long string: they mean what `json.loads` reads, or are refused."""
+
+import base64
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from polyexport.service.long_json import LONG_STRING, MAX_SHORT_BYTES, decode_base64, read_short_json, split_json
+
+LONG = base64.b64encode(bytes(range(256)) * 400)
+
+
+def read(body: bytes) -> tuple[dict[str, Any], bytes]:
+    """The members of a text, and its image."""
+    short, long = split_json(bytearray(body))
+    members = read_short_json(short)
+    if not isinstance(members, dict) or not isinstance(image := members.pop("image", None), str):
+        raise ValueError  # noqa: TRY004 - refused like the rest
+    if long is not None and image == LONG_STRING:
+        return members, decode_base64(memoryview(body)[long])
+    return members, decode_base64(memoryview(image.encode("ascii")))
+
+
+@given(st.permutations(["image", "color", "size"]), st.sampled_from(["", "x" * 200, 'a"b\\', "ä", "\\\\"]))
+def test_the_long_string_is_the_images(order: list[str], color: str) -> None:
+    fields = {"image": LONG.decode(), "color": color, "size": "fit"}
+    body = json.dumps({name: fields[name] for name in order}).encode()
+    assert len(body) > MAX_SHORT_BYTES
+    short, long = split_json(bytearray(body))
+    assert long is not None
+    assert body[long] == LONG
+    assert read_short_json(short) == fields | {"image": LONG_STRING}
+
+
+@given(st.text('"\\:,{} cL', max_size=12))
+def test_a_text_is_read_as_json_reads_it_or_refused(pattern: str) -> None:
+    for body in (pattern.encode().replace(b"L", LONG), b'{"image":"%b"}' % pattern.encode().replace(b"L", LONG)):
+        try:
+            members, image = read(body)
+        except ValueError:
+            continue
+        expected = json.loads(body)
+        assert image == base64.b64decode(expected.pop("image"), validate=True)
+        assert members == expected
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[" * 100_000,
+        b'"' * 100_000,
+        b'["a",' * 100_000,
+        b" " * 100_000 + b"{}",
+        b'{"image": "%b", "other": "%b"}' % (LONG, LONG),
+        b'{"image": "%b", "color": "%b"}' % (LONG_STRING.encode(), LONG),
+        b'{"color": "red"%b, "image": "QUJD"}' % (b" " * 70_000),
+    ],
+)
+def test_nothing_else_may_be_long(body: bytes) -> None:
+    with pytest.raises(ValueError, match=r"besides the image|JSON|delimiter"):
+        read_short_json(split_json(bytearray(body))[0])
+
+
+@pytest.mark.parametrize("text", [b'{"a": "\\ud800"}', b'{"\\udfff": 1}', b'{"a": "\xff"}', b"[[[[[[[[[]]]]]]]]]"])
+def test_what_cannot_be_written_is_not_read(text: bytes) -> None:
+    with pytest.raises(ValueError, match=r"surrogates|utf-8|more than 8"):
+        read_short_json(text)
+
+
+@given(st.binary(max_size=300), st.integers(1, 4))
+def test_base64_is_what_the_standard_library_decodes(data: bytes, factor: int) -> None:
+    data *= factor * 300  # several pieces
+    plain = base64.b64encode(data)
+    for text in (plain, plain.replace(b"/", b"\\/"), plain.replace(b"+", b"\\u002B").replace(b"A", b"\\u0041")):
+        assert decode_base64(memoryview(text)) == data
+
+
+@given(st.text("QUJD=/+ \\-\n", max_size=12).map(str.encode))
+def test_what_is_not_base64_is_refused_as_the_standard_library_does(text: bytes) -> None:
+    for whole in (text, b"QUJD" * 70_000 + text + b"QUJD" * 70_000):
+        try:
+            expected = base64.b64decode(json.loads(b'"' + whole + b'"'), validate=True)
+        except ValueError:
+            with pytest.raises(ValueError, match=r".+"):
+                decode_base64(memoryview(whole))
+        else:
+            assert decode_base64(memoryview(whole)) == expected
