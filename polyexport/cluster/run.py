@@ -79,7 +79,8 @@ def run_on_cluster(
         ColorError: a color that the model does not know.
         ModelError: a model that is refused.
         ProviderError: an execution provider that cannot be used on a machine of the cluster.
-        OutputError: the output folder became unusable, or a machine of the cluster does not see it.
+        OutputError: the output folder became unusable, was moved or removed, or a machine of the cluster does not see
+            it.
         PolyexportError: no cluster answers, it has lost all its machines, or the time limit has passed.
     """
     prior_results = read_prior_results(
@@ -107,23 +108,46 @@ def run_on_cluster(
     )
     publisher = ResultPublisher(job.plan.items, folder, on_provider, on_result)
     started = time.monotonic()
+    try:
+        _publish_all(publisher, _rows(job.plan.items, prior_results), cluster, options, started)
+    except PolyexportError:
+        folder.check_place()  # an actor that does not find the folder cannot say where it was moved to
+        raise
+    folder.check_place()
+    return publisher.report(time.monotonic() - started)
+
+
+def _publish_all(
+    publisher: "ResultPublisher",
+    rows: Sequence[dict[str, Any]],
+    cluster: Cluster,
+    options: WorkerOptions,
+    started: float,
+) -> None:
+    """Start the actors, and publish what they stage until every input is reported.
+
+    Args:
+        publisher: publishes and reports.
+        rows: one row for each input.
+        cluster: machines of the run.
+        options: settings of the actors.
+        started: time of ``time.monotonic`` at which the run started.
+    """
     with connected(cluster.address, timeout_s=cluster.time_limit_s or math.inf) as ray:
         actors, resources = size_actors(machine_resources(ray), cluster.provider, options.threads)
-        rows = _rows(job.plan.items, prior_results)
         answers = AnswerReader(ray, rows, options, actors=actors, resources=resources)
         deadline = started + cluster.time_limit_s if cluster.time_limit_s else math.inf
         while not publisher.complete:
             received = answers.take(deadline)
             if received is None:
                 raise PolyexportError(
-                    f"{publisher.reported} of {len(job.plan.items)} images were done after {cluster.time_limit_s:g} s, "
+                    f"{publisher.reported} of {len(rows)} images were done after {cluster.time_limit_s:g} s, "
                     "the time limit",
                     remedy="run the same command again, which carries on, with more time or more machines",
                 )
             for row in received:
                 publisher.take(row)
             publisher.publish_overdue()
-    return publisher.report(time.monotonic() - started)
 
 
 class ResultPublisher:

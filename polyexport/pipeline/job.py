@@ -76,7 +76,7 @@ def run_job(
         ColorError: a color that the model does not know.
         ModelError: a model that is refused.
         ProviderError: an execution provider that cannot be used.
-        OutputError: the output folder became unusable.
+        OutputError: the output folder became unusable, or was moved or removed.
     """
     threads, streams = threads_and_streams(job.plan.outputs, threads=job.threads, cores=granted_cores())
     prior_results = read_prior_results(
@@ -87,7 +87,7 @@ def run_job(
     canvas_rule = model.contract.canvas_rule(job.size)
     on_provider(model.session.execution_provider, model.session.fallback_reason)
     options = options_for(model, canvas_rule, batch_size=job.batch_size, streams=streams)
-    return run_plan(
+    report = run_plan(
         job.plan,
         model,
         canvas_rule,
@@ -98,3 +98,5 @@ def run_job(
         background=job.background,
         on_result=on_result,
     )
+    folder.check_place()
+    return report

@@ -9,10 +9,38 @@ from pathlib import Path
 
 from polyexport.errors import OutputError
 
-__all__ = ["TEMPORARY_SUFFIX", "check_writable", "read_limited", "write_atomic"]
+__all__ = ["TEMPORARY_SUFFIX", "check_writable", "open_regular", "read_limited", "write_atomic"]
 
 TEMPORARY_SUFFIX = ".polyexport-tmp"
 """Suffix of the name of every unfinished file; the random part before it keeps two writers apart."""
+
+
+def open_regular(path: str | Path, flags: int = os.O_RDONLY, *, dir_fd: int | None = None) -> int:
+    """Open a regular file without ever waiting for it.
+
+    Args:
+        path: The file.
+        flags: Flags of ``os.open``; the descriptor does not block, and is not inherited.
+        dir_fd: Descriptor of the folder that a relative path begins in; None for the working folder.
+
+    Returns:
+        The descriptor.
+
+    Raises:
+        OSError: The file cannot be opened, or is a pipe, a socket, a device or a folder (``EINVAL`` or the system's
+            own error).
+    """
+    flags |= getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    descriptor = os.open(path, flags, 0o666, dir_fd=dir_fd)
+    try:
+        regular = stat.S_ISREG(os.fstat(descriptor).st_mode)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    if not regular:
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "not a regular file")
+    return descriptor
 
 
 def read_limited(path: str | Path, max_bytes: int) -> bytes:
@@ -22,14 +50,11 @@ def read_limited(path: str | Path, max_bytes: int) -> bytes:
         OSError: The file is unreadable, not a regular file (``EINVAL``) or too large (``EFBIG``); ``strerror`` says
             which.
     """
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise OSError(errno.EINVAL, "not a regular file")
-        data = b"" if status.st_size > max_bytes else file.read(max_bytes + 1)
-        if max(status.st_size, len(data)) > max_bytes:
-            raise OSError(errno.EFBIG, f"{status.st_size} bytes, more than the limit of {max_bytes}")
+    with os.fdopen(open_regular(path), "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        data = b"" if size > max_bytes else file.read(max_bytes + 1)
+        if max(size, len(data)) > max_bytes:
+            raise OSError(errno.EFBIG, f"{size} bytes, more than the limit of {max_bytes}")
         return data
 
 

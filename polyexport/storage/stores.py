@@ -29,6 +29,7 @@ _ENCODING_ERRORS = "surrogateescape"
 
 _STRAY_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _CANONICAL_SCHEMES = {"gcs": "gs", "s3a": "s3", "local": "file"}
+_LISTINGS = 8  # listings of a folder in which others remove folders meanwhile, before that is an error
 _ACCESS_REMEDY = "check the address, and that this machine has credentials for it"
 
 
@@ -166,11 +167,6 @@ class Store:
         with contextlib.suppress(FileNotFoundError), _errors():
             self._files.delete_file(self._at(name))
 
-    def remove_folder(self, name: str = "") -> None:
-        """Remove a folder and everything in it; a missing folder is not an error."""
-        with contextlib.suppress(FileNotFoundError), _errors():
-            self._files.delete_dir(self._at(name))
-
     def kind(self) -> str:
         """Return ``file`` or ``folder``, or an empty string if nothing has the URL."""
         from pyarrow.fs import FileType
@@ -184,11 +180,18 @@ class Store:
         from pyarrow.fs import FileSelector, FileType
 
         folder = self._at(name)
-        with _errors():
-            selector = FileSelector(folder, recursive=recursive, allow_not_found=True)
-            found = self._files.get_file_info(selector)
-        for info in found:
+        selector = FileSelector(folder, recursive=recursive, allow_not_found=True)
+        for info in self._listed(selector):
             yield Entry(info.path.removeprefix(f"{folder}/"), info.type == FileType.File)
+
+    def _listed(self, selector: Any) -> Any:
+        # Another process may remove a folder after this one has found it and before it has opened it. That listing is
+        # neither the one before nor the one after the removal, so the folder is listed again.
+        for _ in range(_LISTINGS - 1):
+            with contextlib.suppress(FileNotFoundError), _errors():
+                return self._files.get_file_info(selector)
+        with _errors():
+            return self._files.get_file_info(selector)
 
     def _at(self, name: str) -> str:
         return f"{self._path}/{name}" if name else self._path

@@ -13,9 +13,10 @@ from polyexport.errors import OutputError
 from polyexport.imaging.color import parse_color
 from polyexport.pipeline.decoding.pool import DecodingPool
 from polyexport.pipeline.outputs import disk as outputs
-from polyexport.pipeline.outputs import journal, staging
+from polyexport.pipeline.outputs import journal, lock, place, staging
 from polyexport.pipeline.plan import make_plan
 from polyexport.pipeline.results import ItemResult, RunReport
+from polyexport.storage import files
 
 RED = parse_color("red")
 
@@ -88,9 +89,8 @@ def test_the_nth_file_operation_fails_for_every_n(
         plan = make_plan(inputs, [RED], output=out)
         with monkeypatch.context() as patch, DecodingPool(jobs=1) as decoders:
             faulty = FaultyOs(os, fails_at=fails_at, number=number, for_good=for_good, names=names)
-            patch.setattr(outputs, "os", faulty)
-            patch.setattr(staging, "os", faulty)
-            patch.setattr(journal, "os", faulty)
+            for module in (outputs, lock, place, staging, journal, files):
+                patch.setattr(module, "os", faulty)
             try:
                 colorize(out, plan=plan, processes=decoders, overwrite=fails_at % 2 == 0)
             except OutputError as error:

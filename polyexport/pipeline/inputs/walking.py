@@ -46,7 +46,7 @@ def walk(
         For each file the relative path of its folder, and its name.
 
     Raises:
-        UsageError: a folder that cannot be listed.
+        UsageError: a folder that cannot be listed. A subfolder that vanishes during the walk is passed over.
     """
     inside = os.path.join(root.real, "")
     waiting = [""]
@@ -70,6 +70,8 @@ def walk(
                     elif enter(join_name(current, entry.name)):
                         waiting.append(join_name(current, entry.name))
         except OSError as error:
+            if current and isinstance(error, (FileNotFoundError, NotADirectoryError)):
+                continue  # another process has removed the folder since it was found in the one above
             raise UsageError(f"{path} cannot be listed ({error.strerror})", remedy="check its permissions") from error
 
 

@@ -13,13 +13,9 @@ followed, not even one that appears during the run.
 
 import contextlib
 import errno
-import fcntl
 import hashlib
-import json
 import os
-import socket
 import stat
-import sys
 from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,16 +24,23 @@ from typing import Protocol
 
 from polyexport.errors import OutputError, UsageError
 from polyexport.pipeline.outputs.journal import DiskLog, Journal, Record
-from polyexport.pipeline.outputs.staging import FOLDER_FLAGS, STATE, DiskStaging, LockedFolder, close_quietly, unusable
-from polyexport.storage.strict_json import read_json
+from polyexport.pipeline.outputs.lock import FolderLock, same_file
+from polyexport.pipeline.outputs.place import FolderPlace
+from polyexport.pipeline.outputs.staging import (
+    FOLDER_FLAGS,
+    STATE,
+    DiskStaging,
+    LockedFolder,
+    close_quietly,
+    open_state_file,
+    unusable,
+)
+from polyexport.storage.files import open_regular
 
-__all__ = ["OutputFolder", "OutputSink", "OutputView", "UnpublishedOutput", "describe_lock_owner", "read_journal"]
+__all__ = ["OutputFolder", "OutputSink", "OutputView", "UnpublishedOutput", "read_journal"]
 
-_JOURNAL, _LOCK = "journal.jsonl", "lock"
+_JOURNAL = "journal.jsonl"
 _MAX_OPEN_FOLDERS = 32
-_MAX_LOCK_BYTES = 4096
-
-_STATE_FILE = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
 
 # Errors of one output's name. Any other error means that the output folder is unusable, and ends the run.
 _NAME_ERRORS = {
@@ -101,6 +104,7 @@ class OutputView:
             self._root = os.open(root, FOLDER_FLAGS)
         except OSError as error:
             raise unusable(self.root, error) from error
+        self._place = FolderPlace(root, self._root)
 
     def close(self) -> None:
         """Close the folder and those below it."""
@@ -124,13 +128,12 @@ class OutputView:
         try:
             parent = self._folder(folder, make=False)
             mode = os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode
-            if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+            if stat.S_ISDIR(mode):
+                raise UsageError(f"the output {self.root / output} is a folder", remedy="choose another -o")
+            if not stat.S_ISREG(mode):
                 return "-"
-            descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=parent)
-            with os.fdopen(descriptor, "rb") as file:  # raises IsADirectoryError itself
+            with os.fdopen(open_regular(name, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=parent), "rb") as file:
                 return hashlib.file_digest(file, "sha256").hexdigest()
-        except IsADirectoryError as error:
-            raise UsageError(f"the output {self.root / output} is a folder", remedy="choose another -o") from error
         except OSError as error:
             if error.errno == errno.ENOENT or error.errno in _NAME_ERRORS:
                 return None  # this output fails when it is written
@@ -144,12 +147,15 @@ class OutputView:
         if opened is not None:
             self._folders.move_to_end(folder)
             return opened
-        parent = os.dup(self._root)
+        parent, path = os.dup(self._root), ""
         try:
             for part in filter(None, folder.split("/")):
-                inner = _open_folder(parent, part, make=make)
+                path = f"{path}/{part}" if path else part
+                # A folder that was there before and is gone was moved or removed by somebody else: ``check_place``.
+                inner = _open_folder(parent, part, make=make and path not in self._place)
                 close_quietly(parent)
                 parent = inner
+                self._place.add(path, parent)
         except BaseException:
             close_quietly(parent)
             raise
@@ -186,18 +192,47 @@ class OutputFolder(OutputView, LockedFolder):
                 self._staging = DiskStaging(self._state, self.root)
                 undo.callback(self._staging.close)
                 undo.callback(self._remove_empty_folders)
-                self._lock = self._take_lock()
-                undo.callback(self._unlock)
+                self._place.add(STATE, self._state)
+                self._lock = FolderLock(self._state, self.root)
+                undo.callback(self._lock.release)
                 self._staging.clean()
                 self._staging.discard(self.stage(b"\0"))  # a folder that is full or read-only fails here
-                journal = os.open(_JOURNAL, _STATE_FILE | os.O_APPEND, 0o666, dir_fd=self._state)
-                undo.callback(close_quietly, journal)
+                self._log = open_state_file(
+                    _JOURNAL, os.O_RDWR | os.O_CREAT | os.O_APPEND, state=self._state, root=root
+                )
+                undo.callback(close_quietly, self._log)
             except OSError as error:
                 raise unusable(self.root, error) from error
-            self.journal = Journal(DiskLog(journal))
+            self.journal = Journal(DiskLog(self._log))
             """Journal of the folder, with the records of earlier runs."""
 
             undo.pop_all()
+
+    def check_place(self) -> None:
+        """See ``LockedFolder``."""
+        try:
+            self._check_place()
+        except OSError as error:
+            raise unusable(self.root, error) from error
+
+    def _check_place(self, folders: Sequence[str] | None = None) -> None:
+        """Check the output folder and folders in it, all of them if none is given. Raises OutputError and OSError."""
+        self._place.check({STATE: self._state, **self._folders}, folders)
+        if not same_file(self._log, _JOURNAL, self._state):
+            raise OutputError(
+                f"the journal {self.root / STATE / _JOURNAL} was moved, removed or replaced during the run",
+                remedy="choose another -o, or run the same command again with --overwrite",
+            )
+
+    def _fault(self, error: OSError) -> OutputError:
+        """Return the error to raise when an operation failed: where the folder is now, or what the system said."""
+        try:
+            self._check_place()
+        except OutputError as moved:
+            return moved
+        except OSError:
+            pass
+        return unusable(self.root, error)
 
     def close(self, *, checked: bool = True) -> None:
         """Make the names of the outputs durable, and unlock the folder.
@@ -208,23 +243,23 @@ class OutputFolder(OutputView, LockedFolder):
         Raises:
             OutputError: the outputs have their names, but may lose them at a loss of power.
         """
-        fault: OSError | None = None
+        fault: OutputError | None = None
         try:
             self._staging.clean()  # files that an interrupt between two steps has left
             self._sync_folders()
         except OSError as error:
-            fault = error
+            fault = self._fault(error)
         with contextlib.suppress(OSError):
             self.journal.close()
         if self.journal.empty:
             with contextlib.suppress(OSError):
                 os.unlink(_JOURNAL, dir_fd=self._state)
-        self._unlock()
+        self._lock.release()
         self._remove_empty_folders()
         self._staging.close()
         close_quietly(self._root)
         if fault is not None and checked:
-            raise unusable(self.root, fault) from fault
+            raise fault
 
     def stage(self, data: bytes) -> str:
         """Write a temporary file, which ``publish`` syncs, and return its name. Safe to call from several threads.
@@ -232,7 +267,12 @@ class OutputFolder(OutputView, LockedFolder):
         Raises:
             OutputError: the folder cannot be written; nothing is left behind.
         """
-        return self._staging.stage(data)
+        try:
+            return self._staging.stage(data)
+        except OutputError:
+            with contextlib.suppress(OSError):
+                self._place.check({STATE: self._state}, [STATE])  # a folder that was moved or removed is the reason
+            raise
 
     def publish(self, outputs: Sequence[UnpublishedOutput]) -> list[str]:
         """Sync outputs, record them in the journal, then give them their names. One thread at a time.
@@ -248,8 +288,10 @@ class OutputFolder(OutputView, LockedFolder):
             self._staging.sync([one.staged for one in outputs])
             self.journal.append((one.output, one.record) for one in outputs)
             reasons.extend(self._name(one) for one in outputs)
+            # Looked at last, so that no output is reported that lost its place while its group was published.
+            self._check_place([STATE, *{one.output.rpartition("/")[0]: None for one in outputs if one.staged}])
         except OSError as error:
-            raise unusable(self.root, error) from error
+            raise self._fault(error) from error
         finally:
             for one in outputs[len(reasons) :]:
                 self._staging.discard(one.staged)
@@ -295,40 +337,10 @@ class OutputFolder(OutputView, LockedFolder):
                 close_quietly(descriptor)
         os.fsync(self._root)
 
-    def _take_lock(self) -> int:
-        """Take a lock of the kernel, which ends with the process however that ends, so that no lock is ever stale."""
-        while True:
-            descriptor = os.open(_LOCK, _STATE_FILE, 0o666, dir_fd=self._state)
-            with contextlib.ExitStack() as undo:
-                undo.callback(close_quietly, descriptor)
-                try:
-                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError as error:
-                    owner = describe_lock_owner(os.pread(descriptor, _MAX_LOCK_BYTES, 0))
-                    raise OutputError(
-                        f"another run writes to {self.root}: {owner}", remedy="wait for it, or choose another -o"
-                    ) from error
-                if not _same_file(descriptor, _LOCK, self._state):
-                    continue  # its owner has just removed the file
-                undo.callback(self._remove_lock)
-                owner_record = {"pid": os.getpid(), "host": socket.gethostname(), "command": " ".join(sys.argv)[:1000]}
-                os.ftruncate(descriptor, 0)
-                os.write(descriptor, json.dumps(owner_record).encode())
-                undo.pop_all()
-                return descriptor
-
-    def _remove_lock(self) -> None:
-        with contextlib.suppress(OSError):
-            os.unlink(_LOCK, dir_fd=self._state)
-
-    def _unlock(self) -> None:
-        self._remove_lock()
-        close_quietly(self._lock)
-
     def _remove_empty_folders(self) -> None:
         with contextlib.suppress(OSError):
             os.rmdir(STATE, dir_fd=self._root)
-            if self._made_root:
+            if self._made_root and self._place.leads_here():
                 os.rmdir(self.root)
 
 
@@ -342,7 +354,11 @@ def read_journal(root: Path) -> Journal | None:
         OutputError: the journal cannot be read.
     """
     try:
-        return Journal(DiskLog(os.open(root / STATE / _JOURNAL, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)))
+        state = os.open(root / STATE, FOLDER_FLAGS | os.O_NOFOLLOW)
+        try:
+            return Journal(DiskLog(open_state_file(_JOURNAL, os.O_RDONLY, state=state, root=root)))
+        finally:
+            close_quietly(state)
     except FileNotFoundError:
         return None
     except OSError as error:
@@ -371,21 +387,3 @@ def _open_folder(parent: int, name: str, *, make: bool = True) -> int:
     with contextlib.suppress(FileExistsError):
         os.mkdir(name, dir_fd=parent)
     return os.open(name, FOLDER_FLAGS | os.O_NOFOLLOW, dir_fd=parent)
-
-
-def _same_file(descriptor: int, name: str, folder: int) -> bool:
-    mine = os.fstat(descriptor)
-    try:
-        there = os.stat(name, dir_fd=folder, follow_symlinks=False)
-    except FileNotFoundError:
-        return False
-    return (mine.st_dev, mine.st_ino) == (there.st_dev, there.st_ino)
-
-
-def describe_lock_owner(text: bytes) -> str:
-    """Return as text which process wrote a lock file."""
-    try:
-        value = read_json(text)
-        return f"process {int(value['pid'])} on {value['host']!s:.100}, {value['command']!s:.200}"
-    except (ValueError, TypeError, KeyError):
-        return "an unknown process"

@@ -7,6 +7,7 @@ stage them.
 # ruff: noqa: PTH208
 
 import contextlib
+import errno
 import os
 import secrets
 from abc import ABC, abstractmethod
@@ -16,8 +17,19 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from polyexport.errors import OutputError
+from polyexport.storage.files import open_regular
 
-__all__ = ["FOLDER_FLAGS", "STATE", "TEMPORARY", "DiskStaging", "LockedFolder", "Staging", "close_quietly", "unusable"]
+__all__ = [
+    "FOLDER_FLAGS",
+    "STATE",
+    "TEMPORARY",
+    "DiskStaging",
+    "LockedFolder",
+    "Staging",
+    "close_quietly",
+    "open_state_file",
+    "unusable",
+]
 
 STATE = ".polyexport"
 """Name of the folder inside an output folder that holds the journal, the lock and temporary files."""
@@ -28,6 +40,7 @@ TEMPORARY = "tmp-"
 _MAX_UNSYNCED_FILES = 128  # files that are kept open until they are synced
 
 FOLDER_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+_NOT_A_FILE = frozenset((errno.EINVAL, errno.EISDIR, errno.ELOOP, errno.ENXIO))
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -71,6 +84,14 @@ class Staging(Protocol):
 
 class LockedFolder(ABC):
     """An output folder that is locked for the length of a ``with`` block."""
+
+    @abstractmethod
+    def check_place(self) -> None:
+        """Check that everything that was written is still where the path of the folder leads.
+
+        Raises:
+            OutputError: the folder, or a part of it, was moved, removed or replaced during the run.
+        """
 
     @abstractmethod
     def close(self, *, checked: bool = True) -> None:
@@ -147,7 +168,7 @@ class DiskStaging:
 
     def read(self, staged: str) -> bytes:
         """See ``Staging``."""
-        descriptor = os.open(staged, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=self.descriptor)
+        descriptor = open_regular(staged, os.O_RDONLY | os.O_NOFOLLOW, dir_fd=self.descriptor)
         with os.fdopen(descriptor, "rb") as file:
             return file.read()
 
@@ -184,6 +205,29 @@ class DiskStaging:
                 os.fsync(descriptor)
             finally:
                 os.close(descriptor)
+
+
+def open_state_file(name: str, flags: int, *, state: int, root: Path) -> int:
+    """Open the journal or the lock of an output folder.
+
+    Args:
+        name: name of the file.
+        flags: flags of ``os.open``.
+        state: descriptor of the state folder.
+        root: the output folder, for messages.
+
+    Raises:
+        OutputError: a link, a pipe, a device or a folder stands in the place of the file.
+        OSError: the file cannot be opened.
+    """
+    try:
+        return open_regular(name, flags | os.O_NOFOLLOW, dir_fd=state)
+    except OSError as error:
+        if error.errno in _NOT_A_FILE:
+            raise OutputError(
+                f"{root / STATE / name} is not a regular file", remedy="remove it, or choose another -o"
+            ) from error
+        raise
 
 
 def unusable(root: object, error: OSError) -> OutputError:

@@ -15,11 +15,9 @@ A file that appears at an output's name during the run is replaced.
 
 import contextlib
 import hashlib
-import json
 import os
 import secrets
 import socket
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -32,10 +30,10 @@ from polyexport.pipeline.outputs.disk import (
     OutputFolder,
     OutputView,
     UnpublishedOutput,
-    describe_lock_owner,
     read_journal,
 )
 from polyexport.pipeline.outputs.journal import Journal, Log
+from polyexport.pipeline.outputs.lock import describe_lock_owner, lock_owner
 from polyexport.pipeline.outputs.staging import STATE, TEMPORARY, DiskStaging, LockedFolder, Staging, unusable
 from polyexport.storage.stores import Store, Url
 from polyexport.storage.strict_json import read_json
@@ -182,6 +180,18 @@ class StoreFolder(StoreView, LockedFolder):
                 raise unusable(root, error) from error
             undo.pop_all()
 
+    def check_place(self) -> None:
+        """See ``LockedFolder``."""
+        try:
+            names = {f"{STATE}/{entry.name}" for entry in self.store.entries(STATE, recursive=False)}
+        except OSError as error:
+            raise unusable(self.root, error) from error
+        if missing := {_LOCK, *self._log.parts} - names:
+            raise OutputError(
+                f"{self.root} was moved or removed during the run: {min(missing)} is missing there",
+                remedy="move it back, then run the same command again, which makes what is missing",
+            )
+
     def close(self, *, checked: bool = True) -> None:
         """Merge the parts of the journal, and unlock the folder.
 
@@ -226,18 +236,17 @@ class StoreFolder(StoreView, LockedFolder):
         list(self._pool.map(self.store.remove, removed))
 
     def _take_lock(self) -> None:
-        owner = {"pid": os.getpid(), "host": socket.gethostname(), "command": " ".join(sys.argv)[:1000]}
         request = self._request = f"{_LOCK_REQUEST}{secrets.token_hex(8)}"
         other: tuple[str, bytes] = ("", b"")
         try:
             for attempt in range(1, _LOCK_ATTEMPTS + 1):
                 self._refuse_locked()
-                self.store.write(request, json.dumps(owner).encode())
+                self.store.write(request, lock_owner())
                 try:
                     found = self._other_request(request)
                     if found is None:
                         self._refuse_locked()  # another process may have taken the lock and removed its request
-                        self.store.write(_LOCK, json.dumps(owner).encode())
+                        self.store.write(_LOCK, lock_owner())
                         return
                     other = found
                 finally:
@@ -279,13 +288,11 @@ class StoreFolder(StoreView, LockedFolder):
         return None
 
     def _unlock(self) -> None:
-        try:
+        # The state folder stays, even if it is empty: a store removes a folder with everything in it, which may be the
+        # request or the lock of another process by now.
+        with contextlib.suppress(OSError):  # the next run on this machine sees that this process has ended
             self.store.remove(self._request)
             self.store.remove(_LOCK)
-            if not any(entry.is_file for entry in self.store.entries(STATE, recursive=False)):
-                self.store.remove_folder(STATE)
-        except OSError:
-            return  # the next run on this machine sees that this process has ended
 
 
 class _StoreLog(Log):
@@ -294,14 +301,15 @@ class _StoreLog(Log):
     def __init__(self, store: Store) -> None:
         self._store = store
         self._spool = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
-        self._parts: list[str] = []
+        self.parts: list[str] = []
+        """Names of the objects with the lines of this run, and of earlier runs that were cut off."""
 
     def blocks(self) -> Iterator[bytes]:
         """See ``Log``."""
         names = sorted(entry.name for entry in self._store.entries(STATE, recursive=False))
-        self._parts = [f"{STATE}/{name}" for name in names if f"{STATE}/{name}".startswith(_JOURNAL_PART)]
+        self.parts = [f"{STATE}/{name}" for name in names if f"{STATE}/{name}".startswith(_JOURNAL_PART)]
         with ThreadPoolExecutor(_CONCURRENT_REQUESTS) as pool:
-            for data in pool.map(self._read, [_JOURNAL, *self._parts]):
+            for data in pool.map(self._read, [_JOURNAL, *self.parts]):
                 block = data if data.endswith(b"\n") or not data else data + b"\n"
                 self._spool.write(block)
                 yield block
@@ -315,18 +323,18 @@ class _StoreLog(Log):
     def append(self, data: bytes) -> None:
         """See ``Log``."""
         # Names sort by time, so that the latest record of an output stays the latest when the parts are read again.
-        name = f"{_JOURNAL_PART}{len(self._parts):08d}-{secrets.token_hex(8)}.jsonl"
+        name = f"{_JOURNAL_PART}{len(self.parts):08d}-{secrets.token_hex(8)}.jsonl"
         self._store.write(name, data)
-        self._parts.append(name)
+        self.parts.append(name)
         self._spool.write(data)
 
     def merge(self) -> None:
         """Replace all parts by one object."""
-        if self._parts:
+        if self.parts:
             self._spool.seek(0)
             self._store.write(_JOURNAL, self._spool.read())
             with ThreadPoolExecutor(_CONCURRENT_REQUESTS) as pool:
-                list(pool.map(self._store.remove, self._parts))
+                list(pool.map(self._store.remove, self.parts))
 
     def close(self) -> None:
         """See ``Log``."""

@@ -311,3 +311,21 @@ def test_a_list_is_what_print0_writes(paths: list[str]) -> None:
     data = b"".join(path.encode("utf-8", "surrogatepass") + b"\0" for path in paths)
     if paths:
         assert [os.fsencode(path) for path in read_list(data)] == data.split(b"\0")[:-1]
+
+
+@pytest.mark.parametrize("after", ["nothing", "a file"])
+def test_a_subfolder_that_vanishes_during_the_walk_is_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: str
+) -> None:
+    put(tmp_path / "in", "a.png", "gone/b.png", "kept/c.png")
+    real = os.scandir
+
+    def scandir(path: str) -> object:
+        if path.endswith("gone"):
+            Path(path).rename(tmp_path / "moved")
+            if after == "a file":
+                Path(path).write_bytes(b"")
+        return real(path)
+
+    monkeypatch.setattr("polyexport.pipeline.inputs.walking.os.scandir", scandir)
+    assert [found.name for found in discover([tmp_path / "in"], recursive=True)] == ["a.png", "kept/c.png"]

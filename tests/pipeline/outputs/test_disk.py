@@ -1,8 +1,12 @@
+import contextlib
 import errno
 import json
 import os
+import signal
+import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,7 +14,7 @@ import pytest
 from polyexport.errors import OutputError
 from polyexport.pipeline.outputs.disk import OutputFolder, OutputView, UnpublishedOutput, read_journal
 from polyexport.pipeline.outputs.journal import Record
-from polyexport.pipeline.outputs.staging import STATE
+from polyexport.pipeline.outputs.staging import STATE, DiskStaging
 
 SHA = "a" * 64
 
@@ -178,3 +182,78 @@ def test_a_folder_that_cannot_be_written_is_said_at_once(tmp_path: Path) -> None
         OutputFolder(tmp_path / "file")
     with pytest.raises(OutputError, match="cannot make"):
         OutputFolder(tmp_path / "file" / "out")
+
+
+@pytest.mark.parametrize("name", ["journal.jsonl", "lock"])
+@pytest.mark.parametrize("kind", ["pipe", "socket", "folder", "link to a device", "link to a file"])
+def test_what_is_not_a_file_in_place_of_a_file_of_ours_never_blocks(tmp_path: Path, name: str, kind: str) -> None:
+    put_in_place(tmp_path / "out" / STATE / name, kind)
+    with pytest.raises(OutputError, match=f"{name} is not a regular file; remove it"), deadline():
+        OutputFolder(tmp_path / "out")
+    if name == "journal.jsonl":
+        with pytest.raises(OutputError, match=f"{name} is not a regular file; remove it"), deadline():
+            read_journal(tmp_path / "out")
+    else:
+        assert read_journal(tmp_path / "out") is None
+
+
+@pytest.mark.parametrize("kind", ["pipe", "socket", "link to a device", "link to a file"])
+def test_what_is_not_a_file_at_the_name_of_an_output_never_blocks(tmp_path: Path, kind: str) -> None:
+    put_in_place(tmp_path / "red" / "a.png", kind)
+    with OutputFolder(tmp_path) as folder, deadline():
+        assert folder.hash_outputs(["red/a.png"]) == ["-"]
+        assert "appeared" in folder.publish([pending(folder, "red/a.png")])[0]
+
+
+@pytest.mark.parametrize("kind", ["pipe", "socket", "link to a device"])
+def test_what_is_not_a_file_in_place_of_a_folder_never_blocks(tmp_path: Path, kind: str) -> None:
+    put_in_place(tmp_path / "out", kind)
+    put_in_place(tmp_path / "other" / STATE, kind)
+    for root in (tmp_path / "out", tmp_path / "other"):
+        with pytest.raises(OutputError, match="cannot write|cannot make"), deadline():
+            OutputFolder(root)
+    with pytest.raises(OutputError, match="cannot"), deadline():
+        read_journal(tmp_path / "other")
+
+
+def test_a_staged_file_that_was_replaced_by_a_pipe_never_blocks(tmp_path: Path) -> None:
+    with OutputFolder(tmp_path) as folder:
+        staged = folder.stage(b"picture")
+        (tmp_path / STATE / staged).unlink()
+        os.mkfifo(tmp_path / STATE / staged)
+        staging = DiskStaging.of(tmp_path)
+        with pytest.raises(OSError, match="not a regular file"), deadline():
+            staging.read(staged)
+        staging.close()
+
+
+def put_in_place(path: Path, kind: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    match kind:
+        case "pipe":
+            os.mkfifo(path)
+        case "socket":
+            with socket.socket(socket.AF_UNIX) as bound, contextlib.chdir(path.parent):
+                bound.bind(path.name)
+        case "folder":
+            path.mkdir()
+        case "link to a device":
+            path.symlink_to("/dev/zero")
+        case _:
+            path.symlink_to(__file__)
+
+
+@contextlib.contextmanager
+def deadline() -> Iterator[None]:
+    """Interrupt whatever waits for something that never comes."""
+
+    def interrupt(*_: object) -> None:
+        raise TimeoutError("it waits")
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.alarm(20)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)

@@ -137,6 +137,64 @@ def test_of_many_that_begin_at_once_one_has_it(tmp_path: Path) -> None:
     assert not tree(tmp_path / "out")
 
 
+def test_a_folder_that_another_process_removes_while_it_is_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Listing finds the folder, and it is gone when it is opened; pyarrow reports that as an error of its own."""
+    store, missing = Store(url(tmp_path / "out")), 0
+
+    class Racing:
+        type_name = "local"
+
+        def get_file_info(self, selector: object) -> list[object]:
+            nonlocal missing
+            missing += 1
+            if missing < 4:
+                raise FileNotFoundError(2, "Cannot list directory 'out'")
+            return []
+
+    monkeypatch.setattr(store, "_files", Racing())
+    assert list(store.entries(recursive=False)) == []
+    assert missing == 4
+    missing = -1000
+    with pytest.raises(FileNotFoundError):
+        list(store.entries(recursive=True))
+    assert missing == -992
+
+
+def test_a_run_that_ends_removes_neither_the_request_nor_the_lock_of_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other process begins after this one has looked for the last time into the folder that both use."""
+    state = tmp_path / "out" / ".polyexport"
+    real = Store.remove
+
+    def remove(store: Store, name: str) -> None:
+        real(store, name)
+        if name == ".polyexport/lock":
+            (state / "ask-other").write_text("{}")
+
+    folder = StoreFolder(url(tmp_path / "out"))
+    monkeypatch.setattr(Store, "remove", remove)
+    monkeypatch.setattr(Store, "entries", lambda *arguments, **options: iter(()))
+    folder.close()
+    assert [path.name for path in state.iterdir()] == ["ask-other"]
+
+
+@pytest.mark.parametrize("place", [".polyexport", ".polyexport/lock", "journal part"])
+def test_a_store_that_is_moved_away_during_the_run_is_noticed(tmp_path: Path, place: str) -> None:
+    target = tmp_path / "out"
+    with StoreFolder(url(target)) as folder:
+        folder.check_place()
+        folder.publish([UnpublishedOutput("red/0.png", Record(SHA, SHA, SHA), folder.stage(b"picture"))])
+        folder.check_place()
+        [part] = target.glob(".polyexport/journal-*")
+        moved = part if place == "journal part" else target / place
+        moved.rename(tmp_path / "moved")
+        with pytest.raises(OutputError, match=r"out was moved or removed during the run: .polyexport/.* is missing"):
+            folder.check_place()
+
+
 def test_what_a_killed_run_asked_for_here_is_taken_away(tmp_path: Path) -> None:
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
