@@ -100,11 +100,14 @@ class OutputView:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._folders: OrderedDict[str, int] = OrderedDict()
-        try:
-            self._root = os.open(root, FOLDER_FLAGS)
-        except OSError as error:
-            raise unusable(self.root, error) from error
-        self._place = FolderPlace(root, self._root)
+        with contextlib.ExitStack() as undo:
+            try:
+                self._root = os.open(root, FOLDER_FLAGS)
+                undo.callback(close_quietly, self._root)
+                self._place = FolderPlace(root, self._root)
+            except OSError as error:
+                raise unusable(self.root, error) from error
+            undo.pop_all()
 
     def close(self) -> None:
         """Close the folder and those below it."""
