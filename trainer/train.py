@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from polyexport.data.drawings import Drawing
-from polyexport.storage.files import check_writable
+from polyexport.storage.files import check_output_file, check_writable
 from trainer.batches import Batch, BatchStream, pair_batches, synthetic_batches
 from trainer.checkpoint import weights_sha256
 from trainer.config import Precision, TrainConfig, run_folder
@@ -63,8 +63,8 @@ def train(
         CheckpointError: The state to resume is damaged, or of another architecture.
         TrainingError: The loss or the weights are no longer finite; the last good checkpoint stays.
     """
-    for folder in (config.output.parent, run_folder(config.output)):
-        check_writable(folder)
+    check_output_file(config.output)
+    check_writable(run_folder(config.output))
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)  # Lightning lists the machine's hardware at INFO
     fabric = Fabric(

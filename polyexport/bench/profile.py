@@ -2,10 +2,8 @@
 
 import json
 import math
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from statistics import median
 from typing import Any
 
@@ -17,6 +15,7 @@ from polyexport.model.contract import COLORED
 from polyexport.model.macs import DENSE_OPERATORS, node_macs
 from polyexport.runtime.onnxruntime_session import CpuSession, create_session
 from polyexport.runtime.session import SessionOptions
+from polyexport.storage.scratch import scratch_folder
 
 __all__ = ["Layer", "Profile", "count_macs", "profile"]
 
@@ -129,9 +128,9 @@ class _Events:
 
 
 def _events(model: bytes, feeds: Feeds, options: SessionOptions, *, runs: int) -> _Events:
-    with tempfile.TemporaryDirectory(prefix="polyexport-profile-") as folder:
+    with scratch_folder() as folder:
         # An error here is not the user's: the same bytes have been loaded before.
-        session = CpuSession(create_session(model, replace(options, profile=str(Path(folder, "nodes")))))
+        session = CpuSession(create_session(model, replace(options, profile=str(folder / "nodes"))))
         for _ in range(_WARM_UP_RUNS + runs):
             session.run(COLORED, feeds)
         events = json.loads(session.end_profiling().read_text())

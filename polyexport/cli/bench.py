@@ -135,7 +135,7 @@ def bench(
     from polyexport.bench.scenarios.scenario import Settings
     from polyexport.bench.table import lines
     from polyexport.model.file import default_model_path
-    from polyexport.storage.files import check_writable, write_atomic
+    from polyexport.storage.files import check_output_file, write_atomic
 
     names = tuple(dict.fromkeys(name for name in compare.split(",") if name))
     unknown = [name for name in names if name not in CONTENDERS]
@@ -162,7 +162,7 @@ def bench(
     )
     for file in (output, report):  # before minutes of work, not after
         if file is not None:
-            check_writable(file.parent)
+            check_output_file(file)
     if report is not None:
         from polyexport.bench.html import render
     done = run(

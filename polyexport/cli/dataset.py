@@ -38,7 +38,11 @@ def dataset(
         typer.Option("--named-colors", help="Fill with the twenty named colors in turn, in place of random colors."),
     ] = False,
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace the data set that is already in the folder.")
+        bool,
+        typer.Option(
+            "--overwrite",
+            help="Replace the data set that is already in the folder: the files that its data.json lists.",
+        ),
     ] = False,
     verbose: Verbose = False,
     quiet: Quiet = False,
@@ -48,17 +52,13 @@ def dataset(
 
     from polyexport.data.drawing_config import DrawingConfig
     from polyexport.data.generate import write_drawings
-    from polyexport.data.pairs import INDEX
 
     names = list(SPLITS) if split and _ALL in split else list(dict.fromkeys(split or []))
     unknown = [name for name in names if name not in SPLITS]
     if unknown:
         raise UsageError(f"unknown split {unknown[0]!r}", remedy=f"known: {', '.join([*SPLITS, _ALL])}")
-    sets = {folder / name: SPLITS[name].drawings for name in names} if names else {folder: DrawingConfig()}
-    present = [target for target in sets if (target / INDEX).exists()]
-    if present and not overwrite:
-        raise UsageError(f"{present[0]} already holds a data set", remedy="add --overwrite or name another folder")
-    for target, config in sets.items():
-        write_drawings(target, config, count=count, size=size, seed=seed, named_colors=named_colors)
-        if not quiet:
-            console.data(f"{count} drawings in {target}")
+    sets = {name: SPLITS[name].drawings for name in names} if names else {"": DrawingConfig()}
+    write_drawings(folder, sets, count=count, size=size, seed=seed, named_colors=named_colors, overwrite=overwrite)
+    if not quiet:
+        for name in sets:
+            console.data(f"{count} drawings in {folder / name}")

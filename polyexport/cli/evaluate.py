@@ -81,7 +81,7 @@ def evaluate(
     from polyexport.evaluate.document import document, facts_of
     from polyexport.evaluate.score import evaluate as score
     from polyexport.model.model import load_model
-    from polyexport.storage.files import check_writable, write_atomic
+    from polyexport.storage.files import check_output_file, write_atomic
 
     splits = read_splits(data)
     loaded = load_model(model, provider=provider, threads=threads, device_id=device_id)
@@ -90,7 +90,7 @@ def evaluate(
     if report is not None:
         from polyexport.evaluate.html import render
 
-        check_writable(report.parent)  # before minutes of work, not after
+        check_output_file(report)  # before minutes of work, not after
     evaluation = score(loaded, splits, size=wanted)
     facts = facts_of(loaded, model, size)
     if report is not None:

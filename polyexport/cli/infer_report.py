@@ -23,7 +23,7 @@ from polyexport.pipeline.job import Job, LoadModel
 from polyexport.pipeline.plan import Item, output_name
 from polyexport.pipeline.preview import Preview, preview
 from polyexport.pipeline.results import ItemResult, RunReport
-from polyexport.storage.files import read_limited, write_atomic
+from polyexport.storage.files import check_output_file, read_limited, write_atomic
 from polyexport.storage.stores import is_url, read_url
 
 __all__ = ["ReportOptions", "RunJob", "report_preview", "report_run"]
@@ -152,6 +152,7 @@ def _check_sheet(path: Path) -> None:
         raise UsageError(f"the contact sheet {path} is not a PNG file", remedy="give it a name that ends in .png")
     if path.is_dir():
         raise UsageError(f"the contact sheet {path} is a folder", remedy="choose another name")
+    check_output_file(path)
 
 
 def _write_sheet(path: Path, job: Job, items: list[Item], *, total: int) -> None:

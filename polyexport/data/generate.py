@@ -1,6 +1,6 @@
 """Data sets of generated drawings, written to disk."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -15,26 +15,36 @@ __all__ = ["write_drawings"]
 
 
 def write_drawings(
-    folder: Path, config: DrawingConfig, *, count: int, size: int, seed: int, named_colors: bool = False
+    folder: Path,
+    sets: Mapping[str, DrawingConfig],
+    *,
+    count: int,
+    size: int,
+    seed: int,
+    named_colors: bool = False,
+    overwrite: bool = False,
 ) -> None:
-    """Draw a data set and write it in place of any earlier one in the same folder.
+    """Draw data sets and write them, all of them or nothing.
 
     The same arguments give the same bytes. Drawing ``i`` depends on the seed and ``i``, not on ``count``.
 
     Args:
-        folder: Folder of the data set; created if it is missing.
-        config: How varied the drawings are.
-        count: Number of drawings.
+        folder: Folder to write into; created if it is missing.
+        sets: Name of the folder of each data set below ``folder``, empty for ``folder`` itself -> how varied its
+            drawings are.
+        count: Number of drawings in each data set.
         size: Height and width of the drawings, pixels.
         seed: Seed of the random generator, not negative.
         named_colors: Fill with the twenty named colors in turn, in place of random colors.
+        overwrite: Allow replacing earlier data sets.
 
     Raises:
+        UsageError: An earlier data set, or a file that none lists, may not be replaced.
         OutputError: A file cannot be written.
     """
     digits = len(str(count - 1))
 
-    def pairs() -> Iterator[tuple[str, PairPixels]]:
+    def pairs(config: DrawingConfig) -> Iterator[tuple[str, PairPixels]]:
         for number in range(count):
             color = VOCABULARY[number % len(VOCABULARY)][1] if named_colors else None
             drawing = draw(np.random.default_rng([seed, number]), size, config, color=color)
@@ -43,4 +53,4 @@ def write_drawings(
             )
             yield f"{number:0{digits}}_{drawing.shape}", pixels
 
-    write_pairs(folder, pairs())
+    write_pairs(folder, {name: pairs(config) for name, config in sets.items()}, overwrite=overwrite)

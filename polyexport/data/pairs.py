@@ -8,16 +8,19 @@
 """
 
 import json
+import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from polyexport.errors import ColorError, DatasetError, ImageError, OutputError, reason_of
+from polyexport.errors import ColorError, DatasetError, ImageError, UsageError, reason_of
 from polyexport.imaging.codecs.png import encode_png
 from polyexport.imaging.color import Color, parse_color
 from polyexport.imaging.pixels import Pixels, read_image
-from polyexport.storage.files import read_limited, write_atomic
+from polyexport.storage.file_set import open_file_set
+from polyexport.storage.files import read_limited
 from polyexport.storage.strict_json import read_json
 
 __all__ = ["Pair", "PairPixels", "entry_color", "read_pair", "read_pairs", "read_splits", "write_pairs"]
@@ -76,6 +79,11 @@ def read_pairs(folder: Path) -> list[Pair]:
         DatasetError: The index is missing, too large or not valid JSON, or an entry lacks a key, has an unknown color,
             or names a file that is missing or outside the folder. The message names the first such fault.
     """
+    return [_pair(folder, number, entry) for number, entry in enumerate(_entries(folder))]
+
+
+def _entries(folder: Path) -> list[Any]:
+    """Read the index of a data set; raises DatasetError if it is not a list."""
     index = folder / INDEX
     layout = f"expected {INPUTS}/, {OUTPUTS}/ and {INDEX}"
     try:
@@ -86,7 +94,7 @@ def read_pairs(folder: Path) -> list[Pair]:
         raise DatasetError(f"{index} is not JSON ({reason_of(error)})", remedy=layout) from error
     if not isinstance(entries, list) or not entries:
         raise DatasetError(f"{index} is not a list of entries", remedy=layout)
-    return [_pair(folder, number, entry) for number, entry in enumerate(entries)]
+    return entries
 
 
 def read_splits(folders: Iterable[Path]) -> dict[str, list[Pair]]:
@@ -202,39 +210,67 @@ def read_pair(pair: Pair) -> PairPixels:
     return PairPixels(image=image, color=pair.color, colored=colored, shape=pair.shape)
 
 
-def _remove(folder: Path) -> None:
-    """Delete the index of a data set, then the files that it names."""
-    try:
-        pairs = read_pairs(folder) if (folder / INDEX).exists() else []
-    except DatasetError:
-        pairs = []  # without an index it is unknown which files belong to the data set
-    try:
-        (folder / INDEX).unlink(missing_ok=True)
-        for file in {file for pair in pairs for file in (pair.input, pair.output)}:
-            file.unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot replace {folder} ({error.strerror})", remedy="choose another folder") from error
+def write_pairs(folder: Path, sets: Mapping[str, Iterable[tuple[str, PairPixels]]], *, overwrite: bool = False) -> None:
+    """Write data sets, all of them or nothing.
 
-
-def write_pairs(folder: Path, named: Iterable[tuple[str, PairPixels]]) -> None:
-    """Write a data set; an earlier one in the same folder is replaced.
-
-    The old index is deleted first and the new one is written last, so a data set with an index is complete.
+    A data set with an index is complete. Files that no data set lists are neither replaced nor removed.
 
     Args:
-        folder: Folder of the data set; created if it is missing.
-        named: Pairs, each with a unique file name without suffix.
+        folder: Folder to write into; created if it is missing.
+        sets: Name of the folder of each data set below ``folder``, empty for ``folder`` itself -> pairs, each with a
+            file name without suffix that is unique in its data set.
+        overwrite: Allow replacing earlier data sets; the files that their indexes list are removed.
 
     Raises:
-        OutputError: A file cannot be written.
+        UsageError: An earlier data set, or a file that none lists, may not be replaced.
+        OutputError: A file cannot be written; earlier data sets are unchanged, see ``FileSetFolder.replace``.
     """
-    _remove(folder)
-    entries = []
-    for name, pair in named:
-        input_name, output_name = f"{name}.png", f"{pair.color.name}_{name}.png"
-        write_atomic(folder / INPUTS / input_name, encode_png(pair.image))
-        write_atomic(folder / OUTPUTS / output_name, encode_png(pair.colored))
-        color = "#{:02x}{:02x}{:02x}".format(*pair.color.rgb)
-        entry = {"input_polygon": input_name, "colour": color, "output_image": output_name}
-        entries.append(entry | ({"shape": pair.shape} if pair.shape else {}))
-    write_atomic(folder / INDEX, (json.dumps(entries, indent=1) + "\n").encode())
+    with open_file_set(folder, index=INDEX) as files:
+        earlier: set[str] = set()
+        for name in sets:
+            if os.path.lexists(folder / name / INDEX):
+                if not overwrite:
+                    raise UsageError(
+                        f"{folder / name} already holds a data set", remedy="add --overwrite or name another folder"
+                    )
+                earlier.update((Path(name) / listed).as_posix() for listed in _listed(folder / name))
+        files.replace(_encoded(sets), frozenset(earlier))
+
+
+def _listed(folder: Path) -> Iterator[str]:
+    """Yield the paths of the files of a data set, relative to its folder: the index and the files that it lists.
+
+    Raises:
+        UsageError: The index cannot be read, so it is unknown which files belong to the data set.
+    """
+    try:
+        entries = _entries(folder)
+    except DatasetError as error:
+        raise UsageError(error.message, remedy="move it away or name another folder") from error
+    yield INDEX
+    inside: dict[Path, bool] = {}
+    for subfolder, key in ((INPUTS, "input_polygon"), (OUTPUTS, "output_image")):
+        root = folder / subfolder
+        for entry in entries:
+            name = entry.get(key) if isinstance(entry, dict) else None
+            if not isinstance(name, str) or "\0" in name or Path(name).is_absolute() or ".." in Path(name).parts:
+                continue
+            parent = (root / name).parent
+            if parent not in inside:
+                inside[parent] = parent.resolve().is_relative_to(root.resolve()) and not root.is_symlink()
+            if inside[parent] and Path(name).name:
+                yield f"{subfolder}/{name}"
+
+
+def _encoded(sets: Mapping[str, Iterable[tuple[str, PairPixels]]]) -> Iterator[tuple[str, bytes]]:
+    """Yield the path and the bytes of every file of data sets, the index of each last."""
+    for folder, named in sets.items():
+        entries = []
+        for name, pair in named:
+            input_name, output_name = f"{name}.png", f"{pair.color.name}_{name}.png"
+            yield (Path(folder) / INPUTS / input_name).as_posix(), encode_png(pair.image)
+            yield (Path(folder) / OUTPUTS / output_name).as_posix(), encode_png(pair.colored)
+            color = "#{:02x}{:02x}{:02x}".format(*pair.color.rgb)
+            entry = {"input_polygon": input_name, "colour": color, "output_image": output_name}
+            entries.append(entry | ({"shape": pair.shape} if pair.shape else {}))
+        yield (Path(folder) / INDEX).as_posix(), (json.dumps(entries, indent=1) + "\n").encode()

@@ -45,7 +45,7 @@ from polyexport.model.model import Model
 from polyexport.runtime.onnx_bytes import graph_sha256
 from polyexport.runtime.open import open_session
 from polyexport.runtime.probe import probe_provider
-from polyexport.storage.files import check_writable, write_atomic
+from polyexport.storage.files import check_output_file, write_atomic
 
 __all__ = ["ExportOptions", "ExportResult", "export_source"]
 
@@ -146,7 +146,7 @@ def export_source(
         OutputError: The file cannot be written.
     """
     options = options or ExportOptions()
-    check_writable(output.parent)  # before minutes of work, not after
+    check_output_file(output)  # before minutes of work, not after
     proof = Proof.of(source, options.color_input, images=images)
     stages: list[StageParity] = []
 

@@ -6,7 +6,6 @@ replaced only when it holds nothing but the files that its ``SHA256SUMS`` lists.
 
 import hashlib
 import os
-import secrets
 import shutil
 import stat
 from collections.abc import Mapping
@@ -14,9 +13,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from polyexport.errors import OutputError, UsageError
-from polyexport.storage.files import TEMPORARY_SUFFIX, check_writable, read_limited
+from polyexport.storage.files import check_writable, read_limited, unwritable
+from polyexport.storage.temporary import (
+    locked_folder,
+    remove_abandoned,
+    replaced_name,
+    restore_replaced,
+    temporary_folder,
+)
 
-__all__ = ["MANIFEST", "WrittenFile", "check_free", "read_manifest", "write_folder"]
+__all__ = ["MANIFEST", "WrittenFile", "check_free", "read_manifest", "sync_folder", "write_folder", "write_new"]
 
 MANIFEST = "SHA256SUMS"
 """Name of the file that lists the SHA-256 of every other file of a published folder."""
@@ -50,6 +56,7 @@ def check_free(output: Path, *, kind: str, overwrite: bool) -> None:
         UsageError: ``output`` holds files that may not be replaced.
         OutputError: ``output`` is not a folder or cannot be written.
     """
+    _settle(_absolute(output))
     _refuse_occupied(output, kind=kind, overwrite=overwrite)
     check_writable(_absolute(output).parent)
 
@@ -96,6 +103,12 @@ def _described(name: str, content: bytes) -> WrittenFile:
 def _absolute(path: Path) -> Path:
     """Return the path without ``.`` and ``..``, so that it ends in a name; unlike ``resolve()``, follow no link."""
     return Path(os.path.abspath(path))  # noqa: PTH100
+
+
+def _settle(final: Path) -> None:
+    """Put right what a process that was killed while it wrote to ``final`` has left beside it."""
+    restore_replaced(final)
+    remove_abandoned(final.parent)
 
 
 def _refuse_occupied(output: Path, *, kind: str, overwrite: bool) -> None:
@@ -153,29 +166,52 @@ def _manifested(folder: Path) -> frozenset[str]:
 def _write(output: Path, contents: Mapping[str, bytes], *, kind: str, overwrite: bool) -> None:
     """Build the folder under a temporary name beside ``output``, then rename it."""
     final = _absolute(output)
-    temporary, replaced = (final.parent / f".{secrets.token_hex(8)}{TEMPORARY_SUFFIX}" for _ in range(2))
+    _settle(final)
     try:
-        try:
-            temporary.mkdir()
+        with temporary_folder(final.parent) as temporary:
             for name, content in contents.items():
-                _write_new(temporary / name, content)
+                write_new(temporary / name, content)
             for current, _, _ in os.walk(temporary):
-                _sync_folder(Path(current))
-            _refuse_occupied(
-                output, kind=kind, overwrite=overwrite
-            )  # once more: another process may have written there meanwhile
-            _swap(temporary, final, replaced)
-        except BaseException:
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise
+                sync_folder(Path(current))
+            # Once more: another process may have written there meanwhile.
+            _refuse_occupied(output, kind=kind, overwrite=overwrite)
+            _swap(temporary, final)
     except OSError as error:
-        raise OutputError(
-            f"cannot write {output} ({error.strerror or error})", remedy="free space there or choose another output"
-        ) from error
-    shutil.rmtree(replaced, ignore_errors=True)
+        raise unwritable(output, error) from error
 
 
-def _write_new(path: Path, content: bytes) -> None:
+def _swap(temporary: Path, final: Path) -> None:
+    """Rename ``temporary`` to ``final``, and remove an earlier ``final``; if a rename fails, undo it."""
+    if not os.path.lexists(final):
+        _publish(temporary, final)
+        return
+    replaced = replaced_name(temporary, final)
+    with locked_folder(final):
+        try:
+            final.rename(replaced)
+            _publish(temporary, final)
+        except BaseException:
+            if os.path.lexists(replaced) and not os.path.lexists(final):
+                replaced.rename(final)
+            raise
+        shutil.rmtree(replaced, ignore_errors=True)
+
+
+def _publish(temporary: Path, final: Path) -> None:
+    temporary.rename(final)
+    try:
+        sync_folder(final.parent)
+    except BaseException:
+        final.rename(temporary)
+        raise
+
+
+def write_new(path: Path, content: bytes) -> None:
+    """Write and sync a file that does not exist yet, and the folders above it.
+
+    Raises:
+        OSError: The file exists already or cannot be written.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("xb") as file:
         file.write(content)
@@ -183,23 +219,12 @@ def _write_new(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def _swap(temporary: Path, final: Path, replaced: Path) -> None:
-    """Rename ``temporary`` to ``final``, and an earlier ``final`` to ``replaced``; undo both if one fails."""
-    try:
-        if os.path.lexists(final):
-            final.rename(replaced)
-        temporary.rename(final)
-        _sync_folder(final.parent)
-    except BaseException:
-        if not temporary.exists():
-            final.rename(temporary)
-        if os.path.lexists(replaced):
-            replaced.rename(final)
-        raise
+def sync_folder(folder: Path) -> None:
+    """Sync the names in a folder to the disk; Windows cannot open a folder and does not need this.
 
-
-def _sync_folder(folder: Path) -> None:
-    """Sync the names in a folder to the disk; Windows cannot open a folder and does not need this."""
+    Raises:
+        OSError: The names could not be synced.
+    """
     if os.name == "posix":
         descriptor = os.open(folder, os.O_RDONLY)
         try:

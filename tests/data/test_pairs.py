@@ -18,13 +18,19 @@ from polyexport.imaging.color import color_of, parse_color
 def folder(tmp_path: Path) -> Path:
     drawings = [draw(np.random.default_rng(i), 32) for i in range(3)]
     write_pairs(
-        tmp_path / "set",
-        [
-            (str(i), PairPixels(image=one.image, color=color_of(one.color), colored=one.colored))
-            for i, one in enumerate(drawings)
-        ],
+        tmp_path,
+        {
+            "set": [
+                (str(i), PairPixels(image=one.image, color=color_of(one.color), colored=one.colored))
+                for i, one in enumerate(drawings)
+            ]
+        },
     )
     return tmp_path / "set"
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 def change(folder: Path, **entry: object) -> None:
@@ -102,7 +108,7 @@ def test_images_of_two_sizes_and_damaged_ones_are_refused(folder: Path) -> None:
         read_pair(pairs[0])
 
 
-def test_a_set_that_was_interrupted_has_no_index(folder: Path) -> None:
+def test_an_interrupted_set_leaves_nothing(folder: Path, tmp_path: Path) -> None:
     pair = read_pair(read_pairs(folder)[0])
 
     def interrupted() -> Iterator[tuple[str, PairPixels]]:
@@ -110,14 +116,26 @@ def test_a_set_that_was_interrupted_has_no_index(folder: Path) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        write_pairs(folder, interrupted())
-    with pytest.raises(DatasetError, match="cannot be read"):
-        read_pairs(folder)
+        write_pairs(tmp_path / "new", {"": interrupted()})
+    assert [path.name for path in tmp_path.iterdir()] == ["set"]
+
+
+def test_an_interrupt_leaves_the_earlier_set_as_it_was(folder: Path) -> None:
+    pair = read_pair(read_pairs(folder)[0])
+    before = tree(folder)
+
+    def interrupted() -> Iterator[tuple[str, PairPixels]]:
+        yield "0", pair
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_pairs(folder, {"": interrupted()}, overwrite=True)
+    assert tree(folder) == before
 
 
 def test_a_smaller_set_leaves_no_orphans(folder: Path) -> None:
     pair = read_pair(read_pairs(folder)[0])
-    write_pairs(folder, [("new", pair)])
+    write_pairs(folder, {"": [("new", pair)]}, overwrite=True)
     assert [path.name for path in (folder / "inputs").iterdir()] == ["new.png"]
     assert len(list((folder / "outputs").iterdir())) == 1
 
@@ -150,7 +168,7 @@ def test_the_name_tells_the_shape(folder: Path, name: str, shape: str) -> None:
 
 def test_an_entry_tells_the_shape(folder: Path) -> None:
     pair = read_pair(read_pairs(folder)[0])
-    write_pairs(folder, [("012_star", replace(pair, shape="five tips")), ("star", pair)])
+    write_pairs(folder, {"": [("012_star", replace(pair, shape="five tips")), ("star", pair)]}, overwrite=True)
     first, second = read_pairs(folder)
     assert (first.shape, second.shape) == ("five tips", "star")
     assert read_pair(first).shape == "five tips"

@@ -26,7 +26,7 @@ def make_set(tmp_path: Path) -> MakeSet:
             one = draw(np.random.default_rng(number), size, color=color.rgb)
             pixels = PairPixels(image=one.image, color=color, colored=one.colored, shape=one.shape)
             pairs.append((f"{number:02}", pixels))
-        write_pairs(tmp_path / name, pairs)
+        write_pairs(tmp_path, {name: pairs})
         return tmp_path / name
 
     return make

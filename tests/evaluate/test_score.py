@@ -105,7 +105,7 @@ def test_images_of_any_size_are_measured(shipped: Model, tmp_path: Path) -> None
         for side in (1, 5, 200)
         for white in [np.full((side, side + 1, 3), 255, np.uint8)]
     ]
-    write_pairs(tmp_path, pairs)
+    write_pairs(tmp_path, {"": pairs})
     result = evaluate(shipped, {"set": read_pairs(tmp_path)})
     similarity = result.all.scores["model"].values[:, COLUMN["ssim"]]
     assert np.isnan(similarity[:2]).all()

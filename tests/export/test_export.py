@@ -62,7 +62,7 @@ def test_the_golden_sample_repeats(tiny_model: Model) -> None:
 def test_quality_on_a_data_set_goes_into_the_file(source: Source, tmp_path: Path) -> None:
     drawing = draw(np.random.default_rng(0), 32)
     pixels = PairPixels(image=drawing.image, color=color_of(drawing.color), colored=drawing.colored)
-    write_pairs(tmp_path / "set", [("a", pixels)])
+    write_pairs(tmp_path, {"set": [("a", pixels)]})
     result = export_source(source, tmp_path / "q.onnx", quality_data=tmp_path / "set")
     quality = load_model(tmp_path / "q.onnx", provider="cpu").contract.quality
 

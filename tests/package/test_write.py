@@ -19,7 +19,7 @@ from polyexport.package.triton import TritonOptions
 from polyexport.package.vendor import vendored_modules
 from polyexport.package.write import write_package
 from polyexport.runtime.providers import PROVIDER_MODULES
-from polyexport.storage.files import TEMPORARY_SUFFIX
+from polyexport.storage.temporary import TEMPORARY_SUFFIX
 from polyexport.storage.folder import MANIFEST
 
 ROOT = Path(__file__).parents[2]

@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from polyexport.errors import OutputError
-from polyexport.storage.files import TEMPORARY_SUFFIX, check_writable, write_atomic
+from polyexport.storage.files import check_writable, write_atomic
+from polyexport.storage.temporary import TEMPORARY_SUFFIX
 
 FAULTS = ("open", "write", "fsync", "replace")
 

@@ -11,7 +11,7 @@ from trainer.datasets import hold_out, load_pairs
 
 
 def test_pairs_are_those_of_the_data_set(tmp_path: Path) -> None:
-    write_drawings(tmp_path, DrawingConfig(), count=3, size=32, seed=5)
+    write_drawings(tmp_path, {"": DrawingConfig()}, count=3, size=32, seed=5)
     pairs = load_pairs(tmp_path, 16)
     for number, pair in enumerate(pairs):
         drawing = draw(np.random.default_rng([5, number]), 32)
@@ -21,7 +21,7 @@ def test_pairs_are_those_of_the_data_set(tmp_path: Path) -> None:
 
 
 def test_a_size_that_the_network_cannot_take_is_refused(tmp_path: Path) -> None:
-    write_drawings(tmp_path, DrawingConfig(), count=1, size=40, seed=0)
+    write_drawings(tmp_path, {"": DrawingConfig()}, count=1, size=40, seed=0)
     with pytest.raises(DatasetError, match="is 40x40.*a multiple of 16"):
         load_pairs(tmp_path, 16)
 

@@ -1,7 +1,6 @@
 """Scenario ``end-to-end``: the time of a whole run from image files to image files."""
 
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from polyexport.bench.scenarios.scenario import Option, Scenario, Settings, Subject
 from polyexport.errors import UsageError
+from polyexport.storage.scratch import scratch_folder
 
 if TYPE_CHECKING:
     from polyexport.bench.document import Row
@@ -56,7 +56,7 @@ class EndToEnd(Scenario):
         from polyexport.pipeline.plan import make_plan
 
         with ExitStack() as stack:
-            scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="polyexport-bench-")))
+            scratch = stack.enter_context(scratch_folder())
             folder = self.images or _generate(scratch / "drawings", settings.size or _GENERATED_SIZE)
             plan = make_plan([str(folder)], [parse_color("tomato")], output=scratch / "probe", recursive=True)
             progress(f"{self.name}, {len(plan.items)} files of {folder if self.images else 'generated drawings'}")

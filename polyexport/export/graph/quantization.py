@@ -6,10 +6,8 @@ conversions, the color's path and the surroundings of a Conv kept in float stay 
 channels of a tensor are equalized first. And how much: a search keeps in float whatever costs the most quality.
 """
 
-import tempfile
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -23,6 +21,7 @@ from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 from polyexport.errors import ModelError, ParityError, reason_of
 from polyexport.export.graph.equalization import Calibration, ConvGraph, equalize, equalized_ranges
 from polyexport.export.graph.trace import check_graph
+from polyexport.storage.scratch import scratch_folder
 
 __all__ = ["Feeds", "QuantizationOptions", "SearchResult", "calibrate", "quantizable", "quantize", "search"]
 
@@ -89,8 +88,8 @@ def calibrate(model: onnx.ModelProto, feeds: Sequence[Feeds]) -> Calibration:
     """
     if not feeds:
         raise ValueError("calibration needs at least one feed")
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.onnx"
+    with scratch_folder() as folder:
+        path = folder / "model.onnx"
         onnx.save(model, path)
         try:
             augmented = str(path.with_name("augmented.onnx"))
