@@ -109,6 +109,8 @@ def check_writable(folder: Path) -> None:
         try:
             with os.fdopen(descriptor, "wb") as file:
                 file.write(b"\0")  # an empty file needs no room
+                file.flush()
+                os.fsync(file.fileno())
         finally:
             probe.unlink(missing_ok=True)
     except OSError as error:
