@@ -19,8 +19,8 @@ from polyexport.package.triton import TritonOptions
 from polyexport.package.vendor import vendored_modules
 from polyexport.package.write import write_package
 from polyexport.runtime.providers import PROVIDER_MODULES
-from polyexport.storage.temporary import TEMPORARY_SUFFIX
 from polyexport.storage.folder import MANIFEST
+from polyexport.storage.temporary import TEMPORARY_SUFFIX
 
 ROOT = Path(__file__).parents[2]
 NAMES = {
