@@ -5,6 +5,7 @@
     │   └── ColorError         2  a color that cannot be read
     ├── DatasetError           1  a data set whose files do not follow its layout
     ├── TrainingError          1  a training that diverged
+    ├── OutOfMemoryError       1  memory that does not suffice for what is being done
     ├── ImageError             3  one input image; the others are still processed
     ├── ModelError             4  a model or checkpoint that is refused
     │   ├── CheckpointError    4  a checkpoint or weights that are damaged or do not fit the network
@@ -17,6 +18,8 @@ Each message says what was got and what was expected; ``remedy`` says what to do
 command is a bug.
 """
 
+import errno
+import re
 from enum import IntEnum
 
 __all__ = [
@@ -27,12 +30,15 @@ __all__ = [
     "ExitCode",
     "ImageError",
     "ModelError",
+    "OutOfMemoryError",
     "OutputError",
     "ParityError",
     "PolyexportError",
     "ProviderError",
     "TrainingError",
     "UsageError",
+    "check_memory",
+    "out_of_memory",
     "reason_of",
 ]
 
@@ -91,6 +97,23 @@ class TrainingError(PolyexportError):
     """A training whose loss or weights have become NaN or infinite."""
 
 
+class OutOfMemoryError(PolyexportError):
+    """Memory that does not suffice: on the machine, in the container, or under a limit such as ``ulimit -v``."""
+
+    def __init__(self, doing: str, reason: str = "") -> None:
+        """Make an error.
+
+        Args:
+            doing: What needed the memory, after "memory ran out while": a participle, what it is about, and how much it
+                needs if that is known.
+            reason: First line of the error of the library that asked for the memory; empty if it says nothing more.
+        """
+        super().__init__(
+            f"memory ran out while {doing}" + (f" ({reason})" if reason else ""),
+            remedy="lower the number or size of the images at a time, the threads or the jobs, or grant it more memory",
+        )
+
+
 class ImageError(PolyexportError):
     """One image that cannot be read or processed."""
 
@@ -131,3 +154,42 @@ def reason_of(error: BaseException) -> str:
     """Return the first line of another library's exception, cut to fit into a message of one line."""
     lines = str(error).strip().splitlines()
     return lines[0][:200] if lines else type(error).__name__
+
+
+_OUT_OF_MEMORY = re.compile(
+    # C++; numpy and PyTorch; ONNX Runtime; oneDNN; the loader of shared libraries; the C library; Python's threads.
+    r"std::bad_alloc|bad allocation|unable to allocate|can't allocate memory|failed to allocate|failed to reserve"
+    r"|out of memory|not enough memory|failed to map segment|cannot (?:allocate memory(?! in static TLS)|create thread)"
+    r"|can't start new thread|pthread_create",
+    re.IGNORECASE,
+)
+"""Words of the libraries, in errors of all types, when the system refuses them memory, or a thread and its stack."""
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Return True if an error, or one that led to it, says that the system refused memory, a thread or a process."""
+    seen: set[int] = set()
+    one: BaseException | None = error
+    while one is not None and id(one) not in seen:
+        seen.add(id(one))
+        if isinstance(one, MemoryError | OutOfMemoryError):
+            return True
+        if isinstance(one, OSError) and one.errno in (errno.ENOMEM, errno.EAGAIN):
+            return True
+        if not isinstance(one, PolyexportError) and _OUT_OF_MEMORY.search(str(one)):
+            return True
+        one = one.__cause__ or one.__context__
+    return False
+
+
+def check_memory(error: BaseException, doing: str) -> None:
+    """Raise an OutOfMemoryError if an error of another library says that the system refused memory.
+
+    Args:
+        error: The error that was caught.
+        doing: What needed the memory; see ``OutOfMemoryError``.
+    """
+    if isinstance(error, OutOfMemoryError):
+        raise error
+    if out_of_memory(error):
+        raise OutOfMemoryError(doing, reason_of(error)) from error

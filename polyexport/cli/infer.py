@@ -268,12 +268,14 @@ def _pipe(
     from polyexport.pipeline.pipe import color_one
     from polyexport.pipeline.request import STDIO
     from polyexport.runtime.cores import granted_cores
+    from polyexport.storage.files import read_stream
 
     if sys.stdout is None or sys.stdout.isatty():
         raise UsageError("stdout is a terminal, which cannot show a PNG", remedy="redirect it to a file or a program")
-    source = sys.stdin.buffer.read(MAX_FILE_BYTES + 1) if path == STDIO else path
-    if len(source) > MAX_FILE_BYTES:
-        raise ImageError(f"stdin has more than {MAX_FILE_BYTES} bytes", remedy="give a smaller file")
+    try:
+        source = read_stream(sys.stdin.buffer, MAX_FILE_BYTES) if path == STDIO else path
+    except OSError as error:
+        raise ImageError(f"stdin cannot be read ({error.strerror})", remedy="give a smaller file") from error
     model = load(threads=granted_cores(), streams=1, images=1)
     png, warnings = color_one(source, color, model, decoding_pool, size=size, background=background)
     for warning in warnings:

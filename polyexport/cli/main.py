@@ -5,7 +5,7 @@ import sys
 from types import FrameType
 from typing import NoReturn
 
-from polyexport.errors import ExitCode, PolyexportError
+from polyexport.errors import ExitCode, OutOfMemoryError, PolyexportError, out_of_memory, reason_of
 
 __all__ = ["main"]
 
@@ -84,7 +84,9 @@ def _run() -> int:
         if _signals:  # native code, such as a module being imported, may replace the exception by its own
             return _stopped(_signals[0])
         extra = _EXTRAS.get((error.name or "").partition(".")[0]) if isinstance(error, ModuleNotFoundError) else None
-        if extra:
+        if out_of_memory(error):
+            message = f"error: {OutOfMemoryError(f'running {_command()}', reason_of(error))}"
+        elif extra:
             message = f"error: this command needs more packages; install them with pip install 'polyexport[{extra}]'"
         else:
             message = f"internal error: {type(error).__name__}: {error}; run again with -v and report the traceback"
@@ -98,6 +100,11 @@ def _stopped(stopped: Stopped) -> int:
 
     console.error("interrupted" if stopped.exit_code is ExitCode.INTERRUPTED else "terminated")
     return stopped.exit_code
+
+
+def _command() -> str:
+    """Name the command that runs, as the user typed it."""
+    return " ".join(("polyexport", *sys.argv[1:2]))
 
 
 def _explain(error: Exception, message: str, *, verbose: bool) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
-from polyexport.errors import ContractError, ImageError, UsageError, reason_of
+from polyexport.errors import ContractError, ImageError, UsageError, check_memory, reason_of
 from polyexport.imaging.pixels import Pixels, decode, read_image, to_pixels
 from polyexport.model.canvas import Canvas, Size
 from polyexport.model.conditions.condition import ColorLike, ConditionRow
@@ -53,6 +53,7 @@ def load_model(
     Raises:
         ContractError: missing, damaged or without the contract.
         ProviderError: the named provider cannot be used.
+        OutOfMemoryError: the model needs more memory than there is.
     """
     file = Path(path) if path is not None else default_model_path()
     options = SessionOptions(provider=provider, threads=threads, streams=streams, images=images, device_id=device_id)
@@ -147,6 +148,7 @@ class Model:
             # Another processor or provider rounds a few values the other way; a wrong weight shifts them all.
             difference = float(np.mean(np.abs(found.astype(np.int16) - colored)))
         except Exception as error:
+            check_memory(error, "repeating the golden sample of the model")
             raise ContractError(f"its golden sample cannot be repeated: {reason_of(error)}", remedy=_REMEDY) from error
         if difference > GOLDEN_TOLERANCE:
             raise ContractError(

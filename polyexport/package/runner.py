@@ -18,10 +18,13 @@ from polyexport.errors import (
     ContractError,
     ExitCode,
     ImageError,
+    OutOfMemoryError,
     OutputError,
     PolyexportError,
     ProviderError,
     UsageError,
+    out_of_memory,
+    reason_of,
 )
 from polyexport.imaging.codecs.png import encode_png
 from polyexport.imaging.color import Color
@@ -90,6 +93,9 @@ def main(folder: Path, arguments: Sequence[str] | None = None) -> int:
         write_line("stderr", "interrupted")
         return ExitCode.INTERRUPTED
     except Exception as error:  # noqa: BLE001 - the last resort: a bug still ends in one line
+        if out_of_memory(error):
+            write_line("stderr", one_line(f"error: {OutOfMemoryError('running run.py', reason_of(error))}"))
+            return ExitCode.FATAL
         write_line("stderr", one_line(f"internal error: {type(error).__name__}: {error}"))
         return ExitCode.FATAL
 

@@ -3,7 +3,7 @@
 import time
 from collections import OrderedDict
 
-from polyexport.errors import ImageError, PolyexportError, reason_of
+from polyexport.errors import ImageError, OutOfMemoryError, PolyexportError, out_of_memory, reason_of
 from polyexport.imaging.pixels import Pixels
 from polyexport.model.model import Model
 from polyexport.pipeline.progress import ColorTask
@@ -118,6 +118,9 @@ class Batcher:
             raise
         except Exception as error:  # noqa: BLE001 - ONNX Runtime raises unrelated types; memory is the usual cause
             reason = reason_of(error)
+            if out_of_memory(error):
+                height, width = batch[0].canvas.pixels.shape[:2]
+                reason = str(OutOfMemoryError(f"it ran on {width}x{height} pixels", reason))
             self._batch_size = min(self._batch_size, -(-len(batch) // 2))  # later batches start at this size
         half = len(batch) // 2
         if half:

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ from polyexport.imaging.color import Color, parse_color
 from polyexport.pipeline.inputs.manifest import read_manifest
 from polyexport.pipeline.inputs.path_list import MAX_LIST_BYTES, read_list
 from polyexport.pipeline.plan import Plan, make_plan, plan_entries
-from polyexport.storage.files import read_limited
+from polyexport.storage.files import read_limited, read_stream
 from polyexport.storage.stores import Url, is_url, local_path
 
 if TYPE_CHECKING:
@@ -120,8 +120,10 @@ def _listed_paths(files_from: str | None) -> list[str]:
     if files_from is None:
         return []
     if files_from == STDIO:
-        return read_list(sys.stdin.buffer.read(MAX_LIST_BYTES + 1))
+        name, read = "stdin", partial(read_stream, sys.stdin.buffer)
+    else:
+        name, read = files_from, partial(read_limited, Path(files_from))
     try:
-        return read_list(read_limited(Path(files_from), MAX_LIST_BYTES))
+        return read_list(read(MAX_LIST_BYTES))
     except OSError as error:
-        raise UsageError(f"{files_from} cannot be read ({error.strerror})", remedy="give a list of paths") from error
+        raise UsageError(f"{name} cannot be read ({error.strerror})", remedy="give a list of paths") from error

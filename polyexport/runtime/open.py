@@ -6,7 +6,7 @@ provider is a requirement: the session is asked what it runs on, and which nodes
 
 from collections.abc import Callable
 
-from polyexport.errors import ContractError, PolyexportError, ProviderError, reason_of
+from polyexport.errors import ContractError, OutOfMemoryError, PolyexportError, ProviderError, check_memory, reason_of
 from polyexport.runtime.onnx_bytes import refuse_external_data, refuse_incomplete
 from polyexport.runtime.probe import probe_provider
 from polyexport.runtime.provider import Provider, auto_order, load_provider
@@ -35,6 +35,7 @@ def open_session(
     Raises:
         ContractError: not a whole ONNX model, one with external data, or not accepted.
         ProviderError: the provider that ``options`` names is missing or did not take the heavy nodes.
+        OutOfMemoryError: memory ran out with the provider that ``options`` names, or with the last one of ``auto``.
     """
     refuse_external_data(model)
     refuse_incomplete(model)
@@ -54,7 +55,7 @@ def open_session(
                     session.fallback_reason = "; ".join(reasons)
                     accept(session)
                     return session
-            except (ContractError, ProviderError) as error:
+            except (ContractError, OutOfMemoryError, ProviderError) as error:
                 reason = error.message.removeprefix(_CANNOT_BE_USED.format(provider.name))
         reasons.append(f"{provider.name}: {reason}")
     session = _required(last_resort, model, options)
@@ -75,6 +76,7 @@ def _required(provider: Provider, model: bytes, options: SessionOptions) -> Sess
     except PolyexportError:
         raise
     except Exception as error:
+        check_memory(error, f"loading a model of {len(model)} bytes on {name}")
         raise ProviderError(f"{name} could not load the model: {reason_of(error)}", remedy=provider.remedy) from error
     if session.execution_provider != provider.execution_provider:
         raise ProviderError(f"asked for {name}, ONNX Runtime gave {session.execution_provider}", remedy=provider.remedy)

@@ -7,7 +7,7 @@ import os
 import re
 from dataclasses import dataclass
 
-from polyexport.errors import PolyexportError, reason_of
+from polyexport.errors import OutOfMemoryError, PolyexportError, check_memory, reason_of
 from polyexport.runtime.native_log import captured_stderr
 from polyexport.runtime.provider import Provider, auto_order, load_provider
 from polyexport.runtime.session import SessionOptions
@@ -48,6 +48,9 @@ def probe_provider(name: str) -> ProviderStatus:
 
     Args:
         name: name of a registered provider.
+
+    Raises:
+        OutOfMemoryError: memory ran out before it was known whether the provider works.
     """
     provider = load_provider(name)
     reason = provider.missing() or _fault(provider)
@@ -70,9 +73,12 @@ def _fault(provider: Provider) -> str:
         try:
             session = provider.open(PROBE_MODEL, SessionOptions(threads=1))
             works = session.execution_provider == provider.execution_provider
+        except OutOfMemoryError:
+            raise
         except PolyexportError as error:
             works, fault = False, error.message
         except Exception as error:  # noqa: BLE001 - whatever a driver raises, the provider does not work
+            check_memory(error, f"trying the {provider.name} execution provider")
             works, fault = False, _plain(error)
     if works:
         return ""

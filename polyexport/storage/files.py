@@ -5,11 +5,23 @@ import errno
 import os
 import stat
 from pathlib import Path
+from typing import Protocol
 
-from polyexport.errors import OutputError
+from polyexport.errors import OutOfMemoryError, OutputError
 from polyexport.storage.temporary import create_file, remove_abandoned
 
-__all__ = ["check_output_file", "check_writable", "open_regular", "read_limited", "unwritable", "write_atomic"]
+__all__ = [
+    "check_output_file",
+    "check_writable",
+    "open_regular",
+    "read_limited",
+    "read_stream",
+    "unwritable",
+    "write_atomic",
+]
+
+_PIECE_BYTES = 1024 * 1024
+"""Number of bytes that are asked for first where the length of a stream is not known."""
 
 _OTHER_KINDS = {
     stat.S_IFDIR: "a folder",
@@ -49,19 +61,52 @@ def open_regular(path: str | Path, flags: int = os.O_RDONLY, *, dir_fd: int | No
     return descriptor
 
 
+class _Stream(Protocol):
+    def read(self, size: int, /) -> bytes: ...
+
+
+def read_stream(stream: _Stream, max_bytes: int, *, expected_bytes: int = 0) -> bytes:
+    """Read a stream to its end. Memory is taken for what the stream holds, whatever the limit is.
+
+    Args:
+        stream: A binary stream; it may give fewer bytes than are asked for, and none only at its end.
+        max_bytes: Largest number of bytes that is accepted.
+        expected_bytes: Number of bytes that the stream probably holds; that many are read without being copied.
+
+    Raises:
+        OSError: The stream cannot be read, or holds more than ``max_bytes`` (``EFBIG``).
+    """
+    pieces: list[bytes] = []
+    left = max_bytes + 1
+    wanted, next_wanted = expected_bytes or _PIECE_BYTES, _PIECE_BYTES
+    while left and (piece := stream.read(min(wanted, left))):
+        pieces.append(piece)
+        left -= len(piece)
+        wanted, next_wanted = next_wanted, 2 * next_wanted  # fewer and larger pieces: each may cost a request
+    if not left:
+        raise OSError(errno.EFBIG, f"more than the limit of {max_bytes} bytes")
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
 def read_limited(path: str | Path, max_bytes: int) -> bytes:
     """Read a regular file of at most ``max_bytes``; a pipe or a device is refused without blocking.
+
+    A file whose size is not known beforehand, such as those under ``/proc``, and a file that changes its size meanwhile
+    are read to their end.
 
     Raises:
         OSError: The file is unreadable, not a regular file (``EINVAL``) or too large (``EFBIG``); ``strerror`` says
             which.
+        OutOfMemoryError: The file is larger than the memory that is left.
     """
     with os.fdopen(open_regular(path), "rb") as file:
         size = os.fstat(file.fileno()).st_size
-        data = b"" if size > max_bytes else file.read(max_bytes + 1)
-        if max(size, len(data)) > max_bytes:
+        if size > max_bytes:
             raise OSError(errno.EFBIG, f"{size} bytes, more than the limit of {max_bytes}")
-        return data
+        try:
+            return read_stream(file, max_bytes, expected_bytes=size)
+        except MemoryError as error:
+            raise OutOfMemoryError(f"reading {path}, which has {size} bytes") from error
 
 
 def write_atomic(path: Path, data: bytes) -> None:

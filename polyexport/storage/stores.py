@@ -6,6 +6,7 @@ when the run ends.
 """
 
 import contextlib
+import errno
 import functools
 import re
 import urllib.parse
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from polyexport.errors import UsageError, reason_of
+from polyexport.storage.files import read_stream
 
 __all__ = ["Entry", "Store", "Url", "is_url", "local_path", "read_url"]
 
@@ -140,10 +142,7 @@ class Store:
     def read(self, name: str, max_bytes: int) -> bytes:
         """Read a file of at most ``max_bytes``."""
         with _errors(), self._files.open_input_stream(self._at(name), compression=None) as file:
-            data: bytes = file.read(max_bytes + 1)
-        if len(data) > max_bytes:
-            raise OSError(f"more than the limit of {max_bytes} bytes")
-        return data
+            return read_stream(file, max_bytes)
 
     def write(self, name: str, data: bytes) -> None:
         """Write a whole file, and replace an earlier one."""
@@ -248,6 +247,8 @@ def _errors() -> Iterator[None]:
     except (FileNotFoundError, UsageError):
         raise
     except OSError as error:
+        if error.errno == errno.EFBIG:
+            raise
         raise OSError(error.errno or 0, f"{reason_of(error)}; {_ACCESS_REMEDY}") from error
     except _store_errors() as error:
         raise OSError(0, f"{reason_of(error)}; {_ACCESS_REMEDY}") from error

@@ -1,7 +1,11 @@
 """The entry point: signals that arrive at an awkward moment."""
 
+import resource
 import subprocess
 import sys
+from pathlib import Path
+
+import pytest
 
 _SIGNAL_IN_A_CALLBACK = """
 import os, signal, time, weakref
@@ -26,3 +30,24 @@ main.main()
 def test_a_signal_in_a_callback_of_a_weak_reference_still_ends_the_command() -> None:
     done = subprocess.run([sys.executable, "-c", _SIGNAL_IN_A_CALLBACK], capture_output=True, text=True, timeout=25)
     assert (done.returncode, done.stderr) == (143, "")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux keeps to a limit of the address space")
+@pytest.mark.parametrize(("mebibytes", "exit_codes"), [(250, {1}), (1900, {0})])
+def test_a_small_address_space_suffices_or_is_named(
+    tmp_path: Path, drawings: Path, shipped_path: Path, mebibytes: int, exit_codes: set[int]
+) -> None:
+    size = mebibytes * 1024**2
+    command = [sys.executable, "-m", "polyexport.cli.main", "infer", str(drawings / "0.png"), "-c", "red"]
+    command += ["-m", str(shipped_path), "-o", str(tmp_path / "out"), "--provider", "cpu", "--threads", "1", "-q"]
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (size, size)),
+        timeout=100,
+    )
+    assert done.returncode in exit_codes, done.stderr
+    assert done.returncode == 0 or done.stderr.splitlines()[-1].startswith("error: memory ran out while")
+    assert "internal error" not in done.stderr
+    assert "Traceback" not in done.stderr

@@ -1,11 +1,15 @@
 import errno
 import os
+import tracemalloc
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from polyexport.errors import OutputError
-from polyexport.storage.files import check_writable, write_atomic
+from polyexport.errors import OutOfMemoryError, OutputError
+from polyexport.storage import files
+from polyexport.storage.files import check_writable, read_limited, read_stream, write_atomic
 from polyexport.storage.temporary import TEMPORARY_SUFFIX
 
 FAULTS = ("open", "write", "fsync", "replace")
@@ -90,3 +94,61 @@ def test_a_file_in_place_of_a_folder_is_refused(tmp_path: Path) -> None:
 def test_checking_leaves_nothing_behind(tmp_path: Path) -> None:
     check_writable(tmp_path / "new")
     assert os.listdir(tmp_path / "new") == []
+
+
+class Trickle:
+    """A stream that gives as many bytes at a time as it likes, as pipes and object stores do."""
+
+    def __init__(self, data: bytes, counts: list[int]) -> None:
+        self.data = data
+        self.counts = counts
+
+    def read(self, size: int, /) -> bytes:
+        assert size > 0
+        count = min(size, self.counts.pop() if self.counts else size)
+        given, self.data = self.data[:count], self.data[count:]
+        return given
+
+
+@given(st.binary(max_size=200), st.lists(st.integers(1, 50)), st.integers(0, 220), st.integers(0, 250))
+def test_a_stream_is_read_to_its_end_or_refused_at_the_limit(
+    data: bytes, counts: list[int], max_bytes: int, expected_bytes: int
+) -> None:
+    stream = Trickle(data, counts)
+    if len(data) > max_bytes:
+        with pytest.raises(OSError, match=f"more than the limit of {max_bytes} bytes"):
+            read_stream(stream, max_bytes, expected_bytes=expected_bytes)
+    else:
+        assert read_stream(stream, max_bytes, expected_bytes=expected_bytes) == data
+
+
+def test_memory_is_taken_for_the_file_and_not_for_the_limit(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(bytes(2000))
+    tracemalloc.start()
+    try:
+        assert read_limited(path, 8 * 1024**3) == bytes(2000)
+        assert tracemalloc.get_traced_memory()[1] < 4 * 1024**2
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="needs files of an unknown size, as Linux has them")
+def test_a_file_of_an_unknown_size_is_read_to_its_end_or_refused() -> None:
+    assert Path("/proc/self/maps").stat().st_size == 0
+    assert read_limited("/proc/self/maps", 1 << 24).endswith(b"\n")
+    with pytest.raises(OSError, match="more than the limit of 10 bytes") as caught:
+        read_limited("/proc/self/maps", 10)
+    assert caught.value.errno == errno.EFBIG
+
+
+def test_a_file_for_which_memory_runs_out_is_named_with_its_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> bytes:
+        raise MemoryError
+
+    (tmp_path / "file").write_bytes(bytes(2000))
+    monkeypatch.setattr(files, "read_stream", full)
+    with pytest.raises(OutOfMemoryError, match="file, which has 2000 bytes; lower"):
+        read_limited(tmp_path / "file", 10_000)

@@ -4,6 +4,7 @@ The process reads requests from stdin and answers on stdout until stdin ends. In
 a JSON object and the bytes that the object announces. ``decoding.pool`` starts and watches the process.
 """
 
+import contextlib
 import hashlib
 import json
 import os
@@ -15,7 +16,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from polyexport.errors import ImageError, reason_of
+from polyexport.errors import ImageError, OutOfMemoryError, out_of_memory, reason_of
 from polyexport.imaging.pixels import MAX_FILE_BYTES, decode, inspect_header
 from polyexport.model.canvas import CanvasRule
 from polyexport.storage.files import read_limited
@@ -101,10 +102,12 @@ def _limit() -> None:
         import resource
     except ImportError:  # no such limits on this system
         return
-    _, hard = resource.getrlimit(resource.RLIMIT_AS)
-    wanted = MAX_MEMORY_BYTES if hard == resource.RLIM_INFINITY else min(hard, MAX_MEMORY_BYTES)
-    resource.setrlimit(resource.RLIMIT_AS, (wanted, hard))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    # A lower limit of the process that started this one stays.
+    wanted = MAX_MEMORY_BYTES if soft == resource.RLIM_INFINITY else min(soft, MAX_MEMORY_BYTES)
+    for limit, value in ((resource.RLIMIT_AS, (wanted, hard)), (resource.RLIMIT_CORE, (0, 0))):
+        with contextlib.suppress(OSError, ValueError):  # some systems have the limit and do not let it be changed
+            resource.setrlimit(limit, value)
 
 
 def _serve(requests: IO[bytes], answers: IO[bytes]) -> None:
@@ -148,7 +151,9 @@ def _answer(
     except ImageError as error:
         return answer | {"reason": str(error), "permanent": True}, b""
     except Exception as error:  # noqa: BLE001 - no input may take the others with it; memory is the usual cause
-        return answer | {"reason": f"cannot be decoded ({reason_of(error)})"}, b""
+        short = out_of_memory(error)
+        reason = str(OutOfMemoryError("it was decoded", reason_of(error))) if short else reason_of(error)
+        return answer | {"reason": f"cannot be decoded ({reason})"}, b""
     pixels = np.ascontiguousarray(canvas.pixels)
     answer |= {
         "state": "pixels",

@@ -1,6 +1,6 @@
 """ONNX Runtime's CPU provider, which every machine has."""
 
-from polyexport.errors import ContractError, reason_of
+from polyexport.errors import ContractError, check_memory, reason_of
 from polyexport.runtime.onnxruntime_session import CPU, CpuSession, create_session
 from polyexport.runtime.provider import MatmulFormat, Provider
 from polyexport.runtime.session import SessionOptions
@@ -20,6 +20,7 @@ class _Cpu(Provider):
         try:
             session = create_session(model, options)
         except Exception as error:
+            check_memory(error, f"loading a model of {len(model)} bytes on cpu")
             raise ContractError(
                 f"not a whole ONNX model: {reason_of(error)}", remedy="give a model that `polyexport export` wrote"
             ) from error

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from polyexport.errors import ContractError, ProviderError, reason_of
+from polyexport.errors import ContractError, ProviderError, check_memory, reason_of
 from polyexport.runtime.provider import MatmulFormat, Provider
 from polyexport.runtime.session import Session, SessionOptions, TensorType
 
@@ -99,6 +99,7 @@ class OpenVinoSession:
         try:
             graph = core.read_model(io.BytesIO(model))
         except Exception as error:
+            check_memory(error, f"reading a model of {len(model)} bytes with OpenVINO")
             raise ContractError(
                 f"not a whole ONNX model that OpenVINO can read: {_plain(error)}",
                 remedy="give a model that `polyexport export` wrote, or use --provider cpu",
@@ -108,6 +109,7 @@ class OpenVinoSession:
         try:
             self._compiled = _Compiled(self._compile())
         except Exception as error:
+            check_memory(error, f"compiling a model of {len(model)} bytes with OpenVINO")
             raise ProviderError(
                 f"openvino could not compile the model: {_plain(error)}", remedy="use --provider cpu"
             ) from error
