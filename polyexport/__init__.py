@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         ParityError,
         PolyexportError,
         ProviderError,
+        SignatureError,
         UsageError,
     )
     from polyexport.imaging.color import Color, parse_color
@@ -52,6 +53,7 @@ __all__ = [
     "ParityError",
     "PolyexportError",
     "ProviderError",
+    "SignatureError",
     "UsageError",
     "__version__",
     "load_model",

@@ -10,7 +10,8 @@
     ├── ModelError             4  a model or checkpoint that is refused
     │   ├── CheckpointError    4  a checkpoint or weights that are damaged or do not fit the network
     │   ├── ContractError      4  not a model file of this toolkit, or damaged
-    │   └── ParityError        4  an export that does not equal its PyTorch model
+    │   ├── ParityError        4  an export that does not equal its PyTorch model
+    │   └── SignatureError     4  a signature that does not hold for a model file, or a key that is not one
     ├── OutputError            5  an output that cannot be written
     └── ProviderError          6  a required execution provider that is not there
 
@@ -35,6 +36,7 @@ __all__ = [
     "ParityError",
     "PolyexportError",
     "ProviderError",
+    "SignatureError",
     "TrainingError",
     "UsageError",
     "check_memory",
@@ -136,6 +138,10 @@ class ContractError(ModelError):
 
 class ParityError(ModelError):
     """An export whose outputs differ from those of its PyTorch model."""
+
+
+class SignatureError(ModelError):
+    """A signature that does not hold for a model file, or a key that cannot be used."""
 
 
 class OutputError(PolyexportError):

@@ -17,7 +17,7 @@ from polyexport.model.file import default_model_path
 from polyexport.model.model import Model, load_model
 from polyexport.runtime.probe import probe_provider
 
-pytest_plugins = ("every_contract",)
+pytest_plugins = ("every_contract", "signing_keys")
 
 
 def pytest_configure() -> None:

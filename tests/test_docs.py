@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from signing_keys import KeyPair
 
 from polyexport.data.drawings import draw
 from polyexport.errors import ExitCode
@@ -34,7 +35,7 @@ def commands(page: str) -> list[str]:
 
 
 @pytest.fixture
-def desk(drawings: Path, tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def desk(drawings: Path, tiny_checkpoint: Path, keys: KeyPair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A working folder with everything that the pages name."""
     (tmp_path / "drawing.png").write_bytes(encode_png(draw(np.random.default_rng(0), 100).image))
     (tmp_path / "stamp").touch()
@@ -47,6 +48,8 @@ def desk(drawings: Path, tiny_checkpoint: Path, tmp_path: Path, monkeypatch: pyt
     (tmp_path / "artifacts").symlink_to(ROOT / "artifacts")
     (tmp_path / "runs").mkdir()
     shutil.copy(tiny_checkpoint, tmp_path / "runs" / "mine.safetensors")
+    shutil.copy(keys.private, tmp_path / "signing.pem")
+    shutil.copy(keys.public, tmp_path / "signing.pub")
     (tmp_path / "models").mkdir()
     code = (ROOT / "tests" / "networks" / "seed_style.py").read_text()
     small = "\n\nclass UNet(SeedUNet):\n    def __init__(self, num_colors: int = 20) -> None:\n"

@@ -15,6 +15,7 @@ DESIGN = {
     "CheckpointError": 4,
     "ContractError": 4,
     "ParityError": 4,
+    "SignatureError": 4,
     "OutputError": 5,
     "ProviderError": 6,
 }

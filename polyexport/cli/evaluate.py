@@ -7,7 +7,16 @@ import typer
 
 from polyexport.cli.console import console
 from polyexport.cli.infer import parse_size
-from polyexport.cli.options import DeviceId, JsonFlag, ProviderOption, Quiet, SizeOption, Threads, Verbose
+from polyexport.cli.options import (
+    DeviceId,
+    JsonFlag,
+    ProviderOption,
+    Quiet,
+    RequireSignature,
+    SizeOption,
+    Threads,
+    Verbose,
+)
 from polyexport.errors import UsageError
 from polyexport.runtime.providers import AUTO
 
@@ -54,6 +63,7 @@ def evaluate(
             help="Write the report with plots and images as one HTML file that loads nothing.", metavar="FILE.html"
         ),
     ] = None,
+    require_signature: RequireSignature = None,
     size: SizeOption = "fit",
     provider: ProviderOption = AUTO,
     device_id: DeviceId = 0,
@@ -84,7 +94,7 @@ def evaluate(
     from polyexport.storage.files import check_output_file, write_atomic
 
     splits = read_splits(data)
-    loaded = load_model(model, provider=provider, threads=threads, device_id=device_id)
+    loaded = load_model(model, provider=provider, threads=threads, device_id=device_id, signed_by=require_signature)
     if loaded.session.fallback_reason:
         console.info(f"running on {loaded.session.execution_provider} ({loaded.session.fallback_reason})")
     if report is not None:

@@ -115,6 +115,13 @@ def export(
             metavar="DIR",
         ),
     ] = None,
+    sign: Annotated[
+        Path | None,
+        typer.Option(
+            help="Private key, PEM: write a signature of the file beside it, as `polyexport sign` does.",
+            metavar="PRIVATE_KEY",
+        ),
+    ] = None,
     quality_data: Annotated[
         Path | None, typer.Option(help="Data set whose scores go into the model's metadata.", metavar="DIR")
     ] = None,
@@ -211,6 +218,11 @@ def export(
 ) -> None:
     """Export a network to ONNX, and prove the file equal to the PyTorch model before it gets its name."""
     console.set(verbose=verbose, quiet=quiet)
+    signing_key = None
+    if sign is not None:
+        from polyexport.cli.signing import read_signing_key
+
+        signing_key = read_signing_key(sign)  # before minutes of work, not after
 
     given: dict[str, Any] = {
         "weights": weights,
@@ -257,6 +269,7 @@ def export(
         options,
         images=read_images(images),
         quality_data=quality_data,
+        signing_key=signing_key,
         report=console.info,
     )
     if json_report:

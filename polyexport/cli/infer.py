@@ -16,6 +16,7 @@ from polyexport.cli.options import (
     ModelOption,
     ProviderOption,
     Quiet,
+    RequireSignature,
     SizeOption,
     Threads,
     Verbose,
@@ -73,6 +74,7 @@ def infer(
         ),
     ] = None,
     model: ModelOption = None,
+    require_signature: RequireSignature = None,
     files_from: Annotated[
         str | None,
         typer.Option(
@@ -161,7 +163,13 @@ def infer(
         from polyexport.model.model import load_model
 
         return load_model(
-            model, provider=provider, threads=threads, streams=streams, images=images, device_id=device_id
+            model,
+            provider=provider,
+            threads=threads,
+            streams=streams,
+            images=images,
+            device_id=device_id,
+            signed_by=require_signature,
         )
 
     if STDIO in (output, *(paths or ())):
@@ -172,7 +180,14 @@ def infer(
         )
         with DecodingPool(jobs=1) as decoder:
             decoder.start()
-            _pipe(source, parse_colors([one_color], model)[0], load, decoder, wanted, background.value)
+            _pipe(
+                source,
+                parse_colors([one_color], model, signed_by=require_signature)[0],
+                load,
+                decoder,
+                wanted,
+                background.value,
+            )
         return
     plan = plan_request(
         Request(
@@ -182,6 +197,7 @@ def infer(
             colors=color or (),
             output=output,
             model=model,
+            signed_by=require_signature,
             recursive=recursive,
             include=include or (),
             exclude=exclude or (),
@@ -218,7 +234,9 @@ def infer(
             from polyexport.cluster.run import Cluster, run_on_cluster
 
             cluster = build(Cluster, address=ray_address, time_limit_s=time_limit, provider=provider, jobs=jobs)
-            exit_code = report_run(job, partial(run_on_cluster, job, cluster, model, folder=folder), options)
+            exit_code = report_run(
+                job, partial(run_on_cluster, job, cluster, model, signed_by=require_signature, folder=folder), options
+            )
         else:
             exit_code = report_run(
                 job, partial(run_job, job, load, folder=folder, decoding_pool=decoding_pool), options

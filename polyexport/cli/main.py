@@ -12,6 +12,7 @@ __all__ = ["main"]
 _EXTRAS = {
     "lightning": "train",
     "ray": "ray",
+    "cryptography": "sign",
     **dict.fromkeys(("fastapi", "h11", "prometheus_client", "python_multipart", "uvicorn"), "serve"),
     **dict.fromkeys(("torch", "onnx", "onnxscript", "onnxsim", "safetensors"), "export"),
     **dict.fromkeys(("skimage", "scipy", "matplotlib", "jinja2", "markupsafe"), "evaluate"),

@@ -16,6 +16,7 @@ __all__ = [
     "ModelOption",
     "ProviderOption",
     "Quiet",
+    "RequireSignature",
     "SizeOption",
     "Threads",
     "Verbose",
@@ -45,6 +46,14 @@ ModelOption = Annotated[
 ProviderOption = Annotated[
     _ProviderName,
     typer.Option(help="Execution provider; auto takes the best that works; a named one is never replaced by another."),
+]
+RequireSignature = Annotated[
+    Path | None,
+    typer.Option(
+        "--require-signature",
+        help="Public key: refuse the model unless the signature beside it, MODEL.sig, was made with the private key.",
+        metavar="PUBLIC_KEY",
+    ),
 ]
 DeviceId = Annotated[int, typer.Option(min=0, max=1024, help="Index of the GPU.")]
 Threads = Annotated[

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from polyexport.cli.console import build, console
-from polyexport.cli.options import JsonFlag, Quiet, Verbose
+from polyexport.cli.options import JsonFlag, Quiet, RequireSignature, Verbose
 
 __all__ = ["package"]
 
@@ -21,6 +21,7 @@ def package(
             help="Name of the model in Triton: letters, digits, '.', '_' and '-'.", show_default="MODEL's name"
         ),
     ] = None,
+    require_signature: RequireSignature = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an earlier package that nobody added files to.")
     ] = False,
@@ -39,7 +40,7 @@ def package(
     from polyexport.package.write import write_package
 
     triton = build(TritonOptions, name=name) if name is not None else None
-    result = write_package(model, output, triton=triton, overwrite=overwrite)
+    result = write_package(model, output, triton=triton, signed_by=require_signature, overwrite=overwrite)
     if json_report:
         console.json({**asdict(result), "size_bytes": result.size_bytes})
     elif not quiet:

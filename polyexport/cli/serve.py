@@ -12,6 +12,7 @@ from polyexport.cli.options import (
     ModelOption,
     ProviderOption,
     Quiet,
+    RequireSignature,
     Threads,
     Verbose,
 )
@@ -22,6 +23,7 @@ __all__ = ["serve"]
 
 def serve(
     model: ModelOption = None,
+    require_signature: RequireSignature = None,
     host: HostOption = Host.LOOPBACK,
     port: Annotated[int, typer.Option(min=1024, max=65535, help="TCP port.")] = 8000,
     max_batch_size: Annotated[
@@ -82,6 +84,7 @@ def serve(
     options = build(
         ServiceOptions,
         model=model if model is not None else default_model_path(),
+        signed_by=require_signature,
         provider=provider,
         device_id=device_id,
         threads=threads,

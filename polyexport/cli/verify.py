@@ -1,13 +1,14 @@
-"""polyexport verify: does a model file still compute what was proven of it, here and on this provider?"""
+"""polyexport verify: is a model file consistent with itself here, is it signed, does it equal its source?"""
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from polyexport.cli.console import console
 from polyexport.cli.options import DeviceId, JsonFlag, ProviderOption, Quiet, Verbose
+from polyexport.errors import ContractError, UsageError
 from polyexport.runtime.providers import AUTO
 
 __all__ = ["verify"]
@@ -15,6 +16,14 @@ __all__ = ["verify"]
 
 def verify(
     model: Annotated[Path, typer.Argument(help="Model file.")],
+    key: Annotated[
+        Path | None,
+        typer.Option(help="Public key of whoever should have signed the file.", metavar="PUBLIC_KEY"),
+    ] = None,
+    signature: Annotated[
+        Path | None,
+        typer.Option(help="Signature of the file, for --key.", show_default="MODEL.sig", metavar="FILE"),
+    ] = None,
     against: Annotated[
         str | None,
         typer.Option(
@@ -33,28 +42,49 @@ def verify(
     verbose: Verbose = False,
     quiet: Quiet = False,
 ) -> None:
-    """Check a model file: its hash, its contract and its golden sample, on this machine and this provider."""
+    """Check a model file: that it is consistent with itself here, who signed it, and what it was made from.
+
+    Consistent with itself means that its hash holds and that its golden samples repeat on this machine and provider.
+    Hash and samples are in the file, so whoever changes the file can change them as well. Only --key proves who signed
+    it, and only --against proves that it equals its source.
+    """
     console.set(verbose=verbose, quiet=quiet)
+    if signature is not None and key is None:
+        raise UsageError("--signature was given without --key", remedy="add --key with the public key of the signer")
 
     from polyexport.model.file import read_model
     from polyexport.model.model import Model
+    from polyexport.model.samples import read_samples
     from polyexport.runtime.session import SessionOptions
 
     data = read_model(model)
+    signed: dict[str, Any] | None = None
+    if key is not None:
+        from polyexport.model.signature import check_signature
+
+        checked = check_signature(model, data, key=key, signature=signature)
+        signed = {"signature": checked.file, "key": key, "key_sha256": checked.key_sha256}
+        console.info(f"signature {checked.file} holds for {key}, which has SHA-256 {checked.key_sha256}")
     options = SessionOptions(provider=provider, device_id=device_id, use_tf32=False)
     loaded = Model.from_bytes(data, options, name=str(model))
     session = loaded.session
     if session.fallback_reason:
         console.info(f"running on {session.execution_provider} ({session.fallback_reason})")
+    try:
+        differences = [loaded.golden_difference, *map(loaded.repeat_golden, read_samples(data))]
+    except ContractError as error:
+        raise ContractError(f"model {model} is refused: {error.message}", remedy=error.remedy) from error
     document = {
         "model": str(model),
         "sha256": loaded.sha256,
         "graph_sha256": loaded.contract.graph_sha256,
         "execution_provider": session.execution_provider,
-        "golden_difference_levels": loaded.golden_difference,
+        "golden_samples": len(differences),
+        "golden_difference_levels": max(differences),
+        "signed": signed,
     }
     console.info(f"contract and graph SHA-256 {loaded.contract.graph_sha256} hold")
-    console.info(f"golden sample: {loaded.golden_difference:.4f} levels off on {session.execution_provider}")
+    console.info(f"golden samples: {len(differences)}, at most {max(differences):.4f} levels off")
     if against is not None:
         from polyexport.cli.sources import load, read_images
         from polyexport.export.proof.verify import verify_against
@@ -64,5 +94,15 @@ def verify(
     if json_report:
         console.json(document)
     elif not quiet:
-        proven = f"equal to {against}" if against else "as it was exported"
-        console.data(f"{model}: verified, {proven}, on {session.execution_provider}")
+        consistent = f"consistent with itself (hash and {_counted(len(differences))})"
+        shown = (
+            [] if signed is None else [f"signed with the private key of {key} (SHA-256 {signed['key_sha256'][:12]}...)"]
+        )
+        shown.append(consistent if against is None else f"verified, equal to {against}")
+        if signed is None and against is None:
+            shown.append("which does not prove where it comes from (--key and --against do)")
+        console.data(f"{model}: {', '.join(shown)}, on {session.execution_provider}")
+
+
+def _counted(samples: int) -> str:
+    return f"{samples} golden sample{'' if samples == 1 else 's'}"

@@ -60,6 +60,7 @@ def run_on_cluster(
     cluster: Cluster,
     model: Path | None,
     *,
+    signed_by: Path | None = None,
     folder: OutputFolder | StoreFolder,
     on_provider: Callable[[str, str], None] = lambda execution_provider, fallback_reason: None,
     on_result: Callable[[ItemResult], None] = lambda result: None,
@@ -70,6 +71,7 @@ def run_on_cluster(
         job: inputs, outputs and settings.
         cluster: machines of the run.
         model: a model file, which is sent to the machines; the shipped model if None.
+        signed_by: public key, PEM, with which the model file must have been signed.
         folder: the plan's output folder, locked, on a file system that every machine of the cluster has at one path.
         on_provider: called with each execution provider that an actor took, and why it took no better one.
         on_result: called once per input, from the calling thread, in the order of the plan.
@@ -88,7 +90,7 @@ def run_on_cluster(
     )
     # This machine may have another processor than the cluster, so it loads the model only to check the job.
     file = model if model is not None else default_model_path()
-    data = read_model(file)
+    data = read_model(file, signed_by=signed_by)
     checked = Model.from_bytes(data, SessionOptions(provider="cpu", threads=1), name=str(file))
     recipes_of(job.plan, checked, checked.contract.canvas_rule(job.size), job.background)
     options = WorkerOptions(

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import importlib.metadata
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -42,6 +43,8 @@ from polyexport.model.contract import (
     StageParity,
 )
 from polyexport.model.model import Model
+from polyexport.model.samples import MAX_SAMPLES_BYTES, SAMPLES_KEY, read_samples, samples_json
+from polyexport.model.signature import SigningKey, signature_path
 from polyexport.runtime.onnx_bytes import graph_sha256
 from polyexport.runtime.open import open_session
 from polyexport.runtime.probe import probe_provider
@@ -51,6 +54,7 @@ __all__ = ["ExportOptions", "ExportResult", "export_source"]
 
 _TOOLS = ("torch", "onnx", "onnxscript", "onnxsim", "numpy")
 _GOLDEN_SIZE = 64
+_GOLDEN_SAMPLES = 6
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -124,6 +128,7 @@ def export_source(
     *,
     images: Sequence[Pixels] = (),
     quality_data: Path | None = None,
+    signing_key: SigningKey | None = None,
     report: Callable[[str], None] = lambda line: None,
 ) -> ExportResult:
     """Export a network. ``output`` gets its name only if every proof holds.
@@ -134,6 +139,7 @@ def export_source(
         options: The kind of graph; the defaults of ``ExportOptions`` if None.
         images: Images for the parity check, uint8 [H, W, 3] each; generated drawings if empty.
         quality_data: Folder of a data set whose scores go into the contract.
+        signing_key: Private key that signs the file; its signature is written beside it, see ``signature_path``.
         report: Called with one line of text after each stage.
 
     Returns:
@@ -180,6 +186,7 @@ def export_source(
         final = prove(reduced, precision)
 
     model = final.model
+    golden = _golden(proof, final)
     parity = proof.parity(stages)
     contract = Contract(
         conditioning=source.conditioning,
@@ -202,12 +209,16 @@ def export_source(
         graph_sha256=graph_sha256(_packed(model, None)),
         parity=parity,
         fidelity=fidelity,
-        golden=_golden(proof, final),
+        golden=golden[0],
     )
     if quality_data is not None:
         contract = replace(contract, quality=_quality(_packed(model, contract), quality_data))
-    data = _packed(model, contract)
-    Model.from_bytes(data, CPU_OPTIONS)  # what is written is what users can load
+    data = _packed(model, contract, golden[1:])
+    loaded = Model.from_bytes(data, CPU_OPTIONS)  # what is written is what users can load and verify
+    for sample in read_samples(data):
+        loaded.repeat_golden(sample)
+    if signing_key is not None:
+        write_atomic(signature_path(output), signing_key.sign(data, name=output.name))
     write_atomic(output, data)
     return ExportResult(
         output=output,
@@ -279,31 +290,41 @@ def _speed(
     return speed
 
 
-def _packed(model: onnx.ModelProto, contract: Contract | None) -> bytes:
+def _packed(model: onnx.ModelProto, contract: Contract | None, samples: Sequence[GoldenSample] = ()) -> bytes:
     """Serialize a model file; two contracts of one graph differ in its metadata only."""
+    entries = {} if contract is None else {METADATA_KEY: contract.to_json()}
+    if samples:
+        entries[SAMPLES_KEY] = samples_json(samples)
     del model.metadata_props[:]
-    if contract is not None:
-        entry = model.metadata_props.add()
-        entry.key, entry.value = METADATA_KEY, contract.to_json()
+    for key, value in entries.items():
+        model.metadata_props.add(key=key, value=value)
     return bytes(model.SerializeToString(deterministic=True))
 
 
-def _golden(proof: Proof, final: Candidate) -> GoldenSample:
+def _golden(proof: Proof, final: Candidate) -> list[GoldenSample]:
+    """Return golden samples on different drawings in different colors; the first is the one that every load repeats.
+
+    Further samples that the metadata have no room for, such as noise of several megapixels, are left out.
+    """
     source = proof.source
     side = (
         source.training_size if source.fixed_size else -(-_GOLDEN_SIZE // source.size_multiple) * source.size_multiple
     )
-    image = drawings(1, max(16, side))[0][:side, :side]
-    color = proof.condition.golden_value()
-    row = proof.condition.encode(color)[None]
+    colors = itertools.cycle(proof.condition.golden_values())
     session = open_session(final.model.SerializeToString(), CPU_OPTIONS)
-    feeds = {IMAGE_INPUT: image[None], final.color_name: row[:, None] if final.many_colors else row}
-    colored = session.run(COLORED, feeds).reshape(image.shape)
-    return GoldenSample(
-        image_png=base64.b64encode(encode_png(image)).decode(),
-        color=color,
-        colored_png=base64.b64encode(encode_png(colored)).decode(),
-    )
+    samples: list[GoldenSample] = []
+    for drawing, color in zip(drawings(_GOLDEN_SAMPLES, max(16, side)), colors, strict=False):
+        image, row = drawing[:side, :side], proof.condition.encode(color)[None]
+        feeds = {IMAGE_INPUT: image[None], final.color_name: row[:, None] if final.many_colors else row}
+        colored = session.run(COLORED, feeds).reshape(image.shape)
+        sample = GoldenSample(
+            image_png=base64.b64encode(encode_png(image)).decode(),
+            color=color,
+            colored_png=base64.b64encode(encode_png(colored)).decode(),
+        )
+        if not samples or len(samples_json([*samples[1:], sample])) <= MAX_SAMPLES_BYTES:
+            samples.append(sample)
+    return samples
 
 
 def _quality(data: bytes, folder: Path) -> Quality:

@@ -25,16 +25,26 @@ def default_model_path() -> Path:
     return installed if installed.exists() else package.parent / "artifacts" / DEFAULT_MODEL
 
 
-def read_model(file: Path) -> bytes:
+def read_model(file: Path, *, signed_by: Path | None = None) -> bytes:
     """Read the bytes of a model file.
+
+    Args:
+        file: path of the model file.
+        signed_by: public key, PEM; if it is given, the bytes must have the signature beside the file.
 
     Raises:
         ContractError: the file is missing, is not a regular file, or is too large.
+        SignatureError: the signature is missing, or does not hold for these bytes and this key.
     """
     try:
-        return read_limited(file, MAX_MODEL_BYTES)
+        data = read_limited(file, MAX_MODEL_BYTES)
     except OSError as error:
         raise ContractError(f"model {file} cannot be read ({error.strerror})", remedy=_REMEDY) from error
+    if signed_by is not None:
+        from polyexport.model.signature import check_signature
+
+        check_signature(file, data, key=signed_by)
+    return data
 
 
 def read_contract(data: bytes) -> Contract:

@@ -88,7 +88,7 @@ class Macs:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Inspection:
-    """The findings about a model file that was loaded and verified."""
+    """The findings about a model file that was loaded, and is consistent with itself."""
 
     path: Path
     """Path of the file."""

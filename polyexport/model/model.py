@@ -15,7 +15,7 @@ from polyexport.errors import ContractError, ImageError, UsageError, check_memor
 from polyexport.imaging.pixels import Pixels, decode, read_image, to_pixels
 from polyexport.model.canvas import Canvas, Size
 from polyexport.model.conditions.condition import ColorLike, ConditionRow
-from polyexport.model.contract import COLORED, IMAGE_INPUT, Contract
+from polyexport.model.contract import COLORED, IMAGE_INPUT, Contract, GoldenSample
 from polyexport.model.file import default_model_path, read_contract, read_model
 from polyexport.model.nan_watch import WATCH, all_numbers, watched
 from polyexport.runtime.open import open_session
@@ -39,6 +39,7 @@ def load_model(
     streams: int = 1,
     images: int = 0,
     device_id: int = 0,
+    signed_by: str | Path | None = None,
 ) -> "Model":
     """Load a model file.
 
@@ -49,15 +50,17 @@ def load_model(
         streams: number of calls at a time.
         images: number of images to come, 0 if unknown; for few, ``auto`` passes over a provider that starts slowly.
         device_id: number of the GPU.
+        signed_by: public key, PEM, with which the file must have been signed; its signature stands beside it.
 
     Raises:
         ContractError: missing, damaged or without the contract.
+        SignatureError: the signature is missing, or does not hold for this file and this key.
         ProviderError: the named provider cannot be used.
         OutOfMemoryError: the model needs more memory than there is.
     """
     file = Path(path) if path is not None else default_model_path()
     options = SessionOptions(provider=provider, threads=threads, streams=streams, images=images, device_id=device_id)
-    return Model.open(file, options)
+    return Model.open(file, options, signed_by=Path(signed_by) if signed_by is not None else None)
 
 
 class Model:
@@ -73,22 +76,24 @@ class Model:
         self.condition.open()
         self._watched = WATCH in session.outputs
         self._check_graph()
-        self.golden_difference = self._check_golden()
+        self.golden_difference = self.repeat_golden(contract.golden)
         """Mean absolute difference, in levels, of the golden sample as this session repeats it."""
 
     @classmethod
-    def open(cls, file: Path, options: SessionOptions | None = None) -> "Model":
+    def open(cls, file: Path, options: SessionOptions | None = None, *, signed_by: Path | None = None) -> "Model":
         """Load a model file.
 
         Args:
             file: a file that ``polyexport export`` wrote.
             options: where it runs; the best provider that works if None.
+            signed_by: public key, PEM, with which the file must have been signed; its signature stands beside it.
 
         Raises:
             ContractError: missing, damaged, or refused as in ``from_bytes``.
+            SignatureError: the signature is missing, or does not hold for this file and this key.
             ProviderError: the named provider cannot be used.
         """
-        return cls.from_bytes(read_model(file), options, name=str(file))
+        return cls.from_bytes(read_model(file, signed_by=signed_by), options, name=str(file))
 
     @classmethod
     def from_bytes(cls, data: bytes, options: SessionOptions | None = None, *, name: str = "") -> "Model":
@@ -137,9 +142,15 @@ class Model:
             if found != expected:
                 raise ContractError(f"its {kind} are {_signature(found)}, not {_signature(expected)}", remedy=_REMEDY)
 
-    def _check_golden(self) -> float:
-        """Repeat the golden sample, so that a provider that computes something else is refused."""
-        golden = self.contract.golden
+    def repeat_golden(self, golden: GoldenSample) -> float:
+        """Repeat a golden sample, so that a provider that computes something else is refused.
+
+        Returns:
+            The mean absolute difference, in levels.
+
+        Raises:
+            ContractError: the sample cannot be run, or comes out more than ``GOLDEN_TOLERANCE`` levels off.
+        """
         try:
             image, colored = (decode(base64.b64decode(png)).pixels for png in (golden.image_png, golden.colored_png))
             found = self.run_rows([image], [self.condition.encode(golden.color)])[0]

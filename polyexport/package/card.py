@@ -161,7 +161,11 @@ def _quality(contract: Contract) -> Iterable[str]:
 def _golden(contract: Contract) -> Iterable[str]:
     golden = contract.golden
     yield "## Golden sample"
-    yield "The metadata holds one input and its output, so that a program that loads the file can test it."
+    yield (
+        "The metadata holds one input and its output, so that a program that loads the file can test that it computes "
+        "here what it computed at the export. Whoever changes the file can change them, too: this does not prove who "
+        "made it."
+    )
     yield table(
         ("", ""),
         (

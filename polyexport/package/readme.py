@@ -6,12 +6,13 @@ from polyexport.package.card import inputs_table, table
 __all__ = ["readme"]
 
 
-def readme(contract: Contract, *, name: str) -> str:
+def readme(contract: Contract, *, name: str, signature: str | None = None) -> str:
     """Return the text of ``README.md``.
 
     Args:
         contract: Contract of the packaged model.
         name: Name of the model in the Triton repository.
+        signature: Name of the file with the model's signature; None if the package holds none.
     """
     condition = contract.condition
     color = condition.example()
@@ -33,6 +34,12 @@ def readme(contract: Contract, *, name: str) -> str:
             "newer. On an NVIDIA GPU: `pip install 'onnxruntime-gpu[cuda,cudnn]'` in place of `onnxruntime`, and "
             "`--provider cuda`."
         )
+    if signature is not None:
+        parts.append(
+            "The model is signed. Take the public key of its makers from a source that you trust and `pip install "
+            "cryptography`: then `run.py --require-signature KEY` refuses a model that others made or changed. "
+            f"`model_signing verify key model.onnx --signature {signature} --public_key KEY` checks it as well."
+        )
     parts += [
         "## Triton",
         f"`tritonserver --model-repository=triton` serves `{name}` with dynamic batching. Requests and responses:",
@@ -53,6 +60,11 @@ def readme(contract: Contract, *, name: str) -> str:
             ("file", "content"),
             (
                 ("`model.onnx`", "the model: graph, weights, and its contract in the metadata"),
+                *(
+                    [(f"`{signature}`", "signature of `model.onnx`: proves who made it")]
+                    if signature is not None
+                    else []
+                ),
                 ("`MODEL_CARD.md`", "inputs, palette, parity, quality"),
                 ("`run.py`", "command line that colors image files; needs only the packages of `requirements.txt`"),
                 ("`runtime_modules/`", "the modules of polyexport that `run.py` imports, unchanged"),

@@ -22,6 +22,7 @@ from polyexport.errors import (
     OutputError,
     PolyexportError,
     ProviderError,
+    SignatureError,
     UsageError,
     out_of_memory,
     reason_of,
@@ -78,6 +79,12 @@ def main(folder: Path, arguments: Sequence[str] | None = None) -> int:
         help="model file, listed in a SHA256SUMS beside it (default: the model of this package)",
     )
     parser.add_argument(
+        "--require-signature",
+        type=Path,
+        metavar="PUBLIC_KEY",
+        help="public key: refuse the model unless the signature beside it was made with the private key",
+    )
+    parser.add_argument(
         "--provider", choices=PROVIDERS, default="cpu", help="execution provider that must be used (default: cpu)"
     )
     parser.add_argument(
@@ -112,7 +119,7 @@ def _run(arguments: argparse.Namespace) -> int:
     sources = list(dict.fromkeys(arguments.images))
     names = dict(zip(sources, png_names([path.name for path in sources], list(map(str, sources))), strict=True))
     check_writable(output)
-    model = _open_model(arguments.model, arguments.provider, arguments.threads)
+    model = _open_model(arguments.model, arguments.require_signature, arguments.provider, arguments.threads)
     colors = {_folder_name(color): color for color in map(model.condition.parse, arguments.color)}
     for color in colors.values():
         model.condition.row(color)  # raises for a color that the model does not know
@@ -131,17 +138,20 @@ def _run(arguments: argparse.Namespace) -> int:
     return ExitCode.SOME_FAILED if failed else ExitCode.OK
 
 
-def _open_model(path: Path, provider: str, threads: int) -> Model:
+def _open_model(path: Path, signed_by: Path | None, provider: str, threads: int) -> Model:
     """Load a model file whose SHA-256 is the one in the manifest beside it.
 
     Raises:
         ContractError: The file or its manifest cannot be read, they do not agree, or the model is refused.
+        SignatureError: The signature is missing, or does not hold for the file and the key ``signed_by``.
         ProviderError: The model cannot run on the provider.
     """
     try:
-        data = read_model(path)
+        data = read_model(path, signed_by=signed_by)
         _check_listed(path, data)
         return Model.from_bytes(data, SessionOptions(provider=provider, threads=threads), name=str(path))
+    except ModuleNotFoundError as missing:
+        raise SignatureError(f"{missing.name} is not installed", remedy=f"pip install {missing.name}") from missing
     except ContractError as error:
         raise ContractError(error.message, remedy=_FETCH_AGAIN) from error
     except ProviderError as error:

@@ -8,6 +8,7 @@ import polyexport
 from polyexport.model.conditions import CONDITION_MODULES
 from polyexport.model.file import read_model
 from polyexport.model.model import Model
+from polyexport.model.signature import check_signature, signature_path
 from polyexport.package import runner
 from polyexport.package.card import model_card
 from polyexport.package.readme import readme
@@ -20,6 +21,8 @@ from polyexport.storage.folder import WrittenFile, check_free, write_folder
 __all__ = ["PackageResult", "write_package"]
 
 _KIND = "a package"
+
+_MODEL = Path("model.onnx")
 
 _MODULES = "runtime_modules"
 """Folder of a package that ``bootstrap.py`` imports modules from."""
@@ -55,42 +58,55 @@ class PackageResult:
 
 
 def write_package(
-    model_path: Path, output: Path, *, triton: TritonOptions | None = None, overwrite: bool = False
+    model_path: Path,
+    output: Path,
+    *,
+    triton: TritonOptions | None = None,
+    signed_by: Path | None = None,
+    overwrite: bool = False,
 ) -> PackageResult:
-    """Verify a model and write its package; ``output`` appears only when every file of it is on the disk.
+    """Load a model and write its package; ``output`` appears only when every file of it is on the disk.
 
     Args:
         model_path: Model file that ``polyexport export`` wrote.
         output: Folder of the package. It must be missing or empty; with ``overwrite`` it may be an earlier package.
         triton: Settings of the model in Triton; the defaults, named after the model file, if None.
+        signed_by: Public key, PEM, with which the model file must have been signed. The package then holds the
+            signature beside the model.
         overwrite: Allow replacing an earlier package that nobody added files to.
 
     Raises:
         UsageError: ``output`` holds files that may not be replaced.
         ContractError: The model is refused.
+        SignatureError: The signature of the model is missing, or does not hold for it and the key.
         OutputError: ``output`` is not a folder or cannot be written.
     """
     options = triton or TritonOptions(name=triton_name(model_path.stem))
     check_free(output, kind=_KIND, overwrite=overwrite)  # before the model is loaded
     data = read_model(model_path)
+    signature = check_signature(model_path, data, key=signed_by).content if signed_by is not None else None
     model = Model.from_bytes(data, SessionOptions(provider="cpu"), name=str(model_path))
-    files = write_folder(output, _contents(model, data, options), kind=_KIND, overwrite=overwrite)
+    contents = _contents(model, data, signature, options)
+    files = write_folder(output, contents, kind=_KIND, overwrite=overwrite)
     return PackageResult(output=output, name=options.name, sha256=model.sha256, files=files)
 
 
-def _contents(model: Model, data: bytes, options: TritonOptions) -> dict[str, bytes]:
+def _contents(model: Model, data: bytes, signature: bytes | None, options: TritonOptions) -> dict[str, bytes]:
     """Return the bytes of every file by its path in the package."""
     contract = model.contract
     card = model_card(contract, name=options.name, sha256=model.sha256, size_bytes=len(data))
     texts = {
         "MODEL_CARD.md": card,
-        "README.md": readme(contract, name=options.name),
+        "README.md": readme(
+            contract, name=options.name, signature=signature_path(_MODEL).name if signature is not None else None
+        ),
         "requirements.txt": _REQUIREMENTS,
         f"triton/{options.name}/config.pbtxt": triton_config(contract, options),
     }
     return {name: text.encode() for name, text in texts.items()} | {
         "LICENSE": _license(),
-        "model.onnx": data,
+        _MODEL.name: data,
+        **({signature_path(_MODEL).name: signature} if signature is not None else {}),
         "run.py": Path(__file__).with_name("bootstrap.py").read_bytes(),
         "sample.png": base64.b64decode(contract.golden.image_png),
         f"triton/{options.name}/1/model.onnx": data,

@@ -46,6 +46,9 @@ class Request:
     model: Path | None = None
     """Model file, for the names of colors that it knows; None for the shipped model."""
 
+    signed_by: Path | None = None
+    """Public key, PEM, with which the model file must have been signed; None if that does not matter."""
+
     recursive: bool = False
     """Whether subfolders are searched."""
 
@@ -71,14 +74,16 @@ def plan_request(request: Request) -> Plan:
                 "--manifest names images and colors", remedy="leave out paths, --color, --include and --exclude"
             )
         folder = (request.manifest if request.manifest.is_dir() else request.manifest.parent).resolve()
-        entries = read_manifest(request.manifest, lambda text: parse_colors([text], request.model)[0])
+        entries = read_manifest(
+            request.manifest, lambda text: parse_colors([text], request.model, signed_by=request.signed_by)[0]
+        )
         default = folder.with_name(f"{folder.name}-colored")
         return plan_entries(entries, output=default if output is None else output)
     if not request.colors:
         raise UsageError("no color was given", remedy="give --color, or --manifest with a color for each image")
     return make_plan(
         paths,
-        parse_colors(request.colors, request.model),
+        parse_colors(request.colors, request.model, signed_by=request.signed_by),
         output=output,
         recursive=request.recursive,
         include=request.include,
@@ -86,30 +91,32 @@ def plan_request(request: Request) -> Plan:
     )
 
 
-def parse_colors(texts: Sequence[str], model: Path | None) -> list[Color]:
+def parse_colors(texts: Sequence[str], model: Path | None, *, signed_by: Path | None = None) -> list[Color]:
     """Parse colors. The model is loaded only if a text is not a color by itself, because it may be a name of the model.
 
     Args:
         texts: what the user typed.
         model: a model file, or None for the shipped model, which has no names of its own.
+        signed_by: public key, PEM, with which the model file must have been signed.
 
     Raises:
         ColorError: a text that is not a color.
+        ModelError: the model is refused.
     """
     try:
         return [parse_color(text) for text in texts]
     except ColorError:
         if model is None:
             raise
-    condition = _condition(model)
+    condition = _condition(model, signed_by)
     return [condition.parse(text) for text in texts]
 
 
 @cache
-def _condition(model: Path) -> "Condition":
+def _condition(model: Path, signed_by: Path | None) -> "Condition":
     from polyexport.model.model import load_model
 
-    return load_model(model, provider="cpu").condition
+    return load_model(model, provider="cpu", signed_by=signed_by).condition
 
 
 def _output(text: str) -> Path | Url:

@@ -48,6 +48,9 @@ class ServiceOptions:
     model: Path
     """Model file that ``polyexport export`` wrote."""
 
+    signed_by: Path | None = None
+    """Public key, PEM, with which the model file must have been signed; None if that does not matter."""
+
     provider: str = "auto"
     """Execution provider; ``auto`` takes the fastest that works."""
 

@@ -59,7 +59,7 @@ def serve(options: ServiceOptions, *, on_ready: Callable[[str, str], None]) -> N
         session_options = SessionOptions(
             provider=options.provider, threads=options.threads, device_id=options.device_id, releases_memory=True
         )
-        model = Model.open(options.model, session_options)
+        model = Model.open(options.model, session_options, signed_by=options.signed_by)
         metrics = Metrics()
         batcher = stack.enter_context(
             Batcher(

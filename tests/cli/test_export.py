@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from signing_keys import KeyPair
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 Refused = Callable[..., str]
@@ -32,16 +33,16 @@ SEED = ("seed_style:SeedUNet", "--weights", "seed.pth", "--argument", "base=2", 
 
 
 def test_a_network_in_the_seeds_style_from_code_to_pictures(
-    cli: Cli, refused: Refused, seed: Path, drawings: Path
+    cli: Cli, refused: Refused, seed: Path, drawings: Path, keys: KeyPair
 ) -> None:
-    done = cli("export", *SEED, "--size", 256, "-o", "seed.onnx", "--json", check=0)
+    done = cli("export", *SEED, "--size", 256, "-o", "seed.onnx", "--sign", keys.private, "--json", check=0)
     report = json.loads(done.stdout)
-    verified = cli("verify", "seed.onnx", "--provider", "cpu", check=0)
+    verified = cli("verify", "seed.onnx", "--provider", "cpu", "--key", keys.public, check=0)
     cli("infer", drawings, "--color", "red", "--model", "seed.onnx", check=0)
 
     assert report["parity"]["sizes"] == [[256, 256]]
     assert report["parity"]["colors"] == 20
-    assert "verified" in verified.stdout
+    assert re.search(r"seed\.onnx: signed with the private key of .*, consistent with itself", verified.stdout)
     with Image.open(seed / "drawings-colored" / "red" / "0.png") as image:
         assert image.size == (64, 64)  # fitted to 256x256 and brought back
     assert "only 256x256 pixels" in refused(

@@ -1,6 +1,7 @@
 """The base class of the kinds of condition, and the names of the input that carries one."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -143,8 +144,11 @@ class Condition(ABC):
         """Return a color that the model takes, as one word for a shell; None if it takes no color by name."""
 
     @abstractmethod
-    def golden_value(self) -> ConditionValue:
-        """Return the value of the golden sample of a new export."""
+    def golden_values(self) -> Sequence[ConditionValue]:
+        """Return values for the golden samples of a new export, one or more. Every load repeats a sample of the first.
+
+        They lie apart from each other, so that a graph that is right for one of them is not right for all by chance.
+        """
 
     @abstractmethod
     def proof_rows(self) -> NDArray[Any]:

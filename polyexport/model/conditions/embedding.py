@@ -7,6 +7,7 @@ trained on vectors, with or without a table that says which vector stands for wh
 import base64
 import functools
 import threading
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -149,11 +150,11 @@ class EmbeddingCondition(Condition):
         """Return a color that the model takes; None if it takes nothing but vectors."""
         return None if self._colors is None else self._colors.example()
 
-    def golden_value(self) -> ConditionValue:
-        """Return the color of the golden sample, or base64 of its vector."""
+    def golden_values(self) -> Sequence[ConditionValue]:
+        """Return the colors of the golden samples, or base64 of their vectors."""
         if self._colors is not None:
-            return self._colors.golden_value()
-        return base64.b64encode(self.proof_rows()[0].astype("<f4").tobytes()).decode()
+            return self._colors.golden_values()
+        return [base64.b64encode(row.astype("<f4").tobytes()).decode() for row in self.proof_rows()]
 
     def proof_rows(self) -> NDArray[np.generic]:
         """Return the conditions on which an export is compared with its network, as it was trained on them."""

@@ -1,5 +1,7 @@
 """The condition of a network that takes any 24-bit color."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,6 +12,7 @@ from polyexport.model.conditions.fields import ConditionFields, ConditionValue
 __all__ = ["CONDITION", "RgbCondition"]
 
 _EXAMPLE = (255, 136, 0)
+_FURTHER_GOLDEN_COLORS = ("blue", "white", "#1f7a3c", "#c0c8d0", "#4b0f2e")
 
 # Corners of the color cube, middle tones, and both ends of every channel.
 _PROOF_COLORS = ("red", "lime", "black", "orange", "#7f8081")
@@ -50,9 +53,9 @@ class RgbCondition(Condition):
         """Return a color in hexadecimal digits."""
         return f"#{bytes(_EXAMPLE).hex()}"
 
-    def golden_value(self) -> ConditionValue:
-        """Return the sRGB values of the golden sample of a new export."""
-        return _EXAMPLE
+    def golden_values(self) -> Sequence[ConditionValue]:
+        """Return the sRGB values of the golden samples of a new export, from dark to light."""
+        return (_EXAMPLE, *(parse_color(name).rgb for name in _FURTHER_GOLDEN_COLORS))
 
     def proof_rows(self) -> NDArray[np.uint8]:
         """Return the colors on which an export is compared with its network, uint8 [5, 3]."""

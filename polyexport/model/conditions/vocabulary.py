@@ -1,5 +1,7 @@
 """The condition of a network that knows a list of named colors, its vocabulary."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,6 +13,7 @@ from polyexport.model.conditions.fields import ConditionFields, ConditionValue
 __all__ = ["CONDITION", "VocabularyCondition"]
 
 _SHOWN_COLORS = 12
+_GOLDEN_COLORS = 6
 
 
 class VocabularyCondition(Condition):
@@ -63,9 +66,10 @@ class VocabularyCondition(Condition):
         """Return the first color of the palette in hexadecimal digits."""
         return f"#{bytes(self._rgb[0]).hex()}"
 
-    def golden_value(self) -> ConditionValue:
-        """Return the index of the golden sample's color."""
-        return 0
+    def golden_values(self) -> Sequence[ConditionValue]:
+        """Return indices from the whole palette, the first one first."""
+        count = len(self._names)
+        return sorted({index * count // _GOLDEN_COLORS for index in range(_GOLDEN_COLORS)})
 
     def proof_rows(self) -> NDArray[np.int64]:
         """Return all indices, int64 [colors]."""

@@ -68,8 +68,8 @@ class WarmthCondition(Condition):
     def example(self):
         return "warm"
 
-    def golden_value(self):
-        return 0
+    def golden_values(self):
+        return (0, 1)
 
     def proof_rows(self):
         return np.array([color.rgb for color in COLORS], self.dtype)

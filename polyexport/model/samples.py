@@ -1,0 +1,60 @@
+"""Further golden samples of a model file: inputs and outputs that ``polyexport verify`` repeats.
+
+A load repeats the one golden sample in the contract. The further ones, on other drawings and in other colors, have an
+entry of their own in the metadata, so that loads do not have to read them, and so that versions of polyexport that do
+not know them read the file as before.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+from polyexport.errors import ContractError, reason_of
+from polyexport.model.contract import GoldenSample
+from polyexport.runtime.onnx_bytes import metadata_props
+from polyexport.storage.strict_json import read_json
+from polyexport.storage.typed_json import build
+
+__all__ = ["MAX_SAMPLES_BYTES", "SAMPLES_KEY", "read_samples", "samples_json"]
+
+SAMPLES_KEY = "polyexport.samples"
+"""Key of the further golden samples in the model's ``metadata_props``."""
+
+MAX_SAMPLES_BYTES = 256 * 1024
+"""Largest size of the entry with the further golden samples, bytes."""
+
+_MAX_SAMPLES = 16
+_MAX_VALUES = 200  # four members a sample, and three more for sRGB values
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Samples:
+    samples: tuple[GoldenSample, ...]
+
+
+def samples_json(samples: Sequence[GoldenSample]) -> str:
+    """Return the metadata value that holds some samples; equal samples give equal text."""
+    return json.dumps(asdict(_Samples(samples=tuple(samples))), sort_keys=True)
+
+
+def read_samples(data: bytes) -> tuple[GoldenSample, ...]:
+    """Read the further golden samples from the bytes of a model file, untrusted; none if it has no such entry.
+
+    Raises:
+        ContractError: the entry is malformed or too large, or the bytes are not a whole ONNX file.
+        UnicodeDecodeError: metadata that is not UTF-8.
+    """
+    text = metadata_props(data).get(SAMPLES_KEY)
+    if text is None:
+        return ()
+    try:
+        if len(text) > MAX_SAMPLES_BYTES:
+            raise ValueError(f"{len(text)} bytes, more than the limit of {MAX_SAMPLES_BYTES}")  # noqa: TRY301
+        samples = build(_Samples, read_json(text, max_depth=4, max_values=_MAX_VALUES)).samples
+        if len(samples) > _MAX_SAMPLES:
+            raise ValueError(f"{len(samples)} samples, more than the limit of {_MAX_SAMPLES}")  # noqa: TRY301
+    except ValueError as error:
+        raise ContractError(
+            f"its further golden samples are unusable: {reason_of(error)}", remedy="fetch or export it again"
+        ) from error
+    return samples

@@ -1,0 +1,58 @@
+"""Further golden samples in the metadata of a model file."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import onnx
+import pytest
+
+from polyexport.errors import ContractError
+from polyexport.model.contract import GoldenSample
+from polyexport.model.samples import MAX_SAMPLES_BYTES, SAMPLES_KEY, read_samples, samples_json
+
+SAMPLES = (
+    GoldenSample(image_png="a", color=(1, 2, 3), colored_png="b"),
+    GoldenSample(image_png="c", color=4, colored_png="d"),
+    GoldenSample(image_png="e", color="AAAA", colored_png="f"),
+)
+
+
+def holding(text: str) -> bytes:
+    model = onnx.ModelProto()
+    model.metadata_props.add(key="other", value="x")
+    model.metadata_props.add(key=SAMPLES_KEY, value=text)
+    return bytes(model.SerializeToString())
+
+
+def test_what_is_written_is_read() -> None:
+    assert read_samples(holding(samples_json(SAMPLES))) == SAMPLES
+    assert read_samples(b"") == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "unusable"),
+        ("[]", "the object is"),
+        ('{"samples": {}}', "samples is"),
+        ('{"samples": [], "samples": []}', "stands twice"),
+        ('{"samples": [{"image_png": "", "color": [0, 0, 256], "colored_png": ""}]}', "0 to 255"),
+        ('{"samples": [{"image_png": "", "color": 0}]}', "lacks colored_png"),
+        (samples_json(SAMPLES * 6), "18 samples, more than the limit"),
+        (" " * MAX_SAMPLES_BYTES + samples_json(()), "more than the limit"),
+        ("[" * 1000, "inside each other"),
+    ],
+)
+def test_unusable_samples_are_refused(text: str, reason: str) -> None:
+    with pytest.raises(ContractError, match=reason):
+        read_samples(holding(text))
+
+
+def test_an_exported_file_has_samples_of_other_drawings_in_other_colors(tiny_model_path: Path) -> None:
+    samples = read_samples(tiny_model_path.read_bytes())
+    assert len({sample.image_png for sample in samples}) == len({sample.color for sample in samples}) == 5
+
+
+@pytest.mark.parametrize("kind", ["rgb", "vocabulary"])
+def test_a_file_without_further_samples_has_none(kind: str, model_of: Callable[[str], Path]) -> None:
+    assert read_samples(model_of(kind).read_bytes()) == ()
