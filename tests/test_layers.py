@@ -22,6 +22,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset(("model", "data", "modelfile")),
     frozenset(("report",)),
     frozenset(("export", "pipeline", "evaluate", "bench", "package")),
+    frozenset(("web",)),
     frozenset(("service", "cluster", "demo")),
     frozenset(("cli",)),
 )

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from polyexport.cli.console import console
-from polyexport.cli.options import Host, HostOption, ModelOption, Quiet, Verbose
+from polyexport.cli.options import AllowHost, Host, HostOption, ModelOption, Quiet, Verbose
 from polyexport.errors import UsageError
 
 __all__ = ["demo"]
@@ -16,6 +16,7 @@ def demo(
     model: ModelOption = None,
     port: Annotated[int, typer.Option(min=0, max=65535, help="TCP port; 0 takes any free port.")] = 8080,
     host: HostOption = Host.LOOPBACK,
+    allow_host: AllowHost = None,
     open_browser: Annotated[bool, typer.Option("--open", help="Open the page in this machine's browser.")] = False,
     export: Annotated[
         Path | None,
@@ -58,4 +59,4 @@ def demo(
         if open_browser:
             typer.launch(url)
 
-    serve_site(site_files(file), host=host.value, port=port, on_ready=ready)
+    serve_site(site_files(file), host=host.value, port=port, allow_hosts=allow_host or (), on_ready=ready)

@@ -9,6 +9,7 @@ import typer
 from polyexport.runtime.providers import provider_choices
 
 __all__ = [
+    "AllowHost",
     "DeviceId",
     "Host",
     "HostOption",
@@ -39,6 +40,15 @@ class Host(StrEnum):
 
 HostOption = Annotated[
     Host, typer.Option(help="Address to listen on: 127.0.0.1 for this machine only, 0.0.0.0 or :: for any machine.")
+]
+AllowHost = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allow-host",
+        help="Name or address by which clients reach this server, beside localhost, the address of --host and names "
+        "without a dot; repeat it for further ones. Requests for other hosts get HTTP 421.",
+        metavar="NAME",
+    ),
 ]
 ModelOption = Annotated[
     Path | None, typer.Option("-m", "--model", help="Model file.", show_default="the shipped model", metavar="FILE")

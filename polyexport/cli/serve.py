@@ -6,6 +6,7 @@ import typer
 
 from polyexport.cli.console import build, console
 from polyexport.cli.options import (
+    AllowHost,
     DeviceId,
     Host,
     HostOption,
@@ -26,6 +27,7 @@ def serve(
     require_signature: RequireSignature = None,
     host: HostOption = Host.LOOPBACK,
     port: Annotated[int, typer.Option(min=1024, max=65535, help="TCP port.")] = 8000,
+    allow_host: AllowHost = None,
     max_batch_size: Annotated[
         int,
         typer.Option(
@@ -44,6 +46,22 @@ def serve(
             help="Maximum number of requests queued or running; further ones get HTTP 503 with Retry-After.",
         ),
     ] = 64,
+    max_connections: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            max=100_000,
+            help="Maximum number of open connections; the one that is idle longest is closed for a further one.",
+        ),
+    ] = 1000,
+    max_connections_per_address: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            max=100_000,
+            help="Maximum number of open connections from one client address; behind a proxy, all have the proxy's.",
+        ),
+    ] = 500,
     max_megabytes: Annotated[int, typer.Option(min=1, max=1024, help="Largest body of a request, in MiB.")] = 32,
     max_megapixels: Annotated[
         int, typer.Option(min=1, max=64, help="Largest image, in units of 1024 x 1024 pixels.")
@@ -80,6 +98,8 @@ def serve(
         max_pixels=max_megapixels << 20,
         max_native_pixels=max_native_megapixels << 20,
         max_requests=max_requests,
+        max_connections=max_connections,
+        max_connections_per_address=max_connections_per_address,
     )
     options = build(
         ServiceOptions,
@@ -92,6 +112,7 @@ def serve(
         batch_timeout_ms=batch_timeout_ms,
         host=host.value,
         port=port,
+        allow_hosts=tuple(allow_host or ()),
         grace_s=grace_s,
         limits=limits,
     )

@@ -4,9 +4,11 @@ from fastapi import FastAPI
 
 import polyexport
 from polyexport.service.access_limit import AccessLimit
+from polyexport.service.gate import Gate
 from polyexport.service.metrics import Metrics
 from polyexport.service.options import ServiceOptions
 from polyexport.service.routes import INFER_PATH, Routes
+from polyexport.web.hosts import HostRule
 
 __all__ = ["build_app"]
 
@@ -22,4 +24,5 @@ def build_app(routes: Routes, metrics: Metrics, options: ServiceOptions) -> Fast
     )
     routes.add_to(app)
     app.add_middleware(AccessLimit, path=INFER_PATH, limits=options.limits, metrics=metrics)
+    app.add_middleware(Gate, rule=HostRule(options.host, options.allow_hosts))  # the last one is the outermost
     return app

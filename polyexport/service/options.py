@@ -1,11 +1,12 @@
 """Options of a service and limits of its requests."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from polyexport.imaging.pixels import MAX_PIXELS
 from polyexport.model.canvas import MAX_NATIVE_PIXELS
 from polyexport.pipeline.run_options import MAX_BATCH_SIZE
+from polyexport.web.hosts import HostRule
 
 __all__ = ["HOSTS", "Limits", "ServiceOptions"]
 
@@ -32,13 +33,36 @@ class Limits:
     body_timeout_s: float = 30.0
     """Longest time for a body to arrive, seconds."""
 
+    min_bytes_per_s: int = 1024
+    """Smallest rate of a body, bytes per second since its beginning."""
+
+    rate_grace_s: float = 5.0
+    """Time after which the rate of a body is looked at, seconds."""
+
+    head_timeout_s: float = 10.0
+    """Longest time for the head of a request to arrive on an open connection, seconds."""
+
+    answer_timeout_s: float = 60.0
+    """Longest time for a client to take its answer, seconds."""
+
+    rest_timeout_s: float = 1.0
+    """Longest time for which the rest of a request that is answered is read and thrown away, seconds."""
+
+    max_connections: int = 1000
+    """Largest number of open connections; the one that is idle longest is closed for a further one."""
+
+    max_connections_per_address: int = 500
+    """Largest number of open connections from one address, or from one IPv6 network of 64 bits."""
+
     def __post_init__(self) -> None:
         if not 1 <= self.max_pixels <= MAX_PIXELS:
             raise ValueError(f"max pixels must be 1 to {MAX_PIXELS}, got {self.max_pixels}")
         if not 1 <= self.max_native_pixels <= MAX_NATIVE_PIXELS:
             raise ValueError(f"max native pixels must be 1 to {MAX_NATIVE_PIXELS}, got {self.max_native_pixels}")
-        if self.max_bytes < 1 or not 1 <= self.max_requests <= 10_000 or not self.body_timeout_s > 0:
-            raise ValueError(f"limits must be positive, and requests at most 10000, got {self}")
+        if self.max_requests > 10_000 or max(self.max_connections, self.max_connections_per_address) > 100_000:
+            raise ValueError(f"requests must be at most 10000 and connections at most 100000, got {self}")
+        if not all(getattr(self, each.name) > 0 for each in fields(self)):
+            raise ValueError(f"limits must be positive, got {self}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,6 +96,9 @@ class ServiceOptions:
     port: int = 8000
     """TCP port."""
 
+    allow_hosts: tuple[str, ...] = ()
+    """Names that the service answers to beside its own, without a port."""
+
     grace_s: float = 30.0
     """Longest time that accepted requests may take after the signal to end, seconds.
 
@@ -84,6 +111,7 @@ class ServiceOptions:
     def __post_init__(self) -> None:
         if self.host not in HOSTS:
             raise ValueError(f"host must be {', '.join(HOSTS)}, got {self.host!r}")
+        HostRule(self.host, self.allow_hosts)
         if not 1024 <= self.port <= 65535:
             raise ValueError(f"port must be 1024 to 65535, got {self.port}")
         if not 1 <= self.max_batch_size <= MAX_BATCH_SIZE:

@@ -2,13 +2,15 @@
 
 from typing import Any
 
-__all__ = ["PROBLEM_SCHEMA", "RESPONSES", "ProblemError"]
+__all__ = ["COMMON_RESPONSES", "PROBLEM_SCHEMA", "RESPONSES", "ProblemError"]
 
 _TITLES = {
     "malformed": (400, "The request cannot be read"),
+    "cross_site": (403, "A page of another site sent the request"),
     "too_slow": (408, "The body did not arrive in time"),
     "too_large": (413, "The body is too large"),
     "unsupported": (415, "The body is of an unsupported type"),
+    "host": (421, "The service does not answer to this host"),
     "field": (422, "A field is missing, unknown or wrong"),
     "image": (422, "The image cannot be used"),
     "color": (422, "The color cannot be used"),
@@ -64,11 +66,19 @@ PROBLEM_SCHEMA: dict[str, Any] = {
     },
 }
 
-RESPONSES: dict[int | str, dict[str, Any]] = {
-    status: {
-        "description": "; ".join(title for other, title in _TITLES.values() if other == status),
-        "content": {"application/problem+json": {"schema": PROBLEM_SCHEMA}},
+
+def _responses(statuses: set[int]) -> dict[int | str, dict[str, Any]]:
+    return {
+        status: {
+            "description": "; ".join(title for other, title in _TITLES.values() if other == status),
+            "content": {"application/problem+json": {"schema": PROBLEM_SCHEMA}},
+        }
+        for status in sorted(statuses)
     }
-    for status in sorted({status for status, _ in _TITLES.values()})
-}
+
+
+RESPONSES = _responses({status for status, _ in _TITLES.values()})
 """Responses of /infer to failed requests, for the OpenAPI description."""
+
+COMMON_RESPONSES = _responses({400, 421, 422})
+"""Responses of every route to requests that do not reach it."""

@@ -32,7 +32,7 @@ from polyexport.service.batcher import Batcher, NetworkError, QueueFullError, Qu
 from polyexport.service.body import JSON_TYPE, BodyType, RequestFields, body_schema, body_type, parse_body
 from polyexport.service.metrics import Metrics
 from polyexport.service.options import ServiceOptions
-from polyexport.service.problems import PROBLEM_SCHEMA, RESPONSES, ProblemError
+from polyexport.service.problems import COMMON_RESPONSES, PROBLEM_SCHEMA, RESPONSES, ProblemError
 
 __all__ = ["INFER_PATH", "Routes"]
 
@@ -79,10 +79,11 @@ class Routes:
         plain = {"content": {"text/plain": {"schema": {"type": "string"}}}}
         problem = {"description": "Not ready", "content": {"application/problem+json": {"schema": PROBLEM_SCHEMA}}}
         app.add_api_route("/health", self.health, response_class=Response, summary="Whether the service can answer",
-                          responses={200: plain, 503: problem})  # fmt: skip
-        app.add_api_route("/info", self.info, summary="The model, its contract, and the limits of a request")
+                          responses={200: plain, 503: problem, **COMMON_RESPONSES})  # fmt: skip
+        app.add_api_route("/info", self.info, summary="The model, its contract, and the limits of a request",
+                          responses=COMMON_RESPONSES)  # fmt: skip
         app.add_api_route("/metrics", self.metrics, response_class=Response, summary="Metrics for Prometheus",
-                          responses={200: plain})  # fmt: skip
+                          responses={200: plain, **COMMON_RESPONSES})  # fmt: skip
         app.add_exception_handler(ProblemError, self._problem)
         app.add_exception_handler(StarletteHTTPException, self._http_error)
         app.add_exception_handler(Exception, self._bug)

@@ -6,9 +6,11 @@ close, however it ends.
 
 import asyncio
 import contextlib
+import logging
 import signal
 import socket
 from collections.abc import Callable, Iterator
+from functools import partial
 from types import FrameType
 from typing import NoReturn
 
@@ -22,14 +24,16 @@ from polyexport.runtime.cores import granted_cores
 from polyexport.runtime.session import SessionOptions
 from polyexport.service.app import build_app
 from polyexport.service.batcher import Batcher
-from polyexport.service.connection import MAX_HEAD_BYTES, Connection
+from polyexport.service.connection import MAX_HEAD_BYTES, Connection, table_for
 from polyexport.service.metrics import Metrics
-from polyexport.service.options import ServiceOptions
+from polyexport.service.options import Limits, ServiceOptions
 from polyexport.service.routes import Routes
+from polyexport.web.descriptors import free_descriptors
 
-__all__ = ["serve"]
+__all__ = ["Server", "serve"]
 
-_LISTEN_BACKLOG = 128
+_LISTEN_BACKLOG = 512
+_SPARE_DESCRIPTORS = 32  # for decoding processes that are replaced
 _READ_BEFORE_CLOSING_S = 0.05  # time to read what clients sent before the signal to end
 _LAST_ANSWERS_TIMEOUT_S = 1.0  # time to tell clients that the service ends before their request was complete
 
@@ -72,22 +76,65 @@ def serve(options: ServiceOptions, *, on_ready: Callable[[str, str], None]) -> N
             )
         )
         app = build_app(Routes(model, decoding_pool, batcher, metrics, options), metrics, options)
+        backlog, max_connections = _capacity(limits)
         try:
-            listener.listen(_LISTEN_BACKLOG)
+            listener.listen(backlog)
         except OSError as error:  # another process listens on the port by now
             _cannot_listen(options, error)
         session = model.session
-        _Server(app, options, lambda: on_ready(session.execution_provider, session.fallback_reason)).run([listener])
+
+        def ready() -> None:
+            on_ready(session.execution_provider, session.fallback_reason)
+
+        Server(app, options, ready, max_connections=max_connections, backlog=backlog).run([listener])
 
 
-class _Server(uvicorn.Server):
+def _capacity(limits: Limits) -> tuple[int, int]:
+    """Length of the queue of new connections and number of open ones, by the file descriptors of this process.
+
+    The event loop accepts a whole queue before it closes a connection, so there are descriptors for both.
+    """
+    wanted = limits.max_connections + _LISTEN_BACKLOG + _SPARE_DESCRIPTORS
+    free = free_descriptors(wanted)
+    if free == wanted:
+        return _LISTEN_BACKLOG, limits.max_connections
+    backlog = min(_LISTEN_BACKLOG, free // 4)
+    max_connections = min(limits.max_connections, free - backlog - min(_SPARE_DESCRIPTORS, free // 4))
+    logging.getLogger(__name__).warning(
+        "warning: at most %d connections can be open, not %d; raise the limit of open files (ulimit -n)",
+        max_connections,
+        limits.max_connections,
+    )
+    return backlog, max_connections
+
+
+class Server(uvicorn.Server):
     """uvicorn, with an end that loses no accepted request."""
 
-    def __init__(self, app: FastAPI, options: ServiceOptions, on_ready: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        app: FastAPI,
+        options: ServiceOptions,
+        on_ready: Callable[[], None],
+        *,
+        max_connections: int,
+        backlog: int,
+    ) -> None:
+        """Prepare the server.
+
+        Args:
+            app: the application.
+            options: the service's options.
+            on_ready: called when requests are accepted.
+            max_connections: largest number of open connections, which may be lower than in the options.
+            backlog: length of the queue of connections that are not accepted yet.
+        """
+        table = table_for(options.limits, max_connections)
         config = uvicorn.Config(
             app,
             loop="asyncio",  # uvloop took as much CPU time a request, and is one package more
-            http=Connection,
+            http=partial(Connection, table=table, limits=options.limits),  # type: ignore[arg-type] # it makes one
+            backlog=backlog,
             ws="none",
             lifespan="off",
             h11_max_incomplete_event_size=MAX_HEAD_BYTES,
@@ -99,10 +146,12 @@ class _Server(uvicorn.Server):
         self._on_ready = on_ready
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, and say so."""
         await super().startup(sockets)
         self._on_ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Close the port and wait for the answers, at last for those that say that the service ends."""
         # uvicorn closes connections whose next request it has not read yet, so what was sent is read first.
         await asyncio.sleep(_READ_BEFORE_CLOSING_S)
         await super().shutdown(sockets)
@@ -111,6 +160,7 @@ class _Server(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
+        """Handle signals, but none that this process was told to ignore."""
         ignored = [number for number in (signal.SIGINT, signal.SIGTERM) if signal.getsignal(number) is signal.SIG_IGN]
         with super().capture_signals():
             for number in ignored:  # a shell ignores SIGINT for programs in the background
@@ -118,6 +168,7 @@ class _Server(uvicorn.Server):
             yield
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to end."""
         for number in (signal.SIGINT, signal.SIGTERM):  # a second signal ends the process at once
             signal.signal(number, signal.SIG_DFL)
         super().handle_exit(sig, frame)

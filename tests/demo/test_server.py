@@ -1,33 +1,41 @@
 """The server of the page: a fixed set of files, and nothing else of this machine."""
 
+import contextlib
 import http.client
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from threading import Thread
 
 import pytest
 
+from polyexport.demo import server
 from polyexport.demo.server import serve_site
 from polyexport.demo.site import HEADERS
 from polyexport.errors import UsageError
 
-CONTENTS = {"index.html": b"<p>page</p>", "runtime/a.wasm": b"\0asm", "a b.mjs": b"1"}
+CONTENTS = {"index.html": b"<p>page</p>", "runtime/a.wasm": b"\0asm", "a b.mjs": b"1", "large": bytes(16 << 20)}
 
 
-@pytest.fixture(scope="module")
-def port() -> int:
+def started() -> int:
+    """Start a server in a thread, which lives as long as the tests; gives its port."""
     ready: list[str] = []
-    arguments = {"host": "127.0.0.1", "port": 0, "on_ready": ready.append}
+    arguments = {"host": "127.0.0.1", "port": 0, "allow_hosts": ["color.example"], "on_ready": ready.append}
     Thread(target=serve_site, args=(CONTENTS,), kwargs=arguments, daemon=True).start()
     deadline = time.monotonic() + 10
     while not ready:
         assert time.monotonic() < deadline
         time.sleep(0.01)
     return int(ready[0].rstrip("/").rpartition(":")[2])
+
+
+@pytest.fixture(scope="module")
+def port() -> int:
+    return started()
 
 
 def ask(port: int, path: str, method: str = "GET") -> tuple[http.client.HTTPResponse, bytes]:
@@ -69,6 +77,76 @@ def test_other_methods_and_what_is_no_http(port: int) -> None:
         connection.sendall(b"\x16\x03\x01\0garbage\r\n\r\n")
         assert b"400" in connection.recv(4096)
     assert ask(port, "/")[0].status == 200
+
+
+@pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        ("Host: localhost:8080", b"200"),
+        ("Host: phone", b"200"),
+        ("Host: color.example", b"200"),
+        ("Host: evil.example", b"421"),
+        ("Host: 192.0.2.7", b"421"),
+        ("X: y", b"400"),
+        ("Host: a\r\nHost: b", b"400"),
+        ("Host: a b", b"400"),
+    ],
+)
+def test_only_known_hosts_are_answered(head: str, status: bytes, port: int) -> None:
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.sendall(f"GET / HTTP/1.1\r\n{head}\r\nConnection: close\r\n\r\n".encode())
+        told = b"".join(iter(lambda: connection.recv(4096), b""))
+    assert told.split()[1] == status
+    assert b"Access-Control" not in told
+    assert (b"--allow-host" in told) is (status == b"421")
+
+
+def test_a_name_to_allow_that_is_none() -> None:
+    with pytest.raises(UsageError, match="without a port"):
+        serve_site(CONTENTS, host="127.0.0.1", port=0, allow_hosts=["a:80"])
+
+
+@pytest.fixture
+def short(monkeypatch: pytest.MonkeyPatch) -> int:
+    monkeypatch.setattr(server, "REQUEST_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(server, "ANSWER_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(server, "MAX_CONNECTIONS", 8)
+    return started()
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"])
+def test_no_byte_prolongs_a_request(short: int, sent: bytes) -> None:
+    with socket.create_connection(("127.0.0.1", short), timeout=10) as connection:
+        connection.sendall(sent)
+        deadline = time.monotonic() + 10
+        with contextlib.suppress(OSError):
+            while time.monotonic() < deadline:
+                connection.sendall(b"x")
+                time.sleep(0.05)
+        assert time.monotonic() < deadline
+
+
+def test_a_client_that_reads_nothing_is_let_go(short: int) -> None:
+    with socket.create_connection(("127.0.0.1", short), timeout=10) as connection:
+        connection.sendall(b"GET /large HTTP/1.1\r\nHost: x\r\n\r\n")
+        time.sleep(1.0)
+        got = 0
+        with contextlib.suppress(ConnectionResetError):
+            while data := connection.recv(1 << 20):
+                got += len(data)
+    assert got < len(CONTENTS["large"])
+
+
+def test_many_clients_that_send_nothing_keep_nobody_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "MAX_CONNECTIONS", 8)
+    port = started()
+    threads = threading.active_count()
+    with contextlib.ExitStack() as stack:
+        for _ in range(30):
+            waiting = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=10))
+            waiting.sendall(b"GET / HTTP/1.1\r\n")
+        assert ask(port, "/")[0].status == 200
+        assert threading.active_count() - threads <= 2 * server.MAX_CONNECTIONS
 
 
 def test_a_port_in_use(port: int) -> None:

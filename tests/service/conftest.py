@@ -104,12 +104,19 @@ class App:
     app: Any
 
     def ask(
-        self, method: str, path: str, headers: Sequence[tuple[bytes, bytes]] = (), body: bytes = b"", query: bytes = b""
+        self,
+        method: str,
+        path: str,
+        headers: Sequence[tuple[bytes, bytes]] = (),
+        body: bytes = b"",
+        query: bytes = b"",
+        host: bytes | None = b"localhost",
     ) -> tuple[int, dict[str, str], bytes]:
         """Status, headers and body of the answer; the body of the request comes in pieces of 64 KiB."""
         pieces = [body[first : first + (1 << 16)] for first in range(0, len(body), 1 << 16)] or [b""]
         messages = [{"type": "http.request", "body": piece, "more_body": True} for piece in pieces]
         messages[-1]["more_body"] = False
+        headers = list(headers) if host is None else [(b"host", host), *headers]
         answer: list[Any] = []
 
         async def receive() -> Any:
@@ -123,7 +130,7 @@ class App:
 
         scope = {
             "type": "http", "http_version": "1.1", "method": method, "path": path, "raw_path": path.encode(),
-            "query_string": query, "root_path": "", "scheme": "http", "headers": list(headers), "state": {},
+            "query_string": query, "root_path": "", "scheme": "http", "headers": headers, "state": {},
             "client": ("127.0.0.1", 1), "server": ("127.0.0.1", 8000),
         }  # fmt: skip
         asyncio.run(self.app(scope, receive, send))
