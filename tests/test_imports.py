@@ -9,7 +9,7 @@ import pytest
 
 import polyexport
 
-HEAVY = "{'torch', 'lightning', 'onnx', 'onnxscript', 'onnxsim', 'safetensors'}"
+HEAVY = "{'torch', 'lightning', 'onnx', 'onnxscript', 'onnxsim', 'safetensors', 'cryptography'}"
 
 
 def modules_after(code: str, *arguments: str) -> str:

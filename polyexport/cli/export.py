@@ -246,14 +246,17 @@ def export(
 
     from polyexport.export.export import ExportOptions, export_source
     from polyexport.export.source.load import is_import_path
+    from polyexport.model.signature import signature_path
 
     kinds = [precision] * (precision != REFERENCE.name)
     kinds += ["embedding"] * (color_input is ColorInput.EMBEDDING) + ["palette"] * palette
     file = weights if is_import_path(source) and weights is not None else Path(source)
     target = output or file.with_name("-".join([file.stem, *kinds]) + ".onnx")
-    for taken in (Path(source), *([weights] if weights else [])):
-        if target.exists() and taken.exists() and target.samefile(taken):
-            raise UsageError(f"the output {target} is the source", remedy="name another file with -o")
+    sources = [(Path(source), "the source"), (weights, "the source"), (sign, "the private key")]
+    for taken, named in sources:
+        for written in (target, *([signature_path(target)] if sign is not None else [])):
+            if taken is not None and written.exists() and taken.exists() and written.samefile(taken):
+                raise UsageError(f"the output {written} is {named}", remedy="name another file with -o")
     options = build(
         ExportOptions,
         precision=precision,

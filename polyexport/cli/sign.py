@@ -36,14 +36,15 @@ def sign(
     from polyexport.cli.signing import read_signing_key
     from polyexport.model.file import read_contract, read_model
     from polyexport.model.signature import signature_path
-    from polyexport.storage.files import write_atomic
+    from polyexport.storage.files import check_output_file, write_atomic
 
     target = signature if signature is not None else signature_path(model)
     for taken, name in ((model, "the model"), (key, "the private key")):
         if target.exists() and taken.exists() and target.samefile(taken):
             raise UsageError(f"the signature {target} is {name}", remedy="name another file with --signature")
-    if not overwrite and (target.exists() or target.is_symlink()):
+    if not overwrite and target.is_file():
         raise UsageError(f"the signature {target} exists already", remedy="add --overwrite or give another --signature")
+    check_output_file(target)
     signing_key = read_signing_key(key)
     data = read_model(model)
     read_contract(data)  # nothing is signed that this program would refuse

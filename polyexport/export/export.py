@@ -48,7 +48,7 @@ from polyexport.model.signature import SigningKey, signature_path
 from polyexport.runtime.onnx_bytes import graph_sha256
 from polyexport.runtime.open import open_session
 from polyexport.runtime.probe import probe_provider
-from polyexport.storage.files import check_output_file, write_atomic
+from polyexport.storage.files import check_output_file, write_together
 
 __all__ = ["ExportOptions", "ExportResult", "export_source"]
 
@@ -152,7 +152,8 @@ def export_source(
         OutputError: The file cannot be written.
     """
     options = options or ExportOptions()
-    check_output_file(output)  # before minutes of work, not after
+    for file in (output, *((signature_path(output),) if signing_key is not None else ())):
+        check_output_file(file)  # before minutes of work, not after
     proof = Proof.of(source, options.color_input, images=images)
     stages: list[StageParity] = []
 
@@ -217,9 +218,10 @@ def export_source(
     loaded = Model.from_bytes(data, CPU_OPTIONS)  # what is written is what users can load and verify
     for sample in read_samples(data):
         loaded.repeat_golden(sample)
-    if signing_key is not None:
-        write_atomic(signature_path(output), signing_key.sign(data, name=output.name))
-    write_atomic(output, data)
+    files = {output: data}
+    if signing_key is not None:  # the signature gets its name first, so that a new model is never without it
+        files = {signature_path(output): signing_key.sign(data, name=output.name), **files}
+    write_together(files)
     return ExportResult(
         output=output,
         sha256=hashlib.sha256(data).hexdigest(),

@@ -36,9 +36,10 @@ def readme(contract: Contract, *, name: str, signature: str | None = None) -> st
         )
     if signature is not None:
         parts.append(
-            "The model is signed. Take the public key of its makers from a source that you trust and `pip install "
-            "cryptography`: then `run.py --require-signature KEY` refuses a model that others made or changed. "
-            f"`model_signing verify key model.onnx --signature {signature} --public_key KEY` checks it as well."
+            "The model is signed. With a public key that you took from a source that you trust, `polyexport verify "
+            f"model.onnx --key KEY` and `model_signing verify key model.onnx --signature {signature} --public_key KEY` "
+            "show whether its owner signed this model. `run.py --require-signature KEY`, with `pip install "
+            "cryptography`, refuses any other model; the signature does not cover `run.py` and the other files."
         )
     parts += [
         "## Triton",
@@ -61,7 +62,7 @@ def readme(contract: Contract, *, name: str, signature: str | None = None) -> st
             (
                 ("`model.onnx`", "the model: graph, weights, and its contract in the metadata"),
                 *(
-                    [(f"`{signature}`", "signature of `model.onnx`: proves who made it")]
+                    [(f"`{signature}`", "signature of `model.onnx` alone: shows who signed it")]
                     if signature is not None
                     else []
                 ),

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import os
 import stat
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -18,6 +19,7 @@ __all__ = [
     "read_stream",
     "unwritable",
     "write_atomic",
+    "write_together",
 ]
 
 _PIECE_BYTES = 1024 * 1024
@@ -119,6 +121,31 @@ def write_atomic(path: Path, data: bytes) -> None:
         OutputError: A folder, pipe or device stands at ``path``, or the file cannot be written; the temporary file is
             removed and ``path`` is as it was. The cause is the OSError.
     """
+    write_together({path: data})
+
+
+def write_together(files: Mapping[Path, bytes]) -> None:
+    """Write several files, each as ``write_atomic`` does; none gets its name before all are on the disk.
+
+    Args:
+        files: Paths and contents, in the order in which the files get their names.
+
+    Raises:
+        OutputError: A folder, pipe or device stands at a path, or a file cannot be written; the temporary files are
+            removed, and every path is as it was, except those before one whose file could not be renamed.
+    """
+    with contextlib.ExitStack() as stack:
+        temporaries = {path: stack.enter_context(_synced(path, data)) for path, data in files.items()}
+        for path, temporary in temporaries.items():
+            try:
+                temporary.replace(path)
+            except OSError as error:
+                raise unwritable(path, error) from error
+
+
+@contextlib.contextmanager
+def _synced(path: Path, data: bytes) -> Iterator[Path]:
+    """Write data to a temporary file beside a path, for a ``with`` block that renames it."""
     try:
         _refuse_irreplaceable(path)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -130,9 +157,9 @@ def write_atomic(path: Path, data: bytes) -> None:
                 file.flush()
                 os.fsync(file.fileno())
                 if os.name == "posix":
-                    temporary.replace(path)  # while it is locked; Windows has no such lock and renames no open file
+                    yield temporary  # while it is locked; Windows has no such lock and renames no open file
             if os.name != "posix":
-                temporary.replace(path)
+                yield temporary
         except BaseException:
             with contextlib.suppress(OSError):
                 temporary.unlink(missing_ok=True)

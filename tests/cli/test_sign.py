@@ -12,7 +12,7 @@ from polyexport.cli.export import export
 from polyexport.cli.sign import sign
 from polyexport.cli.signing import PASSPHRASE_VARIABLE
 from polyexport.cli.verify import verify
-from polyexport.errors import ContractError, SignatureError, UsageError
+from polyexport.errors import ContractError, OutputError, SignatureError, UsageError
 from polyexport.model.signature import signature_path
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
@@ -32,6 +32,13 @@ def model(tmp_path: Path) -> Path:
 def test_an_export_reads_its_key_before_the_work(keys: KeyPair, tmp_path: Path) -> None:
     with pytest.raises(SignatureError, match="is not a private key"):
         export("no-such-checkpoint.safetensors", output=tmp_path / "m.onnx", sign=keys.public)
+
+
+def test_an_export_never_replaces_its_key(keys: KeyPair, tiny_checkpoint: Path, tmp_path: Path) -> None:
+    (tmp_path / "m.onnx.sig").write_bytes(keys.private.read_bytes())
+    for output, key in ((keys.private, keys.private), (tmp_path / "m.onnx", tmp_path / "m.onnx.sig")):
+        with pytest.raises(UsageError, match="is the private key"):
+            export(str(tiny_checkpoint), output=output, sign=key)
 
 
 def test_infer_requires_the_signature_of_a_key(
@@ -90,10 +97,10 @@ def test_nothing_is_overwritten_by_mistake(model: Path, keys: KeyPair, tmp_path:
         sign(model, key=keys.private, signature=tmp_path / "kept")
     assert (tmp_path / "kept").read_text() == "mine"
     (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
-    with pytest.raises(UsageError, match="exists already"):
-        sign(model, key=keys.private, signature=tmp_path / "dangling")
-    sign(model, key=keys.private, signature=tmp_path / "dangling", overwrite=True, quiet=True)
-    assert not (tmp_path / "nowhere").exists()
+    with pytest.raises(OutputError, match="is a link"):
+        sign(model, key=keys.private, signature=tmp_path / "dangling", overwrite=True)
+    sign(model, key=keys.private, signature=tmp_path / "kept", overwrite=True, quiet=True)
+    verify(model, key=keys.public, signature=tmp_path / "kept", provider="cpu", quiet=True)
 
 
 def test_a_file_that_is_not_a_model_is_not_signed(keys: KeyPair, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ import onnxruntime
 import PIL
 import pytest
 from PIL import Image
+from signing_keys import KeyPair
 
 from polyexport.data.drawings import draw
 from polyexport.errors import ExitCode
@@ -24,6 +25,7 @@ from polyexport.imaging.codecs.png import encode_png
 from polyexport.imaging.color import parse_color
 from polyexport.model import contract
 from polyexport.model.model import load_model
+from polyexport.model.signature import SigningKey, signature_path
 from polyexport.package import runner
 from polyexport.pipeline.decoding.pool import DecodingPool
 from polyexport.pipeline.job import Job, run_job
@@ -104,6 +106,18 @@ def test_it_runs_alone(package: Package, model_of: ModelOf, site: Path, tmp_path
             assert (tmp_path / "out" / color / name).read_bytes() == encode_png(one)
     assert len(list((tmp_path / "out").rglob("*.*"))) == 4
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+def test_a_signature_is_required_on_demand(
+    package: Package, main: Main, keys: KeyPair, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = package() / "model.onnx"
+    command = (drawing(tmp_path / "a.png", 32, 32), "--color", "red", "--model", model)
+    assert main(*command, "--require-signature", keys.public, "-o", "unsigned") == ExitCode.MODEL_REFUSED
+    assert "model.onnx.sig cannot be read" in refusal(capsys)
+    signature_path(model).write_bytes(SigningKey.read(keys.private, str).sign(model.read_bytes(), name="m"))
+    assert main(*command, "--require-signature", keys.public, "-o", "signed") == 0
+    assert (tmp_path / "signed" / "red" / "a.png").exists()
 
 
 def test_the_readmes_lines_run(package: Package, tmp_path: Path) -> None:

@@ -12,9 +12,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from signing_keys import KeyPair
 
-from polyexport.errors import ContractError, ExitCode, OutputError, UsageError
+from polyexport.errors import ContractError, ExitCode, OutputError, SignatureError, UsageError
 from polyexport.model.conditions import CONDITION_MODULES
+from polyexport.model.signature import SigningKey, check_signature, signature_path
 from polyexport.package.triton import TritonOptions
 from polyexport.package.vendor import vendored_modules
 from polyexport.package.write import write_package
@@ -66,6 +68,26 @@ def test_the_folder_holds_what_it_says(model_of: ModelOf, tmp_path: Path) -> Non
     assert result.size_bytes == sum(map(len, files.values()))
     assert result.sha256 == hashlib.sha256(files["model.onnx"]).hexdigest()
     assert sorted(path.name for path in tmp_path.rglob(f"*{TEMPORARY_SUFFIX}")) == []
+
+
+def test_a_package_of_a_signed_model_carries_its_signature(
+    model_of: ModelOf, keys: KeyPair, key_pair: Callable[..., KeyPair], tmp_path: Path
+) -> None:
+    model = tmp_path / "m.onnx"
+    model.write_bytes(model_of("rgb").read_bytes())
+    with pytest.raises(SignatureError, match=r"m\.onnx\.sig cannot be read"):
+        write_package(model, tmp_path / "package", signed_by=keys.public)
+    signature_path(model).write_bytes(SigningKey.read(keys.private, str).sign(model.read_bytes(), name="m"))
+    with pytest.raises(SignatureError, match="made with the key"):
+        write_package(model, tmp_path / "package", signed_by=key_pair().public)
+    write_package(model, tmp_path / "package", triton=TINY, signed_by=keys.public)
+
+    assert own_names(tmp_path / "package") == NAMES | {"model.onnx.sig"}
+    packaged = tmp_path / "package" / "model.onnx"
+    assert check_signature(packaged, packaged.read_bytes(), key=keys.public).file.name == "model.onnx.sig"
+    assert "model.onnx.sig" in (tmp_path / "package" / "README.md").read_text()
+    write_package(model, tmp_path / "unasked", triton=TINY)  # nothing carries a signature that was not checked
+    assert own_names(tmp_path / "unasked") == NAMES
 
 
 def test_the_same_model_gives_the_same_bytes(model_of: ModelOf, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from polyexport.errors import OutOfMemoryError, OutputError
 from polyexport.storage import files
-from polyexport.storage.files import check_writable, read_limited, read_stream, write_atomic
+from polyexport.storage.files import check_writable, read_limited, read_stream, write_atomic, write_together
 from polyexport.storage.temporary import TEMPORARY_SUFFIX
 
 FAULTS = ("open", "write", "fsync", "replace")
@@ -57,6 +57,30 @@ def test_a_fault_leaves_the_old_file_and_nothing_else(
     assert leftovers(tmp_path) == []
     write_atomic(path, b"new")
     assert path.read_bytes() == b"new"
+
+
+def test_files_that_belong_together_get_their_names_together(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever fails before the first rename leaves both of the old files."""
+    pair = {tmp_path / "m.sig": b"new", tmp_path / "m": b"new"}
+    for path in pair:
+        path.write_bytes(b"old")
+    real, left = os.fsync, [1]
+
+    def full(descriptor: int) -> None:
+        if not left:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        left.pop()
+        real(descriptor)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(OutputError, match=f"{tmp_path / 'm'} "):
+            write_together(pair)
+    assert [path.read_bytes() for path in pair] == [b"old", b"old"]
+    assert leftovers(tmp_path) == []
+    write_together(pair)
+    assert [path.read_bytes() for path in pair] == [b"new", b"new"]
+    assert leftovers(tmp_path) == []
 
 
 def test_an_interrupt_removes_the_temporary_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
