@@ -44,6 +44,9 @@ class Checkpoint:
     training: dict[str, Any] = field(default_factory=dict)
     """Record of the training, as JSON represents it: options, steps, images, validation scores."""
 
+    float16_tensors: int = 0
+    """Number of kernels and matrices that the file held in float16, as earlier versions could write them."""
+
     sha256: str = ""
     """SHA-256 of the file that the checkpoint was loaded from, lowercase hex; empty if it was not loaded."""
 
@@ -134,7 +137,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
     with torch.device("meta"):  # shapes without memory, whatever size the header declares
         model = ConditionalUNet(config)
     # Earlier versions could write kernels and matrices in float16.
-    weights = {name: w.float() if w.dtype == torch.float16 and w.ndim >= 2 else w for name, w in weights.items()}
+    halves = [name for name, tensor in weights.items() if tensor.dtype == torch.float16 and tensor.ndim >= 2]
+    weights |= {name: weights[name].float() for name in halves}
     expected = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in model.state_dict().items()}
     found = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in weights.items()}
     wrong = sorted(name for name in expected.keys() | found.keys() if expected.get(name) != found.get(name))
@@ -148,5 +152,9 @@ def load_checkpoint(path: Path) -> Checkpoint:
     model.load_state_dict(weights, assign=True)
     model.eval()
     return Checkpoint(
-        model=model, training_size=training_size, training=training, sha256=hashlib.sha256(data).hexdigest()
+        model=model,
+        training_size=training_size,
+        training=training,
+        float16_tensors=len(halves),
+        sha256=hashlib.sha256(data).hexdigest(),
     )

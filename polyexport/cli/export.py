@@ -129,6 +129,15 @@ def export(
         Path | None,
         typer.Option(help="State dict of the network, .safetensors or .pth.", rich_help_panel=_NETWORK, metavar="FILE"),
     ] = None,
+    weights_key: Annotated[
+        str | None,
+        typer.Option(
+            help="Set of weights in --weights, such as ema, if several fit the network; . is the whole file.",
+            rich_help_panel=_NETWORK,
+            metavar="NAME",
+            show_default="the only one that fits",
+        ),
+    ] = None,
     argument: Annotated[
         list[str] | None,
         typer.Option(
@@ -226,6 +235,7 @@ def export(
 
     given: dict[str, Any] = {
         "weights": weights,
+        "weights_key": weights_key,
         "conditioning": conditioning,
         "embedding": embedding,
         "embedding_dim": embedding_dim,
@@ -278,4 +288,5 @@ def export(
     if json_report:
         console.json(asdict(result))
     elif not quiet:
-        console.data(f"{result.output}: {result.size_bytes} bytes, SHA-256 {result.sha256}")
+        chosen = "" if result.weights_key == "." else f", weights {result.weights_key}"
+        console.data(f"{result.output}: {result.size_bytes} bytes, SHA-256 {result.sha256}{chosen}")

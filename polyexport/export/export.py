@@ -120,6 +120,12 @@ class ExportResult:
     quality: Quality | None
     """Scores on the data set of ``quality_data``; None without one."""
 
+    weights_key: str
+    """Name of the set of weights that was taken from the file of weights; ``.`` is the whole file."""
+
+    remarks: tuple[str, ...]
+    """Lines about the weights: which were taken, what was left out, what was converted."""
+
 
 def export_source(
     source: Source,
@@ -154,6 +160,8 @@ def export_source(
     options = options or ExportOptions()
     for file in (output, *((signature_path(output),) if signing_key is not None else ())):
         check_output_file(file)  # before minutes of work, not after
+    for remark in source.remarks:
+        report(remark)
     proof = Proof.of(source, options.color_input, images=images)
     stages: list[StageParity] = []
 
@@ -233,6 +241,8 @@ def export_source(
         fidelity=fidelity,
         speed=speed,
         quality=contract.quality,
+        weights_key=source.weights_key,
+        remarks=source.remarks,
     )
 
 

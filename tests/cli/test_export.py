@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -122,3 +123,29 @@ def test_verify_refuses_what_was_changed(
     )
     report = json.loads(cli("verify", tiny_model_path, "--provider", "cpu", "--json", check=0).stdout)
     assert report["golden_difference_levels"] == 0
+
+
+def test_of_two_sets_of_weights_one_has_to_be_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import torch
+
+    from polyexport.cli.export import export
+    from polyexport.errors import ExitCode, UsageError
+
+    monkeypatch.syspath_prepend(NETWORKS)
+    from tiny_networks import EmbeddingNet
+
+    torch.save({"model": EmbeddingNet().state_dict(), "ema": EmbeddingNet().state_dict()}, tmp_path / "w.pth")
+    output = tmp_path / "m.onnx"
+    options: dict[str, Any] = {"weights": tmp_path / "w.pth", "conditioning": "embedding", "embedding_dim": 5}
+    with pytest.raises(UsageError, match="model, ema; choose one with --weights-key, such as") as caught:
+        export("tiny_networks:EmbeddingNet", output, size=16, **options)
+    assert caught.value.exit_code is ExitCode.USAGE
+    assert not output.exists()
+
+    export("tiny_networks:EmbeddingNet", output, size=16, weights_key="ema", json_report=True, **options)
+    done = capsys.readouterr()
+    assert f"took the weights under ema of {tmp_path / 'w.pth'}" in done.err.splitlines()
+    report = json.loads(done.out)
+    assert (report["weights_key"], len(report["remarks"])) == ("ema", 2)

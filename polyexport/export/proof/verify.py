@@ -45,6 +45,8 @@ def verify_against(
         ContractError: the file is refused.
         ParityError: it is of another kind of network, or differs from this one.
     """
+    for remark in source.remarks:
+        report(remark)
     options = replace(options, use_tf32=False)
     contract = Model.from_bytes(data, options).contract
     precision = precision_named(contract.precision)

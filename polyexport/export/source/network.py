@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from polyexport.errors import CheckpointError, ColorError, UsageError, reason_of
+from polyexport.export.source.fit import fit_weights
 from polyexport.export.source.source import Source
 from polyexport.export.source.spec import (
     NetworkSpec,
@@ -25,7 +26,7 @@ from polyexport.export.source.spec import (
     expect,
     unique,
 )
-from polyexport.export.source.weights import Weights, describe, fit_weights, read_weights
+from polyexport.export.source.weights import Weights, describe, read_weights
 from polyexport.imaging.color import parse_color
 from polyexport.model.conditions.fields import MAX_EMBEDDING_DIM, Palette
 
@@ -50,12 +51,12 @@ def load_network(spec: NetworkSpec) -> Source:
             f"did you mean {', '.join(near)}?" if near else "leave embedding out",
         )
     weights = read_weights(spec.weights)
-    known = bool(spec.colors) or weights.color_mapping is not None
+    known = bool(spec.colors) or bool(weights.color_mappings)
     conditioning = spec.conditioning or ("vocabulary" if known else "rgb")
     named = conditioning == "vocabulary" or bool(spec.embedding_table)
     palette = _palette(spec, weights) if named else ()
-    table = _table(spec, weights, palette) if spec.embedding_table else None
-    fit_weights(module, weights, apart=spec.embedding_table)
+    fitted = fit_weights(module, weights, key=spec.weights_key, apart=spec.embedding_table)
+    table = _table(spec, weights, palette, fitted.table) if fitted.table is not None else None
     source = Source(
         module=module,
         conditioning=conditioning,
@@ -70,6 +71,8 @@ def load_network(spec: NetworkSpec) -> Source:
         fixed_size=spec.size_multiple is None,
         network=spec.network,
         sha256=weights.sha256,
+        weights_key=fitted.key,
+        remarks=fitted.remarks,
     )
     _try(source, 2, spec.size, spec.size, "give the size that it takes, and the conditioning that it was trained with")
     if multiple := spec.size_multiple:
@@ -157,7 +160,7 @@ def _check_forward(module: nn.Module, network: str) -> None:
 
 def _palette(spec: NetworkSpec, weights: Weights) -> Palette:
     """Return the colors in the order of their indices."""
-    if weights.color_mapping is None:
+    if not weights.color_mappings:
         expect(
             bool(spec.colors),
             f"{weights.path} does not name the colors of its vocabulary",
@@ -183,8 +186,7 @@ def _palette(spec: NetworkSpec, weights: Weights) -> Palette:
     return tuple((name, given[name]) for name in names)
 
 
-def _table(spec: NetworkSpec, weights: Weights, palette: Palette) -> NDArray[np.float32]:
-    tensor = weights.tensor(spec.embedding_table)
+def _table(spec: NetworkSpec, weights: Weights, palette: Palette, tensor: Tensor) -> NDArray[np.float32]:
     shape = tuple(tensor.shape)
     expect(
         len(shape) == 2

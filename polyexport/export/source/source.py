@@ -66,6 +66,12 @@ class Source:
     sha256: str
     """SHA-256 of the file that held the weights, lowercase hex."""
 
+    weights_key: str = "."
+    """Name of the set of weights in that file that was taken; ``.`` is the whole file."""
+
+    remarks: tuple[str, ...] = ()
+    """Lines for the user about the weights: which were taken, what was left out, what was converted."""
+
     def __post_init__(self) -> None:
         for name, (low, high) in (("value_range", self.value_range), ("output_range", self.output_range)):
             if not np.isfinite([low, high]).all() or not low < high:

@@ -49,6 +49,10 @@ class NetworkSpec:
     weights: Path
     """File of the weights, ``.safetensors``, ``.pth`` or ``.pt``."""
 
+    weights_key: str = ""
+    """Name of the set of weights in that file, such as ``ema``, for a file with several; ``.`` is the file's own
+    dictionary. Empty if the file leaves no choice."""
+
     arguments: Mapping[str, Any] = field(default_factory=dict)
     """Keyword arguments of the class's constructor."""
 

@@ -80,6 +80,7 @@ def _read_range(value: Any) -> ValueRange:
 _KEYS: dict[str, tuple[tuple[type, ...], str, Callable[[Any], Any] | None]] = {
     "network": ((str,), "text", None),
     "weights": ((str,), "text", None),
+    "weights-key": ((str,), "text", None),
     "arguments": ((dict,), "a table", None),
     "value-range": ((str, list), "a range", _read_range),
     "output-range": ((str, list), "a range", _read_range),

@@ -6,7 +6,7 @@ The only module of ``polyexport.export`` that imports ``trainer``.
 from pathlib import Path
 
 from polyexport.export.source.source import Source
-from trainer.checkpoint import load_checkpoint
+from trainer.checkpoint import Checkpoint, load_checkpoint
 
 __all__ = ["load_trainer_checkpoint"]
 
@@ -28,4 +28,23 @@ def load_trainer_checkpoint(path: Path) -> Source:
         training_size=loaded.training_size,
         network="trainer",
         sha256=loaded.sha256,
+        remarks=_remarks(loaded),
     )
+
+
+def _remarks(checkpoint: Checkpoint) -> tuple[str, ...]:
+    """Say which weights of the training these are. Its record is untrusted: what is not a number is not repeated."""
+    training, remarks = checkpoint.training, []
+    step = training.get("steps")
+    if type(step) is int and 0 <= step < 10**12:
+        scores = {name: training.get(key) for name, key in _SCORES.items()}
+        said = [f"{name} PSNR {score:.2f} dB" for name, score in scores.items() if type(score) is float]
+        scored = ", ".join(said) if training.get("validated_step") == step and said else "not validated at this step"
+        remarks.append(f"took the averaged weights (EMA) of training step {step}, {scored}")
+    if checkpoint.float16_tensors:
+        remarks.append(f"converted {checkpoint.float16_tensors} tensors of float16 to the network's own type")
+    return tuple(remarks)
+
+
+_SCORES = {"validation": "validation_psnr_db", "training pairs": "training_pairs_psnr_db"}
+"""Name of a score -> its key in the record of a training."""

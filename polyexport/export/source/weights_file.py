@@ -1,0 +1,141 @@
+"""Reading of untrusted files of weights, from ``torch.save`` or safetensors, into plain values.
+
+Unpickling is restricted to ``weights_only=True``, and a refused file is not tried again in any other way.
+"""
+
+import hashlib
+import io
+import pickle
+import re
+import warnings
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+
+from polyexport.errors import CheckpointError, reason_of
+from polyexport.storage.files import read_limited
+from polyexport.storage.strict_json import read_json
+
+__all__ = ["COLOR_MAPPINGS", "REMEDY", "LoadedFile", "read_file"]
+
+COLOR_MAPPINGS = ("color_mappings", "color_to_idx", "color_map")
+"""Keys under which a file may hold the names of the colors that its network knows."""
+
+REMEDY = "save the state dict alone, as safetensors or with torch.save(module.state_dict(), ...)"
+"""Advice for a file that is refused."""
+
+_MAX_BYTES = 1 << 33
+_MAX_PICKLE_BYTES = 1 << 24
+"""Largest part of a file that is unpickled: its names and shapes, some hundred bytes for each tensor. A pickle can make
+objects of up to a hundred times its size."""
+
+_MAX_HEADER_BYTES = 1 << 24
+"""Largest header of a safetensors file. 100,000 tensors need less."""
+
+_PICKLED = (".pth", ".pt")
+_FORBIDDEN = re.compile(r"GLOBAL ([\w.]+)")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LoadedFile:
+    """Contents of one file of weights."""
+
+    values: dict[Any, Any]
+    """The dictionary in the file: tensors by name, or whatever a training saved."""
+
+    size_bytes: int
+    sha256: str
+    """SHA-256 of the bytes that were loaded, lowercase hex."""
+
+
+def read_file(path: Path) -> LoadedFile:
+    """Read a ``.safetensors``, ``.pth`` or ``.pt`` file of at most 8 GiB. The bytes that are hashed are those loaded.
+
+    The JSON of ``COLOR_MAPPINGS`` among the metadata of a safetensors file stands in the dictionary beside the tensors.
+
+    Raises:
+        CheckpointError: The file is unreadable, damaged, of another kind, or holds anything but plain data.
+    """
+    suffix = path.suffix.lower()
+    if suffix == ".pt2":
+        raise _is_program(path)
+    if suffix not in (".safetensors", *_PICKLED):
+        raise CheckpointError(f"{path} is not a .safetensors, .pth or .pt file", remedy=REMEDY)
+    try:
+        data = read_limited(path, _MAX_BYTES)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or reason_of(error)
+        raise CheckpointError(f"{path} cannot be read ({reason})", remedy="give a file of weights") from error
+    loaded = _read_pickled(data, path) if suffix in _PICKLED else _read_safetensors(data, path)
+    if not isinstance(loaded, dict):
+        raise CheckpointError(f"{path} holds a {type(loaded).__name__}, expected a dictionary", remedy=REMEDY)
+    return LoadedFile(values=loaded, size_bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
+
+
+def _read_safetensors(data: bytes, path: Path) -> dict[str, Any]:
+    try:
+        length = int.from_bytes(data[:8], "little")
+        if length > _MAX_HEADER_BYTES:
+            raise ValueError(f"a header of {length} bytes, more than {_MAX_HEADER_BYTES}")  # noqa: TRY301
+        # safetensors checks what the header means; its Python interface does not hand the metadata out.
+        metadata = read_json(data[8 : 8 + length]).get("__metadata__", {})
+        named = {key: read_json(metadata[key]) for key in COLOR_MAPPINGS if key in metadata}
+        tensors: dict[str, Any] = safetensors.torch.load(data)
+    except (SafetensorError, ValueError, KeyError, AttributeError, TypeError) as error:
+        raise CheckpointError(
+            f"{path} is not a safetensors file, or damaged ({reason_of(error)})", remedy=REMEDY
+        ) from error
+    return {**named, **dict(sorted(tensors.items()))}  # safetensors gives them in no order
+
+
+def _read_pickled(data: bytes, path: Path) -> object:
+    if data.startswith(b"PK"):
+        _check_archive(data, path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about pickle protocols; unsafe files are refused
+            return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        # torch's message advises loading without weights_only: not to be repeated here.
+        forbidden = _FORBIDDEN.search(str(error))
+        what = f"asks for {forbidden[1]}" if forbidden else "is not in pickle protocol 2"
+        raise CheckpointError(f"{path} is not a file of plain tensors: it {what}", remedy=REMEDY) from error
+    except Exception as error:  # a damaged file can raise any exception
+        raise CheckpointError(
+            f"{path} is not a file of weights, or damaged ({reason_of(error)})", remedy=REMEDY
+        ) from error
+
+
+def _check_archive(data: bytes, path: Path) -> None:
+    """Refuse zip archives that torch.save did not write, from their directory alone."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            entries = archive.infolist()
+    except Exception as error:  # a damaged archive can raise any exception
+        raise CheckpointError(f"{path} is a damaged zip archive ({reason_of(error)})", remedy=REMEDY) from error
+    names = {entry.filename.partition("/")[2] for entry in entries} | {entry.filename for entry in entries}
+    if "constants.pkl" in names or any(name.startswith("code/") for name in names):
+        raise CheckpointError(f"{path} is a TorchScript archive: a program, not weights", remedy=REMEDY)
+    if names & {"archive_format", "serialized_exported_program.json"} or any(n.startswith("models/") for n in names):
+        raise _is_program(path)
+    if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):  # a bomb; torch.save compresses nothing
+        raise CheckpointError(f"{path} is a compressed archive, which torch.save does not write", remedy=REMEDY)
+    # Entries that are stored once each cannot be larger than the file; entries that share their bytes can.
+    total = sum(entry.file_size for entry in entries)
+    if total > len(data):
+        raise CheckpointError(f"{path} declares {total} bytes of contents in {len(data)} bytes", remedy=REMEDY)
+    largest = max((entry.file_size for entry in entries if entry.filename.endswith(".pkl")), default=0)
+    if largest > _MAX_PICKLE_BYTES:
+        raise CheckpointError(
+            f"{path} describes its tensors in {largest} bytes, more than the limit of {_MAX_PICKLE_BYTES}",
+            remedy=REMEDY,
+        )
+
+
+def _is_program(path: Path) -> CheckpointError:
+    return CheckpointError(f"{path} is a torch.export archive (.pt2): a program, not weights", remedy=REMEDY)
