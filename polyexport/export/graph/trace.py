@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from polyexport.errors import ModelError, reason_of
+from polyexport.export.graph.norms import write_out_norms
 from polyexport.export.source.source import Source
 from polyexport.model.conditions.condition import COLOR_INPUT, EMBEDDING_INPUT, Condition
 from polyexport.model.contract import COLORED, IMAGE_INPUT
@@ -29,7 +30,7 @@ _REMEDY = "nothing was written; mend the network, or report it if `forward` has 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Traced:
-    """A graph as the exporter wrote it, and the PyTorch program that it stands for."""
+    """A graph as the exporter wrote it, but for its normalizations, and the PyTorch program that it stands for."""
 
     model: onnx.ModelProto
     program: torch.export.ExportedProgram
@@ -136,7 +137,7 @@ def _export(
         raise ModelError(f"the network cannot be exported: {_root_of(error)}", remedy=_REMEDY) from error
     assert program is not None
     assert program.exported_program is not None
-    return Traced(model=program.model_proto, program=program.exported_program)
+    return Traced(model=write_out_norms(program.model_proto), program=program.exported_program)
 
 
 def _root_of(error: BaseException) -> str:
