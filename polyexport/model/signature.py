@@ -26,7 +26,7 @@ _HASHES = {"secp256r1": "SHA256", "secp384r1": "SHA384", "secp521r1": "SHA512"}
 """Curves of keys, and the hash that goes with each, as Sigstore pairs them."""
 
 _KEY_REMEDY = "give a PEM file with a key on the curve P-256, P-384 or P-521, as docs/signing.md makes one"
-_UNTRUSTED = "use it only if you trust it for another reason, or fetch model and signature again"
+_UNTRUSTED = "fetch the model and its signature again, or give the public key of whoever signed it"
 
 
 @dataclass(frozen=True, slots=True)

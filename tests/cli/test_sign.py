@@ -1,6 +1,7 @@
 """`sign`, `export --sign`, and the commands that require a signature."""
 
 import json
+import socket
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -42,19 +43,28 @@ def test_an_export_never_replaces_its_key(keys: KeyPair, tiny_checkpoint: Path, 
 
 
 def test_infer_requires_the_signature_of_a_key(
-    cli: Cli, refused: Refused, model: Path, keys: KeyPair, key_pair: KeyPairOf, drawings: Path, tmp_path: Path
+    cli: Cli, refused: Refused, model: Path, keys: KeyPair, drawings: Path, tmp_path: Path
 ) -> None:
-    arguments = ("infer", drawings, "--color", "red", "--provider", "cpu", "-m", model, "--require-signature")
-    assert "m.onnx.sig cannot be read" in refused(4, *arguments, keys.public, "-o", "unsigned")
     sign(model, key=keys.private, quiet=True)
+    arguments = ("infer", drawings, "--color", "red", "--provider", "cpu", "-m", model, "--require-signature")
     cli(*arguments, keys.public, "-o", "signed", check=0)
     assert len(list((tmp_path / "signed").rglob("*.png"))) == 6
-    assert "was made with the key" in refused(4, *arguments, key_pair().public, "-o", "other")
     data = bytearray(model.read_bytes())
     data[len(data) // 2] ^= 1
     model.write_bytes(data)
     assert "is the signature of a file with SHA-256" in refused(4, *arguments, keys.public, "-o", "changed")
     assert not list(tmp_path.glob("changed/**/*.png"))
+
+
+def test_a_service_and_a_cluster_require_it_as_well(
+    refused: Refused, model: Path, keys: KeyPair, drawings: Path
+) -> None:
+    required = ("-m", model, "--provider", "cpu", "--require-signature", keys.public)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    assert "m.onnx.sig cannot be read" in refused(4, "serve", "--port", port, *required)
+    assert "m.onnx.sig cannot be read" in refused(4, "infer", drawings, "--color", "red", "--engine", "ray", *required)
 
 
 def test_an_encrypted_key_needs_its_passphrase(

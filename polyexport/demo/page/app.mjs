@@ -97,8 +97,8 @@ function loaded({ contract: found, bytes, goldenDifference }) {
   const proof = contract.parity.stages.at(-1);
   $("model").textContent =
     `${contract.network === "trainer" ? "Conditional UNet" : contract.network}, ${contract.precision}, ` +
-    `${(bytes / 1e6).toFixed(1)} MB. When it was exported, ${(100 * proof.uint8_equal).toFixed(4)} % of ` +
-    `${proof.values.toLocaleString("en")} values were equal to PyTorch's; its golden sample is repeated here ` +
+    `${(bytes / 1e6).toFixed(1)} MB. By its own account, ${(100 * proof.uint8_equal).toFixed(4)} % of ` +
+    `${proof.values.toLocaleString("en")} values were equal to PyTorch's when it was exported; its golden sample is repeated here ` +
     `${goldenDifference === 0 ? "exactly" : `with a mean difference of ${goldenDifference.toFixed(4)} levels`}. ` +
     `Graph ${contract.graph_sha256.slice(0, 12)}.`;
   if (drawing.size !== contract.training_size) {
