@@ -74,7 +74,7 @@ def weights_sha256(path: Path) -> str:
     The rest of the file, such as the record of the training, has no part in it.
     """
     digest = hashlib.sha256()
-    for name, tensor in sorted(safetensors.torch.load_file(path).items()):
+    for name, tensor in sorted(safetensors.torch.load(read_limited(path, _MAX_BYTES)).items()):
         digest.update(name.encode() + b"\0" + tensor.contiguous().numpy().tobytes())
     return digest.hexdigest()
 

@@ -16,6 +16,7 @@ The phase is ``training_pairs`` instead of ``validation`` if all drawings that a
 
 import contextlib
 import json
+import os
 import re
 from collections.abc import Callable, Iterator, Mapping
 from importlib.util import find_spec
@@ -27,7 +28,7 @@ from numpy.typing import NDArray
 
 from polyexport.errors import OutputError, UsageError, reason_of
 from polyexport.imaging.codecs.png import encode_png
-from polyexport.storage.files import check_writable, read_limited, write_atomic
+from polyexport.storage.files import check_writable, open_regular, read_limited, write_atomic
 from trainer.charts import Series, curves_png
 from trainer.mirrors import TensorBoardMirror, WandbMirror, missing
 
@@ -118,7 +119,7 @@ class _LocalRecord:
         write_atomic(folder / "config.json", _json(config))
         write_atomic(self.path, "".join(lines).encode())
         with _writing(self.path):
-            self.file = self.path.open("ab", buffering=0)
+            self.file = os.fdopen(open_regular(self.path, os.O_WRONLY | os.O_APPEND), "ab", buffering=0)
         if self.series:
             self.draw()
 

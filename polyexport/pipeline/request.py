@@ -3,16 +3,16 @@
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from polyexport.errors import ColorError, UsageError
 from polyexport.imaging.color import Color, parse_color
 from polyexport.pipeline.inputs.manifest import read_manifest
-from polyexport.pipeline.inputs.path_list import MAX_LIST_BYTES, read_list
+from polyexport.pipeline.inputs.path_list import MAX_LIST_BYTES, read_list, read_list_file
 from polyexport.pipeline.plan import Plan, make_plan, plan_entries
-from polyexport.storage.files import read_limited, read_stream
+from polyexport.storage.files import read_stream
 from polyexport.storage.stores import Url, is_url, local_path
 
 if TYPE_CHECKING:
@@ -127,10 +127,8 @@ def _listed_paths(files_from: str | None) -> list[str]:
     if files_from is None:
         return []
     if files_from == STDIO:
-        name, read = "stdin", partial(read_stream, sys.stdin.buffer)
-    else:
-        name, read = files_from, partial(read_limited, Path(files_from))
-    try:
-        return read_list(read(MAX_LIST_BYTES))
-    except OSError as error:
-        raise UsageError(f"{name} cannot be read ({error.strerror})", remedy="give a list of paths") from error
+        try:
+            return read_list(read_stream(sys.stdin.buffer, MAX_LIST_BYTES))
+        except OSError as error:
+            raise UsageError(f"stdin cannot be read ({error.strerror})", remedy="give a list of paths") from error
+    return read_list_file(files_from)

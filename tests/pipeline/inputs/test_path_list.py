@@ -1,12 +1,14 @@
 """Lists of input paths."""
 
 import os
+import threading
+from pathlib import Path
 
 import pytest
 
 from polyexport.errors import UsageError
 from polyexport.pipeline.inputs import path_list
-from polyexport.pipeline.inputs.path_list import read_list
+from polyexport.pipeline.inputs.path_list import read_list, read_list_file
 
 
 @pytest.mark.parametrize(
@@ -31,3 +33,32 @@ def test_an_empty_and_a_huge_list_are_usage_errors(monkeypatch: pytest.MonkeyPat
     assert read_list(b"abc") == ["abc"]
     with pytest.raises(UsageError, match="more than 3 bytes"):
         read_list(b"abcd")
+
+
+def test_a_list_comes_from_a_pipe_that_a_process_has_written_to() -> None:
+    """A shell gives ``<(find ...)`` as ``/dev/fd/63``."""
+    reader, writer = os.pipe()
+    os.write(writer, b"a.png\nb.png\n")
+    os.close(writer)
+    assert read_list_file(f"/dev/fd/{reader}") == ["a.png", "b.png"]
+    os.close(reader)
+
+
+def test_a_list_comes_from_a_pipe_that_a_process_has_not_written_to_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(path_list, "_WRITER_TIMEOUT_MS", 1)
+    reader, writer = os.pipe()
+
+    def write() -> None:
+        os.write(writer, b"a.png\n")
+        os.close(writer)
+
+    threading.Timer(0.1, write).start()
+    assert read_list_file(f"/dev/fd/{reader}") == ["a.png"]
+    os.close(reader)
+
+
+def test_a_pipe_that_no_process_writes_to_is_a_usage_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(path_list, "_WRITER_TIMEOUT_MS", 1)
+    os.mkfifo(tmp_path / "list")
+    with pytest.raises(UsageError, match="a pipe that no process writes to"):
+        read_list_file(str(tmp_path / "list"))
