@@ -116,7 +116,7 @@ def report_preview(job: Job, load: LoadModel, decoding_pool: DecodingPool, *, js
             )
             continue
         for output, state in one.outputs:
-            because = f": {one.reason}" if state in ("unreadable", "failed before") else ""
+            because = f": {one.reason}" if state in ("unreadable", "failed before", "clashing") else ""
             console.data(f"{one.item.source} -> {job.plan.output / output} ({state}{because})")
     if json_report:
         console.data(json.dumps({"type": "preview", "output": str(job.plan.output), **asdict(counts)}))
@@ -129,7 +129,8 @@ def report_preview(job: Job, load: LoadModel, decoding_pool: DecodingPool, *, js
             f"{counts.images} images, {counts.unreadable} of them unreadable; outputs: {states}; "
             f"about {counts.estimated_s:.1f} s on {model.session.execution_provider}; nothing was written"
         )
-    return ExitCode.SOME_FAILED if counts.unreadable or counts.outputs.get("failed before") else ExitCode.OK
+    fails = counts.unreadable or counts.outputs.get("failed before") or counts.outputs.get("clashing")
+    return ExitCode.SOME_FAILED if fails else ExitCode.OK
 
 
 def _print_provider(execution_provider: str, fallback_reason: str) -> None:

@@ -34,6 +34,7 @@ class Task:
             "source": self.item.source,
             "name": self.item.name,
             "colors": colors,
+            "clash": self.item.clash,
             "prior_results": self.prior_results,
             "records": records,
         }
@@ -45,7 +46,7 @@ class Task:
         value = json.loads(text)
         colors = tuple(Color(name, (red, green, blue)) for name, (red, green, blue) in value["colors"])
         records = tuple(record and Record(**record) for record in value["records"])
-        return cls(Item(value["source"], value["name"], colors), tuple(value["prior_results"]), records)
+        return cls(Item(value["source"], value["name"], colors, value["clash"]), tuple(value["prior_results"]), records)
 
     def recorded(self) -> dict[str, Record]:
         """Return the records by output name, without outputs that have none."""

@@ -27,7 +27,7 @@ from polyexport.pipeline.ordering import ResultsInOrder, SyncGroup
 from polyexport.pipeline.outputs.disk import OutputFolder
 from polyexport.pipeline.outputs.prior_results import PriorResults, read_prior_results
 from polyexport.pipeline.outputs.store import StoreFolder
-from polyexport.pipeline.plan import Item, output_name
+from polyexport.pipeline.plan import Item, mark_clashes, output_name
 from polyexport.pipeline.recipes import recipes_of
 from polyexport.pipeline.results import ItemResult, RunReport
 from polyexport.runtime.providers import AUTO
@@ -85,8 +85,9 @@ def run_on_cluster(
             it.
         PolyexportError: no cluster answers, it has lost all its machines, or the time limit has passed.
     """
+    plan = mark_clashes(job.plan, folder.spelling)
     prior_results = read_prior_results(
-        job.plan, folder, folder.journal, overwrite=job.overwrite, retry_failed=job.retry_failed
+        plan, folder, folder.journal, overwrite=job.overwrite, retry_failed=job.retry_failed
     )
     # This machine may have another processor than the cluster, so it loads the model only to check the job.
     file = model if model is not None else default_model_path()
@@ -108,10 +109,10 @@ def run_on_cluster(
         images=job.plan.outputs,
         version=polyexport.__version__,
     )
-    publisher = ResultPublisher(job.plan.items, folder, on_provider, on_result)
+    publisher = ResultPublisher(plan.items, folder, on_provider, on_result)
     started = time.monotonic()
     try:
-        _publish_all(publisher, _rows(job.plan.items, prior_results), cluster, options, started)
+        _publish_all(publisher, _rows(plan.items, prior_results), cluster, options, started)
     except PolyexportError:
         folder.check_place()  # an actor that does not find the folder cannot say where it was moved to
         raise

@@ -2,38 +2,72 @@
 
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 
-from polyexport.errors import UsageError
+from polyexport.storage.spelling import Spelling
 
-__all__ = ["png_names"]
+__all__ = ["name_clashes", "png_names"]
 
 
-def png_names(names: Sequence[str], sources: Sequence[str]) -> list[str]:
+def png_names(names: Sequence[str]) -> list[str]:
     """Name the PNG file of each input.
 
-    The suffix becomes ``.png``. Where that would give two inputs one name, the suffix is kept before ``.png``. Names
-    that differ only in case count as one, because there are file systems that ignore case.
+    The suffix becomes ``.png``. Where that would give two inputs one name, even if only in the eyes of a disk that
+    ignores case, the suffix is kept before ``.png``.
 
     Args:
         names: Name or relative path of each input.
-        sources: What each input is called in error messages.
 
-    Raises:
-        UsageError: Two inputs have the same output.
+    Returns:
+        The names in the same order. Two of them may still be equal; see ``name_clashes``.
     """
     plain = [_as_png(name) for name in names]
     shared = {name for name, count in Counter(name.lower() for name in plain).items() if count > 1}
-    final: list[str] = []
-    taken: dict[str, int] = {}
-    for index, (name, png) in enumerate(zip(names, plain, strict=True)):
-        final.append(f"{name}.png" if png.lower() in shared and not name.lower().endswith(".png") else png)
-        other = taken.setdefault(final[-1].lower(), index)
-        if other != index:
-            raise UsageError(
-                f"{sources[other]} and {sources[index]} have the same output {final[-1]}", remedy="rename one of them"
-            )
-    return final
+    return [
+        f"{name}.png" if png.lower() in shared and not name.endswith(".png") else png
+        for name, png in zip(names, plain, strict=True)
+    ]
+
+
+def name_clashes(outputs: Callable[[], Iterable[tuple[int, str]]], spelling: Spelling) -> dict[int, int | None]:
+    """Find the inputs whose outputs a disk cannot tell apart.
+
+    All inputs of a clash are found, so that none of them wins by its place in a list. Of a file and a folder of one
+    name only the file is found, as the folder may have the outputs of many inputs.
+
+    Args:
+        outputs: Returns the number of an input, and the path of an output of it with ``/`` between its parts, for every
+            output. It is called twice, because a list of a million outputs would take much memory.
+        spelling: Spellings that the disk ignores.
+
+    Returns:
+        Number of each input that clashes -> number of another input with which it does: its own if two of its outputs
+        clash, None if an output has the name of a folder.
+    """
+    seen: set[int] = set()
+    suspects: set[int] = set()
+    folders: set[str] = set()
+    for _, output in outputs():
+        folded = spelling.folded(output)
+        (suspects if hash(folded) in seen else seen).add(hash(folded))
+        folder = folded.rpartition("/")[0]
+        while folder and folder not in folders:
+            folders.add(folder)
+            folder = folder.rpartition("/")[0]
+    suspects.update(seen.intersection(map(hash, folders)))
+    owners: dict[str, list[int]] = {}
+    for number, output in outputs() if suspects else ():
+        folded = spelling.folded(output)
+        if hash(folded) in suspects:
+            owners.setdefault(folded, []).append(number)
+    clashes: dict[int, int | None] = {}
+    for folded, numbers in owners.items():
+        for number in numbers:
+            if folded in folders:
+                clashes[number] = None
+            elif len(numbers) > 1:
+                clashes[number] = next((other for other in numbers if other != number), number)
+    return clashes
 
 
 def _as_png(name: str) -> str:

@@ -8,6 +8,7 @@ import argparse
 import errno
 import hashlib
 import os
+import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -29,13 +30,14 @@ from polyexport.errors import (
 )
 from polyexport.imaging.codecs.png import encode_png
 from polyexport.imaging.color import Color
-from polyexport.imaging.names import png_names
+from polyexport.imaging.names import name_clashes, png_names
 from polyexport.imaging.pixels import read_image
 from polyexport.model.file import read_model
 from polyexport.model.model import Model
 from polyexport.runtime.session import SessionOptions
 from polyexport.storage.files import check_writable, write_atomic
 from polyexport.storage.folder import MANIFEST, read_manifest
+from polyexport.storage.spelling import probe_spelling
 from polyexport.storage.streams import one_line, write_line
 
 __all__ = ["PROVIDERS", "main"]
@@ -117,14 +119,18 @@ def _run(arguments: argparse.Namespace) -> int:
     """Color every image in every color; an image that cannot be read or written fails alone."""
     output: Path = arguments.output
     sources = list(dict.fromkeys(arguments.images))
-    names = dict(zip(sources, png_names([path.name for path in sources], list(map(str, sources))), strict=True))
     check_writable(output)
+    named = dict(zip(sources, png_names([path.name for path in sources]), strict=True))
+    clashes = _clashes(output, named)
+    names = {source: name for source, name in named.items() if source not in clashes}
     model = _open_model(arguments.model, arguments.require_signature, arguments.provider, arguments.threads)
     colors = {_folder_name(color): color for color in map(model.condition.parse, arguments.color)}
     for color in colors.values():
         model.condition.row(color)  # raises for a color that the model does not know
     _refuse_existing(output, names, list(colors), overwrite=arguments.overwrite)
-    failed = 0
+    failed = len(clashes)
+    for source, reason in clashes.items():
+        write_line("stderr", one_line(f"failed: {source}: {reason}"))
     for source, name in names.items():
         try:
             _color_image(model, source, {output / folder / name: color for folder, color in colors.items()})
@@ -133,9 +139,24 @@ def _run(arguments: argparse.Namespace) -> int:
         except Exception as error:  # noqa: BLE001 - no image may stop the others; memory is the usual cause
             failed += 1
             write_line("stderr", one_line(f"failed: {source}: {error if str(error) else type(error).__name__}"))
-    summary = f"{len(names)} images: {len(names) - failed} ok, {failed} failed; written to {output}"
+    summary = f"{len(sources)} images: {len(sources) - failed} ok, {failed} failed; written to {output}"
     write_line("stdout", one_line(summary))
     return ExitCode.SOME_FAILED if failed else ExitCode.OK
+
+
+def _clashes(output: Path, names: Mapping[Path, str]) -> dict[Path, str]:
+    """Return the images whose outputs the output folder cannot tell from those of others, and a reason for each."""
+    sources = list(names)
+    try:
+        spelling = probe_spelling(output / f".{secrets.token_hex(8)}")
+    except OSError as error:
+        raise OutputError(f"cannot write to {output} ({error.strerror})", remedy="choose another -o") from error
+    found = name_clashes(lambda: enumerate(names.values()), spelling)
+    clashes = {sources[number]: sources[number if other is None else other] for number, other in sorted(found.items())}
+    return {
+        source: f"its output {names[source]} is that of {other}, too; rename one of them"
+        for source, other in clashes.items()
+    }
 
 
 def _open_model(path: Path, signed_by: Path | None, provider: str, threads: int) -> Model:

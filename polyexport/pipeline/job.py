@@ -10,7 +10,7 @@ from polyexport.pipeline.decoding.pool import DecodingPool
 from polyexport.pipeline.outputs.disk import OutputFolder
 from polyexport.pipeline.outputs.prior_results import read_prior_results
 from polyexport.pipeline.outputs.store import StoreFolder
-from polyexport.pipeline.plan import Plan
+from polyexport.pipeline.plan import Plan, mark_clashes
 from polyexport.pipeline.recipes import Background
 from polyexport.pipeline.results import ItemResult, RunReport
 from polyexport.pipeline.run import run_plan
@@ -79,8 +79,9 @@ def run_job(
         OutputError: the output folder became unusable, or was moved or removed.
     """
     threads, streams = threads_and_streams(job.plan.outputs, threads=job.threads, cores=granted_cores())
+    plan = mark_clashes(job.plan, folder.spelling)
     prior_results = read_prior_results(
-        job.plan, folder, folder.journal, overwrite=job.overwrite, retry_failed=job.retry_failed
+        plan, folder, folder.journal, overwrite=job.overwrite, retry_failed=job.retry_failed
     )
     # The number of all outputs, not of those that are left: a rerun must take the provider that the first run took.
     model = load(threads=threads, streams=streams, images=job.plan.outputs)
@@ -88,7 +89,7 @@ def run_job(
     on_provider(model.session.execution_provider, model.session.fallback_reason)
     options = options_for(model, canvas_rule, batch_size=job.batch_size, streams=streams)
     report = run_plan(
-        job.plan,
+        plan,
         model,
         canvas_rule,
         options,

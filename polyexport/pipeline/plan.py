@@ -1,20 +1,21 @@
 """Plan of a run: every input and output, decided before any image is decoded."""
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 
 from polyexport.errors import UsageError
 from polyexport.imaging.color import Color
-from polyexport.imaging.names import png_names
+from polyexport.imaging.names import name_clashes, png_names
 from polyexport.pipeline.inputs.discover import discover, input_folders
 from polyexport.pipeline.inputs.discover_url import discover_urls
 from polyexport.pipeline.inputs.manifest import Entry
 from polyexport.pipeline.inputs.naming import Found
+from polyexport.storage.spelling import Spelling
 from polyexport.storage.stores import Url, is_url
 
-__all__ = ["Item", "Plan", "make_plan", "output_name", "plan_entries"]
+__all__ = ["Item", "Plan", "make_plan", "mark_clashes", "output_name", "plan_entries"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,9 @@ class Item:
     """Name of the outputs, relative to the folder of each color, ending in ``.png``."""
 
     colors: tuple[Color, ...]
+
+    clash: str = ""
+    """Why its outputs cannot have their names; empty if they can. See ``mark_clashes``."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -76,7 +80,7 @@ def make_plan(
         exclude: patterns; a file that matches one of them is left out.
 
     Raises:
-        UsageError: a missing or empty path, an output folder that is an input folder, or two inputs with one output.
+        UsageError: a missing or empty path, an output folder that is an input folder, or an output that is an input.
     """
     urls = [Url.of(str(path)) for path in paths if is_url(str(path))]
     if urls:
@@ -99,7 +103,7 @@ def plan_entries(entries: Sequence[Entry], *, output: Path | Url) -> Plan:
     """Make a plan of a manifest's entries: each input in its own colors.
 
     Raises:
-        UsageError: two inputs with one output.
+        UsageError: an output that is an input.
     """
     wanted: dict[tuple[str, str], list[Color]] = {}
     for entry in entries:
@@ -110,6 +114,39 @@ def plan_entries(entries: Sequence[Entry], *, output: Path | Url) -> Plan:
         group = tuple(dict.fromkeys(colors))
         found.append((Found(source, name), groups.setdefault(group, group)))
     return _planned(found, output)
+
+
+def mark_clashes(plan: Plan, probe: Callable[[], Spelling]) -> Plan:
+    """Mark the inputs whose outputs the output folder cannot tell apart, so that they fail and the others do not.
+
+    Args:
+        plan: inputs and outputs.
+        probe: finds out which spellings the output folder ignores; only called if names differ in nothing else.
+    """
+
+    def outputs() -> Iterator[tuple[int, str]]:
+        return ((number, output_name(item, color)) for number, item in enumerate(plan.items) for color in item.colors)
+
+    if not name_clashes(outputs, Spelling(ignores_case=True, ignores_composition=True)):
+        return plan
+    clashes = name_clashes(outputs, probe())
+    if not clashes:
+        return plan
+    items = list(plan.items)
+    for number, other in clashes.items():
+        items[number] = replace(items[number], clash=_clash(plan, number, other))
+    return replace(plan, items=tuple(items))
+
+
+def _clash(plan: Plan, number: int, other: int | None) -> str:
+    name = plan.items[number].name
+    if other is None:
+        return f"its output {name} has the name of a folder of outputs; rename it"
+    if other == number:
+        return "its outputs in two colors have one name on this disk; rename a color"
+    rival = plan.items[other]
+    where = "" if rival.name == name else f", which this disk does not tell from {rival.name},"
+    return f"its output {name}{where} is the output of {rival.source}, too; rename one of them"
 
 
 def _default_output(num_paths: int, folders: Sequence[Path]) -> Path:
@@ -155,7 +192,7 @@ def _refuse_urls(plan: Plan, output: Url) -> None:
 
 def _named(found: Sequence[tuple[Found, tuple[Color, ...]]]) -> tuple[Item, ...]:
     """Return one item for each input, sorted by the name of its outputs."""
-    names = png_names([each.name for each, _ in found], [each.source for each, _ in found])
+    names = png_names([each.name for each, _ in found])
     items = [Item(each.source, name, colors) for (each, colors), name in zip(found, names, strict=True)]
     return tuple(sorted(items, key=lambda item: item.name))
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import islice
 from time import perf_counter
 from typing import Literal
@@ -14,8 +15,8 @@ from polyexport.model.model import Model
 from polyexport.pipeline.decoding.pool import Decoded, DecodingPool
 from polyexport.pipeline.job import Job
 from polyexport.pipeline.outputs.prior_results import PriorResult, PriorResults, read_prior_results
-from polyexport.pipeline.outputs.store import open_view
-from polyexport.pipeline.plan import Item, output_name
+from polyexport.pipeline.outputs.store import open_view, view_spelling
+from polyexport.pipeline.plan import Item, Plan, mark_clashes, output_name
 from polyexport.pipeline.recipes import recipes_of
 from polyexport.pipeline.run_options import threads_and_streams
 from polyexport.runtime.cores import granted_cores
@@ -25,7 +26,7 @@ __all__ = ["ItemPreview", "Preview", "preview"]
 _ESTIMATE_S = 0.5  # time that the estimate spends on calls of the network
 _INPUTS_AHEAD = 64  # inputs whose headers are read at a time
 
-State = Literal["make", "replace", "done", "failed before", "unreadable"]
+State = Literal["make", "replace", "done", "failed before", "unreadable", "clashing"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,7 +38,7 @@ class ItemPreview:
     """Name of each output in the output folder, and what would happen to it."""
 
     reason: str = ""
-    """Why the input is unreadable, or failed in an earlier run."""
+    """Why the input is unreadable, cannot have its outputs' names, or failed in an earlier run."""
 
 
 @dataclass(slots=True)
@@ -66,11 +67,12 @@ def preview(job: Job, model: Model, decoding_pool: DecodingPool, counts: Preview
         OutputError: the output folder cannot be read.
     """
     canvas_rule = model.contract.canvas_rule(job.size)
-    recipes = recipes_of(job.plan, model, canvas_rule, job.background)
-    with _read_prior_results(job) as prior_results:
+    plan = mark_clashes(job.plan, partial(view_spelling, job.plan.output))
+    recipes = recipes_of(plan, model, canvas_rule, job.background)
+    with _read_prior_results(job, plan) as prior_results:
         first = 0
         with ThreadPoolExecutor(decoding_pool.jobs) as pool:
-            items = iter(job.plan.items)
+            items = iter(plan.items)
             # A bounded number at a time: a map over all of them would hold every answer.
             while some := list(islice(items, _INPUTS_AHEAD)):
                 sources = [item.source for item in some]
@@ -83,13 +85,13 @@ def preview(job: Job, model: Model, decoding_pool: DecodingPool, counts: Preview
 
 
 @contextmanager
-def _read_prior_results(job: Job) -> Iterator[PriorResults]:
+def _read_prior_results(job: Job, plan: Plan) -> Iterator[PriorResults]:
     with ExitStack() as stack:
-        view, journal = open_view(job.plan.output)
+        view, journal = open_view(plan.output)
         for one in (view, journal):
             if one is not None:
                 stack.callback(one.close)
-        yield read_prior_results(job.plan, view, journal, overwrite=job.overwrite, retry_failed=job.retry_failed)
+        yield read_prior_results(plan, view, journal, overwrite=job.overwrite, retry_failed=job.retry_failed)
 
 
 def _look(item: Item, seen: Decoded, prior_results: PriorResults, first: int, recipes: list[str]) -> ItemPreview:
@@ -97,7 +99,9 @@ def _look(item: Item, seen: Decoded, prior_results: PriorResults, first: int, re
     reason = seen.reason
     for number, record in enumerate(prior_results.finished_records(item, first, recipes)):
         state: State = "make" if prior_results.states[first + number] == PriorResult.MISSING else "replace"
-        if record is not None and record.input_sha256 == seen.sha256:
+        if item.clash:
+            state, reason = "clashing", item.clash
+        elif record is not None and record.input_sha256 == seen.sha256:
             state, reason = ("failed before", record.failed) if record.failed else ("done", reason)
         elif seen.reason:
             state = "unreadable"

@@ -25,7 +25,7 @@ from polyexport.pipeline.decoding.pool import Decoded, DecodingPool
 from polyexport.pipeline.encoding import EncodedOutput, OutputEncoder
 from polyexport.pipeline.ordering import ResultsInOrder, SyncGroup
 from polyexport.pipeline.outputs.disk import OutputSink, UnpublishedOutput
-from polyexport.pipeline.outputs.journal import Record
+from polyexport.pipeline.outputs.journal import Record, recipe_of
 from polyexport.pipeline.outputs.prior_results import PriorResults
 from polyexport.pipeline.plan import Plan, output_name
 from polyexport.pipeline.progress import ColorTask, InputProgress
@@ -192,7 +192,9 @@ class _Run:
         progress.timings.read_ms, progress.timings.decode_ms = decoded.read_ms, decoded.decode_ms
         tasks: list[ColorTask] = []
         for color_index, record in enumerate(progress.finished_records):
-            if record is not None and record.input_sha256 == decoded.sha256:
+            if progress.item.clash:
+                self._fail_clash(progress, color_index, decoded.reason)
+            elif record is not None and record.input_sha256 == decoded.sha256:
                 self._finish_output(progress, f"{record.failed} ({_FAILED_EARLIER})" if record.failed else "")
             elif decoded.canvas is not None:
                 tasks.append(ColorTask(progress, decoded.canvas, color_index))
@@ -202,6 +204,15 @@ class _Run:
                 self._finish_output(progress, decoded.reason)
         if tasks:
             self._batcher.add(tasks)
+
+    def _fail_clash(self, progress: InputProgress, color_index: int, unreadable: str) -> None:
+        """Record that an output cannot have its name, with a recipe of its own: a run after a renaming makes it."""
+        if not progress.sha256:
+            self._finish_output(progress, unreadable)
+            return
+        output = output_name(progress.item, progress.item.colors[color_index])
+        record = Record(progress.sha256, recipe_of(clash=True), "", progress.item.clash)
+        self._add_to_group(progress, UnpublishedOutput(output, record))
 
     def _call_network(self, shape: tuple[int, ...]) -> None:
         tasks, batch_size = self._batcher.take(shape)

@@ -20,7 +20,7 @@ milliseconds = st.floats(0, 1e6)
 
 @st.composite
 def tasks(draw: st.DrawFn) -> Task:
-    item = Item(draw(texts), draw(texts), tuple(draw(st.lists(colors, min_size=1, max_size=4))))
+    item = Item(draw(texts), draw(texts), tuple(draw(st.lists(colors, min_size=1, max_size=4))), draw(texts))
     count = len(item.colors)
     prior_results = draw(st.lists(st.integers(0, 3), min_size=count, max_size=count))
     return Task(item, tuple(prior_results), tuple(draw(st.none() | records) for _ in range(count)))

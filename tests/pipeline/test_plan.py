@@ -6,9 +6,10 @@ import pytest
 from PIL import Image
 
 from polyexport.errors import UsageError
-from polyexport.imaging.color import parse_color
+from polyexport.imaging.color import Color, parse_color
 from polyexport.pipeline.inputs.manifest import Entry
-from polyexport.pipeline.plan import Plan, make_plan, output_name, plan_entries
+from polyexport.pipeline.plan import Plan, make_plan, mark_clashes, output_name, plan_entries
+from polyexport.storage.spelling import Spelling
 
 RED = parse_color("red")
 
@@ -45,16 +46,77 @@ def test_files_and_several_paths_go_to_colored(tmp_path: Path, monkeypatch: pyte
 
 
 def test_one_name_from_two_inputs_keeps_both(tmp_path: Path) -> None:
-    for name in ("a.png", "a.jpg", "A.gif", "b.jpg"):
+    for name in ("a.png", "a.jpg", "A.gif", "a.PNG", "b.jpg"):
         picture(tmp_path / "in" / name)
-    assert names(make_plan([tmp_path / "in"], [RED])) == ["A.gif.png", "a.jpg.png", "a.png", "b.png"]
+    assert names(make_plan([tmp_path / "in"], [RED])) == ["A.gif.png", "a.PNG.png", "a.jpg.png", "a.png", "b.png"]
 
 
-def test_names_that_differ_only_in_case_are_a_usage_error(tmp_path: Path) -> None:
+EXACT, FOLDED = Spelling(), Spelling(ignores_case=True, ignores_composition=True)
+
+
+def clashes(plan: Plan, spelling: Spelling) -> dict[str, str]:
+    return {item.source: item.clash for item in mark_clashes(plan, lambda: spelling).items if item.clash}
+
+
+def test_the_disk_decides_whether_names_that_differ_only_in_case_clash(tmp_path: Path) -> None:
+    for name in ("a.png", "A.png", "b.png", "sub/c.png", "SUB/c.png"):
+        picture(tmp_path / "in" / name)
+    plan = make_plan([tmp_path / "in"], [RED], recursive=True)
+    assert names(plan) == ["A.png", "SUB/c.png", "a.png", "b.png", "sub/c.png"]
+    assert clashes(plan, EXACT) == {}
+    found = clashes(plan, FOLDED)
+    assert sorted(found) == [str(tmp_path / "in" / name) for name in ("A.png", "SUB/c.png", "a.png", "sub/c.png")]
+    assert found[str(tmp_path / "in" / "a.png")] == (
+        f"its output a.png, which this disk does not tell from A.png, is the output of {tmp_path / 'in' / 'A.png'}, "
+        "too; rename one of them"
+    )
+
+
+def test_the_disk_is_not_probed_where_no_names_are_alike(tmp_path: Path) -> None:
     picture(tmp_path / "in" / "a.png")
-    picture(tmp_path / "in" / "A.png")
-    with pytest.raises(UsageError, match="same output"):
-        make_plan([tmp_path / "in"], [RED])
+    plan = make_plan([tmp_path / "in"], [RED])
+
+    def probe() -> Spelling:
+        raise AssertionError
+
+    assert mark_clashes(plan, probe) is plan
+
+
+def test_an_accent_apart_clashes_where_the_disk_composes_it(tmp_path: Path) -> None:
+    for name in ("caf\u00e9.png", "cafe\u0301.png", "cafe.png"):
+        picture(tmp_path / "in" / name)
+    plan = make_plan([tmp_path / "in"], [RED])
+    assert clashes(plan, Spelling(ignores_case=True)) == {}
+    assert len(clashes(plan, Spelling(ignores_composition=True))) == 2
+
+
+def test_outputs_of_one_name_clash_on_every_disk(tmp_path: Path) -> None:
+    for name in ("a.jpg", "a.png", "a.jpg.png", "b.png"):
+        picture(tmp_path / "in" / name)
+    found = clashes(make_plan([tmp_path / "in"], [RED]), EXACT)
+    assert sorted(found) == [str(tmp_path / "in" / name) for name in ("a.jpg", "a.jpg.png")]
+    assert all("its output a.jpg.png is the output of" in reason for reason in found.values())
+
+
+def test_a_file_that_has_the_name_of_a_folder_of_outputs_fails_and_the_folder_does_not(tmp_path: Path) -> None:
+    for name in ("a.jpg", "a.png/b.png", "a.png/c.png"):
+        picture(tmp_path / "in" / name)
+    found = clashes(make_plan([tmp_path / "in"], [RED], recursive=True), EXACT)
+    assert found == {str(tmp_path / "in" / "a.jpg"): "its output a.png has the name of a folder of outputs; rename it"}
+
+
+def test_entries_in_different_colors_do_not_clash() -> None:
+    blue, entries = parse_color("blue"), [Entry("a.png", "a.png", RED), Entry("A.png", "A.png", parse_color("blue"))]
+    assert clashes(plan_entries(entries, output=Path("out")), FOLDED) == {}
+    entries.append(Entry("a.png", "a.png", blue))
+    assert sorted(clashes(plan_entries(entries, output=Path("out")), FOLDED)) == ["A.png", "a.png"]
+
+
+def test_two_colors_of_one_name_clash() -> None:
+    red = Color("Red", (1, 2, 3))
+    plan = plan_entries([Entry("a.png", "a.png", RED), Entry("a.png", "a.png", red)], output=Path("out"))
+    assert clashes(plan, EXACT) == {}
+    assert "two colors" in clashes(plan, FOLDED)["a.png"]
 
 
 @pytest.mark.parametrize("output", ["in", "in/../in", "link"])
@@ -132,8 +194,6 @@ def test_a_manifest_gives_each_image_its_colors(tmp_path: Path) -> None:
         ("in/b.png", "b.png", (RED, blue)),
     ]
     assert (plan.outputs, set(plan.colors)) == (3, {RED, blue})
-    with pytest.raises(UsageError, match="same output"):
-        plan_entries([Entry("a.png", "a.png", RED), Entry("A.png", "A.png", RED)], output=tmp_path)
 
 
 def test_folders_of_one_name_keep_their_paths(tmp_path: Path) -> None:

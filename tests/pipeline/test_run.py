@@ -20,9 +20,13 @@ from polyexport.model.model import Model
 from polyexport.pipeline import encoding
 from polyexport.pipeline.decoding.pool import DecodingPool
 from polyexport.pipeline.inputs.manifest import Entry
+from polyexport.pipeline.job import Job
+from polyexport.pipeline.outputs import staging, store
 from polyexport.pipeline.outputs.disk import OutputFolder
 from polyexport.pipeline.plan import make_plan, plan_entries
+from polyexport.pipeline.preview import Preview, preview
 from polyexport.pipeline.results import ItemResult, RunReport
+from polyexport.storage.spelling import Spelling
 
 RED, BLUE = COLORS = (parse_color("red"), parse_color("#0080ff"))
 
@@ -348,3 +352,65 @@ def test_the_journal_stays_small_when_nothing_is_to_do(colorize: Colorize, tmp_p
     assert {json.loads(line)["output"] for line in before.splitlines()} == set(tree(tmp_path / "out"))
     colorize(tmp_path / "out")
     assert journal.read_text() == before
+
+
+def test_names_that_differ_only_in_case_are_two_outputs_where_the_disk_tells_them_apart(
+    colorize: Colorize, drawings: Path, tmp_path: Path
+) -> None:
+    (drawings / "A.png").write_bytes((drawings / "0.png").read_bytes())
+    (drawings / "a.png").write_bytes((drawings / "1.png").read_bytes())
+    if len(list(drawings.glob("[aA].png"))) == 1:
+        pytest.skip("this disk ignores case")
+    report, _ = colorize(tmp_path / "out", (RED,))
+    assert (report.ok, report.failed) == (8, 0)
+    found = tree(tmp_path / "out")
+    assert (found["red/A.png"], found["red/a.png"]) == (found["red/0.png"], found["red/1.png"])
+    assert strays(tmp_path / "out") == []
+
+
+def test_names_that_a_disk_does_not_tell_apart_fail_alone_whichever_comes_first(
+    colorize: Colorize, drawings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (drawings / "a.png").write_bytes((drawings / "0.png").read_bytes())
+    assert colorize(tmp_path / "out", (RED,))[0].ok == 7
+    (drawings / "A.png").write_bytes((drawings / "1.png").read_bytes())
+    (drawings / "B.png").write_bytes((drawings / "1.png").read_bytes())
+    (drawings / "b.png").write_bytes(b"no picture")
+    monkeypatch.setattr(staging, "probe_spelling", lambda path, dir_fd: Spelling(ignores_case=True))
+    report, results = colorize(tmp_path / "out", (RED,))
+
+    assert (report.skipped, report.failed) == (6, 4)
+    assert {name for name, result in results.items() if result.status == "failed"} == {
+        "a.png",
+        "A.png",
+        "b.png",
+        "B.png",
+    }
+    assert "which this disk does not tell from a.png" in results["A.png"].reason
+    assert {"red/A.png", "red/b.png", "red/B.png"}.isdisjoint(tree(tmp_path / "out"))
+    with OutputFolder(tmp_path / "out") as folder:
+        record = folder.journal.record("red/A.png")
+    assert record is not None
+    assert record.failed == results["A.png"].reason
+
+    (drawings / "A.png").rename(drawings / "c.png")  # as the message says; a rerun needs no option
+    (drawings / "B.png").unlink()
+    report, results = colorize(tmp_path / "out", (RED,))
+    assert (results["a.png"].status, results["c.png"].status, results["b.png"].status) == ("ok", "ok", "failed")
+    assert "no image of a known format" in results["b.png"].reason
+    assert tree(tmp_path / "out")["red/c.png"] == tree(tmp_path / "out")["red/1.png"]
+
+
+def test_a_preview_says_which_names_clash_and_writes_nothing(
+    drawings: Path, tiny_model: Model, decoders: DecodingPool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (drawings / "a.png").write_bytes((drawings / "0.png").read_bytes())
+    (drawings / "A.png").write_bytes((drawings / "1.png").read_bytes())
+    job = Job(plan=make_plan([drawings], (RED,), output=tmp_path / "out"))
+    for ignores, clashing in ((False, None), (True, 2)):
+        monkeypatch.setattr(store, "guess_spelling", lambda path, same=ignores: Spelling(ignores_case=same))
+        counts = Preview()
+        seen = {one.item.name: one for one in preview(job, tiny_model, decoders, counts)}
+        assert counts.outputs.get("clashing") == clashing
+        assert ("rename one of them" in seen["A.png"].reason) is ignores
+    assert not (tmp_path / "out").exists()

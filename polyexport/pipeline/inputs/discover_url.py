@@ -1,6 +1,5 @@
 """Discovery of inputs in object stores: URLs of files and folders -> what to open, and what to call it."""
 
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -34,7 +33,7 @@ def discover_urls(
         skip: a folder that is not entered, such as the output folder.
 
     Raises:
-        UsageError: a URL that does not exist or cannot be listed, a folder without images, or two inputs of one name.
+        UsageError: a URL that does not exist or cannot be listed, or a folder without images.
     """
     selection = Selection.of(include=include, exclude=exclude)
     found: list[Found] = []
@@ -57,9 +56,6 @@ def discover_urls(
             raise UsageError(f"{url} has no image", remedy="add --recursive for its folders, or give another folder")
         prefix = f"{url.name}/" if len(urls) > 1 else ""
         found.extend(Found(str(url / name), f"{prefix}{name}") for name in names)
-    name, count = Counter(one.name for one in found).most_common(1)[0]
-    if count > 1:
-        raise UsageError(f"{count} inputs have the name {name}", remedy="color them in two runs")
     return sorted(found, key=lambda one: one.name)
 
 

@@ -36,6 +36,7 @@ from polyexport.pipeline.outputs.staging import (
     unusable,
 )
 from polyexport.storage.files import open_regular
+from polyexport.storage.spelling import Spelling
 
 __all__ = ["OutputFolder", "OutputSink", "OutputView", "UnpublishedOutput", "read_journal"]
 
@@ -210,6 +211,10 @@ class OutputFolder(OutputView, LockedFolder):
             """Journal of the folder, with the records of earlier runs."""
 
             undo.pop_all()
+
+    def spelling(self) -> Spelling:
+        """See ``LockedFolder``."""
+        return self._staging.spelling()
 
     def check_place(self) -> None:
         """See ``LockedFolder``."""

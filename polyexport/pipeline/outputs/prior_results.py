@@ -109,15 +109,17 @@ def read_prior_results(
         OutputError: the output folder cannot be read.
     """
     states = bytearray(plan.outputs)
-    num_foreign, example, number = 0, "", 0
-    outputs = (output_name(item, color) for item in plan.items for color in item.colors)
-    while view is not None and (some := list(islice(outputs, _OUTPUTS_PER_LOOKUP))):
-        for output, sha256 in zip(some, view.hash_outputs(some), strict=True):
+    num_foreign, example = 0, ""
+    outputs = enumerate((item, output_name(item, color)) for item in plan.items for color in item.colors)
+    # A file at an output's name that clashes may be the output of another input.
+    named = ((number, output) for number, (item, output) in outputs if not item.clash)
+    while view is not None and (some := list(islice(named, _OUTPUTS_PER_LOOKUP))):
+        hashes = view.hash_outputs([output for _, output in some])
+        for (number, output), sha256 in zip(some, hashes, strict=True):
             if sha256 is not None:
                 states[number] = _state(output, sha256, journal)
                 if states[number] == PriorResult.FOREIGN:
                     num_foreign, example = num_foreign + 1, example or output
-            number += 1
     if num_foreign and not overwrite:
         raise UsageError(
             f"{num_foreign} of {plan.outputs} outputs exist already and were not made by a run into this folder, or "

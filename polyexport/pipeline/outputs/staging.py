@@ -18,6 +18,7 @@ from typing import Protocol, Self
 
 from polyexport.errors import OutputError
 from polyexport.storage.files import open_regular
+from polyexport.storage.spelling import Spelling, probe_spelling
 
 __all__ = [
     "FOLDER_FLAGS",
@@ -84,6 +85,14 @@ class Staging(Protocol):
 
 class LockedFolder(ABC):
     """An output folder that is locked for the length of a ``with`` block."""
+
+    @abstractmethod
+    def spelling(self) -> Spelling:
+        """Return which spellings of a name are one name in this folder.
+
+        Raises:
+            OutputError: the folder cannot be written.
+        """
 
     @abstractmethod
     def check_place(self) -> None:
@@ -190,6 +199,13 @@ class DiskStaging:
         for name in os.listdir(self.descriptor):
             if name.startswith(TEMPORARY):
                 self.discard(name)
+
+    def spelling(self) -> Spelling:
+        """See ``LockedFolder``."""
+        try:
+            return probe_spelling(f"{TEMPORARY}{secrets.token_hex(8)}", dir_fd=self.descriptor)
+        except OSError as error:
+            raise unusable(self._root, error) from error
 
     def close(self) -> None:
         """See ``Staging``."""

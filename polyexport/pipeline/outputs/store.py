@@ -35,10 +35,11 @@ from polyexport.pipeline.outputs.disk import (
 from polyexport.pipeline.outputs.journal import Journal, Log
 from polyexport.pipeline.outputs.lock import describe_lock_owner, lock_owner
 from polyexport.pipeline.outputs.staging import STATE, TEMPORARY, DiskStaging, LockedFolder, Staging, unusable
+from polyexport.storage.spelling import Spelling, guess_spelling
 from polyexport.storage.stores import Store, Url
 from polyexport.storage.strict_json import read_json
 
-__all__ = ["StoreFolder", "StoreStaging", "StoreView", "open_folder", "open_staging", "open_view"]
+__all__ = ["StoreFolder", "StoreStaging", "StoreView", "open_folder", "open_staging", "open_view", "view_spelling"]
 
 _JOURNAL, _JOURNAL_PART, _LOCK, _LOCK_REQUEST = (
     f"{STATE}/{name}" for name in ("journal.jsonl", "journal-", "lock", "ask-")
@@ -72,6 +73,11 @@ def open_view(output: Path | Url) -> "tuple[OutputView | StoreView | None, Journ
         view = StoreView(output)
         return view, Journal(_StoreLog(view.store))
     return OutputView(output) if output.exists() else None, read_journal(output)
+
+
+def view_spelling(output: Path | Url) -> Spelling:
+    """Return which spellings of a name are one name in an output folder, as far as can be told without writing."""
+    return Spelling() if isinstance(output, Url) else guess_spelling(output / STATE)
 
 
 def open_staging(output: Path | Url) -> Staging:
@@ -179,6 +185,10 @@ class StoreFolder(StoreView, LockedFolder):
             except OSError as error:
                 raise unusable(root, error) from error
             undo.pop_all()
+
+    def spelling(self) -> Spelling:
+        """Return that a store tells all spellings apart."""
+        return Spelling()
 
     def check_place(self) -> None:
         """See ``LockedFolder``."""
