@@ -10,6 +10,7 @@ from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from polyexport.errors import reason_of
+from polyexport.service.body_buffer import BodyBuffer
 from polyexport.service.form import parse_form, parse_parameters
 from polyexport.service.long_json import LONG_STRING, decode_base64, read_short_json, split_json
 from polyexport.service.problems import ProblemError
@@ -90,12 +91,12 @@ def body_type(request: Request) -> BodyType:
     return BodyType(media_type, parameters.get(b"boundary", b""))
 
 
-def parse_body(kind: BodyType, body: bytearray) -> tuple[RequestFields, bytes]:
+def parse_body(kind: BodyType, body: BodyBuffer) -> tuple[RequestFields, bytes]:
     """Parse a whole body. It may take 0.2 s of CPU time, so a thread calls it, not the event loop.
 
     Args:
         kind: the type of the body.
-        body: the body, which is cleared, so that its memory is free as soon as possible.
+        body: the body, whose memory is given back.
 
     Returns:
         The checked fields, and the bytes of the image file.
@@ -103,13 +104,11 @@ def parse_body(kind: BodyType, body: bytearray) -> tuple[RequestFields, bytes]:
     Raises:
         ProblemError: the body cannot be read, or has missing, unknown or wrong fields.
     """
-    try:
-        return _parse_form(body, kind.boundary) if kind.media_type == MULTIPART_TYPE else _parse_json(body)
-    finally:
-        body.clear()
+    with body, body.view() as view:
+        return _parse_form(view, kind.boundary) if kind.media_type == MULTIPART_TYPE else _parse_json(view)
 
 
-def _parse_form(body: bytearray, boundary: bytes) -> tuple[RequestFields, bytes]:
+def _parse_form(body: memoryview, boundary: bytes) -> tuple[RequestFields, bytes]:
     fields: dict[str, str] = {}
     image: slice | None = None
     try:
@@ -124,17 +123,17 @@ def _parse_form(body: bytearray, boundary: bytes) -> tuple[RequestFields, bytes]
             elif part.end - part.start > _MAX_FORM_TEXT_BYTES:
                 raise ProblemError("field", f"{part.name[:_MAX_TEXT_LENGTH]!r} is too long")
             else:
-                fields[part.name] = body[part.start : part.end].decode("utf-8")
+                fields[part.name] = bytes(body[part.start : part.end]).decode("utf-8")
     except UnicodeDecodeError as error:
         raise ProblemError("malformed", "a field of the form is not UTF-8") from error
     except ValueError as error:
         raise ProblemError("malformed", str(error)) from error
     if image is None:
         raise ProblemError("field", "there is no file 'image'")
-    return _checked(RequestFields, fields), bytes(memoryview(body)[image])
+    return _checked(RequestFields, fields), bytes(body[image])
 
 
-def _parse_json(body: bytearray) -> tuple[RequestFields, bytes]:
+def _parse_json(body: memoryview) -> tuple[RequestFields, bytes]:
     try:
         short, long = split_json(body)
         value = read_short_json(short)
@@ -147,7 +146,7 @@ def _parse_json(body: bytearray) -> tuple[RequestFields, bytes]:
     fields = _checked(JsonRequestFields, value)
     try:
         if long is not None and fields.image == LONG_STRING:
-            with memoryview(body) as whole, whole[long] as text:
+            with body[long] as text:
                 return fields, decode_base64(text)
         return fields, decode_base64(memoryview(fields.image.encode("ascii")))
     except ValueError as error:

@@ -1,17 +1,17 @@
 """Parsing of forms (multipart/form-data, RFC 7578) whose bytes are all there.
 
-Boundaries are searched with ``bytearray.find``, so the time is proportional to the size of the form, whatever is in it,
-and no byte of a file is copied.
+Boundaries are searched by ``bytes.find``, so the time is proportional to the size of the form, whatever is in it.
 """
 
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from polyexport.service.body_buffer import find
+
 __all__ = ["Part", "parse_form", "parse_parameters"]
 
 _MAX_PART_HEAD_BYTES = 8 * 1024
-_SEARCH_BYTES = 1 << 20  # one search holds the interpreter's lock, so that it must be short
 _BOUNDARY = re.compile(rb"[ -~]{0,69}[!-~]")
 _NAME = rb""";[ \t]*(?:([!#$%&'*+.^_`|~0-9A-Za-z-]+)="""
 _ESCAPED = re.compile(_NAME + rb"""("(?:[^"\\\r\n]|\\.)*+"|[^\s;"]*)[ \t]*)?""")
@@ -72,7 +72,7 @@ def _parameters(value: bytes, pattern: re.Pattern[bytes]) -> dict[bytes, bytes]:
     return parameters
 
 
-def parse_form(body: bytearray, boundary: bytes, *, max_parts: int) -> list[Part]:
+def parse_form(body: memoryview, boundary: bytes, *, max_parts: int) -> list[Part]:
     """Find the parts of a form.
 
     Args:
@@ -94,9 +94,9 @@ def parse_form(body: bytearray, boundary: bytes, *, max_parts: int) -> list[Part
     return parts
 
 
-def _parts(body: bytearray, delimiter: bytes, max_parts: int) -> Iterator[Part]:
-    position = 2 if body.startswith(b"\r\n") else 0
-    if not body.startswith(delimiter, position):
+def _parts(body: memoryview, delimiter: bytes, max_parts: int) -> Iterator[Part]:
+    position = 2 if bytes(body[:2]) == b"\r\n" else 0
+    if bytes(body[position : position + len(delimiter)]) != delimiter:
         raise ValueError("the form does not begin with its boundary")
     position += len(delimiter)
     for number in range(max_parts + 1):
@@ -108,22 +108,16 @@ def _parts(body: bytearray, delimiter: bytes, max_parts: int) -> Iterator[Part]:
         if number == max_parts:
             raise ValueError(f"the form has more than {max_parts} parts")
         head = after.end()
-        start = body.find(b"\r\n\r\n", head, head + _MAX_PART_HEAD_BYTES) + 4
-        if start < 4:
+        lines, blank, _ = bytes(body[head : head + _MAX_PART_HEAD_BYTES]).partition(b"\r\n\r\n")
+        if not blank:
             raise ValueError("the head of a part is malformed or too long")
-        end = _find(body, b"\r\n" + delimiter, start - 2)
-        name, is_file = _disposition(bytes(body[head : start - 4]))
+        name, is_file = _disposition(lines)
+        start = head + len(lines) + len(blank)
+        end = find(body, b"\r\n" + delimiter, start - 2)
+        if end < 0:
+            raise ValueError("the form has no end")
         yield Part(name, is_file, start, max(start, end))
         position = end + 2 + len(delimiter)
-
-
-def _find(body: bytearray, wanted: bytes, start: int) -> int:
-    while start < len(body):
-        found = body.find(wanted, start, start + _SEARCH_BYTES + len(wanted))
-        if found >= 0:
-            return found
-        start += _SEARCH_BYTES
-    raise ValueError("the form has no end")
 
 
 def _disposition(head: bytes) -> tuple[str, bool]:

@@ -9,6 +9,7 @@ import binascii
 import json
 from typing import Any
 
+from polyexport.service.body_buffer import find
 from polyexport.storage.strict_json import read_json
 
 __all__ = ["LONG_STRING", "MAX_SHORT_BYTES", "decode_base64", "read_short_json", "split_json"]
@@ -26,7 +27,7 @@ _PIECE_BYTES = 256 * 1024
 _LONGEST_ESCAPE_BYTES = 6
 
 
-def split_json(body: bytearray) -> tuple[bytes, slice | None]:
+def split_json(body: memoryview) -> tuple[bytes, slice | None]:
     r"""Cut the long string out of a JSON text.
 
     Whatever stands in the text, the outcome is never another document than the text: a slice that begins or ends at an
@@ -44,13 +45,16 @@ def split_json(body: bytearray) -> tuple[bytes, slice | None]:
     """
     if len(body) <= MAX_SHORT_BYTES:
         return bytes(body), None
-    opening = body.find(b'"', 0, MAX_SHORT_BYTES)
+    head = bytes(body[:MAX_SHORT_BYTES])
+    opening = head.find(b'"')
     while opening >= 0:
-        closing = body.find(b'"', opening + 1)
+        closing = head.find(b'"', opening + 1)
+        if closing < 0:
+            closing = find(body, b'"', len(head))
         if closing - opening > _MIN_LONG_BYTES:
             if len(body) - (closing - opening) > MAX_SHORT_BYTES:
                 break
-            short = bytes(body[: opening + 1]) + LONG_STRING.encode() + bytes(body[closing:])
+            short = head[: opening + 1] + LONG_STRING.encode() + bytes(body[closing:])
             if short.count(LONG_STRING.encode()) > 1:
                 break
             return short, slice(opening + 1, closing)

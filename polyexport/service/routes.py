@@ -30,6 +30,7 @@ from polyexport.pipeline.decoding.pool import DecodingPool
 from polyexport.runtime.cores import granted_cores
 from polyexport.service.batcher import Batcher, NetworkError, QueueFullError, QueueTimeoutError
 from polyexport.service.body import JSON_TYPE, BodyType, RequestFields, body_schema, body_type, parse_body
+from polyexport.service.body_buffer import BodyBuffer
 from polyexport.service.metrics import Metrics
 from polyexport.service.options import ServiceOptions
 from polyexport.service.problems import COMMON_RESPONSES, PROBLEM_SCHEMA, RESPONSES, ProblemError
@@ -116,10 +117,11 @@ class Routes:
     ) -> tuple[RequestFields, Canvas, ConditionRow, tuple[str, ...]]:
         """Read, parse and decode a request; when the canvas is there, nothing else of the body takes memory."""
         loop = asyncio.get_running_loop()
-        body = bytearray()
-        async for chunk in request.stream():
-            body += chunk
-        fields, data = await loop.run_in_executor(self._parsing_thread, parse_body, kind, body)
+        declared = request.headers.get("content-length")
+        with BodyBuffer(int(declared) if declared else self._limits.max_bytes) as body:
+            async for chunk in request.stream():
+                body.append(chunk)
+            fields, data = await loop.run_in_executor(self._parsing_thread, parse_body, kind, body)
         return (fields, *await loop.run_in_executor(self._decoding_threads, self._decode, fields, data))
 
     def _decode(self, fields: RequestFields, data: bytes) -> tuple[Canvas, ConditionRow, tuple[str, ...]]:

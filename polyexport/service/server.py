@@ -6,9 +6,12 @@ close, however it ends.
 
 import asyncio
 import contextlib
+import ctypes
+import gc
 import logging
 import signal
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from functools import partial
 from types import FrameType
@@ -34,6 +37,9 @@ __all__ = ["Server", "serve"]
 
 _LISTEN_BACKLOG = 512
 _SPARE_DESCRIPTORS = 32  # for decoding processes that are replaced
+_SWITCH_INTERVAL_S = 0.001  # the event loop waits so long for a thread that parses or encodes
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # numbers from malloc.h
+_LARGE_BYTES = 1 << 20
 _READ_BEFORE_CLOSING_S = 0.05  # time to read what clients sent before the signal to end
 _LAST_ANSWERS_TIMEOUT_S = 1.0  # time to tell clients that the service ends before their request was complete
 
@@ -76,6 +82,7 @@ def serve(options: ServiceOptions, *, on_ready: Callable[[str, str], None]) -> N
             )
         )
         app = build_app(Routes(model, decoding_pool, batcher, metrics, options), metrics, options)
+        _prepare_interpreter()
         backlog, max_connections = _capacity(limits)
         try:
             listener.listen(backlog)
@@ -87,6 +94,18 @@ def serve(options: ServiceOptions, *, on_ready: Callable[[str, str], None]) -> N
             on_ready(session.execution_provider, session.fallback_reason)
 
         Server(app, options, ready, max_connections=max_connections, backlog=backlog).run([listener])
+
+
+def _prepare_interpreter() -> None:
+    """Keep pauses of the event loop short, and give the memory of large requests back to the system."""
+    gc.collect()
+    gc.freeze()  # what is loaded by now stays; looking through it took 50 ms now and then
+    sys.setswitchinterval(_SWITCH_INTERVAL_S)
+    with contextlib.suppress(OSError, AttributeError):  # the C library may be another than glibc
+        mallopt = ctypes.CDLL(None).mallopt
+        # By itself glibc keeps blocks of up to 32 MiB once it has seen such sizes.
+        mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
+        mallopt(_M_TRIM_THRESHOLD, _LARGE_BYTES)
 
 
 def _capacity(limits: Limits) -> tuple[int, int]:

@@ -15,7 +15,7 @@ def part(name: bytes, content: bytes, *, more: bytes = b"") -> bytes:
 
 
 def read(body: bytes, boundary: bytes = b"b") -> list[tuple[str, bool, bytes]]:
-    parts = parse_form(bytearray(body), boundary, max_parts=4)
+    parts = parse_form(memoryview(body), boundary, max_parts=4)
     return [(one.name, one.is_file, body[one.start : one.end]) for one in parts]
 
 

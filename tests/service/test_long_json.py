@@ -15,7 +15,7 @@ LONG = base64.b64encode(bytes(range(256)) * 400)
 
 def read(body: bytes) -> tuple[dict[str, Any], bytes]:
     """The members of a text, and its image."""
-    short, long = split_json(bytearray(body))
+    short, long = split_json(memoryview(body))
     members = read_short_json(short)
     if not isinstance(members, dict) or not isinstance(image := members.pop("image", None), str):
         raise ValueError  # noqa: TRY004 - refused like the rest
@@ -29,7 +29,7 @@ def test_the_long_string_is_the_images(order: list[str], color: str) -> None:
     fields = {"image": LONG.decode(), "color": color, "size": "fit"}
     body = json.dumps({name: fields[name] for name in order}).encode()
     assert len(body) > MAX_SHORT_BYTES
-    short, long = split_json(bytearray(body))
+    short, long = split_json(memoryview(body))
     assert long is not None
     assert body[long] == LONG
     assert read_short_json(short) == fields | {"image": LONG_STRING}
@@ -61,7 +61,7 @@ def test_a_text_is_read_as_json_reads_it_or_refused(pattern: str) -> None:
 )
 def test_nothing_else_may_be_long(body: bytes) -> None:
     with pytest.raises(ValueError, match=r"besides the image|JSON|delimiter"):
-        read_short_json(split_json(bytearray(body))[0])
+        read_short_json(split_json(memoryview(body))[0])
 
 
 @pytest.mark.parametrize("text", [b'{"a": "\\ud800"}', b'{"\\udfff": 1}', b'{"a": "\xff"}', b"[[[[[[[[[]]]]]]]]]"])
