@@ -22,7 +22,7 @@ import numpy as np
 import onnxruntime as ort
 
 from polyexport.bench.environment import environment
-from polyexport.model.model import load_model
+from polyexport.model.loading.load import load_model
 from polyexport.runtime.cores import granted_cores
 
 BATCHES = (1, 2, 4, 8, 16)

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from playwright.sync_api import sync_playwright
 
 from polyexport.bench.environment import environment
-from polyexport.model.model import load_model
+from polyexport.model.loading.load import load_model
 
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "page.json"

@@ -32,7 +32,8 @@ from polyexport.evaluate.predict import predict
 from polyexport.export.proof.speed import compare_speed
 from polyexport.imaging.psnr import psnr_db
 from polyexport.model.contract import COLORED, IMAGE_INPUT
-from polyexport.model.model import Model, load_model
+from polyexport.model.loading.load import load_model
+from polyexport.model.model import Model
 from polyexport.runtime.cores import granted_cores
 
 PRECISIONS = ("fp32", "fp16", "int8")

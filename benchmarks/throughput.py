@@ -39,7 +39,8 @@ from polyexport.bench.environment import environment
 from polyexport.imaging.codecs.png import encode_png
 from polyexport.imaging.color import parse_color
 from polyexport.imaging.pixels import decode
-from polyexport.model.model import Model, load_model
+from polyexport.model.loading.load import load_model
+from polyexport.model.model import Model
 from polyexport.pipeline.outputs.disk import OutputFolder, UnpublishedOutput
 from polyexport.pipeline.outputs.journal import Record
 

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     )
     from polyexport.imaging.color import Color, parse_color
     from polyexport.model.contract import Contract
-    from polyexport.model.model import Model, load_model
+    from polyexport.model.loading.load import load_model
+    from polyexport.model.model import Model
 
 __version__ = "0.1.0"
 
@@ -65,7 +66,7 @@ _HOMES = {
     "parse_color": "polyexport.imaging.color",
     "Contract": "polyexport.model.contract",
     "Model": "polyexport.model.model",
-    "load_model": "polyexport.model.model",
+    "load_model": "polyexport.model.loading.load",
 }
 
 

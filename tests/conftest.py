@@ -2,6 +2,7 @@
 
 import os
 import signal
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -14,13 +15,18 @@ from PIL import Image
 from polyexport.data.drawings import draw
 from polyexport.model.contract import METADATA_KEY
 from polyexport.model.file import default_model_path
-from polyexport.model.model import Model, load_model
+from polyexport.model.loading.load import load_model
+from polyexport.model.model import Model
 from polyexport.runtime.probe import probe_provider
 
 pytest_plugins = ("every_contract", "signing_keys")
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
+    # Tests neither read nor fill the cache of whoever runs them.
+    cache = tempfile.TemporaryDirectory(prefix="polyexport-tests-cache-")
+    config.add_cleanup(cache.cleanup)
+    os.environ["XDG_CACHE_HOME"] = cache.name
     # Threads of OpenMP that spin while they wait take the cores from the tests beside them: a sixth of the time of
     # those that train.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -17,7 +17,7 @@ from PIL import Image
 
 from polyexport.bench.document import read_report
 from polyexport.data.pairs import read_pairs
-from polyexport.model.model import load_model
+from polyexport.model.loading.load import load_model
 from trainer.batches import SizedBatch
 from trainer.checkpoint import load_checkpoint
 from trainer.config import TrainConfig

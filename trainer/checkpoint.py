@@ -15,7 +15,7 @@ import torch
 from safetensors import SafetensorError
 
 from polyexport.errors import CheckpointError
-from polyexport.imaging.pixels import MAX_SIDE
+from polyexport.imaging.pixels import MAX_TRAINING_SIZE
 from polyexport.storage.files import read_limited, write_atomic
 from polyexport.storage.strict_json import read_json
 from trainer.network import ConditionalUNet, ModelConfig
@@ -122,7 +122,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
         training_size = header["training_size"]
         if (
             not isinstance(training_size, int)
-            or not 0 < training_size <= MAX_SIDE
+            or not 0 < training_size <= MAX_TRAINING_SIZE
             or training_size % config.size_multiple
         ):
             raise ValueError(f"training_size {training_size!r}")  # noqa: TRY301

@@ -1,7 +1,7 @@
 """Program that loads a model and makes its first images, and prints the milliseconds of each stage as JSON.
 
-A scenario starts it as a process of its own. Arguments: model file, provider, threads, device, size, and batch sizes
-with commas between.
+A scenario starts it as a process of its own. Arguments: model file, provider, threads, device, size, batch sizes
+with commas between, and the limits of the first load in seconds and MiB.
 """
 
 import json
@@ -11,7 +11,9 @@ import time
 _BEGIN = time.perf_counter()
 
 
-def main(path: str, provider: str, threads: str, device_id: str, size: str, batches: str) -> None:
+def main(
+    path: str, provider: str, threads: str, device_id: str, size: str, batches: str, seconds: str, memory_mib: str
+) -> None:
     """Time the imports, the loading of the model, and two runs of each batch size.
 
     Args:
@@ -21,11 +23,15 @@ def main(path: str, provider: str, threads: str, device_id: str, size: str, batc
         device_id: number of the GPU.
         size: height and width of the images, pixels; 0 is the model's training size.
         batches: batch sizes with commas between.
+        seconds: limit of the first load of an unknown model file, seconds of processor time; 0 chooses.
+        memory_mib: limit of its memory, MiB; 0 chooses.
     """
-    from polyexport.model.model import load_model
+    from polyexport.model.loading.limits import LoadLimits
+    from polyexport.model.loading.load import load_model
 
     marks = [time.perf_counter()]
-    model = load_model(path, provider=provider, threads=int(threads), device_id=int(device_id))
+    limits = LoadLimits(seconds=float(seconds), memory_mib=int(memory_mib))
+    model = load_model(path, provider=provider, threads=int(threads), device_id=int(device_id), limits=limits)
     marks.append(time.perf_counter())
     stages = {"imports": (marks[0] - _BEGIN) * 1e3, "load the model": (marks[1] - marks[0]) * 1e3}
     from polyexport.bench.inputs import inputs  # not timed: a user's program does not import it

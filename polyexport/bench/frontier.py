@@ -15,7 +15,9 @@ from polyexport.bench.statistics import WINDOWS, is_steady
 from polyexport.data.drawings import draw
 from polyexport.errors import PolyexportError, UsageError
 from polyexport.imaging.psnr import psnr_db
-from polyexport.model.model import Model, load_model
+from polyexport.model.loading.limits import DEFAULT_LIMITS, LoadLimits
+from polyexport.model.loading.load import load_model
+from polyexport.model.model import Model
 from polyexport.runtime.probe import probe_provider
 from polyexport.runtime.provider import all_providers
 
@@ -36,6 +38,7 @@ def frontier(
     *,
     size: int,
     seconds: float,
+    limits: LoadLimits = DEFAULT_LIMITS,
     progress: Callable[[str], None] = lambda line: None,
 ) -> tuple[Variant, ...]:
     """Measure each model on each provider that works, one image a call on all cores, in turn.
@@ -47,6 +50,7 @@ def frontier(
         models: model files.
         size: height and width of the images, pixels; 0 for each model's own.
         seconds: length of each of three windows for each variant.
+        limits: limits of the first load of an unknown model file.
         progress: called with a line before each measurement.
 
     Raises:
@@ -70,7 +74,7 @@ def frontier(
                 note="",
             )
             try:
-                model = load_model(path, provider=provider)
+                model = load_model(path, provider=provider, limits=limits)
                 image, color = inputs(model, size or model.contract.training_size)
                 psnr = _mean_psnr_db(model, size or model.contract.training_size)
             except PolyexportError as error:

@@ -18,7 +18,9 @@ from polyexport.bench.scenarios import times_images
 from polyexport.bench.scenarios.scenario import Scenario, Settings, Subject
 from polyexport.model.contract import IMAGE_INPUT
 from polyexport.model.file import read_model
-from polyexport.model.model import Model, load_model
+from polyexport.model.loading.limits import DEFAULT_LIMITS, LoadLimits
+from polyexport.model.loading.load import load_model
+from polyexport.model.model import Model
 from polyexport.runtime.cores import granted_cores
 
 __all__ = ["Extras", "bench"]
@@ -63,6 +65,7 @@ def bench(
     provider: str = "auto",
     device_id: int = 0,
     threads: int = 0,
+    load_limits: LoadLimits = DEFAULT_LIMITS,
     progress: Callable[[str], None] = lambda line: None,
 ) -> BenchReport:
     """Measure a model, and compare and judge what was measured.
@@ -75,6 +78,7 @@ def bench(
         provider: execution provider of the model.
         device_id: number of the GPU.
         threads: threads of a call on a CPU; 0 lets each scenario choose.
+        load_limits: limits of the first load of an unknown model file.
         progress: called with a line before each measurement.
 
     Raises:
@@ -82,7 +86,15 @@ def bench(
     """
 
     def load(*, threads: int, streams: int, images: int) -> Model:
-        return load_model(path, provider=provider, threads=threads, streams=streams, images=images, device_id=device_id)
+        return load_model(
+            path,
+            provider=provider,
+            threads=threads,
+            streams=streams,
+            images=images,
+            device_id=device_id,
+            limits=load_limits,
+        )
 
     if not scenarios:
         raise ValueError("scenarios must be at least one, got none")
@@ -102,6 +114,7 @@ def bench(
         provider=provider,
         device_id=device_id,
         threads=threads,
+        load_limits=load_limits,
         macs=macs,
         calibrate=_calibration(multiplier(*where)) if where else None,
     )
@@ -131,7 +144,9 @@ def bench(
         rows=tuple(rows),
         gate=judge(rows, settings),
         compared=compared,
-        variants=frontier(extras.frontier, size=settings.size, seconds=settings.seconds, progress=progress)
+        variants=frontier(
+            extras.frontier, size=settings.size, seconds=settings.seconds, limits=load_limits, progress=progress
+        )
         if extras.frontier
         else (),
         profile=profile(read_model(path), feeds, limit_gflop_per_s=_cpu_limit(limits, model), threads=threads)

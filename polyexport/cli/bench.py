@@ -9,8 +9,19 @@ import typer
 
 from polyexport.bench.scenarios import SCENARIOS, SharedOption, build_scenario, default_scenarios, scenario_options
 from polyexport.cli.console import build, console
-from polyexport.cli.options import DeviceId, JsonFlag, ModelOption, ProviderOption, Quiet, Threads, Verbose
+from polyexport.cli.options import (
+    DeviceId,
+    JsonFlag,
+    LoadTimeout,
+    MaxModelMemory,
+    ModelOption,
+    ProviderOption,
+    Quiet,
+    Threads,
+    Verbose,
+)
 from polyexport.errors import ExitCode, UsageError
+from polyexport.model.loading.limits import LoadLimits
 from polyexport.runtime.providers import AUTO
 
 __all__ = ["bench"]
@@ -115,6 +126,8 @@ def bench(
     provider: ProviderOption = AUTO,
     device_id: DeviceId = 0,
     threads: Threads = 0,
+    load_timeout: LoadTimeout = 0.0,
+    max_model_memory: MaxModelMemory = 0,
     json_report: JsonFlag = False,
     verbose: Verbose = False,
     quiet: Quiet = False,
@@ -173,6 +186,7 @@ def bench(
         provider=provider,
         device_id=device_id,
         threads=threads,
+        load_limits=LoadLimits(seconds=load_timeout, memory_mib=max_model_memory),
         progress=console.info,
     )
     if output is not None:

@@ -6,8 +6,18 @@ from typing import Annotated
 import typer
 
 from polyexport.cli.console import console
-from polyexport.cli.options import AllowHost, Host, HostOption, ModelOption, Quiet, Verbose
+from polyexport.cli.options import (
+    AllowHost,
+    Host,
+    HostOption,
+    LoadTimeout,
+    MaxModelMemory,
+    ModelOption,
+    Quiet,
+    Verbose,
+)
 from polyexport.errors import UsageError
+from polyexport.model.loading.limits import LoadLimits
 
 __all__ = ["demo"]
 
@@ -25,6 +35,8 @@ def demo(
         ),
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the folder of an earlier --export.")] = False,
+    load_timeout: LoadTimeout = 0.0,
+    max_model_memory: MaxModelMemory = 0,
     verbose: Verbose = False,
     quiet: Quiet = False,
 ) -> None:
@@ -40,8 +52,9 @@ def demo(
     from polyexport.model.file import default_model_path
 
     file = model if model is not None else default_model_path()
+    limits = LoadLimits(seconds=load_timeout, memory_mib=max_model_memory)
     if export is not None:
-        written = export_site(file, export, overwrite=overwrite)
+        written = export_site(file, export, overwrite=overwrite, limits=limits)
         total = sum(one.size_bytes for one in written)
         console.info(f"{len(written)} files, {total / 1e6:.1f} MB; serve them over HTTP, with the headers in _headers")
         console.data(str(export))
@@ -59,4 +72,10 @@ def demo(
         if open_browser:
             typer.launch(url)
 
-    serve_site(site_files(file), host=host.value, port=port, allow_hosts=allow_host or (), on_ready=ready)
+    serve_site(
+        site_files(file, limits=limits),
+        host=host.value,
+        port=port,
+        allow_hosts=allow_host or (),
+        on_ready=ready,
+    )

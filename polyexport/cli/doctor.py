@@ -23,7 +23,7 @@ def doctor(json_report: JsonFlag = False, verbose: Verbose = False, quiet: Quiet
 
     from polyexport.bench.environment import environment
     from polyexport.model.file import default_model_path
-    from polyexport.model.model import load_model
+    from polyexport.model.loading.load import load_model
     from polyexport.runtime.probe import auto_choice, probe_provider
     from polyexport.runtime.provider import all_providers
 

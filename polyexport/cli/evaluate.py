@@ -10,6 +10,8 @@ from polyexport.cli.infer import parse_size
 from polyexport.cli.options import (
     DeviceId,
     JsonFlag,
+    LoadTimeout,
+    MaxModelMemory,
     ProviderOption,
     Quiet,
     RequireSignature,
@@ -18,6 +20,7 @@ from polyexport.cli.options import (
     Verbose,
 )
 from polyexport.errors import UsageError
+from polyexport.model.loading.limits import LoadLimits
 from polyexport.runtime.providers import AUTO
 
 if TYPE_CHECKING:
@@ -77,6 +80,8 @@ def evaluate(
             callback=_list_metrics,
         ),
     ] = False,
+    load_timeout: LoadTimeout = 0.0,
+    max_model_memory: MaxModelMemory = 0,
     json_report: JsonFlag = False,
     verbose: Verbose = False,
     quiet: Quiet = False,
@@ -90,11 +95,19 @@ def evaluate(
     from polyexport.data.pairs import read_splits
     from polyexport.evaluate.document import document, facts_of
     from polyexport.evaluate.score import evaluate as score
-    from polyexport.model.model import load_model
+    from polyexport.model.loading.load import load_model
     from polyexport.storage.files import check_output_file, write_atomic
 
     splits = read_splits(data)
-    loaded = load_model(model, provider=provider, threads=threads, device_id=device_id, signed_by=require_signature)
+    limits = LoadLimits(seconds=load_timeout, memory_mib=max_model_memory)
+    loaded = load_model(
+        model,
+        provider=provider,
+        threads=threads,
+        device_id=device_id,
+        limits=limits,
+        signed_by=require_signature,
+    )
     if loaded.session.fallback_reason:
         console.info(f"running on {loaded.session.execution_provider} ({loaded.session.fallback_reason})")
     if report is not None:

@@ -13,6 +13,8 @@ from polyexport.cli.console import build, console
 from polyexport.cli.options import (
     DeviceId,
     JsonFlag,
+    LoadTimeout,
+    MaxModelMemory,
     ModelOption,
     ProviderOption,
     Quiet,
@@ -22,6 +24,7 @@ from polyexport.cli.options import (
     Verbose,
 )
 from polyexport.errors import ImageError, OutputError, UsageError
+from polyexport.model.loading.limits import LoadLimits
 from polyexport.runtime.providers import AUTO
 
 if TYPE_CHECKING:
@@ -142,6 +145,8 @@ def infer(
         float,
         typer.Option(min=0, help="Seconds after which a run on Ray is given up; 0 for no limit.", metavar="SECONDS"),
     ] = 0,
+    load_timeout: LoadTimeout = 0.0,
+    max_model_memory: MaxModelMemory = 0,
     json_report: JsonFlag = False,
     verbose: Verbose = False,
     quiet: Quiet = False,
@@ -153,6 +158,7 @@ def infer(
     """
     console.set(verbose=verbose, quiet=quiet)
     wanted = parse_size(size)
+    limits = LoadLimits(seconds=load_timeout, memory_mib=max_model_memory)
     _check_engine(engine, ray_address=ray_address, time_limit=time_limit, device_id=device_id)
 
     from polyexport.pipeline.decoding.pool import DecodingPool, default_jobs
@@ -160,7 +166,7 @@ def infer(
     from polyexport.pipeline.request import STDIO, Request, parse_colors, plan_request
 
     def load(*, threads: int, streams: int, images: int) -> "Model":
-        from polyexport.model.model import load_model
+        from polyexport.model.loading.load import load_model
 
         return load_model(
             model,
@@ -170,6 +176,7 @@ def infer(
             images=images,
             device_id=device_id,
             signed_by=require_signature,
+            limits=limits,
         )
 
     if STDIO in (output, *(paths or ())):
@@ -182,7 +189,7 @@ def infer(
             decoder.start()
             _pipe(
                 source,
-                parse_colors([one_color], model, signed_by=require_signature)[0],
+                parse_colors([one_color], model, limits=limits, signed_by=require_signature)[0],
                 load,
                 decoder,
                 wanted,
@@ -198,6 +205,7 @@ def infer(
             output=output,
             model=model,
             signed_by=require_signature,
+            limits=limits,
             recursive=recursive,
             include=include or (),
             exclude=exclude or (),
@@ -233,7 +241,9 @@ def infer(
         elif engine is Engine.RAY:
             from polyexport.cluster.run import Cluster, run_on_cluster
 
-            cluster = build(Cluster, address=ray_address, time_limit_s=time_limit, provider=provider, jobs=jobs)
+            cluster = build(
+                Cluster, address=ray_address, time_limit_s=time_limit, provider=provider, jobs=jobs, limits=limits
+            )
             exit_code = report_run(
                 job, partial(run_on_cluster, job, cluster, model, signed_by=require_signature, folder=folder), options
             )

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from polyexport.cli.console import console
-from polyexport.cli.options import JsonFlag, Quiet, Verbose
+from polyexport.cli.options import JsonFlag, LoadTimeout, MaxModelMemory, Quiet, Verbose
+from polyexport.model.loading.limits import LoadLimits
 
 if TYPE_CHECKING:
     from polyexport.model.contract import Contract
@@ -24,6 +25,8 @@ _TEXT_COLUMNS = 100
 
 def inspect(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="Model file.")],
+    load_timeout: LoadTimeout = 0.0,
+    max_model_memory: MaxModelMemory = 0,
     json_report: JsonFlag = False,
     verbose: Verbose = False,
     quiet: Quiet = False,
@@ -33,7 +36,7 @@ def inspect(
 
     from polyexport.model.inspect import inspect_model
 
-    inspection = inspect_model(model)
+    inspection = inspect_model(model, limits=LoadLimits(seconds=load_timeout, memory_mib=max_model_memory))
     if json_report:
         contract = json.loads(inspection.contract.to_json())
         console.json(asdict(inspection) | {"contract": contract, "num_nodes": inspection.num_nodes})

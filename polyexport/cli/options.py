@@ -14,6 +14,8 @@ __all__ = [
     "Host",
     "HostOption",
     "JsonFlag",
+    "LoadTimeout",
+    "MaxModelMemory",
     "ModelOption",
     "ProviderOption",
     "Quiet",
@@ -80,6 +82,24 @@ SizeOption = Annotated[
         help="Canvas of the network: fit scales images down to the model's size and outputs back, native keeps the "
         "full resolution, and a number of pixels is a size to fit.",
         metavar="fit|native|N",
+    ),
+]
+LoadTimeout = Annotated[
+    float,
+    typer.Option(
+        min=0,
+        max=86_400,
+        help="Processor time that the first load of an unknown model file may take; 0 chooses by its size.",
+        metavar="SECONDS",
+    ),
+]
+MaxModelMemory = Annotated[
+    int,
+    typer.Option(
+        min=0,
+        max=1 << 20,
+        help="Memory that an unknown model file may take in its first load; 0 chooses by its size.",
+        metavar="MIB",
     ),
 ]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]

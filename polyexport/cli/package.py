@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from polyexport.cli.console import build, console
-from polyexport.cli.options import JsonFlag, Quiet, RequireSignature, Verbose
+from polyexport.cli.options import JsonFlag, LoadTimeout, MaxModelMemory, Quiet, RequireSignature, Verbose
+from polyexport.model.loading.limits import LoadLimits
 
 __all__ = ["package"]
 
@@ -25,6 +26,8 @@ def package(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace an earlier package that nobody added files to.")
     ] = False,
+    load_timeout: LoadTimeout = 0.0,
+    max_model_memory: MaxModelMemory = 0,
     json_report: JsonFlag = False,
     verbose: Verbose = False,
     quiet: Quiet = False,
@@ -40,7 +43,10 @@ def package(
     from polyexport.package.write import write_package
 
     triton = build(TritonOptions, name=name) if name is not None else None
-    result = write_package(model, output, triton=triton, signed_by=require_signature, overwrite=overwrite)
+    limits = LoadLimits(seconds=load_timeout, memory_mib=max_model_memory)
+    result = write_package(
+        model, output, triton=triton, signed_by=require_signature, overwrite=overwrite, limits=limits
+    )
     if json_report:
         console.json({**asdict(result), "size_bytes": result.size_bytes})
     elif not quiet:

@@ -10,6 +10,8 @@ from polyexport.cli.options import (
     DeviceId,
     Host,
     HostOption,
+    LoadTimeout,
+    MaxModelMemory,
     ModelOption,
     ProviderOption,
     Quiet,
@@ -17,6 +19,7 @@ from polyexport.cli.options import (
     Threads,
     Verbose,
 )
+from polyexport.model.loading.limits import LoadLimits
 from polyexport.runtime.providers import AUTO
 
 __all__ = ["serve"]
@@ -78,6 +81,8 @@ def serve(
     provider: ProviderOption = AUTO,
     device_id: DeviceId = 0,
     threads: Threads = 0,
+    load_timeout: LoadTimeout = 0.0,
+    max_model_memory: MaxModelMemory = 0,
     verbose: Verbose = False,
     quiet: Quiet = False,
 ) -> None:
@@ -115,6 +120,7 @@ def serve(
         allow_hosts=tuple(allow_host or ()),
         grace_s=grace_s,
         limits=limits,
+        load_limits=LoadLimits(seconds=load_timeout, memory_mib=max_model_memory),
     )
 
     def ready(execution_provider: str, fallback_reason: str) -> None:

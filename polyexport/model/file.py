@@ -1,16 +1,35 @@
 """A model file as bytes: where the shipped one is, how one is read, and how its contract is read and checked."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from polyexport.errors import ContractError
 from polyexport.model.contract import METADATA_KEY, Contract
+from polyexport.runtime.graph_limits import refuse_unbounded
 from polyexport.runtime.onnx_bytes import graph_sha256, metadata_props, refuse_external_data
 from polyexport.storage.files import read_limited
 
-__all__ = ["DEFAULT_MODEL", "MAX_MODEL_BYTES", "default_model_path", "read_contract", "read_model"]
+__all__ = [
+    "DEFAULT_MODEL",
+    "MAX_MODEL_BYTES",
+    "SHIPPED_SHA256",
+    "default_model_path",
+    "read_contract",
+    "read_model",
+    "refusals_named",
+]
 
 DEFAULT_MODEL = "small.onnx"
 """File name of the model that is shipped with polyexport."""
+
+SHIPPED_SHA256 = frozenset(
+    (
+        "ba1a3193744692dd3325f0a8cb3224335ba4adb1f281dcbd1701b289becf0147",  # small.onnx
+        "0e54fc235c3edd1036948fdddac82e962d543b3203c3915a80e11b5a2bd25394",  # small-int8.onnx
+    )
+)
+"""SHA-256 of the models that come with polyexport, which are trusted as its code is."""
 
 MAX_MODEL_BYTES = 2**31 - 1
 """Largest model file that is read: the limit of protocol buffers."""
@@ -47,14 +66,29 @@ def read_model(file: Path, *, signed_by: Path | None = None) -> bytes:
     return data
 
 
+@contextmanager
+def refusals_named(name: str) -> Iterator[None]:
+    """Turn what refuses a model file inside the block into a ContractError with the file's name, if it has one."""
+    try:
+        yield
+    except UnicodeDecodeError as error:  # protobuf and ONNX Runtime hand out names and metadata as they are
+        called = f"model {name}" if name else "the model"
+        raise ContractError(f"{called} is refused: it holds text that is not UTF-8", remedy=_REMEDY) from error
+    except ContractError as error:
+        if not name:
+            raise
+        raise ContractError(f"model {name} is refused: {error.message}", remedy=error.remedy) from error
+
+
 def read_contract(data: bytes) -> Contract:
     """Read the contract from the bytes of a model file, without loading the graph.
 
     Raises:
-        ContractError: not a whole ONNX file, one that refers to other files, one without a contract that this version
-            reads, or a graph whose SHA-256 is not the one in the contract.
+        ContractError: not a whole ONNX file, one that refers to other files, one whose graph may run without end, one
+            without a contract that this version reads, or a graph whose SHA-256 is not the one in the contract.
         UnicodeDecodeError: metadata that is not UTF-8.
     """
+    refuse_unbounded(data)
     found = graph_sha256(data)
     refuse_external_data(data)
     text = metadata_props(data).get(METADATA_KEY)

@@ -1,23 +1,28 @@
 """The inspection of a model file: its contract, and its graph in numbers. It needs the onnx package, no torch."""
 
+import hashlib
 import math
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from polyexport.errors import ContractError, PolyexportError, reason_of
 from polyexport.model.contract import IMAGE_INPUT, Contract
-from polyexport.model.file import read_model
+from polyexport.model.file import read_contract, read_model, refusals_named
+from polyexport.model.loading.confinement import run_confined
+from polyexport.model.loading.limits import DEFAULT_LIMITS, LoadLimits
 from polyexport.model.macs import DENSE_OPERATORS, node_macs
 from polyexport.model.model import Model
 from polyexport.runtime.session import SessionOptions
+from polyexport.storage.typed_json import build
 
 if TYPE_CHECKING:
     import onnx
 
-__all__ = ["Inspection", "Macs", "Tensor", "inspect_model"]
+__all__ = ["GraphFacts", "Inspection", "Macs", "Tensor", "inspect_graph", "inspect_model"]
 
 _REMEDY = "give a model that `polyexport export` wrote"
 
@@ -120,7 +125,7 @@ class Inspection:
     """Size of everything stored in the graph, bytes."""
 
     nodes: dict[str, int]
-    """Number of nodes by operator, the most frequent first; another domain than ONNX's own stands before a dot."""
+    """Number of nodes by operator, the most frequent first."""
 
     macs: Macs
     """Multiply-accumulates of one image."""
@@ -131,49 +136,83 @@ class Inspection:
         return sum(self.nodes.values())
 
 
-def inspect_model(path: Path) -> Inspection:
-    """Load a model file as inference does, on the CPU, and count what is in it.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class GraphFacts:
+    """The part of an inspection that takes a loaded graph. The fields are those of ``Inspection``."""
+
+    golden_difference: float
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    parameters: int
+    initializer_bytes: int
+    nodes: dict[str, int]
+    macs: Macs
+
+
+def inspect_model(path: Path, *, limits: LoadLimits = DEFAULT_LIMITS) -> Inspection:
+    """Load a model file as inference does, on the CPU, and count what is in it, in a process with limits.
+
+    Args:
+        path: a file that ``polyexport export`` wrote.
+        limits: limits of the process, which is needed each time: to infer shapes is as costly as the graph wants it.
 
     Raises:
-        ContractError: missing, damaged, without a contract, or not what its contract says.
-        PolyexportError: the onnx package is not installed.
+        ContractError: missing, damaged, without a contract, not what its contract says, or beyond the limits.
+        PolyexportError: the onnx package is not installed, or no process can be started.
     """
-    try:
-        import onnx
-    except ModuleNotFoundError as error:
+    if find_spec("onnx") is None:
         raise PolyexportError(
-            f"this command needs the {error.name} package", remedy="install it with pip install 'polyexport[inspect]'"
-        ) from error
+            "this command needs the onnx package", remedy="install it with pip install 'polyexport[inspect]'"
+        )
     data = read_model(path)
-    contract, sha256, golden_difference = _verified(data, path)
-    try:
-        parsed = onnx.load_model_from_string(data)
-    except Exception as error:  # protobuf's own, stricter in Python than in ONNX Runtime
-        raise ContractError(f"model {path} is refused: {reason_of(error)}", remedy=_REMEDY) from error
-    stored = _stored(parsed)
+    with refusals_named(str(path)):
+        contract = read_contract(data)
+        answer = run_confined("inspect", data, limits.granted(len(data)))
+        try:
+            facts = build(GraphFacts, answer)
+        except ValueError as error:
+            raise ContractError(f"the process that inspected it answered nonsense: {error}", remedy=_REMEDY) from error
     return Inspection(
         path=path,
         size_bytes=len(data),
-        sha256=sha256,
+        sha256=hashlib.sha256(data).hexdigest(),
         contract=contract,
+        **{each.name: getattr(facts, each.name) for each in fields(facts)},
+    )
+
+
+def inspect_graph(data: bytes) -> GraphFacts:
+    """Load a model and count what is in it, in this process and without limits.
+
+    Args:
+        data: bytes of a model file.
+
+    Raises:
+        ContractError: not what its contract says.
+    """
+    import onnx
+
+    contract, golden_difference = _verified(data)
+    try:
+        parsed = onnx.load_model_from_string(data)
+    except Exception as error:  # protobuf's own, stricter in Python than in ONNX Runtime
+        raise ContractError(reason_of(error), remedy=_REMEDY) from error
+    stored = _stored(parsed)
+    return GraphFacts(
         golden_difference=golden_difference,
         inputs=tuple(map(_tensor, _inputs(parsed))),
         outputs=tuple(map(_tensor, parsed.graph.output)),
         parameters=_parameters(parsed, stored),
         initializer_bytes=sum(map(_size_bytes, stored.values())),
-        nodes=dict(Counter(map(_operator, parsed.graph.node)).most_common()),
+        nodes=dict(Counter(str(node.op_type) for node in parsed.graph.node).most_common()),
         macs=_macs(parsed, contract),  # last: it drops the weights
     )
 
 
-def _verified(data: bytes, path: Path) -> tuple[Contract, str, float]:
+def _verified(data: bytes) -> tuple[Contract, float]:
     """Load and check the model, and free its session, so that the weights are not held twice."""
-    model = Model.from_bytes(data, SessionOptions(provider="cpu"), name=str(path))
-    return model.contract, model.sha256, model.golden_difference
-
-
-def _operator(node: "onnx.NodeProto") -> str:
-    return f"{node.domain}.{node.op_type}" if node.domain not in ("", "ai.onnx") else str(node.op_type)
+    model = Model.from_bytes(data, SessionOptions(provider="cpu", threads=1))
+    return model.contract, model.golden_difference
 
 
 def _inputs(model: "onnx.ModelProto") -> list["onnx.ValueInfoProto"]:
@@ -260,10 +299,8 @@ def _drop_weights(model: "onnx.ModelProto") -> None:
 def _count(model: "onnx.ModelProto", size: int, *num_colors: int) -> dict[str, int]:
     """Count the multiply-accumulates of one image by operator, in ``num_colors`` colors if the graph has that axis."""
     for node in model.graph.node:
-        if node.op_type in _UNCOUNTED or node.domain not in ("", "ai.onnx"):
-            raise _UnknownError(f"those of {_operator(node)} are not known here")
-        if any(each.HasField("g") or each.graphs for each in node.attribute):
-            raise _UnknownError(f"those inside {node.op_type} are not known here")
+        if node.op_type in _UNCOUNTED:
+            raise _UnknownError(f"those of {node.op_type} are not known here")
     shapes = _shapes(model, size, *num_colors)
     counts = Counter(dict.fromkeys(DENSE_OPERATORS, 0))
     for node in model.graph.node:

@@ -3,7 +3,8 @@
 import base64
 import hashlib
 import itertools
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,16 +13,17 @@ from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
 from polyexport.errors import ContractError, ImageError, UsageError, check_memory, reason_of
-from polyexport.imaging.pixels import Pixels, decode, read_image, to_pixels
+from polyexport.imaging.pixels import Pixels, decode, inspect_header, read_image, to_pixels
 from polyexport.model.canvas import Canvas, Size
 from polyexport.model.conditions.condition import ColorLike, ConditionRow
 from polyexport.model.contract import COLORED, IMAGE_INPUT, Contract, GoldenSample
-from polyexport.model.file import default_model_path, read_contract, read_model
+from polyexport.model.contract_limits import MAX_SAMPLE_SIDE
+from polyexport.model.file import read_contract, refusals_named
 from polyexport.model.nan_watch import WATCH, all_numbers, watched
 from polyexport.runtime.open import open_session
 from polyexport.runtime.session import Session, SessionOptions, TensorType
 
-__all__ = ["GOLDEN_TOLERANCE", "Model", "load_model"]
+__all__ = ["GOLDEN_TOLERANCE", "Model"]
 
 GOLDEN_TOLERANCE = 0.5
 """Largest mean absolute difference, in levels, at which a golden sample counts as repeated."""
@@ -29,38 +31,6 @@ GOLDEN_TOLERANCE = 0.5
 ImageLike = str | Path | Image.Image | NDArray[np.uint8]
 
 _REMEDY = "give a model that `polyexport export` wrote"
-
-
-def load_model(
-    path: str | Path | None = None,
-    *,
-    provider: str = "auto",
-    threads: int = 0,
-    streams: int = 1,
-    images: int = 0,
-    device_id: int = 0,
-    signed_by: str | Path | None = None,
-) -> "Model":
-    """Load a model file.
-
-    Args:
-        path: a file that ``polyexport export`` wrote; the shipped model if None.
-        provider: ``auto`` takes the best provider that works; a named one is required.
-        threads: number of threads of one call on the CPU; 0 shares all available cores among the streams.
-        streams: number of calls at a time.
-        images: number of images to come, 0 if unknown; for few, ``auto`` passes over a provider that starts slowly.
-        device_id: number of the GPU.
-        signed_by: public key, PEM, with which the file must have been signed; its signature stands beside it.
-
-    Raises:
-        ContractError: missing, damaged or without the contract.
-        SignatureError: the signature is missing, or does not hold for this file and this key.
-        ProviderError: the named provider cannot be used.
-        OutOfMemoryError: the model needs more memory than there is.
-    """
-    file = Path(path) if path is not None else default_model_path()
-    options = SessionOptions(provider=provider, threads=threads, streams=streams, images=images, device_id=device_id)
-    return Model.open(file, options, signed_by=Path(signed_by) if signed_by is not None else None)
 
 
 class Model:
@@ -76,53 +46,45 @@ class Model:
         self.condition.open()
         self._watched = WATCH in session.outputs
         self._check_graph()
+        self._sample_pixels = MAX_SAMPLE_SIDE**2
         self.golden_difference = self.repeat_golden(contract.golden)
         """Mean absolute difference, in levels, of the golden sample as this session repeats it."""
+        # Further samples must not cost more than this one, which a process with limits has repeated.
+        self._sample_pixels = math.prod(inspect_header(base64.b64decode(contract.golden.image_png)))
 
     @classmethod
-    def open(cls, file: Path, options: SessionOptions | None = None, *, signed_by: Path | None = None) -> "Model":
-        """Load a model file.
+    def from_bytes(
+        cls,
+        data: bytes,
+        options: SessionOptions | None = None,
+        *,
+        name: str = "",
+        admit: Callable[[str], None] = lambda sha256: None,
+    ) -> "Model":
+        """Load a model from the bytes of a file that is trusted to take no more time and memory than it should.
 
-        Args:
-            file: a file that ``polyexport export`` wrote.
-            options: where it runs; the best provider that works if None.
-            signed_by: public key, PEM, with which the file must have been signed; its signature stands beside it.
-
-        Raises:
-            ContractError: missing, damaged, or refused as in ``from_bytes``.
-            SignatureError: the signature is missing, or does not hold for this file and this key.
-            ProviderError: the named provider cannot be used.
-        """
-        return cls.from_bytes(read_model(file, signed_by=signed_by), options, name=str(file))
-
-    @classmethod
-    def from_bytes(cls, data: bytes, options: SessionOptions | None = None, *, name: str = "") -> "Model":
-        """Load a model from the bytes of its file.
+        ``polyexport.model.loading.load`` loads files of any origin.
 
         Args:
             data: bytes of the file.
             options: where it runs; the best provider that works if None.
             name: name of the file for messages.
+            admit: called with the SHA-256 of the file when its contract has been read and before anything of its graph
+                is; it may raise a ContractError.
 
         Raises:
             ContractError: damaged, without a contract, or not what its contract says: the hash of the graph, the inputs
                 and the outputs are compared, and the golden sample is repeated.
             ProviderError: the named provider cannot be used.
         """
-        try:
-            return cls._load(data, options or SessionOptions())
-        except UnicodeDecodeError as error:  # protobuf and ONNX Runtime hand out names and metadata as they are
-            called = f"model {name}" if name else "the model"
-            raise ContractError(f"{called} is refused: it holds text that is not UTF-8", remedy=_REMEDY) from error
-        except ContractError as error:
-            if not name:
-                raise
-            raise ContractError(f"model {name} is refused: {error.message}", remedy=error.remedy) from error
+        with refusals_named(name):
+            return cls._load(data, options or SessionOptions(), admit)
 
     @classmethod
-    def _load(cls, data: bytes, options: SessionOptions) -> "Model":
+    def _load(cls, data: bytes, options: SessionOptions, admit: Callable[[str], None]) -> "Model":
         contract = read_contract(data)
         sha256 = hashlib.sha256(data).hexdigest()
+        admit(sha256)
         loaded: list[Model] = []
         open_session(
             watched(data),
@@ -152,7 +114,10 @@ class Model:
             ContractError: the sample cannot be run, or comes out more than ``GOLDEN_TOLERANCE`` levels off.
         """
         try:
-            image, colored = (decode(base64.b64decode(png)).pixels for png in (golden.image_png, golden.colored_png))
+            image, colored = (
+                decode(base64.b64decode(png), max_pixels=self._sample_pixels).pixels
+                for png in (golden.image_png, golden.colored_png)
+            )
             found = self.run_rows([image], [self.condition.encode(golden.color)])[0]
             if found.shape != colored.shape:
                 raise ValueError(f"it is {list(found.shape)}, and {list(colored.shape)} in the contract")  # noqa: TRY301

@@ -7,6 +7,8 @@ from pathlib import Path
 import polyexport
 from polyexport.model.conditions import CONDITION_MODULES
 from polyexport.model.file import read_model
+from polyexport.model.loading.limits import DEFAULT_LIMITS, LoadLimits
+from polyexport.model.loading.load import open_model
 from polyexport.model.model import Model
 from polyexport.model.signature import check_signature, signature_path
 from polyexport.package import runner
@@ -64,6 +66,7 @@ def write_package(
     triton: TritonOptions | None = None,
     signed_by: Path | None = None,
     overwrite: bool = False,
+    limits: LoadLimits = DEFAULT_LIMITS,
 ) -> PackageResult:
     """Load a model and write its package; ``output`` appears only when every file of it is on the disk.
 
@@ -74,6 +77,7 @@ def write_package(
         signed_by: Public key, PEM, with which the model file must have been signed. The package then holds the
             signature beside the model.
         overwrite: Allow replacing an earlier package that nobody added files to.
+        limits: Limits of the first load of an unknown model file.
 
     Raises:
         UsageError: ``output`` holds files that may not be replaced.
@@ -85,7 +89,7 @@ def write_package(
     check_free(output, kind=_KIND, overwrite=overwrite)  # before the model is loaded
     data = read_model(model_path)
     signature = check_signature(model_path, data, key=signed_by).content if signed_by is not None else None
-    model = Model.from_bytes(data, SessionOptions(provider="cpu"), name=str(model_path))
+    model = open_model(data, SessionOptions(provider="cpu"), name=str(model_path), limits=limits)
     contents = _contents(model, data, signature, options)
     files = write_folder(output, contents, kind=_KIND, overwrite=overwrite)
     return PackageResult(output=output, name=options.name, sha256=model.sha256, files=files)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from polyexport.errors import ColorError, UsageError
 from polyexport.imaging.color import Color, parse_color
+from polyexport.model.loading.limits import DEFAULT_LIMITS, LoadLimits
 from polyexport.pipeline.inputs.manifest import read_manifest
 from polyexport.pipeline.inputs.path_list import MAX_LIST_BYTES, read_list, read_list_file
 from polyexport.pipeline.plan import Plan, make_plan, plan_entries
@@ -49,6 +50,9 @@ class Request:
     signed_by: Path | None = None
     """Public key, PEM, with which the model file must have been signed; None if that does not matter."""
 
+    limits: LoadLimits = DEFAULT_LIMITS
+    """Limits of the first load of an unknown model file."""
+
     recursive: bool = False
     """Whether subfolders are searched."""
 
@@ -74,16 +78,14 @@ def plan_request(request: Request) -> Plan:
                 "--manifest names images and colors", remedy="leave out paths, --color, --include and --exclude"
             )
         folder = (request.manifest if request.manifest.is_dir() else request.manifest.parent).resolve()
-        entries = read_manifest(
-            request.manifest, lambda text: parse_colors([text], request.model, signed_by=request.signed_by)[0]
-        )
+        entries = read_manifest(request.manifest, lambda text: _parse_colors([text], request)[0])
         default = folder.with_name(f"{folder.name}-colored")
         return plan_entries(entries, output=default if output is None else output)
     if not request.colors:
         raise UsageError("no color was given", remedy="give --color, or --manifest with a color for each image")
     return make_plan(
         paths,
-        parse_colors(request.colors, request.model, signed_by=request.signed_by),
+        _parse_colors(request.colors, request),
         output=output,
         recursive=request.recursive,
         include=request.include,
@@ -91,13 +93,20 @@ def plan_request(request: Request) -> Plan:
     )
 
 
-def parse_colors(texts: Sequence[str], model: Path | None, *, signed_by: Path | None = None) -> list[Color]:
+def parse_colors(
+    texts: Sequence[str],
+    model: Path | None,
+    *,
+    signed_by: Path | None = None,
+    limits: LoadLimits = DEFAULT_LIMITS,
+) -> list[Color]:
     """Parse colors. The model is loaded only if a text is not a color by itself, because it may be a name of the model.
 
     Args:
         texts: what the user typed.
         model: a model file, or None for the shipped model, which has no names of its own.
         signed_by: public key, PEM, with which the model file must have been signed.
+        limits: limits of the first load of an unknown model file.
 
     Raises:
         ColorError: a text that is not a color.
@@ -108,15 +117,19 @@ def parse_colors(texts: Sequence[str], model: Path | None, *, signed_by: Path | 
     except ColorError:
         if model is None:
             raise
-    condition = _condition(model, signed_by)
+    condition = _condition(model, signed_by, limits)
     return [condition.parse(text) for text in texts]
 
 
-@cache
-def _condition(model: Path, signed_by: Path | None) -> "Condition":
-    from polyexport.model.model import load_model
+def _parse_colors(texts: Sequence[str], request: Request) -> list[Color]:
+    return parse_colors(texts, request.model, signed_by=request.signed_by, limits=request.limits)
 
-    return load_model(model, provider="cpu", signed_by=signed_by).condition
+
+@cache
+def _condition(model: Path, signed_by: Path | None, limits: LoadLimits) -> "Condition":
+    from polyexport.model.loading.load import load_model
+
+    return load_model(model, provider="cpu", signed_by=signed_by, limits=limits).condition
 
 
 def _output(text: str) -> Path | Url:

@@ -9,11 +9,28 @@ from collections.abc import Iterator
 
 from polyexport.errors import ContractError
 
-__all__ = ["graph_sha256", "metadata_props", "records", "refuse_external_data", "refuse_incomplete"]
+__all__ = [
+    "MAX_METADATA_BYTES",
+    "graph_sha256",
+    "metadata_props",
+    "records",
+    "refuse_external_data",
+    "refuse_incomplete",
+]
+
+MAX_METADATA_BYTES = 32 << 20
+"""Largest size of the ``metadata_props`` that are read. ``small`` has 15 KB; a table of 1000 vectors of 4096 values has
+22 MB."""
+
+_MAX_ENTRIES = 64
+_MAX_ENTRY_FIELDS = 1024  # a whole entry has two
 
 _METADATA_PROPS = 14  # field number in ModelProto, onnx.proto
 _KEY, _VALUE = 1, 2  # in StringStringEntryProto
 _VARINT, _EIGHT_BYTES, _LENGTH_DELIMITED, _FOUR_BYTES = 0, 1, 2, 5  # wire types of protobuf
+
+_MAX_TAG = 0xFFFFFFFF
+"""Bits of a tag that count: protobuf's own readers drop those above, so that one field has several spellings."""
 
 _REMEDY = "give a model that `polyexport export` wrote"
 
@@ -44,16 +61,30 @@ def metadata_props(model: bytes) -> dict[str, str]:
     They are read from the bytes, so that they are the same whichever runtime runs the graph.
 
     Raises:
-        ContractError: the bytes are not a whole protobuf message.
+        ContractError: the bytes are not a whole protobuf message, or the metadata is larger than
+            ``MAX_METADATA_BYTES``.
         UnicodeDecodeError: a text is not UTF-8, which protobuf accepts.
     """
     view = memoryview(model)
     found: dict[str, str] = {}
+    total = 0
     for number, content, _, end in records(view):
         if number != _METADATA_PROPS or content is None:
             continue
+        total += end - content
+        if total > MAX_METADATA_BYTES or len(found) > _MAX_ENTRIES:
+            raise ContractError(
+                f"its metadata has more than {MAX_METADATA_BYTES} bytes or {_MAX_ENTRIES} entries", remedy=_REMEDY
+            )
         entry = view[content:end]
-        texts = {field: bytes(entry[text:stop]) for field, text, _, stop in records(entry) if text is not None}
+        texts: dict[int, bytes] = {}
+        for count, (field, text, _, stop) in enumerate(records(entry)):
+            if count >= _MAX_ENTRY_FIELDS:
+                raise ContractError(
+                    f"an entry of its metadata has more than {_MAX_ENTRY_FIELDS} fields", remedy=_REMEDY
+                )
+            if text is not None:
+                texts[field] = bytes(entry[text:stop])
         found[texts.get(_KEY, b"").decode()] = texts.get(_VALUE, b"").decode()
     return found
 
@@ -64,7 +95,8 @@ def refuse_external_data(model: bytes) -> None:
     Raises:
         ContractError: it does.
     """
-    if _EXTERNAL_DATA.search(model):
+    # The plain search is 40 times as fast as the pattern, which hardly any file gets to.
+    if b"location" in model and _EXTERNAL_DATA.search(model):
         raise ContractError("the model keeps data in other files, which are never opened", remedy=_REMEDY)
 
 
@@ -104,6 +136,7 @@ def _field(view: memoryview, start: int) -> tuple[int, int | None, int]:
     The end lies past the end of ``view`` if the field is cut off or has no valid wire type.
     """
     tag, position = _varint(view, start)
+    tag &= _MAX_TAG
     kind = tag & 7
     content = None
     if kind == _VARINT:

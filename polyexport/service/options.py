@@ -5,6 +5,7 @@ from pathlib import Path
 
 from polyexport.imaging.pixels import MAX_PIXELS
 from polyexport.model.canvas import MAX_NATIVE_PIXELS
+from polyexport.model.loading.limits import DEFAULT_LIMITS, LoadLimits
 from polyexport.pipeline.run_options import MAX_BATCH_SIZE
 from polyexport.web.hosts import HostRule
 
@@ -107,6 +108,9 @@ class ServiceOptions:
 
     limits: Limits = Limits()
     """Limits of requests."""
+
+    load_limits: LoadLimits = DEFAULT_LIMITS
+    """Limits of the first load of an unknown model file."""
 
     def __post_init__(self) -> None:
         if self.host not in HOSTS:

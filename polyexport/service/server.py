@@ -21,7 +21,8 @@ import uvicorn
 from fastapi import FastAPI
 
 from polyexport.errors import UsageError
-from polyexport.model.model import Model
+from polyexport.model.file import read_model
+from polyexport.model.loading.load import open_model
 from polyexport.pipeline.decoding.pool import DecodingPool
 from polyexport.runtime.cores import granted_cores
 from polyexport.runtime.session import SessionOptions
@@ -69,7 +70,8 @@ def serve(options: ServiceOptions, *, on_ready: Callable[[str, str], None]) -> N
         session_options = SessionOptions(
             provider=options.provider, threads=options.threads, device_id=options.device_id, releases_memory=True
         )
-        model = Model.open(options.model, session_options, signed_by=options.signed_by)
+        data = read_model(options.model, signed_by=options.signed_by)
+        model = open_model(data, session_options, name=str(options.model), limits=options.load_limits)
         metrics = Metrics()
         batcher = stack.enter_context(
             Batcher(

@@ -9,7 +9,9 @@ from polyexport.bench.document import BenchReport
 from polyexport.bench.run import Extras, bench
 from polyexport.bench.scenarios import build_scenario
 from polyexport.bench.scenarios.scenario import Settings, Subject
-from polyexport.model.model import Model, load_model
+from polyexport.model.loading.limits import DEFAULT_LIMITS
+from polyexport.model.loading.load import load_model
+from polyexport.model.model import Model
 from polyexport.runtime.provider import all_providers
 
 QUICK = Settings(size=16, seconds=0.02)
@@ -44,5 +46,12 @@ def subject(tiny_model_path: Path) -> Subject:
         return load_model(tiny_model_path, provider="cpu", threads=threads, streams=streams, images=images)
 
     return Subject(
-        load=load, path=tiny_model_path, provider="cpu", device_id=0, threads=0, macs=1_000_000, calibrate=None
+        load=load,
+        path=tiny_model_path,
+        provider="cpu",
+        device_id=0,
+        threads=0,
+        load_limits=DEFAULT_LIMITS,
+        macs=1_000_000,
+        calibrate=None,
     )

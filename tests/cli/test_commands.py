@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from polyexport.model.model import load_model
+from polyexport.model.loading.load import load_model
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 Refused = Callable[..., str]

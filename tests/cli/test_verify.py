@@ -15,7 +15,7 @@ from polyexport.cli.verify import verify
 from polyexport.errors import ContractError, SignatureError, UsageError
 from polyexport.model.contract import COLORED, METADATA_KEY
 from polyexport.model.file import read_contract
-from polyexport.model.model import load_model
+from polyexport.model.loading.load import load_model
 from polyexport.model.samples import SAMPLES_KEY
 from polyexport.runtime.onnx_bytes import graph_sha256
 

@@ -14,7 +14,7 @@ from polyexport.cluster.worker import Worker, WorkerOptions
 from polyexport.errors import ExitCode
 from polyexport.imaging.codecs.png import encode_png
 from polyexport.imaging.color import parse_color
-from polyexport.model.model import load_model
+from polyexport.model.loading.load import load_model
 from polyexport.pipeline.outputs.disk import OutputFolder
 from polyexport.pipeline.plan import Item
 from polyexport.runtime.probe import probe_provider

@@ -23,7 +23,8 @@ from polyexport.evaluate.floodfill import flood_fill
 from polyexport.imaging.codecs.png import encode_png
 from polyexport.imaging.pixels import read_image
 from polyexport.model.contract import METADATA_KEY, GoldenSample
-from polyexport.model.model import Model, load_model
+from polyexport.model.loading.load import load_model
+from polyexport.model.model import Model
 
 OpenPage = Callable[..., Any]
 Serve = Callable[..., str]

@@ -21,7 +21,10 @@ from polyexport.export.source.source import Source
 from polyexport.imaging.color import color_of
 from polyexport.imaging.pixels import decode
 from polyexport.model.contract import METADATA_KEY, Fidelity
-from polyexport.model.model import Model, load_model
+from polyexport.model.loading.limits import DEFAULT_LIMITS
+from polyexport.model.loading.load import load_model
+from polyexport.model.loading.verdicts import passed_before
+from polyexport.model.model import Model
 from polyexport.runtime.probe import probe_provider
 
 NOT_TIMED = 0.0
@@ -38,6 +41,11 @@ def test_the_same_checkpoint_gives_the_same_bytes(source: Source, tiny_model_pat
 
     assert (tmp_path / "again.onnx").read_bytes() == tiny_model_path.read_bytes()
     assert result.sha256 == hashlib.sha256(tiny_model_path.read_bytes()).hexdigest()
+
+
+def test_an_exported_file_needs_no_check_where_it_was_made(tiny_model_path: Path) -> None:
+    data = tiny_model_path.read_bytes()
+    assert passed_before(hashlib.sha256(data).hexdigest(), DEFAULT_LIMITS.granted(len(data)))
 
 
 def test_the_contract_says_where_the_model_comes_from(tiny_checkpoint: Path, tiny_model: Model) -> None:

@@ -22,7 +22,8 @@ from polyexport.imaging.psnr import psnr_db
 from polyexport.model.conditions.condition import COLOR_INPUT, EMBEDDING_INPUT
 from polyexport.model.conditions.fields import Embedding
 from polyexport.model.contract import COLORED, IMAGE_INPUT, METADATA_KEY, Contract, GoldenSample, Parity, StageParity
-from polyexport.model.model import Model, load_model
+from polyexport.model.loading.load import load_model
+from polyexport.model.model import Model
 from polyexport.runtime.onnx_bytes import graph_sha256
 from polyexport.runtime.open import open_session
 from polyexport.runtime.session import Session, SessionOptions

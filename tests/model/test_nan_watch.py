@@ -13,7 +13,8 @@ from polyexport.errors import ContractError, ImageError
 from polyexport.imaging.codecs.png import encode_png
 from polyexport.imaging.color import parse_color
 from polyexport.model.contract import METADATA_KEY, Contract
-from polyexport.model.model import Model, load_model
+from polyexport.model.loading.load import load_model
+from polyexport.model.model import Model
 from polyexport.model.nan_watch import WATCH, watched
 from polyexport.pipeline.decoding.pool import DecodingPool
 from polyexport.pipeline.job import Job, run_job

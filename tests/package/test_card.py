@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from polyexport.model.model import load_model
+from polyexport.model.loading.load import load_model
 from polyexport.package.card import model_card
 from polyexport.package.readme import readme
 

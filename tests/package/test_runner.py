@@ -24,7 +24,7 @@ from polyexport.errors import ExitCode
 from polyexport.imaging.codecs.png import encode_png
 from polyexport.imaging.color import parse_color
 from polyexport.model import contract
-from polyexport.model.model import load_model
+from polyexport.model.loading.load import load_model
 from polyexport.model.signature import SigningKey, signature_path
 from polyexport.package import runner
 from polyexport.pipeline.decoding.pool import DecodingPool
@@ -292,7 +292,7 @@ def test_a_model_that_is_not_what_its_contract_says_is_refused(
     golden = contract.GoldenSample(image_png=black, color=(0, 0, 0), colored_png=black)
     for data, said in (
         (build_model("rgb", golden=golden), "golden sample comes out"),
-        (build_model("rgb", training_size=2048, fixed_size=True), ""),
+        (build_model("rgb", training_size=1024, fixed_size=True), ""),
         (good.replace(b'"contract_version": 2', b'"contract_version": 3'), "contract version 3, expected 2"),
         (good.replace(b"polyexport.contract", b"polyexport.contraxt"), "metadata has no polyexport.contract"),
         (good.replace(b'"many_colors"', b'"many_colorz"'), "many_colors"),

@@ -9,7 +9,8 @@ import pytest
 from google.protobuf import text_format
 
 from polyexport.model.contract import COLORED
-from polyexport.model.model import Model, load_model
+from polyexport.model.loading.load import load_model
+from polyexport.model.model import Model
 from polyexport.package.triton import TritonOptions, triton_config, triton_name
 
 KINDS = (

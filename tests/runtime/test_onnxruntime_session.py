@@ -94,7 +94,7 @@ def test_memory_of_a_large_call_is_given_back() -> None:
         "from polyexport.model.model import Model\n"
         "from polyexport.runtime.session import SessionOptions\n"
         "options = SessionOptions(provider='cpu', releases_memory=sys.argv[1] == 'True')\n"
-        "model = Model.open(default_model_path(), options)\n"
+        "model = Model.from_bytes(default_model_path().read_bytes(), options)\n"
         "def held(): return int(open('/proc/self/statm').read().split()[1])\n"
         "before = held()\n"
         "model.run(np.zeros((1, 1056, 1056, 3), np.uint8), np.zeros((1, 3), np.uint8))\n"

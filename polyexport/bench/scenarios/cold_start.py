@@ -55,6 +55,7 @@ class ColdStart(Scenario):
         command = [sys.executable, "-I", "-m", "polyexport.bench.fresh_process", str(subject.path), subject.provider]
         shapes = ",".join(map(str, sorted(set(self.batch_sizes))))
         command += [str(subject.threads), str(subject.device_id), str(settings.size), shapes]
+        command += [str(subject.load_limits.seconds), str(subject.load_limits.memory_mib)]
         stages: dict[str, list[float]] = {}
         for number in range(self.processes + 1):
             started = time.perf_counter()

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from polyexport.bench.document import Row
     from polyexport.bench.measure import Block, Window
+    from polyexport.model.loading.limits import LoadLimits
     from polyexport.pipeline.job import LoadModel
 
 __all__ = ["BatchSizes", "Option", "Scenario", "ScenarioOption", "Settings", "Subject"]
@@ -55,6 +56,9 @@ class Subject:
     device_id: int
     threads: int
     """Threads of each call on a CPU; 0 lets each scenario choose."""
+
+    load_limits: "LoadLimits"
+    """Limits of the first load of an unknown model file."""
 
     macs: int
     """Multiply-accumulates of one image in one color at the size of the run; 0 if unknown."""

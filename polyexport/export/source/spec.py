@@ -14,7 +14,7 @@ import numpy as np
 from polyexport.errors import ColorError, UsageError
 from polyexport.export.source.source import SIGNED, ValueRange
 from polyexport.imaging.color import COLOR_NAME, parse_color
-from polyexport.imaging.pixels import MAX_SIDE
+from polyexport.imaging.pixels import MAX_TRAINING_SIZE
 from polyexport.model.conditions import CONDITION_MODULES
 from polyexport.model.conditions.fields import MAX_EMBEDDING_DIM, Palette
 
@@ -104,7 +104,9 @@ class NetworkSpec:
             f"give {' or '.join(CONDITION_MODULES)}",
         )
         expect(
-            0 < self.size <= MAX_SIDE, f"the size is {self.size} pixels, expected 1 to {MAX_SIDE}", "give another size"
+            0 < self.size <= MAX_TRAINING_SIZE,
+            f"the size is {self.size} pixels, expected 1 to {MAX_TRAINING_SIZE}",
+            "give another size",
         )
         expect(
             self.size_multiple is None or (self.size_multiple > 0 and self.size % self.size_multiple == 0),

@@ -18,6 +18,7 @@ from polyexport.model.conditions.condition import COLOR_INPUT, EMBEDDING_INPUT, 
 from polyexport.model.conditions.fields import ConditionFields, ConditionValue
 from polyexport.model.conditions.rgb import RgbCondition
 from polyexport.model.conditions.vocabulary import VocabularyCondition
+from polyexport.runtime.graph_limits import refuse_unbounded
 from polyexport.runtime.open import open_session
 from polyexport.runtime.session import Session, SessionOptions, TensorType
 
@@ -71,7 +72,7 @@ class EmbeddingCondition(Condition):
         """Load the encoder, if there is one.
 
         Raises:
-            ContractError: an encoder in the contract that is not what the contract says.
+            ContractError: an encoder in the contract that is not what the contract says, or that may run without end.
         """
         if self.embedding.encoder:
             self._encoder()
@@ -79,9 +80,9 @@ class EmbeddingCondition(Condition):
     def _encoder(self) -> Session:
         with self._opening:
             if self._session is None:
-                session = open_session(
-                    base64.b64decode(self.embedding.encoder), SessionOptions(provider="cpu", threads=1)
-                )
+                encoder = base64.b64decode(self.embedding.encoder)
+                refuse_unbounded(encoder)
+                session = open_session(encoder, SessionOptions(provider="cpu", threads=1))
                 expected = (
                     {COLOR_INPUT: TensorType("tensor(uint8)", (None, 3))},
                     {EMBEDDING_INPUT: TensorType("tensor(float)", (None, self.embedding.dim))},

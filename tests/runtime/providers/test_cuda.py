@@ -7,7 +7,7 @@ import numpy as np
 import onnxruntime as ort
 import pytest
 
-from polyexport.model.model import load_model
+from polyexport.model.loading.load import load_model
 from polyexport.runtime.providers.cuda import PROVIDER, cuda_entry
 from polyexport.runtime.session import SessionOptions
 

@@ -17,7 +17,8 @@ from onnx import external_data_helper, helper, numpy_helper
 
 from polyexport.errors import ContractError, ProviderError
 from polyexport.model.contract import COLORED
-from polyexport.model.model import Model, load_model
+from polyexport.model.loading.load import load_model
+from polyexport.model.model import Model
 from polyexport.runtime.open import open_session
 from polyexport.runtime.probe import probe_provider
 from polyexport.runtime.provider import load_provider
@@ -233,7 +234,7 @@ def test_nothing_is_sent_anywhere(tiny_model_path: Path, tmp_path: Path) -> None
         "seen = []\n"
         "names = ('socket.', 'urllib', 'subprocess.', 'os.fork', 'os.exec', 'os.posix_spawn')\n"
         "sys.addaudithook(lambda event, arguments: event.startswith(names) and seen.append((event, arguments)))\n"
-        "from polyexport.model.model import load_model\n"
+        "from polyexport.model.loading.load import load_model\n"
         "model = load_model(sys.argv[1], provider='openvino')\n"
         "model.colorize([__import__('numpy').zeros((16, 16, 3), 'uint8')], ['red'])\n"
         "assert 'openvino' in sys.modules\n"

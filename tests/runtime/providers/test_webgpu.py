@@ -21,7 +21,7 @@ from onnx import TensorProto, helper
 
 from polyexport.errors import ProviderError
 from polyexport.model.contract import COLORED
-from polyexport.model.model import load_model
+from polyexport.model.loading.load import load_model
 from polyexport.runtime.onnxruntime_session import _KEPT_INPUT_SHAPES, CPU, DeviceSession
 from polyexport.runtime.open import open_session
 from polyexport.runtime.probe import probe_provider
