@@ -35,7 +35,9 @@ def commands(page: str) -> list[str]:
 
 
 @pytest.fixture
-def desk(drawings: Path, tiny_checkpoint: Path, keys: KeyPair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def desk(
+    program: str, drawings: Path, tiny_checkpoint: Path, keys: KeyPair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Path:
     """A working folder with everything that the pages name."""
     (tmp_path / "drawing.png").write_bytes(encode_png(draw(np.random.default_rng(0), 100).image))
     (tmp_path / "stamp").touch()
@@ -58,12 +60,8 @@ def desk(drawings: Path, tiny_checkpoint: Path, keys: KeyPair, tmp_path: Path, m
     monkeypatch.chdir(tmp_path)
     train = "import models.unet, pathlib; models.unet.save_seed(pathlib.Path('best.pth'), base=2)"
     subprocess.run([sys.executable, "-c", train], check=True)
-    subprocess.run([sys.executable, "-m", "polyexport.cli.main", "dataset", "DIR", "--count", "8", "-q"], check=True)
-    (tmp_path / "bin").mkdir()
-    program = tmp_path / "bin" / "polyexport"
-    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m polyexport.cli.main "$@"\n')
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    subprocess.run([program, "dataset", "DIR", "--count", "8", "-q"], check=True)
+    monkeypatch.setenv("PATH", f"{Path(program).parent}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{ROOT}")
     return tmp_path
 

@@ -1,8 +1,6 @@
-"""Commands run as users run them: a process of their own."""
+"""Commands run as users run them: a process of their own, with its streams, working folder and exit code."""
 
-import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,12 +10,11 @@ Cli = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture
-def cli(tmp_path: Path) -> Cli:
+def cli(program: str, tmp_path: Path) -> Cli:
     def run(*arguments: object, check: int | None = None, stdin: str = "") -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
-            [sys.executable, "-W", "error", "-m", "polyexport.cli.main", *map(str, arguments)],
+            [program, *map(str, arguments)],
             cwd=tmp_path,
-            env=os.environ | {"NO_COLOR": "1"},
             input=stdin,
             capture_output=True,
             text=True,
