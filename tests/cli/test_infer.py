@@ -393,6 +393,29 @@ def test_a_disk_that_is_really_full(cli: Cli, refused: Refused, drawings: Path, 
         subprocess.run(["umount", disk], check=True)
 
 
+def test_a_bare_machine_changes_nothing(cli: Cli, drawings: Path, tmp_path: Path) -> None:
+    """One core, 32 file descriptors, no home folder and, where the test may mount one, a /dev/shm that is read-only."""
+    arguments = ("infer", drawings, "-c", "red", "--provider", "cpu", "-o")
+    cli(*arguments, tmp_path / "whole", check=0)
+    program = ["sh", "-c", 'ulimit -n 32; exec "$@"', "sh", sys.executable, "-m", "polyexport.cli.main"]
+    isolated = ["unshare", "-m", "sh", "-c", 'mount -t tmpfs -o ro none /dev/shm && exec "$@"', "sh"]
+    may_mount = shutil.which("unshare") and not subprocess.run([*isolated, "true"], capture_output=True).returncode
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(cores)})
+    try:
+        done = subprocess.run(
+            [*(isolated if may_mount else ()), *program, *arguments, tmp_path / "out"],
+            env={**os.environ, "HOME": "/nonexistent"},
+            capture_output=True,
+            text=True,
+        )
+    finally:
+        os.sched_setaffinity(0, cores)
+    assert (done.returncode, done.stderr) == (0, "")
+    for name in outputs(tmp_path / "whole"):
+        assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
 def test_an_output_folder_of_somebody_else(
     drawings: Path, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -6,6 +6,7 @@ Xeon.
 """
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import itertools
@@ -85,9 +86,11 @@ class _Worker:
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
             )
         except OSError as error:
+            remedy = f"check that {sys.executable} can be run and that there is enough memory"
+            if error.errno == errno.EMFILE:
+                remedy = "raise the limit of open files (ulimit -n)"
             raise PolyexportError(
-                f"cannot start a process to decode images ({error.strerror})",
-                remedy=f"check that {sys.executable} can be run and that there is enough memory",
+                f"cannot start a process to decode images ({error.strerror})", remedy=remedy
             ) from error
         self._requests = cast(IO[bytes], self._process.stdin)
         self._answers = cast(IO[bytes], self._process.stdout)

@@ -32,6 +32,7 @@ from polyexport.pipeline.outputs.staging import (
     DiskStaging,
     LockedFolder,
     close_quietly,
+    files_kept_open,
     open_state_file,
     unusable,
 )
@@ -101,6 +102,7 @@ class OutputView:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._folders: OrderedDict[str, int] = OrderedDict()
+        self._max_folders = files_kept_open(_MAX_OPEN_FOLDERS, share=8)
         with contextlib.ExitStack() as undo:
             try:
                 self._root = os.open(root, FOLDER_FLAGS)
@@ -164,7 +166,7 @@ class OutputView:
             close_quietly(parent)
             raise
         self._folders[folder] = parent
-        if len(self._folders) > _MAX_OPEN_FOLDERS:
+        if len(self._folders) > self._max_folders:
             _, oldest = self._folders.popitem(last=False)
             try:
                 os.fsync(oldest)

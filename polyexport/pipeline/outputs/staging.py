@@ -9,6 +9,7 @@ stage them.
 import contextlib
 import errno
 import os
+import resource
 import secrets
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -28,6 +29,7 @@ __all__ = [
     "LockedFolder",
     "Staging",
     "close_quietly",
+    "files_kept_open",
     "open_state_file",
     "unusable",
 ]
@@ -134,6 +136,7 @@ class DiskStaging:
         self.descriptor = descriptor
         self._root = root
         self._unsynced: dict[str, int] = {}
+        self._max_unsynced = files_kept_open(_MAX_UNSYNCED_FILES, share=4)
 
     @classmethod
     def of(cls, root: Path) -> "DiskStaging":
@@ -156,7 +159,7 @@ class DiskStaging:
                 view = memoryview(data)
                 while view:
                     view = view[os.write(descriptor, view) :]
-                if len(self._unsynced) > _MAX_UNSYNCED_FILES:
+                if len(self._unsynced) > self._max_unsynced:
                     self._sync(name)
             except BaseException:
                 self.discard(name)
@@ -248,10 +251,21 @@ def open_state_file(name: str, flags: int, *, state: int, root: Path) -> int:
 
 def unusable(root: object, error: OSError) -> OutputError:
     """Return the error to raise when an output folder cannot be written."""
-    return OutputError(
-        f"cannot write to {root} ({error.strerror or error})",
-        remedy="free space there, then run the same command again; or choose another -o",
-    )
+    message = f"cannot write to {root} ({error.strerror or error})"
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        return OutputError(message, remedy="raise the limit of open files (ulimit -n), then run the same command again")
+    return OutputError(message, remedy="free space there, then run the same command again; or choose another -o")
+
+
+def files_kept_open(most: int, *, share: int) -> int:
+    """Return how many files of a kind may be kept open at a time.
+
+    Args:
+        most: number of files that is never exceeded.
+        share: part of the limit of this process that they may take: 4 for a quarter.
+    """
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return most if limit == resource.RLIM_INFINITY else max(1, min(most, limit // share))
 
 
 def close_quietly(descriptor: int) -> None:

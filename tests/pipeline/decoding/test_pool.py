@@ -1,5 +1,6 @@
 """Decoders that crash, hang and run out of memory take one image with them, and nothing else."""
 
+import errno
 import hashlib
 import os
 import signal
@@ -13,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from polyexport.errors import PolyexportError
 from polyexport.imaging.codecs.png import encode_png
 from polyexport.imaging.pixels import read_image
 from polyexport.model.canvas import CanvasRule
@@ -205,3 +207,12 @@ def test_few_images_start_few_processes(monkeypatch: pytest.MonkeyPatch) -> None
 def test_options_are_checked(values: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="jobs must be"):
         DecodingPool(**values)  # type: ignore[arg-type]
+
+
+def test_a_lack_of_descriptors_has_a_remedy_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    def popen(*arguments: object, **options: object) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(subprocess, "Popen", popen)
+    with pytest.raises(PolyexportError, match="cannot start a process to decode images .*ulimit -n"):
+        DecodingPool(jobs=1).start()

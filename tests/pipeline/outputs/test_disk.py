@@ -2,6 +2,7 @@ import contextlib
 import errno
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -150,6 +151,28 @@ def test_many_folders_do_not_keep_many_descriptors(tmp_path: Path) -> None:
             assert folder.hash_outputs([f"{number}/a.png"]) != [None]
         assert len(os.listdir("/proc/self/fd")) <= before + 32
     assert len(list(tmp_path.rglob("a.png"))) == 100
+
+
+def test_few_descriptors_are_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: (32, 32))
+    with OutputFolder(tmp_path) as folder:
+        before = len(os.listdir("/proc/self/fd"))
+        group = [pending(folder, f"{number}/a.png") for number in range(40)]
+        assert len(os.listdir("/proc/self/fd")) <= before + 32 // 4
+        assert folder.publish(group) == [""] * 40
+        assert len(os.listdir("/proc/self/fd")) <= before + 32 // 8
+    assert len(list(tmp_path.rglob("a.png"))) == 40
+
+
+def test_a_lack_of_descriptors_has_a_remedy_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with OutputFolder(tmp_path) as folder:
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+        try:
+            with pytest.raises(OutputError, match="ulimit -n"):
+                folder.stage(b"picture")
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_the_journal_knows_an_output_before_the_output_is_there(
