@@ -45,7 +45,7 @@ from polyexport.model.contract import (
 from polyexport.model.loading.limits import DEFAULT_LIMITS
 from polyexport.model.loading.verdicts import remember
 from polyexport.model.model import Model
-from polyexport.model.samples import MAX_SAMPLES_BYTES, SAMPLES_KEY, read_samples, samples_json
+from polyexport.model.samples import SAMPLES_KEY, fitting_samples, read_samples, samples_json
 from polyexport.model.signature import SigningKey, signature_path
 from polyexport.runtime.onnx_bytes import graph_sha256
 from polyexport.runtime.open import open_session
@@ -224,7 +224,7 @@ def export_source(
     )
     if quality_data is not None:
         contract = replace(contract, quality=_quality(_packed(model, contract), quality_data))
-    data = _packed(model, contract, golden[1:])
+    data = _packed(model, contract, fitting_samples(golden[1:]))
     loaded = Model.from_bytes(data, CPU_OPTIONS)  # what is written is what users can load and verify
     for sample in read_samples(data):
         loaded.repeat_golden(sample)
@@ -318,10 +318,7 @@ def _packed(model: onnx.ModelProto, contract: Contract | None, samples: Sequence
 
 
 def _golden(proof: Proof, final: Candidate) -> list[GoldenSample]:
-    """Return golden samples on different drawings in different colors; the first is the one that every load repeats.
-
-    Further samples that the metadata have no room for, such as noise of several megapixels, are left out.
-    """
+    """Return golden samples on different drawings in different colors; the first is the one that every load repeats."""
     source = proof.source
     side = (
         source.training_size if source.fixed_size else -(-_GOLDEN_SIZE // source.size_multiple) * source.size_multiple
@@ -333,13 +330,13 @@ def _golden(proof: Proof, final: Candidate) -> list[GoldenSample]:
         image, row = drawing[:side, :side], proof.condition.encode(color)[None]
         feeds = {IMAGE_INPUT: image[None], final.color_name: row[:, None] if final.many_colors else row}
         colored = session.run(COLORED, feeds).reshape(image.shape)
-        sample = GoldenSample(
-            image_png=base64.b64encode(encode_png(image)).decode(),
-            color=color,
-            colored_png=base64.b64encode(encode_png(colored)).decode(),
+        samples.append(
+            GoldenSample(
+                image_png=base64.b64encode(encode_png(image)).decode(),
+                color=color,
+                colored_png=base64.b64encode(encode_png(colored)).decode(),
+            )
         )
-        if not samples or len(samples_json([*samples[1:], sample])) <= MAX_SAMPLES_BYTES:
-            samples.append(sample)
     return samples
 
 

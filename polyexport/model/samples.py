@@ -15,7 +15,7 @@ from polyexport.runtime.onnx_bytes import metadata_props
 from polyexport.storage.strict_json import read_json
 from polyexport.storage.typed_json import build
 
-__all__ = ["MAX_SAMPLES_BYTES", "SAMPLES_KEY", "read_samples", "samples_json"]
+__all__ = ["MAX_SAMPLES_BYTES", "SAMPLES_KEY", "fitting_samples", "read_samples", "samples_json"]
 
 SAMPLES_KEY = "polyexport.samples"
 """Key of the further golden samples in the model's ``metadata_props``."""
@@ -30,6 +30,15 @@ _MAX_VALUES = 200  # four members a sample, and three more for sRGB values
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Samples:
     samples: tuple[GoldenSample, ...]
+
+
+def fitting_samples(samples: Sequence[GoldenSample]) -> tuple[GoldenSample, ...]:
+    """Return the samples that fit into ``MAX_SAMPLES_BYTES``, in order; those that are too large are left out."""
+    fitting: list[GoldenSample] = []
+    for sample in samples[:_MAX_SAMPLES]:
+        if len(samples_json([*fitting, sample])) <= MAX_SAMPLES_BYTES:
+            fitting.append(sample)
+    return tuple(fitting)
 
 
 def samples_json(samples: Sequence[GoldenSample]) -> str:

@@ -1,6 +1,7 @@
 """Further golden samples in the metadata of a model file."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import onnx
@@ -8,7 +9,7 @@ import pytest
 
 from polyexport.errors import ContractError
 from polyexport.model.contract import GoldenSample
-from polyexport.model.samples import MAX_SAMPLES_BYTES, SAMPLES_KEY, read_samples, samples_json
+from polyexport.model.samples import MAX_SAMPLES_BYTES, SAMPLES_KEY, fitting_samples, read_samples, samples_json
 
 SAMPLES = (
     GoldenSample(image_png="a", color=(1, 2, 3), colored_png="b"),
@@ -27,6 +28,13 @@ def holding(text: str) -> bytes:
 def test_what_is_written_is_read() -> None:
     assert read_samples(holding(samples_json(SAMPLES))) == SAMPLES
     assert read_samples(b"") == ()
+
+
+def test_samples_that_are_too_large_are_left_out() -> None:
+    small, large = SAMPLES[0], replace(SAMPLES[1], image_png="x" * MAX_SAMPLES_BYTES)
+    assert fitting_samples([large, small, large, *SAMPLES]) == (small, *SAMPLES)
+    assert len(fitting_samples([small] * 100)) == 16
+    assert read_samples(holding(samples_json(fitting_samples([large])))) == ()
 
 
 @pytest.mark.parametrize(

@@ -194,3 +194,22 @@ def test_an_embedding_that_was_changed_is_refused() -> None:
     with pytest.raises(ValueError, match="was changed"):
         Embedding(dim=2, table=other, sha256=TABLE.sha256)
     assert Embedding(dim=2, table=TABLE.table, sha256=TABLE.sha256) == TABLE
+
+
+@pytest.mark.parametrize(
+    ("described", "count"),
+    [
+        (RGB, 6),
+        (VOCABULARY, 3),
+        (contract(conditioning="vocabulary", palette=tuple((f"c{i}", (i, 0, 0)) for i in range(40))), 6),
+        (contract(conditioning="vocabulary", palette=PALETTE[:1]), 1),
+        (VOCABULARY_TABLE, 3),
+        (ENCODER, 6),
+        (BARE, 5),
+    ],
+    ids=["rgb", "vocabulary", "large vocabulary", "one color", "table", "encoder", "vectors"],
+)
+def test_golden_samples_get_different_values(described: Contract, count: int) -> None:
+    condition = described.condition
+    rows = [condition.encode(value).tobytes() for value in condition.golden_values()]
+    assert len(rows) == len(set(rows)) == count
