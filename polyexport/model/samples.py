@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 
 from polyexport.errors import ContractError, reason_of
 from polyexport.model.contract import GoldenSample
+from polyexport.model.contract_limits import check_sizes
 from polyexport.runtime.onnx_bytes import metadata_props
 from polyexport.storage.strict_json import read_json
 from polyexport.storage.typed_json import build
@@ -59,7 +60,9 @@ def read_samples(data: bytes) -> tuple[GoldenSample, ...]:
     try:
         if len(text) > MAX_SAMPLES_BYTES:
             raise ValueError(f"{len(text)} bytes, more than the limit of {MAX_SAMPLES_BYTES}")  # noqa: TRY301
-        samples = build(_Samples, read_json(text, max_depth=4, max_values=_MAX_VALUES)).samples
+        raw = read_json(text, max_depth=4, max_values=_MAX_VALUES)
+        check_sizes(raw, "the entry")
+        samples = build(_Samples, raw).samples
         if len(samples) > _MAX_SAMPLES:
             raise ValueError(f"{len(samples)} samples, more than the limit of {_MAX_SAMPLES}")  # noqa: TRY301
     except ValueError as error:

@@ -1,5 +1,7 @@
 """Further golden samples in the metadata of a model file."""
 
+import base64
+import struct
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +18,10 @@ SAMPLES = (
     GoldenSample(image_png="c", color=4, colored_png="d"),
     GoldenSample(image_png="e", color="AAAA", colored_png="f"),
 )
+
+
+def png_header(side: int) -> str:
+    return base64.b64encode(b"\x89PNG\r\n\x1a\n" + struct.pack(">I4sII", 13, b"IHDR", side, side)).decode()
 
 
 def holding(text: str) -> bytes:
@@ -48,6 +54,7 @@ def test_samples_that_are_too_large_are_left_out() -> None:
         ('{"samples": [{"image_png": "", "color": 0}]}', "lacks colored_png"),
         (samples_json(SAMPLES * 6), "18 samples, more than the limit"),
         (" " * MAX_SAMPLES_BYTES + samples_json(()), "more than the limit"),
+        (samples_json([replace(SAMPLES[0], image_png=png_header(1025))]), "1025x1025 pixels, more than 1024x1024"),
         ("[" * 1000, "inside each other"),
     ],
 )

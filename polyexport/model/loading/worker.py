@@ -15,6 +15,7 @@ from typing import Any
 
 from polyexport.errors import PolyexportError, reason_of
 from polyexport.model.model import Model
+from polyexport.model.samples import read_samples
 from polyexport.runtime.session import SessionOptions
 
 __all__ = ["main"]
@@ -103,7 +104,9 @@ def _check() -> Callable[[bytes], dict[str, Any]]:
     from PIL import PngImagePlugin  # noqa: F401 - the same
 
     def work(model: bytes) -> dict[str, Any]:
-        Model.from_bytes(model, SessionOptions(provider="cpu", threads=1))
+        loaded = Model.from_bytes(model, SessionOptions(provider="cpu", threads=1))
+        for sample in read_samples(model):  # later loads repeat the first golden sample alone
+            loaded.repeat_golden(sample)
         return {}
 
     return work
