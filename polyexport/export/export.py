@@ -47,6 +47,7 @@ from polyexport.model.loading.verdicts import remember
 from polyexport.model.model import Model
 from polyexport.model.samples import SAMPLES_KEY, fitting_samples, read_samples, samples_json
 from polyexport.model.signature import SigningKey, signature_path
+from polyexport.runtime.graph_limits import refuse_unbounded
 from polyexport.runtime.onnx_bytes import graph_sha256
 from polyexport.runtime.open import open_session
 from polyexport.runtime.probe import probe_provider
@@ -174,7 +175,9 @@ def export_source(
         return candidate
 
     prove(proof.candidate("raw", proof.traced.model))
-    final = prove(proof.candidate("simplified", simplify(proof.traced.model)))
+    simplified = simplify(proof.traced.model)
+    refuse_unbounded(simplified.SerializeToString())  # what no load would accept; before minutes of work
+    final = prove(proof.candidate("simplified", simplified))
     nodes_after = len(final.model.graph.node)
     if options.many_colors:
         final = prove(proof.candidate("palette", many_colors_graph(final.model), many_colors=True))

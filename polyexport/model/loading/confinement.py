@@ -120,21 +120,20 @@ def _result(answer: bytes, killed_by: str, limits: GrantedLimits) -> dict[str, A
         raise ContractError(f"its first check took more than {seconds:.3g} s {clock}", remedy=_MORE_TIME)
     try:
         value = read_json(answer)
-        state = value["state"]
-        if state == "done":
+        if value["state"] == "done":
             return dict(value["result"])
-        message, remedy = str(value["message"]), str(value["remedy"])
+        refusal = ContractError(
+            f"its first check took more than {limits.memory_mib} MiB of memory", remedy=_MORE_MEMORY
+        )
+        if value["state"] != "memory":
+            refusal = ContractError(str(value["message"]), remedy=str(value["remedy"]))
     except (ValueError, KeyError, TypeError) as error:
         how = f"crashed with {killed_by}" if killed_by else "ended without an answer"
         raise ContractError(
             f"the process that checked it {how}, with {limits.memory_mib} MiB of memory for the model",
             remedy=_MORE_MEMORY,
         ) from error
-    if state == "memory":
-        raise ContractError(
-            f"its first check took more than {limits.memory_mib} MiB of memory ({message})", remedy=_MORE_MEMORY
-        )
-    raise ContractError(message, remedy=remedy)
+    raise refusal
 
 
 def _signal_name(status: int) -> str:

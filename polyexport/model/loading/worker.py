@@ -6,21 +6,18 @@ It reads the file from stdin and writes one JSON object to stdout. ``loading.con
 import json
 import math
 import os
-import re
 import signal
 import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from polyexport.errors import PolyexportError, reason_of
+from polyexport.errors import PolyexportError, out_of_memory, reason_of
 from polyexport.model.model import Model
 from polyexport.model.samples import read_samples
 from polyexport.runtime.session import SessionOptions
 
 __all__ = ["main"]
-
-_OUT_OF_MEMORY = re.compile(r"alloc|MemoryError|out of memory", re.IGNORECASE)
 
 
 def main(task: str, size_bytes: str, seconds: str, wall_s: str, memory_mib: str) -> None:
@@ -49,15 +46,16 @@ def main(task: str, size_bytes: str, seconds: str, wall_s: str, memory_mib: str)
     os._exit(0)  # no library gets to fail at the end
 
 
-def _refusal(error: BaseException) -> dict[str, str]:
-    message = error.message if isinstance(error, PolyexportError) else reason_of(error)
-    remedy = error.remedy if isinstance(error, PolyexportError) else "give a model that `polyexport export` wrote"
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, MemoryError) or _OUT_OF_MEMORY.search(str(cause)):
-            return {"state": "memory", "message": reason_of(cause), "remedy": ""}
-        cause = cause.__cause__ or cause.__context__
-    return {"state": "refused", "message": message, "remedy": remedy}
+def _refusal(error: Exception) -> dict[str, str]:
+    if out_of_memory(error):
+        return {"state": "memory"}
+    if isinstance(error, PolyexportError):
+        return {"state": "refused", "message": error.message, "remedy": error.remedy}
+    return {
+        "state": "refused",
+        "message": reason_of(error),
+        "remedy": "give a model that `polyexport export` wrote",
+    }
 
 
 def _limit(seconds: float, wall_s: float, memory_mib: int) -> None:

@@ -51,8 +51,8 @@ def test_a_hostile_graph_is_refused(name: str) -> None:
     ("name", "said"),
     [
         ("deep_convolutions", r"its first check took more than 0\.5 s of processor time; --load-timeout raises"),
-        ("huge_constant", r"its first check took more than 64 MiB of memory \(.*\); --max-model-memory raises"),
-        ("doubled", r"its first check took more than 64 MiB of memory \(.*\); --max-model-memory raises"),
+        ("huge_constant", r"its first check took more than 64 MiB of memory; --max-model-memory raises"),
+        ("doubled", r"its first check took more than 64 MiB of memory; --max-model-memory raises"),
         ("endless_loop", r"a node with a graph of its own \('Loop'\), which may run without end; export .* without If"),
         ("laughing_functions", r"an operator of the domain 'laughs'"),
     ],
