@@ -9,6 +9,7 @@ import contextlib
 import ctypes
 import gc
 import logging
+import os
 import signal
 import socket
 import sys
@@ -36,11 +37,13 @@ from polyexport.web.descriptors import free_descriptors
 
 __all__ = ["Server", "serve"]
 
-_LISTEN_BACKLOG = 512
+_LISTEN_BACKLOG = 256
+_BACKLOGS_AT_A_TIME = 4  # the event loop accepts so many full queues before it has closed a connection
 _SPARE_DESCRIPTORS = 32  # for decoding processes that are replaced
 _SWITCH_INTERVAL_S = 0.001  # the event loop waits so long for a thread that parses or encodes
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # numbers from malloc.h
 _LARGE_BYTES = 1 << 20
+_DECODING_ENVIRONMENT = {"MALLOC_MMAP_THRESHOLD_": str(_LARGE_BYTES), "MALLOC_TRIM_THRESHOLD_": str(_LARGE_BYTES)}
 _READ_BEFORE_CLOSING_S = 0.05  # time to read what clients sent before the signal to end
 _LAST_ANSWERS_TIMEOUT_S = 1.0  # time to tell clients that the service ends before their request was complete
 
@@ -65,6 +68,7 @@ def serve(options: ServiceOptions, *, on_ready: Callable[[str, str], None]) -> N
     with contextlib.ExitStack() as stack:
         listener = stack.enter_context(_bound_socket(options))
         limits = options.limits
+        os.environ.update(_DECODING_ENVIRONMENT)
         decoding_pool = stack.enter_context(DecodingPool(jobs=granted_cores(), max_pixels=limits.max_pixels))
         decoding_pool.start()
         session_options = SessionOptions(
@@ -111,16 +115,16 @@ def _prepare_interpreter() -> None:
 
 
 def _capacity(limits: Limits) -> tuple[int, int]:
-    """Length of the queue of new connections and number of open ones, by the file descriptors of this process.
-
-    The event loop accepts a whole queue before it closes a connection, so there are descriptors for both.
-    """
-    wanted = limits.max_connections + _LISTEN_BACKLOG + _SPARE_DESCRIPTORS
+    """Length of the queue of new connections and number of open ones, by the file descriptors of this process."""
+    wanted = limits.max_connections + _BACKLOGS_AT_A_TIME * _LISTEN_BACKLOG + _SPARE_DESCRIPTORS
     free = free_descriptors(wanted)
     if free == wanted:
         return _LISTEN_BACKLOG, limits.max_connections
-    backlog = min(_LISTEN_BACKLOG, free // 4)
-    max_connections = min(limits.max_connections, free - backlog - min(_SPARE_DESCRIPTORS, free // 4))
+    backlog = min(_LISTEN_BACKLOG, free // 8)
+    spare = min(_SPARE_DESCRIPTORS, free // 4)
+    max_connections = min(limits.max_connections, free - _BACKLOGS_AT_A_TIME * backlog - spare)
+    if max_connections == limits.max_connections:
+        return backlog, max_connections
     logging.getLogger(__name__).warning(
         "warning: at most %d connections can be open, not %d; raise the limit of open files (ulimit -n)",
         max_connections,

@@ -7,7 +7,7 @@ from polyexport.errors import UsageError
 
 __all__ = ["free_descriptors"]
 
-_FEWEST = 16
+_FEWEST = 32
 
 
 def free_descriptors(wanted: int) -> int:
@@ -17,10 +17,10 @@ def free_descriptors(wanted: int) -> int:
         wanted: number of descriptors that would be enough.
 
     Returns:
-        ``wanted``, or less if the process may not have as many; at least 16.
+        ``wanted``, or less if the process may not have as many, but at least 32.
 
     Raises:
-        UsageError: the process can open fewer than 16.
+        UsageError: the process can open fewer than 32.
     """
     try:
         import resource  # not on Windows, where nothing limits sockets in this way
