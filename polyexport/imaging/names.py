@@ -12,7 +12,7 @@ __all__ = ["name_clashes", "png_names"]
 def png_names(names: Sequence[str]) -> list[str]:
     """Name the PNG file of each input.
 
-    The suffix becomes ``.png``. Where that would give two inputs one name, even if only in the eyes of a disk that
+    The suffix becomes ``.png``. Where that would give inputs of several suffixes one name, even if only on a disk that
     ignores case, the suffix is kept before ``.png``.
 
     Args:
@@ -22,9 +22,14 @@ def png_names(names: Sequence[str]) -> list[str]:
         The names in the same order. Two of them may still be equal; see ``name_clashes``.
     """
     plain = [_as_png(name) for name in names]
-    shared = {name for name, count in Counter(name.lower() for name in plain).items() if count > 1}
+    suffixes: dict[str, set[str]] = {
+        name: set() for name, count in Counter(name.lower() for name in plain).items() if count > 1
+    }
+    for name, png in zip(names, plain, strict=True):
+        if png.lower() in suffixes:
+            suffixes[png.lower()].add(_suffix(name))
     return [
-        f"{name}.png" if png.lower() in shared and not name.endswith(".png") else png
+        f"{name}.png" if len(suffixes.get(png.lower(), ())) > 1 and not name.endswith(".png") else png
         for name, png in zip(names, plain, strict=True)
     ]
 
@@ -71,5 +76,8 @@ def name_clashes(outputs: Callable[[], Iterable[tuple[int, str]]], spelling: Spe
 
 
 def _as_png(name: str) -> str:
-    root, suffix = os.path.splitext(name)  # noqa: PTH122 - text stays text
-    return name if suffix == ".png" else f"{root}.png"
+    return f"{name.removesuffix(_suffix(name))}.png"
+
+
+def _suffix(name: str) -> str:
+    return os.path.splitext(name)[1]  # noqa: PTH122 - text stays text

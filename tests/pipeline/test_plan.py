@@ -51,6 +51,12 @@ def test_one_name_from_two_inputs_keeps_both(tmp_path: Path) -> None:
     assert names(make_plan([tmp_path / "in"], [RED])) == ["A.gif.png", "a.PNG.png", "a.jpg.png", "a.png", "b.png"]
 
 
+def test_a_suffix_is_kept_only_where_it_tells_names_apart(tmp_path: Path) -> None:
+    for name in ("a.jpg", "A.jpg", "b.jpg", "B.png", "c.PNG", "c.png"):
+        picture(tmp_path / "in" / name)
+    assert names(make_plan([tmp_path / "in"], [RED])) == ["A.png", "B.png", "a.png", "b.jpg.png", "c.PNG.png", "c.png"]
+
+
 EXACT, FOLDED = Spelling(), Spelling(ignores_case=True, ignores_composition=True)
 
 
