@@ -25,8 +25,8 @@ DEFAULT_MODEL = "small.onnx"
 
 SHIPPED_SHA256 = frozenset(
     (
-        "ba1a3193744692dd3325f0a8cb3224335ba4adb1f281dcbd1701b289becf0147",  # small.onnx
-        "0e54fc235c3edd1036948fdddac82e962d543b3203c3915a80e11b5a2bd25394",  # small-int8.onnx
+        "37fd31115e2ad54211189d5211051c03573ac4c0d905801bcddc786b66b1ea17",  # small.onnx
+        "5271325e8f3e2cdfe30b3eab0cc73766626b71dca1a62b42e2560b5d28146acc",  # small-int8.onnx
     )
 )
 """SHA-256 of the models that come with polyexport, which are trusted as its code is."""
