@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     )
     from polyexport.imaging.color import Color, parse_color
     from polyexport.model.contract import Contract
+    from polyexport.model.loading.limits import LoadLimits
     from polyexport.model.loading.load import load_model
     from polyexport.model.model import Model
 
@@ -48,6 +49,7 @@ __all__ = [
     "DatasetError",
     "ExitCode",
     "ImageError",
+    "LoadLimits",
     "Model",
     "ModelError",
     "OutputError",
@@ -66,6 +68,7 @@ _HOMES = {
     "parse_color": "polyexport.imaging.color",
     "Contract": "polyexport.model.contract",
     "Model": "polyexport.model.model",
+    "LoadLimits": "polyexport.model.loading.limits",
     "load_model": "polyexport.model.loading.load",
 }
 
