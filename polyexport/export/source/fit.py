@@ -19,6 +19,7 @@ from polyexport.export.source.weights_file import REMEDY
 __all__ = ["FittedWeights", "fit_weights"]
 
 _MAX_SETS = 32
+_NAMELESS = (".", "..")  # prefixes of empty keys; without the last dot they could not be told from the whole file
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -137,8 +138,9 @@ def _matches(weights: Weights, expected: Mapping[str, Tensor], key: str) -> Coun
             suffix = ".".join(parts[-depth - 1 :])
             if depth < len(parts) and suffix in expected:
                 counts[name[: len(name) - len(suffix)]] += 1
-    del counts["."]  # an empty key; without its last dot it could not be told from the whole file
-    homes = Counter(weights.homes[name] for name in names if weights.homes[name] != ".")
+    for nameless in _NAMELESS:
+        del counts[nameless]
+    homes = Counter(weights.homes[name] for name in names if weights.homes[name] not in _NAMELESS)
     return counts or Counter({home: 0 for home, _ in homes.most_common(1)} or {start: 0})
 
 
