@@ -215,7 +215,7 @@ def _choose(weights: Weights, expected: Mapping[str, Tensor], trials: list[_Tria
         best = trials[0]
         if best.error is not None:
             raise best.error
-        under = f" under {best.key}" if best.prefix else ""
+        under = f" under {first_names([best.key])}" if best.prefix else ""
         raise CheckpointError(
             f"{weights.path}{under} does not fit the network: of its {len(expected)} keys, {', '.join(best.faults)}",
             remedy="give the constructor arguments that the weights were trained with",
@@ -226,11 +226,13 @@ def _choose(weights: Weights, expected: Mapping[str, Tensor], trials: list[_Tria
     remarks = []
     progress = f" ({weights.progress})" if weights.progress else ""
     if taken.prefix or len(trials) > 1 or progress:
-        remarks.append(f"took the weights under {taken.key} of {weights.path}{progress}")
+        remarks.append(f"took the weights under {first_names([taken.key])} of {weights.path}{progress}")
     if len(whole) > 1:
         remarks.append(f"the weights under {first_names(trial.key for trial in whole)} are equal")
     remarks += [
-        f"the weights under {trial.key} do not fit: {', '.join(trial.faults)}" for trial in trials if trial.faults
+        f"the weights under {first_names([trial.key])} do not fit: {', '.join(trial.faults)}"
+        for trial in trials
+        if trial.faults
     ]
     return taken, remarks
 

@@ -16,7 +16,7 @@ from polyexport.export.source.weights_file import COLOR_MAPPINGS, REMEDY, read_f
 __all__ = ["Weights", "describe", "first_names", "not_dense", "read_weights"]
 
 _MAX_DEPTH = 32
-_MAX_VALUES = 10_000_000
+_MAX_VALUES = 2_000_000
 _INDEX = re.compile(r"[0-9]{1,9}")
 _PROGRESS = ("epoch", "global_step", "step", "iteration")
 
@@ -147,10 +147,10 @@ def not_dense(path: Path, name: str, kind: str) -> CheckpointError:
 
 def _walk(values: dict[Any, Any], path: Path) -> Iterator[tuple[str, str, object]]:
     """Yield every tensor, and what stands beside tensors in a dictionary inside the file: its home, key and value."""
-    waiting: list[tuple[str, int, object]] = [("", 0, values)]
+    waiting: list[tuple[str, str, int, bool, object]] = [("", "", 0, False, values)]
     seen = 0
     while waiting:
-        home, depth, holder = waiting.pop()
+        place, key, depth, beside_tensors, holder = waiting.pop()
         assert isinstance(holder, dict | list | tuple)
         items = list(holder.items() if isinstance(holder, dict) else enumerate(holder))
         seen += len(items)
@@ -159,24 +159,23 @@ def _walk(values: dict[Any, Any], path: Path) -> Iterator[tuple[str, str, object
                 f"{path} holds dictionaries inside each other, more than {_MAX_DEPTH} deep or {_MAX_VALUES} values",
                 remedy=REMEDY,
             )
+        home = f"{place}{key}." if depth else ""
         state_dict = depth > 0 and isinstance(holder, dict) and any(isinstance(value, Tensor) for _, value in items)
-        inner: list[tuple[str, int, object]] = []
-        for key, value in items:
-            name = _key(key)
+        inner: list[tuple[str, str, int, bool, object]] = []
+        leaf = True
+        for each, value in items:
+            name = _key(each)
             if isinstance(value, Tensor):
+                leaf = False
                 yield home, name, value
-                continue
-            if isinstance(value, dict | list | tuple):
-                inner.append((f"{home}{name}.", depth + 1, value))
-                if any(isinstance(one, dict | list | tuple | Tensor) for one in _members(value)):
-                    continue
-            if state_dict:
+            elif isinstance(value, dict | list | tuple):
+                leaf = False
+                inner.append((home, name, depth + 1, state_dict, value))
+            elif state_dict:
                 yield home, name, value
+        if leaf and beside_tensors:
+            yield place, key, holder
         waiting.extend(reversed(inner))
-
-
-def _members(holder: dict[Any, Any] | list[Any] | tuple[Any, ...]) -> Iterable[object]:
-    return holder.values() if isinstance(holder, dict) else holder
 
 
 def _key(key: object) -> str:

@@ -3,9 +3,11 @@
 Unpickling is restricted to ``weights_only=True``, and a refused file is not tried again in any other way.
 """
 
+import collections
 import hashlib
 import io
 import pickle
+import pickletools
 import re
 import warnings
 import zipfile
@@ -30,9 +32,14 @@ REMEDY = "save the state dict alone, as safetensors or with torch.save(module.st
 """Advice for a file that is refused."""
 
 _MAX_BYTES = 1 << 33
-_MAX_PICKLE_BYTES = 1 << 24
-"""Largest part of a file that is unpickled: its names and shapes, some hundred bytes for each tensor. A pickle can make
-objects of up to a hundred times its size."""
+_MAX_PICKLE_BYTES = 1 << 23
+"""Largest part of a file that is unpickled: its names and shapes, some 200 bytes for each tensor. A pickle can make
+objects of up to 80 times its size."""
+
+_LEGACY_START = pickle.dumps(0x1950A86A20F9469CFC6C, protocol=2)
+"""First pickle of the format of torch.save before zip archives: a magic number."""
+
+_LEGACY_PICKLES = 4  # the magic number, the version, facts about the machine, and the contents
 
 _MAX_HEADER_BYTES = 1 << 24
 """Largest header of a safetensors file. 100,000 tensors need less."""
@@ -83,10 +90,13 @@ def _read_safetensors(data: bytes, path: Path) -> dict[str, Any]:
         if length > _MAX_HEADER_BYTES:
             raise ValueError(f"a header of {length} bytes, more than {_MAX_HEADER_BYTES}")  # noqa: TRY301
         # safetensors checks what the header means; its Python interface does not hand the metadata out.
-        metadata = read_json(data[8 : 8 + length]).get("__metadata__", {})
+        header = read_json(data[8 : 8 + length])
+        metadata = header.get("__metadata__", {}) if isinstance(header, dict) else None
+        if not isinstance(metadata, dict) or not all(isinstance(text, str) for text in metadata.values()):
+            raise ValueError("a header or metadata of another kind")  # noqa: TRY301
         named = {key: read_json(metadata[key]) for key in COLOR_MAPPINGS if key in metadata}
         tensors: dict[str, Any] = safetensors.torch.load(data)
-    except (SafetensorError, ValueError, KeyError, AttributeError, TypeError) as error:
+    except (SafetensorError, ValueError, KeyError) as error:
         raise CheckpointError(
             f"{path} is not a safetensors file, or damaged ({reason_of(error)})", remedy=REMEDY
         ) from error
@@ -96,6 +106,8 @@ def _read_safetensors(data: bytes, path: Path) -> dict[str, Any]:
 def _read_pickled(data: bytes, path: Path) -> object:
     if data.startswith(b"PK"):
         _check_archive(data, path)
+    else:
+        _check_legacy(data, path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about pickle protocols; unsafe files are refused
@@ -131,10 +143,31 @@ def _check_archive(data: bytes, path: Path) -> None:
         raise CheckpointError(f"{path} declares {total} bytes of contents in {len(data)} bytes", remedy=REMEDY)
     largest = max((entry.file_size for entry in entries if entry.filename.endswith(".pkl")), default=0)
     if largest > _MAX_PICKLE_BYTES:
+        raise _too_long(path)
+
+
+def _check_legacy(data: bytes, path: Path) -> None:
+    """Refuse files of the format before zip archives whose pickles are too long, without making an object of them."""
+    if not data.startswith(_LEGACY_START):
         raise CheckpointError(
-            f"{path} describes its tensors in {largest} bytes, more than the limit of {_MAX_PICKLE_BYTES}",
-            remedy=REMEDY,
+            f"{path} is not a zip archive or a pickle of protocol 2, as torch.save writes them", remedy=REMEDY
         )
+    start = io.BytesIO(data[:_MAX_PICKLE_BYTES])
+    try:
+        for _ in range(_LEGACY_PICKLES):
+            collections.deque(pickletools.genops(start), maxlen=0)
+    except Exception as error:  # a damaged pickle can raise any exception
+        if start.tell() >= _MAX_PICKLE_BYTES:
+            raise _too_long(path) from error
+        raise CheckpointError(
+            f"{path} is not a file of weights, or damaged ({reason_of(error)})", remedy=REMEDY
+        ) from error
+
+
+def _too_long(path: Path) -> CheckpointError:
+    return CheckpointError(
+        f"{path} describes its tensors in more than {_MAX_PICKLE_BYTES} bytes of pickle", remedy=REMEDY
+    )
 
 
 def _is_program(path: Path) -> CheckpointError:
