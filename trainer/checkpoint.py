@@ -14,7 +14,7 @@ import safetensors.torch
 import torch
 from safetensors import SafetensorError
 
-from polyexport.errors import CheckpointError
+from polyexport.errors import CheckpointError, reason_of
 from polyexport.imaging.pixels import MAX_TRAINING_SIZE
 from polyexport.storage.files import read_limited, write_atomic
 from polyexport.storage.strict_json import read_json
@@ -128,11 +128,11 @@ def load_checkpoint(path: Path) -> Checkpoint:
             raise ValueError(f"training_size {training_size!r}")  # noqa: TRY301
         training = dict(header["training"])
     except (ValueError, KeyError, TypeError, OverflowError) as error:
-        raise CheckpointError(f"{path} declares no usable architecture ({error})", remedy=_REMEDY) from error
+        raise CheckpointError(f"{path} declares no usable architecture ({reason_of(error)})", remedy=_REMEDY) from error
     try:
         weights = safetensors.torch.load(data)
     except (SafetensorError, ValueError, KeyError) as error:
-        raise CheckpointError(f"{path} is damaged ({error})", remedy=_REMEDY) from error
+        raise CheckpointError(f"{path} is damaged ({reason_of(error)})", remedy=_REMEDY) from error
 
     with torch.device("meta"):  # shapes without memory, whatever size the header declares
         model = ConditionalUNet(config)

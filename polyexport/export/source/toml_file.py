@@ -1,6 +1,7 @@
 """A source of the kind "TOML file": a small file that describes a network, its weights and its constructor."""
 
 import difflib
+import re
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +16,8 @@ from polyexport.storage.files import read_limited
 __all__ = ["read_spec"]
 
 _MAX_FILE_BYTES = 1 << 20
+_MAX_INTEGER = 1 << 31
+_LONG_KEY = re.compile(r"""(?<![\w-])(?:(?:[\w-]++|"[^"\n]*+"|'[^'\n]*+')[ \t]*+\.[ \t]*+){32}""")
 
 
 def read_spec(path: Path) -> NetworkSpec:
@@ -34,7 +37,10 @@ def read_spec(path: Path) -> NetworkSpec:
         UsageError: The file is unreadable or not TOML, or a key is missing, unknown or of another type.
     """
     try:
-        raw = tomllib.loads(read_limited(path, _MAX_FILE_BYTES).decode("utf-8-sig"))
+        text = read_limited(path, _MAX_FILE_BYTES).decode("utf-8-sig")
+        if _LONG_KEY.search(text):  # tomllib needs time in the square of the number of parts
+            raise ValueError("a dotted key of more than 32 parts")  # noqa: TRY301
+        raw = tomllib.loads(text)
     except OSError as error:
         raise UsageError(f"{path} cannot be read ({error.strerror})", remedy="give a TOML file") from error
     except (ValueError, RecursionError) as error:
@@ -98,4 +104,9 @@ _KEYS: dict[str, tuple[tuple[type, ...], str, Callable[[Any], Any] | None]] = {
 def _typed(key: str, value: Any) -> Any:
     kinds, expected, read = _KEYS[key]
     expect(type(value) in kinds, f"{key} is {repr(value)[:60]}, expected {expected}", f"give {key} as {expected}")
+    expect(
+        type(value) is not int or abs(value) <= _MAX_INTEGER,
+        f"{key} is {repr(value)[:60]}, expected at most {_MAX_INTEGER}",
+        "give a smaller number",
+    )
     return read(value) if read else value
