@@ -7,7 +7,7 @@ from pathlib import Path
 
 from polyexport.storage.temporary import remove_abandoned, temporary_folder
 
-__all__ = ["scratch_folder"]
+__all__ = ["libraries_in_scratch_folder", "scratch_folder"]
 
 
 @contextlib.contextmanager
@@ -23,3 +23,21 @@ def scratch_folder() -> Iterator[Path]:
     remove_abandoned(parent)
     with temporary_folder(parent, mode=0o700) as folder:
         yield folder
+
+
+@contextlib.contextmanager
+def libraries_in_scratch_folder() -> Iterator[None]:
+    """Let other libraries make their own temporary files in a scratch folder, for the length of the block.
+
+    For the main thread: the folder is that of ``tempfile`` in the whole process.
+
+    Raises:
+        OSError: The folder cannot be made.
+    """
+    with scratch_folder() as folder:
+        before = tempfile.tempdir
+        tempfile.tempdir = str(folder)
+        try:
+            yield
+        finally:
+            tempfile.tempdir = before

@@ -21,7 +21,7 @@ from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 from polyexport.errors import ModelError, ParityError, reason_of
 from polyexport.export.graph.equalization import Calibration, ConvGraph, equalize, equalized_ranges
 from polyexport.export.graph.trace import check_graph
-from polyexport.storage.scratch import scratch_folder
+from polyexport.storage.scratch import libraries_in_scratch_folder, scratch_folder
 
 __all__ = ["Feeds", "QuantizationOptions", "SearchResult", "calibrate", "quantizable", "quantize", "search"]
 
@@ -129,18 +129,19 @@ def quantize(
     nodes = _integer_nodes(graph, keep_float)
     if not nodes:
         return scaled
-    quantizer = QDQQuantizer(
-        scaled,
-        per_channel=True,
-        reduce_range=False,  # the weights' steps are given
-        weight_qType=QuantType.QInt8,
-        activation_qType=QuantType.QUInt8,
-        tensors_range=TensorsData(CalibrationMethod.MinMax, equalized_ranges(graph, calibration)),
-        nodes_to_quantize=[node.name for node in nodes],
-        nodes_to_exclude=[],
-        op_types_to_quantize=sorted({node.op_type for node in nodes}),
-        extra_options={"TensorQuantOverrides": _weights(graph, nodes, options or QuantizationOptions())},
-    )
+    with libraries_in_scratch_folder():  # for shape inference
+        quantizer = QDQQuantizer(
+            scaled,
+            per_channel=True,
+            reduce_range=False,  # the weights' steps are given
+            weight_qType=QuantType.QInt8,
+            activation_qType=QuantType.QUInt8,
+            tensors_range=TensorsData(CalibrationMethod.MinMax, equalized_ranges(graph, calibration)),
+            nodes_to_quantize=[node.name for node in nodes],
+            nodes_to_exclude=[],
+            op_types_to_quantize=sorted({node.op_type for node in nodes}),
+            extra_options={"TensorQuantOverrides": _weights(graph, nodes, options or QuantizationOptions())},
+        )
     quantizer.quantize_model()
     quantizer.model.topological_sort()
     result: onnx.ModelProto = quantizer.model.model
