@@ -27,6 +27,7 @@ __all__ = ["FileSetFolder", "open_file_set"]
 _PENDING = ".polyexport-set"
 _FILES, _RECORD = "files", "record.json"
 _MAX_RECORD_BYTES, _MAX_RECORD_NAMES = 2**30, 10**7
+_NOT_A_RECORD = frozenset((errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EINVAL, errno.EFBIG))
 _NO_HARD_LINKS = frozenset((errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK))
 
 
@@ -115,13 +116,14 @@ class FileSetFolder:
             return
         overwritten, removed = self._read_record(pending)
         waiting = set(_files_below(pending / _FILES))
+        for name in removed | waiting:
+            self._refuse_links(name)
         for name in removed | (overwritten & waiting):
             if PurePosixPath(name).name == self.index:
                 self._remove(name)
         for name in removed:
             self._remove(name)
         for name in sorted(waiting, key=lambda name: (PurePosixPath(name).name == self.index, name)):
-            self._refuse_links(name)
             _move(pending / _FILES / name, self.root / name, replace=name in overwritten)
         for folder in {(self.root / name).parent for name in waiting} | {self.root}:
             sync_folder(folder)
@@ -164,6 +166,8 @@ class FileSetFolder:
             record = read_json(read_limited(pending / _RECORD, _MAX_RECORD_BYTES), max_values=_MAX_RECORD_NAMES)
             overwritten, removed = set(map(_checked, record["overwritten"])), set(map(_checked, record["removed"]))
         except (OSError, ValueError, TypeError, KeyError) as error:
+            if isinstance(error, OSError) and error.errno not in _NOT_A_RECORD:
+                raise
             raise OutputError(
                 f"{pending} is not a set of files that this toolkit made", remedy="move it away or name another folder"
             ) from error
