@@ -10,7 +10,7 @@ from PIL import Image
 
 from polyexport.data.drawings import draw
 from polyexport.data.pairs import INDEX, PairPixels, read_pair, read_pairs, read_splits, write_pairs
-from polyexport.errors import DatasetError
+from polyexport.errors import DatasetError, UsageError
 from polyexport.imaging.color import color_of, parse_color
 
 
@@ -138,6 +138,66 @@ def test_a_smaller_set_leaves_no_orphans(folder: Path) -> None:
     write_pairs(folder, {"": [("new", pair)]}, overwrite=True)
     assert [path.name for path in (folder / "inputs").iterdir()] == ["new.png"]
     assert len(list((folder / "outputs").iterdir())) == 1
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+@pytest.mark.parametrize("name", ["inputs/0.png", "outputs/{color}_0.png"])
+def test_a_picture_that_no_index_lists_is_not_replaced(
+    name: str, overwrite: bool, folder: Path, tmp_path: Path
+) -> None:
+    pair = read_pair(read_pairs(folder)[0])
+    mine = tmp_path / "mine" / name.format(color=pair.color.name)
+    mine.parent.mkdir(parents=True)
+    mine.write_bytes(b"mine")
+    before = tree(tmp_path)
+    with pytest.raises(UsageError, match=r"is there already, and no data\.json lists it"):
+        write_pairs(tmp_path / "mine", {"": [("1", pair), ("0", pair)]}, overwrite=overwrite)
+    assert tree(tmp_path) == before
+
+
+def test_an_earlier_set_is_replaced_only_if_that_was_asked_for(folder: Path, tmp_path: Path) -> None:
+    pair = read_pair(read_pairs(folder)[0])
+    (folder / "inputs" / "mine.png").write_bytes(b"mine")
+    before = tree(tmp_path)
+    with pytest.raises(UsageError, match="set already holds a data set; add --overwrite"):
+        write_pairs(tmp_path, {"other": [("new", pair)], "set": [("new", pair)]})
+    assert tree(tmp_path) == before
+    write_pairs(tmp_path, {"other": [("new", pair)], "set": [("new", pair)]}, overwrite=True)
+    names = {f"{each}/{name}" for each in ("other", "set") for name in ("data.json", "inputs/new.png")}
+    outputs = {name for name in tree(tmp_path) if "/outputs/" in name}
+    assert tree(tmp_path).keys() == names | outputs | {"set/inputs/mine.png"}
+    assert len(outputs) == 2
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[1", '[{"a": 1, "a": 2}]'])
+def test_a_file_that_is_no_index_is_not_replaced(text: str, folder: Path) -> None:
+    pair = read_pair(read_pairs(folder)[0])
+    (folder / INDEX).write_text(text)
+    before = tree(folder)
+    with pytest.raises(UsageError, match="data.json is not .*; move it away"):
+        write_pairs(folder, {"": [("new", pair)]}, overwrite=True)
+    assert tree(folder) == before
+
+
+def test_an_index_reaches_nothing_outside_of_its_set(folder: Path, tmp_path: Path) -> None:
+    pair = read_pair(read_pairs(folder)[0])
+    (tmp_path / "precious.png").write_bytes(b"mine")
+    (folder / "inputs" / "linked").symlink_to(tmp_path)
+    entries = json.loads((folder / INDEX).read_text())
+    names = ["../../precious.png", str(tmp_path / "precious.png"), "linked/precious.png", "", ".", "a\0b", 3]
+    entries += [{"input_polygon": name, "output_image": name} for name in names] + [[], 1]
+    (folder / INDEX).write_text(json.dumps(entries))
+    write_pairs(folder, {"": [("new", pair)]}, overwrite=True)
+    assert (tmp_path / "precious.png").read_bytes() == b"mine"
+    assert len(tree(folder)) == 3
+
+
+def test_a_set_that_lost_a_picture_can_be_replaced(folder: Path) -> None:
+    pairs = read_pairs(folder)
+    pair = read_pair(pairs[0])
+    pairs[1].input.unlink()
+    write_pairs(folder, {"": [("new", pair)]}, overwrite=True)
+    assert len(tree(folder)) == 3
 
 
 def test_an_absolute_path_is_refused_even_inside_the_set(folder: Path) -> None:

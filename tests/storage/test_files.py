@@ -1,5 +1,6 @@
 import errno
 import os
+import stat
 import tracemalloc
 from pathlib import Path
 
@@ -9,7 +10,14 @@ from hypothesis import strategies as st
 
 from polyexport.errors import OutOfMemoryError, OutputError
 from polyexport.storage import files
-from polyexport.storage.files import check_writable, read_limited, read_stream, write_atomic, write_together
+from polyexport.storage.files import (
+    check_output_file,
+    check_writable,
+    read_limited,
+    read_stream,
+    write_atomic,
+    write_together,
+)
 from polyexport.storage.temporary import TEMPORARY_SUFFIX
 
 FAULTS = ("open", "write", "fsync", "replace")
@@ -101,6 +109,37 @@ def test_a_link_is_replaced_never_written_through(tmp_path: Path) -> None:
 
     assert target.read_bytes() == b"mine"
     assert not (tmp_path / "link").is_symlink()
+
+
+@pytest.mark.parametrize(("kind", "said"), [("pipe", "a named pipe"), ("socket", "a socket"), ("folder", "a folder")])
+def test_what_is_not_a_file_is_not_replaced(kind: str, said: str, tmp_path: Path) -> None:
+    path = tmp_path / "it"
+    match kind:
+        case "pipe":
+            os.mkfifo(path)
+        case "socket":
+            os.mknod(path, 0o600 | stat.S_IFSOCK)
+        case _:
+            path.mkdir()
+    with pytest.raises(OutputError, match=f"{said} stands there"):
+        write_atomic(path, b"x")
+    with pytest.raises(OutputError, match=f"is {said}, expected a file or nothing there; name another file"):
+        check_output_file(path)
+    assert os.listdir(tmp_path) == ["it"]
+
+
+def test_an_output_that_a_user_names_is_a_file_or_missing(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"old")
+    (tmp_path / "link").symlink_to("file")
+    check_output_file(tmp_path / "file")
+    check_output_file(tmp_path / "new" / "missing")
+    with pytest.raises(OutputError, match="is a link"):
+        check_output_file(tmp_path / "link")
+    for wrong in ("null\0byte", "x" * 256):
+        with pytest.raises(OutputError, match="cannot look at"):
+            check_output_file(tmp_path / wrong)
+    assert (tmp_path / "file").read_bytes() == b"old"
+    assert sorted(os.listdir(tmp_path)) == ["file", "link", "new"]
 
 
 def test_the_longest_name_works(tmp_path: Path) -> None:
