@@ -1,6 +1,8 @@
 """Data sets of generated drawings, written to disk."""
 
+import json
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -53,4 +55,6 @@ def write_drawings(
             )
             yield f"{number:0{digits}}_{drawing.shape}", pixels
 
-    write_pairs(folder, {name: pairs(config) for name, config in sets.items()}, overwrite=overwrite)
+    described = {name: asdict(config) for name, config in sets.items()}
+    request = json.dumps([described, count, size, seed, named_colors], sort_keys=True)
+    write_pairs(folder, {name: pairs(config) for name, config in sets.items()}, overwrite=overwrite, request=request)

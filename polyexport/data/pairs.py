@@ -210,7 +210,9 @@ def read_pair(pair: Pair) -> PairPixels:
     return PairPixels(image=image, color=pair.color, colored=colored, shape=pair.shape)
 
 
-def write_pairs(folder: Path, sets: Mapping[str, Iterable[tuple[str, PairPixels]]], *, overwrite: bool = False) -> None:
+def write_pairs(
+    folder: Path, sets: Mapping[str, Iterable[tuple[str, PairPixels]]], *, overwrite: bool = False, request: str = ""
+) -> None:
     """Write data sets, all of them or nothing.
 
     A data set with an index is complete. Files that no data set lists are neither replaced nor removed.
@@ -220,12 +222,16 @@ def write_pairs(folder: Path, sets: Mapping[str, Iterable[tuple[str, PairPixels]
         sets: Name of the folder of each data set below ``folder``, empty for ``folder`` itself -> pairs, each with a
             file name without suffix that is unique in its data set.
         overwrite: Allow replacing earlier data sets; the files that their indexes list are removed.
+        request: Text that is the same for equal data sets. If a process was killed when it had made the data sets for
+            the same request, and only moved their files to their names, that is completed, and nothing is made anew.
 
     Raises:
         UsageError: An earlier data set, or a file that none lists, may not be replaced.
         OutputError: A file cannot be written; earlier data sets are unchanged, see ``FileSetFolder.replace``.
     """
-    with open_file_set(folder, index=INDEX) as files:
+    with open_file_set(folder, index=INDEX, request=request) as files:
+        if files.is_done:
+            return
         earlier: set[str] = set()
         for name in sets:
             if os.path.lexists(folder / name / INDEX):

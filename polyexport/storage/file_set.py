@@ -32,7 +32,7 @@ _NO_HARD_LINKS = frozenset((errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.E
 
 
 @contextlib.contextmanager
-def open_file_set(folder: Path, *, index: str) -> "Iterator[FileSetFolder]":
+def open_file_set(folder: Path, *, index: str, request: str = "") -> "Iterator[FileSetFolder]":
     """Open a folder for a set of files; it is created if it is missing, and locked for the length of the block.
 
     A set that a killed process had made, but not moved as a whole, is completed first.
@@ -41,6 +41,7 @@ def open_file_set(folder: Path, *, index: str) -> "Iterator[FileSetFolder]":
         folder: The folder.
         index: Name of the file that says which files belong together. The index of an earlier set is removed before the
             other files change, and the new one comes last. So files with an index are whole.
+        request: Text that says what the set is made from, the same for equal sets; see ``FileSetFolder.is_done``.
 
     Raises:
         OutputError: The folder cannot be used, or another process writes to it.
@@ -53,8 +54,8 @@ def open_file_set(folder: Path, *, index: str) -> "Iterator[FileSetFolder]":
         try:
             with _locked(folder):
                 remove_abandoned(folder)
-                opened = FileSetFolder(folder, index)
-                opened.move()
+                opened = FileSetFolder(folder, index, request)
+                opened.is_done = opened.move() == request != ""
                 yield opened
         except BaseException:
             if made:
@@ -65,7 +66,7 @@ def open_file_set(folder: Path, *, index: str) -> "Iterator[FileSetFolder]":
         raise unwritable(folder, error) from error
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class FileSetFolder:
     """A folder that is open for a set of files; see ``open_file_set``."""
 
@@ -74,6 +75,12 @@ class FileSetFolder:
 
     index: str
     """Name of the index; see ``open_file_set``."""
+
+    request: str
+    """What the set is made from; see ``open_file_set``."""
+
+    is_done: bool = False
+    """Whether a killed process had made the set for the same request, and its files have been moved now."""
 
     def replace(self, files: Iterable[tuple[str, bytes]], earlier: frozenset[str]) -> None:
         """Write a set in place of an earlier one, all of it or nothing.
@@ -94,7 +101,11 @@ class FileSetFolder:
                     self._refuse_taken(name, earlier)
                     write_new(building / _FILES / name, data)
                     new.add(name)
-                record = {"overwritten": sorted(earlier & new), "removed": sorted(earlier - new)}
+                record = {
+                    "request": self.request,
+                    "overwritten": sorted(earlier & new),
+                    "removed": sorted(earlier - new),
+                }
                 write_new(building / _RECORD, json.dumps(record).encode())
                 for current, _, _ in os.walk(building):
                     sync_folder(Path(current))
@@ -104,8 +115,11 @@ class FileSetFolder:
         except OSError as error:
             raise unwritable(self.root, error) from error
 
-    def move(self) -> None:
-        """Move the files of a whole set to their names; do nothing if there is none.
+    def move(self) -> str | None:
+        """Move the files of a whole set to their names.
+
+        Returns:
+            The request that the set was made for; None if there is none to move.
 
         Raises:
             OutputError: Another file has got one of the names meanwhile, or the folder cannot be written.
@@ -113,8 +127,8 @@ class FileSetFolder:
         """
         pending = self.root / _PENDING
         if not os.path.lexists(pending):
-            return
-        overwritten, removed = self._read_record(pending)
+            return None
+        request, overwritten, removed = self._read_record(pending)
         waiting = set(_files_below(pending / _FILES))
         for name in removed | waiting:
             self._refuse_links(name)
@@ -129,6 +143,7 @@ class FileSetFolder:
             sync_folder(folder)
         with temporary_folder(self.root) as done:
             pending.rename(done / _PENDING)
+        return request
 
     def _refuse_taken(self, name: str, earlier: frozenset[str]) -> None:
         target = self.root / name
@@ -160,10 +175,11 @@ class FileSetFolder:
             if not stat.S_ISDIR(path.lstat().st_mode):
                 path.unlink()
 
-    def _read_record(self, pending: Path) -> tuple[set[str], set[str]]:
-        """Return which files the set in ``pending`` overwrites, and which it removes."""
+    def _read_record(self, pending: Path) -> tuple[str, set[str], set[str]]:
+        """Return the request of the set in ``pending``, which files it overwrites, and which it removes."""
         try:
             record = read_json(read_limited(pending / _RECORD, _MAX_RECORD_BYTES), max_values=_MAX_RECORD_NAMES)
+            request = str(record["request"])
             overwritten, removed = set(map(_checked, record["overwritten"])), set(map(_checked, record["removed"]))
         except (OSError, ValueError, TypeError, KeyError) as error:
             if isinstance(error, OSError) and error.errno not in _NOT_A_RECORD:
@@ -171,7 +187,7 @@ class FileSetFolder:
             raise OutputError(
                 f"{pending} is not a set of files that this toolkit made", remedy="move it away or name another folder"
             ) from error
-        return overwritten, removed
+        return request, overwritten, removed
 
 
 @contextlib.contextmanager

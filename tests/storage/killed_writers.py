@@ -64,7 +64,7 @@ def killed_at(number: int, write: Callable[[Path], None], root: Path) -> bool:
                 if count == number:
                     os.kill(os.getpid(), signal.SIGKILL)
 
-        os.fsync = lambda _: None  # a kill loses nothing that was handed to the kernel
+        os.fsync = lambda fd: None  # a kill loses nothing that was handed to the kernel
         sys.addaudithook(audit)
         try:
             write(root)

@@ -175,6 +175,24 @@ def test_a_file_that_appears_meanwhile_is_kept(
         assert tree(tmp_path) == NEW | {"mine": b"mine"}
 
 
+@pytest.mark.parametrize("again", ["a", "b", ""])
+def test_the_same_request_is_done_once_a_killed_process_had_made_the_set(
+    again: str, tmp_path: Path, tree: Tree, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "hardlink_to", killed)
+        with pytest.raises(KeyboardInterrupt), open_file_set(tmp_path, index="index", request="a") as opened:
+            opened.replace(NEW.items(), frozenset())
+    with open_file_set(tmp_path, index="index", request=again) as opened:
+        assert opened.is_done == (again == "a")
+        assert tree(tmp_path) == NEW
+    with open_file_set(tmp_path, index="index", request="a") as opened:
+        assert not opened.is_done
+
+
 @pytest.mark.parametrize(
     "record",
     [
@@ -182,11 +200,12 @@ def test_a_file_that_appears_meanwhile_is_kept(
         "",
         "[]",
         "{}",
-        '{"overwritten": [], "removed": ["../precious"]}',
-        '{"overwritten": ["/precious"], "removed": []}',
-        '{"overwritten": [], "removed": [1]}',
-        '{"overwritten": [], "removed": ["a\\u0000b"]}',
+        '{"request": "", "overwritten": [], "removed": ["../precious"]}',
+        '{"request": "", "overwritten": ["/precious"], "removed": []}',
+        '{"request": "", "overwritten": [], "removed": [1]}',
+        '{"request": "", "overwritten": [], "removed": ["a\\u0000b"]}',
         '{"overwritten": [], "removed": [], "removed": []}',
+        '{"overwritten": [], "removed": []}',
     ],
 )
 def test_a_record_from_elsewhere_is_refused(record: str | None, tmp_path: Path, tree: Tree) -> None:
@@ -202,7 +221,7 @@ def test_a_record_from_elsewhere_is_refused(record: str | None, tmp_path: Path, 
 def test_a_record_reaches_nothing_through_a_link(tmp_path: Path, tree: Tree) -> None:
     fill(tmp_path, {"elsewhere/precious": b"mine", "out/.polyexport-set/files/one": b"x"})
     (tmp_path / "out" / "below").symlink_to(tmp_path / "elsewhere")
-    record = {"overwritten": [], "removed": ["below/precious"]}
+    record = {"request": "", "overwritten": [], "removed": ["below/precious"]}
     (tmp_path / "out" / ".polyexport-set" / "record.json").write_text(json.dumps(record))
     with pytest.raises(OutputError, match="below is a link"):
         write(tmp_path / "out", NEW, {})
