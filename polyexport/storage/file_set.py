@@ -77,7 +77,7 @@ class FileSetFolder:
     """Name of the index; see ``open_file_set``."""
 
     request: str
-    """What the set is made from; see ``open_file_set``."""
+    """Text that says what the set is made from; see ``open_file_set``."""
 
     is_done: bool = False
     """Whether a killed process had made the set for the same request, and its files have been moved now."""
