@@ -11,15 +11,12 @@ import numpy as np
 import onnxruntime as ort
 from numpy.typing import NDArray
 
-from polyexport.runtime.session import SessionOptions, TensorType
+from polyexport.runtime.session import LARGE_INPUT_BYTES, SessionOptions, TensorType
 
 __all__ = ["CPU", "CpuSession", "DeviceSession", "create_session", "session_settings"]
 
 CPU = "CPUExecutionProvider"
 """ONNX Runtime's name for its CPU provider, which takes every node that the providers before it leave."""
-
-_LARGE_INPUT_BYTES = 3 * 1024 * 1024
-"""Total size of a call's inputs above which its memory is given back to the system."""
 
 _KEPT_INPUT_SHAPES = 8
 """Number of sets of input shapes whose device tensors a thread keeps."""
@@ -82,7 +79,7 @@ class CpuSession:
 
     def run_all(self, outputs: Sequence[str], feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
         """Run the graph once and return several outputs as new arrays."""
-        large = self._releases_memory and sum(value.nbytes for value in feeds.values()) > _LARGE_INPUT_BYTES
+        large = self._releases_memory and sum(value.nbytes for value in feeds.values()) > LARGE_INPUT_BYTES
         results: list[NDArray[Any]] = self._session.run(
             list(outputs), dict(feeds), _memory_releasing_options() if large else None
         )
@@ -190,6 +187,8 @@ def session_settings(options: SessionOptions) -> ort.SessionOptions:
     settings = ort.SessionOptions()
     settings.intra_op_num_threads = options.granted_threads
     settings.log_severity_level = 3
+    # A plan of the memory for every new shape is kept for ever, and each plan takes one block, which fits no other.
+    settings.enable_mem_pattern = False
     # Idle threads that spin would take processor time from the threads that decode and encode.
     settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
     settings.add_session_config_entry("session.record_ep_graph_assignment_info", "1")

@@ -9,7 +9,10 @@ from numpy.typing import NDArray
 from polyexport.runtime.cores import granted_cores
 from polyexport.runtime.providers import AUTO, provider_choices
 
-__all__ = ["Session", "SessionOptions", "TensorType"]
+__all__ = ["LARGE_INPUT_BYTES", "Session", "SessionOptions", "TensorType"]
+
+LARGE_INPUT_BYTES = 3 * 1024 * 1024
+"""Total size of a call's inputs, about a megapixel, above which ``SessionOptions.releases_memory`` applies."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,8 +49,8 @@ class SessionOptions:
     """Prefix of the path of ONNX Runtime's profile, which holds the time of every node; empty for no profile."""
 
     releases_memory: bool = False
-    """On the CPU, give the memory of a call on more than a megapixel back to the system, for processes that run for a
-    long time. Small calls keep theirs, because allocating it again takes time."""
+    """On the CPU, give the memory of a call on more than ``LARGE_INPUT_BYTES`` back to the system, for processes that
+    run for a long time. Small calls keep theirs, because allocating it again takes time."""
 
     fused: bool = True
     """Let ONNX Runtime fuse nodes and repack weights for speed. Without, a profile shows the nodes of the file."""

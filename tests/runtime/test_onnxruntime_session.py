@@ -1,7 +1,5 @@
 """Sessions of ONNX Runtime: the device path of CUDA is tested with the CPU's memory in place of the device's."""
 
-import subprocess
-import sys
 import threading
 from pathlib import Path
 
@@ -12,7 +10,14 @@ import pytest
 from numpy.typing import NDArray
 
 from polyexport.model.contract import COLORED
-from polyexport.runtime.onnxruntime_session import _KEPT_INPUT_SHAPES, CPU, CpuSession, DeviceSession, create_session
+from polyexport.runtime.onnxruntime_session import (
+    _KEPT_INPUT_SHAPES,
+    CPU,
+    CpuSession,
+    DeviceSession,
+    create_session,
+    session_settings,
+)
 from polyexport.runtime.session import SessionOptions
 
 Feeds = dict[str, NDArray[np.generic]]
@@ -87,21 +92,5 @@ def test_the_cpu_provider_stands_behind_every_other_one(monkeypatch: pytest.Monk
     ]
 
 
-def test_memory_of_a_large_call_is_given_back() -> None:
-    code = (
-        "import sys, numpy as np\n"
-        "from polyexport.model.file import default_model_path\n"
-        "from polyexport.model.model import Model\n"
-        "from polyexport.runtime.session import SessionOptions\n"
-        "options = SessionOptions(provider='cpu', releases_memory=sys.argv[1] == 'True')\n"
-        "model = Model.from_bytes(default_model_path().read_bytes(), options)\n"
-        "def held(): return int(open('/proc/self/statm').read().split()[1])\n"
-        "before = held()\n"
-        "model.run(np.zeros((1, 1056, 1056, 3), np.uint8), np.zeros((1, 3), np.uint8))\n"
-        "print(held() - before)"
-    )
-    kept, released = (
-        int(subprocess.run([sys.executable, "-c", code, str(on)], check=True, capture_output=True, text=True).stdout)
-        for on in (False, True)
-    )
-    assert released < kept / 4
+def test_no_plan_of_memory_is_kept_for_each_shape() -> None:
+    assert not session_settings(SessionOptions()).enable_mem_pattern

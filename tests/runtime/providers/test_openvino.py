@@ -244,3 +244,25 @@ def test_nothing_is_sent_anywhere(tiny_model_path: Path, tmp_path: Path) -> None
     home = {**os.environ, "HOME": str(tmp_path), "CI": ""}
     subprocess.run([sys.executable, "-c", code, str(tiny_model_path)], check=True, env=home)
     assert not (tmp_path / "intel").exists()
+
+
+def test_calls_that_overlap_with_one_that_gives_its_memory_back_stay_right(tiny_model_path: Path) -> None:
+    session = open_session(
+        tiny_model_path.read_bytes(), SessionOptions(provider="openvino", streams=2, releases_memory=True)
+    )
+    large = {"image": np.zeros((1, 1056, 1056, 3), np.uint8), "color": np.zeros((1, 3), np.uint8)}
+    expected = session.run(COLORED, large), session.run(COLORED, feeds(1))
+    found: list[bool] = []
+
+    def call(wanted: Feeds, result: NDArray[np.generic], times: int) -> None:
+        found.extend(np.array_equal(session.run(COLORED, wanted), result) for _ in range(times))
+
+    threads = [
+        threading.Thread(target=call, args=(large, expected[0], 3)),
+        threading.Thread(target=call, args=(feeds(1), expected[1], 60)),
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [True] * 63
