@@ -54,10 +54,9 @@ def run_confined(task: TaskName, model: bytes, limits: GrantedLimits) -> dict[st
     expired = threading.Event()
     timer = threading.Timer(limits.wall_s, _expire, (process, expired))
     timer.daemon = True
-    timer.start()
     try:
-        feeder = threading.Thread(target=_feed, args=(process.stdin, model), daemon=True)
-        feeder.start()
+        timer.start()
+        threading.Thread(target=_feed, args=(process.stdin, model), daemon=True).start()
         answer = process.stdout.read(_MAX_ANSWER_BYTES + 1)  # type: ignore[union-attr]
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(_LAST_WORDS_S)

@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
@@ -118,6 +119,15 @@ def test_vectors_that_the_caller_makes_have_no_colors() -> None:
     assert (condition.name, condition.row_shape) == ("color_embedding", (2,))
     with pytest.raises(ColorError, match="takes embeddings and knows none of its own.*Model.run"):
         condition.row("red")
+
+
+def test_an_encoder_that_may_run_without_end_is_not_loaded() -> None:
+    model = onnx.load_model_from_string(base64.b64decode(encoder()))
+    branch = helper.make_graph([], "branch", [], [])
+    model.graph.node.append(helper.make_node("If", ["color"], ["y"], then_branch=branch, else_branch=branch))
+    text = base64_of(model.SerializeToString())
+    with pytest.raises(ContractError, match=r"a node with a graph of its own \('If'\)"):
+        opened(vectors(Embedding(dim=2, encoder=text)))
 
 
 @pytest.mark.parametrize("made", [VOCABULARY_TABLE, ENCODER], ids=["table", "encoder"])
