@@ -18,7 +18,7 @@ from polyexport.model.file import read_model
 from polyexport.pipeline.inputs import manifest, path_list
 from polyexport.pipeline.outputs.disk import OutputFolder, read_journal
 from polyexport.storage import folder
-from polyexport.storage.files import open_regular, read_limited, write_atomic
+from polyexport.storage.files import check_output_file, open_regular, read_limited, write_atomic
 from trainer.checkpoint import load_checkpoint, weights_sha256
 
 Open = Callable[[Path], object]
@@ -27,6 +27,7 @@ PLACES: dict[str, tuple[str, Open]] = {
     "any file that is read whole": ("a", lambda path: read_limited(path, 9)),
     "any file that is written on": ("a", lambda path: open_regular(path, os.O_WRONLY | os.O_APPEND)),
     "any file that is replaced whole": ("a", lambda path: write_atomic(path, b"data")),
+    "any file that is replaced at the end": ("a", check_output_file),
     "manifest of a published folder": (folder.MANIFEST, lambda path: folder.read_manifest(path.parent)),
     "journal of a run": (".polyexport/journal.jsonl", lambda path: OutputFolder(path.parents[1])),
     "journal of a dry run": (".polyexport/journal.jsonl", lambda path: read_journal(path.parents[1])),

@@ -322,6 +322,7 @@ class OutputFolder(OutputView, LockedFolder):
                 self._staging.discard(one.staged)
                 return f"cannot be written to {one.output}: {_NAME_ERRORS[error.errno]}"
             raise
+        self._place.add_output(one.output)
         return ""
 
     def _link(self, staged: str, name: str, parent: int) -> None:

@@ -8,6 +8,7 @@ this check a run would report files under names that nothing has.
 
 import errno
 import os
+import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -34,6 +35,7 @@ class FolderPlace:
         self._descriptor = descriptor
         self._identity = os.fstat(descriptor)
         self._folders: dict[str, tuple[int, int]] = {}
+        self._outputs: dict[str, str] = {}
 
     def add(self, folder: str, descriptor: int) -> None:
         """Remember a folder in the output folder, unless one of this name was remembered before.
@@ -44,6 +46,17 @@ class FolderPlace:
         """
         status = os.fstat(descriptor)
         self._folders.setdefault(folder, (status.st_dev, status.st_ino))
+
+    def add_output(self, output: str) -> None:
+        """Remember one output in every folder: it tells the folder from another one of the same name.
+
+        Args:
+            output: path of an output that has its name, relative to the output folder.
+        """
+        folder = output.rpartition("/")[0]
+        while folder and folder not in self._outputs:
+            self._outputs[folder] = output
+            folder = folder.rpartition("/")[0]
 
     def __contains__(self, folder: str) -> bool:
         return folder in self._folders
@@ -72,11 +85,20 @@ class FolderPlace:
         if not self.leads_here():
             raise self._moved_root()
         for folder in self._folders if folders is None else _with_parents(folders):
-            if folder not in self._folders:
-                continue
-            status = _stat(folder, dir_fd=self._descriptor)
-            if status is None or (status.st_dev, status.st_ino) != self._folders[folder]:
+            if folder in self._folders and not self._in_place(folder, opened.get(folder)):
                 raise self._moved(folder, _path_of(opened.get(folder, -1)))
+
+    def _in_place(self, folder: str, opened: int | None) -> bool:
+        status = _stat(folder, dir_fd=self._descriptor)
+        if status is None or not stat.S_ISDIR(status.st_mode):
+            return False
+        if opened is not None and not os.path.samestat(status, os.fstat(opened)):
+            return False
+        if (status.st_dev, status.st_ino) == self._folders[folder]:
+            return True
+        # Some file systems of networks and of stores number a folder anew when nothing in it is open.
+        output = self._outputs.get(folder)
+        return output is None or _stat(output, dir_fd=self._descriptor) is not None
 
     def _moved_root(self) -> OutputError:
         path = _path_of(self._descriptor)

@@ -181,6 +181,25 @@ def test_a_folder_that_was_closed_in_between_is_not_made_again(tmp_path: Path) -
     assert not (tmp_path / "red").exists()
 
 
+def test_a_folder_that_was_closed_in_between_is_told_from_another_one_of_its_name(tmp_path: Path) -> None:
+    with OutputFolder(tmp_path) as folder:
+        publish(folder, "red/deep/a.png", *(f"{number}/a.png" for number in range(40)))
+        (tmp_path / "red").rename(tmp_path / "other")
+        (tmp_path / "red" / "deep").mkdir(parents=True)
+        with pytest.raises(OutputError, match="red was moved or removed"):
+            folder.check_place()
+
+
+def test_a_folder_that_gets_another_number_while_it_is_closed_is_in_its_place(tmp_path: Path) -> None:
+    """As on file systems of networks; here a copy with all its files stands for the folder."""
+    with OutputFolder(tmp_path) as folder:
+        publish(folder, "red/deep/a.png", *(f"{number}/a.png" for number in range(40)))
+        (tmp_path / "red").rename(tmp_path / "other")
+        shutil.copytree(tmp_path / "other", tmp_path / "red")
+        assert publish(folder, "red/deep/b.png") == [""]
+        folder.check_place()
+
+
 def test_a_journal_that_is_removed_ends_the_run(tmp_path: Path) -> None:
     with OutputFolder(tmp_path) as folder:
         publish(folder, "red/a.png")
