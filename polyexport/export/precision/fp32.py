@@ -1,6 +1,6 @@
 """Precision fp32: the network's own float32, with which every other precision is compared."""
 
-from polyexport.export.precision.precision import NodeTolerance, Precision, Tolerance
+from polyexport.export.precision.precision import Precision, Tolerance
 
 __all__ = ["PRECISION"]
 
@@ -9,6 +9,5 @@ PRECISION = Precision(
     description="32-bit floats, for every processor",
     provider="cpu",
     tolerance=Tolerance(max_abs_diff=1e-4, uint8_max_diff=1, uint8_equal=0.999, psnr_db=70),
-    # Float32 sums of a few thousand terms in another order come out 1e-5 apart; errors add up over twenty layers.
-    node_tolerance=NodeTolerance(relative_error=1e-3, mean_levels=1e-3),
+    node_tolerance=None,
 )

@@ -144,8 +144,9 @@ class Precision:
     tolerance: Tolerance
     """Largest accepted difference from the PyTorch module."""
 
-    node_tolerance: NodeTolerance
-    """Largest error of a tensor inside the graph before its node counts as wrong."""
+    node_tolerance: NodeTolerance | None
+    """Largest error of a tensor inside the graph before its node counts as wrong; None for float32, in which PyTorch's
+    own rounding is the measure."""
 
     gate: QualityGate | None = None
     """Largest accepted loss of image quality; None for the precision that all others are compared with."""

@@ -1,4 +1,4 @@
-"""Search for the first wrong node of a graph, by comparing its tensors with those of the PyTorch program in order.
+"""Search for the first wrong node of a reduced precision, by comparing its tensors with the PyTorch program's in order.
 
 The exporter names the graph's tensors after the nodes of the PyTorch program, and the simplifier keeps the names of
 what it keeps. So the program, run node by node in float32, has the true value of every tensor that kept its name.
@@ -20,9 +20,9 @@ from polyexport.export.precision.precision import NodeTolerance
 from polyexport.export.proof.parity import Candidate
 from polyexport.model.contract import COLORED, IMAGE_INPUT
 
-__all__ = ["Cause", "find_cause", "program_values"]
+__all__ = ["Cause", "failing_node", "find_cause", "open_unfused", "program_values", "symbolic_value"]
 
-_ERROR_SEVERITY = 3  # ONNX Runtime's log level for errors alone
+_FATAL_SEVERITY = 4  # ONNX Runtime's log level that leaves out errors, which become messages here
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,9 +33,12 @@ class Cause:
     operator: str
     tensor: str
     detail: str
+    layer: str = ""
+    """Dotted name of the network's submodule that the node belongs to; empty if it is not known."""
 
     def __str__(self) -> str:
-        return f"{self.operator} {self.node} (tensor {self.tensor}): {self.detail}"
+        place = f"tensor {self.tensor}, submodule {self.layer}" if self.layer else f"tensor {self.tensor}"
+        return f"{self.operator} {self.node} ({place}): {self.detail}"
 
 
 class _Recorder(fx.Interpreter):
@@ -48,7 +51,7 @@ class _Recorder(fx.Interpreter):
     def run_node(self, n: fx.Node) -> Any:
         if n.op == "call_function" and "onnx_symbolic" in str(n.target):
             arguments, _ = self.fetch_args_kwargs_from_env(n)
-            value = _symbolic(*arguments[:2])
+            value = symbolic_value(*arguments[:2])
         else:
             value = super().run_node(n)
         if isinstance(value, Tensor):
@@ -56,7 +59,7 @@ class _Recorder(fx.Interpreter):
         return value
 
 
-def _symbolic(inputs: list[Tensor], operator: str) -> Tensor:
+def symbolic_value(inputs: list[Tensor], operator: str) -> Tensor:
     """Compute the two ONNX operators that the wrapper writes, after their definitions in the ONNX standard."""
     value, scale, zero_point = inputs
     if operator == "DequantizeLinear":
@@ -103,11 +106,11 @@ def find_cause(
     tapped.graph.output.extend(onnx.ValueInfoProto(name=name) for name in taps if name not in present)
     rows = candidate.rows[: len(image)]
     try:
-        session = ort.InferenceSession(tapped.SerializeToString(), _unfused(), providers=["CPUExecutionProvider"])
+        session = open_unfused(tapped)
         feeds = {IMAGE_INPUT: image, candidate.color_name: rows[:, None] if candidate.many_colors else rows}
         found = dict(zip(names, session.run(taps, feeds), strict=True))
     except Exception as error:  # noqa: BLE001 - ONNX Runtime raises unrelated types
-        return _failing(graph, str(error), reason_of(error))
+        return failing_node(graph, str(error), reason_of(error))
     for node in graph.node:
         for tensor in node.output:
             if tensor in found and (fault := _fault(values[tensor], found[tensor], tolerance)):
@@ -115,14 +118,16 @@ def find_cause(
     return None
 
 
-def _unfused() -> ort.SessionOptions:
+def open_unfused(model: onnx.ModelProto) -> ort.InferenceSession:
+    """Open a session on the CPU that runs every node as it is written."""
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.log_severity_level = _ERROR_SEVERITY
-    return options
+    options.log_severity_level = _FATAL_SEVERITY
+    return ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
 
 
-def _failing(graph: onnx.GraphProto, message: str, reason: str) -> Cause | None:
+def failing_node(graph: onnx.GraphProto, message: str, reason: str) -> Cause | None:
+    """Return the node that a message of ONNX Runtime names as the one that failed; None if it names none."""
     named = {node.name: node for node in graph.node}
     for name in re.findall(r"'([^']+)'|Node \(([^)]+)\)", message):
         node = named.get(name[0] or name[1])

@@ -15,7 +15,15 @@ from polyexport.errors import ModelError, ParityError, reason_of
 from polyexport.export.graph.trace import Traced, float_output, trace, trace_encoder
 from polyexport.export.precision import REFERENCE
 from polyexport.export.precision.precision import Precision
-from polyexport.export.proof.cause import find_cause, program_values
+from polyexport.export.proof.cause import Cause, find_cause, program_values
+from polyexport.export.proof.diagnosis import (
+    Diagnosis,
+    diagnose_network,
+    diagnose_sensitivity,
+    diagnose_tracing,
+    remedy_of,
+)
+from polyexport.export.proof.local_cause import find_local_cause
 from polyexport.export.proof.parity import CPU_OPTIONS, Candidate, ParityOptions, Reference, compare
 from polyexport.export.source.source import Source
 from polyexport.imaging.pixels import Pixels
@@ -146,38 +154,58 @@ class Proof:
         """Compare a stage with the module.
 
         Raises:
-            ParityError: it differs by more than its precision may; the message names every miss and the first node
-                whose output is wrong.
+            ParityError: it differs by more than its precision may; the message names every miss and its cause, such as
+                the first node whose output is wrong, and the remedy fits the cause.
         """
         try:
             stage = compare(self.reference, candidate, self.options)
         except ParityError as error:
-            raise ParityError(f"{error.message}; {self._cause(candidate, precision)}", remedy=error.remedy) from error
+            found = self._diagnosis(candidate, precision)
+            raise ParityError(f"{error.message}; {found.text}", remedy=found.remedy) from error
         faults = precision.tolerance.faults(stage)
         if faults:
+            found = self._diagnosis(candidate, precision)
             raise ParityError(
-                f"stage {candidate.name} differs from the PyTorch model: {', '.join(faults)}; "
-                f"{self._cause(candidate, precision)}",
-                remedy=_REMEDY,
+                f"stage {candidate.name} differs from the PyTorch model: {', '.join(faults)}; {found.text}",
+                remedy=found.remedy,
             )
         return stage
 
-    def _cause(self, candidate: Candidate, precision: Precision) -> str:
-        """Describe the first wrong node, found with one image in one color, then two, at every size."""
-        agreed = 0
-        for pixels in self.reference.pixels.values():
+    def _diagnosis(self, candidate: Candidate, precision: Precision) -> Diagnosis:
+        """Look for the cause of a difference: in the network, in what was traced of it, in the graph's nodes."""
+        colors, rows = self._two(self.reference.colors), self._two(candidate.rows)
+        pictures = list(self.reference.pixels.values())
+        found = diagnose_network(self.source, self._two(pictures[0]), colors)
+        for pixels in pictures:
+            found = found or diagnose_tracing(self.source, self.traced, pixels[0], colors, rows)
+        if found is not None:
+            return found
+        for pixels in pictures:
             for count in (1, 2):
-                images = np.stack([pixels[i % len(pixels)] for i in range(count)])
-                rows = candidate.rows[np.arange(count) % len(candidate.rows)]
                 try:
-                    values = program_values(self.traced.program, images, rows)
-                except Exception as error:  # noqa: BLE001 - a guard that the tracer wrote, or the network's own error
-                    return f"the traced program itself fails on batch {count}: {reason_of(error)}"
-                cause = find_cause(replace(candidate, rows=rows), values, images, precision.node_tolerance)
+                    cause = self._cause(candidate, precision, np.stack(self._two(pixels)[:count]), rows[:count])
+                except Exception as error:  # noqa: BLE001 - an operator's own error
+                    return Diagnosis(text=f"the traced program fails: {reason_of(error)}", remedy=_REMEDY)
                 if cause is not None:
-                    return f"first wrong node: {cause}"
-                agreed += 1
-        return f"every tensor that can be compared agrees with the traced program on {agreed} inputs"
+                    return Diagnosis(text=f"first wrong node: {cause}", remedy=remedy_of(cause, candidate.name))
+        sensitive = diagnose_sensitivity(self.source, self.traced, pictures[0], colors)
+        agreed = f"every tensor that can be compared agrees with the traced program on {2 * len(pictures)} inputs"
+        return sensitive or Diagnosis(text=agreed, remedy=_REMEDY)
+
+    def _cause(
+        self, candidate: Candidate, precision: Precision, images: NDArray[np.uint8], rows: NDArray[Any]
+    ) -> Cause | None:
+        """Find the first wrong node with some images, each in one color."""
+        candidate = replace(candidate, rows=rows)
+        values = program_values(self.traced.program, images, rows)
+        if precision.node_tolerance is None:
+            return find_local_cause(candidate, self.traced.program, values, images)
+        return find_cause(candidate, values, images, precision.node_tolerance)
+
+    @staticmethod
+    def _two(values: Any) -> Any:
+        """Two of a list or an array, the same one twice if there is only one."""
+        return values[:2] if len(values) > 1 else [*values, *values] if isinstance(values, list) else values[[0, 0]]
 
     def parity(self, stages: Sequence[StageParity]) -> Parity:
         """Return the certificate of the stages that were proven."""
