@@ -133,15 +133,19 @@ def _print(evaluation: "Evaluation") -> None:
     widest = max(4, *(min(24, len(split.name)) for split in splits))
     headings = " ".join(f"{heading:>{width}}" for heading, width, *_ in _COLUMNS)
     console.data(f"{'data':<{widest}} {'method':<10} {'images':>6} {'exact':>5} {headings}")
+    partial = False
     for split in splits:
         for method in METHODS:
             summary = summarize(split.scores[method])
             numbers = " ".join(
-                f"{'-' if value is None else format(value, form):>{width}}"
+                f"{'-' if value is None else format(value, form) + '*' * summary.partial(metric):>{width}}"
                 for _, width, form, metric, statistic in _COLUMNS
                 for value in [getattr(summary.metrics[metric], statistic)]
             )
+            partial |= any(summary.partial(metric) for _, _, _, metric, _ in _COLUMNS)
             console.data(
                 f"{split.name[-24:]:<{widest}} {_METHOD_NAMES[method]:<10} "
                 f"{summary.images:>6} {summary.exact_images:>5} {numbers}"
             )
+    if partial:
+        console.info("* over fewer images than the row counts: on the others the metric is undefined")

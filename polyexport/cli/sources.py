@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from polyexport.cli.console import console
 from polyexport.errors import ImageError, UsageError
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ def load(source: str, **given: Any) -> "Source":
 def read_images(folder: Path | None) -> "list[Pixels]":
     """Read the first ``MAX_IMAGES`` images of a folder, uint8 [H, W, 3] each; none without a folder.
 
+    A remark says how many are left out.
+
     Raises:
         UsageError: The folder holds no image, or one that cannot be read.
     """
@@ -37,8 +40,11 @@ def read_images(folder: Path | None) -> "list[Pixels]":
     from polyexport.imaging.pixels import read_image
     from polyexport.pipeline.inputs.discover import find_images
 
+    found = find_images(folder) if folder else ()
+    if len(found) > MAX_IMAGES:
+        console.info(f"compares on the first {MAX_IMAGES} of the {len(found)} images in {folder}")
     images = []
-    for path in find_images(folder)[:MAX_IMAGES] if folder else ():
+    for path in found[:MAX_IMAGES]:
         try:
             images.append(read_image(path).pixels)
         except ImageError as error:

@@ -189,7 +189,9 @@ def _heading(name: str, statistic: str) -> str:
 
 def _cell(summary: Summary, name: str, statistic: str, form: str) -> str:
     value = getattr(summary.metrics[name], statistic)
-    return "–" if value is None else format(value, form)  # noqa: RUF001 - the dash of tables
+    if value is None:
+        return "–"  # noqa: RUF001 - the dash of tables
+    return format(value, form) + "*" * summary.partial(name)
 
 
 def _shown(sample: Sample) -> _Shown:

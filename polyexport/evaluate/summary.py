@@ -37,6 +37,10 @@ class Summary:
     metrics: dict[str, Distribution]
     """Distribution of every metric of ``METRICS``, by its name."""
 
+    def partial(self, name: str) -> bool:
+        """Whether a metric is undefined on some of the images, so that its statistics are those of fewer images."""
+        return 0 < self.metrics[name].images < self.images
+
     def mean(self, name: str) -> float | None:
         """Mean of a metric; None if it is undefined on every image."""
         return self.metrics[name].mean

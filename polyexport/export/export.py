@@ -295,7 +295,7 @@ def _speed(
     speed = compare_speed(fp32.model, reduced.model, test.feeds(1), precision.provider if works else REFERENCE.provider)
     line = (
         f"{precision.name}: {speed.ratio:.2f} times the speed of fp32 on {speed.execution_provider} at batch 1 "
-        f"({speed.candidate_ms:.2f} ms, fp32 {speed.fp32_ms:.2f} ms)"
+        f"({speed.candidate_ms:.2f} ms, fp32 {speed.fp32_ms:.2f} ms, median of {speed.rounds} calls each)"
     )
     if not works:
         report(f"{line}; it is made for {precision.provider}, which does not work here, so this does not count")

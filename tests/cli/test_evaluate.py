@@ -1,14 +1,20 @@
 """polyexport evaluate."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from polyexport.cli.evaluate import evaluate
+from polyexport.data.drawings import draw
+from polyexport.data.pairs import PairPixels, write_pairs
 from polyexport.evaluate.catalog import METRICS
+from polyexport.imaging.color import parse_color
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 Refused = Callable[..., str]
@@ -35,6 +41,22 @@ def test_a_folder_of_splits_a_table_a_report_and_json(cli: Cli, splits: Path, sh
     assert done.stderr == "report: out/r.html\n"
     assert report.startswith("<!DOCTYPE html>")
     assert scores["model"]["sha256"] in report
+
+
+def test_means_over_fewer_images_are_marked(
+    tmp_path: Path, shipped_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pairs = []
+    for number, name in enumerate(("white", "red")):
+        color = parse_color(name)
+        one = draw(np.random.default_rng(number), 32, color=color.rgb)
+        pairs.append((name, PairPixels(image=one.image, color=color, colored=one.colored, shape=one.shape)))
+    write_pairs(tmp_path, {"set": pairs})
+    evaluate(shipped_path, [tmp_path / "set"], provider="cpu")
+    done = capsys.readouterr()
+    assert re.search(r"^set +model +2 +\d ", done.out, re.MULTILINE)
+    assert re.search(r"[0-9]\*", done.out)
+    assert "* over fewer images than the row counts: on the others the metric is undefined" in done.err.splitlines()
 
 
 def test_the_metrics_are_listed(cli: Cli) -> None:

@@ -96,6 +96,8 @@ def test_the_numbers_stand_in_the_page(evaluation: Evaluation, facts: ModelFacts
     assert page.count('class="sample"') == 7
     assert shipped.sha256 in page
     assert page.count("<svg") >= 6
+    # White fills have no mask, so that some means are over the other images alone.
+    assert re.search(r"<td>[0-9.%]+\*</td>", page)
 
 
 def test_a_set_of_one_white_fill_is_reported(shipped: Model, make_set: Callable[..., Path], facts: ModelFacts) -> None:

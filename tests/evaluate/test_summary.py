@@ -24,6 +24,7 @@ def test_undefined_values_are_left_out_and_counted() -> None:
     assert (summary.metrics["iou"].images, summary.mean("iou")) == (2, 0.75)
     nothing = summary.metrics["dice"]
     assert nothing.images == 0
+    assert [summary.partial(name) for name in ("iou", "dice", "exact")] == [True, False, False]
     assert {nothing.mean, nothing.min, nothing.p05, nothing.median, nothing.p95, nothing.max, nothing.worst} == {None}
 
 

@@ -35,6 +35,9 @@ class Speed:
     ratio: float
     """Median over the rounds of the fp32 time divided by the candidate's: above 1 the candidate is faster."""
 
+    rounds: int
+    """Number of calls of each graph; fewer than asked for if the time was over."""
+
     ratio_quartiles: tuple[float, float]
     """Lower and upper quartile of the rounds' ratios."""
 
@@ -81,6 +84,7 @@ def compare_speed(
         fp32_ms=float(np.median(times[:, 0])),
         candidate_ms=float(np.median(times[:, 1])),
         ratio=float(np.median(ratios)),
+        rounds=len(samples),
         ratio_quartiles=(float(np.percentile(ratios, 25)), float(np.percentile(ratios, 75))),
     )
 
