@@ -90,6 +90,16 @@ class Connection(H11Protocol):
         self._table.answered(self)
         super().on_response_complete()
 
+    def send_400_response(self, msg: str) -> None:
+        """Answer bytes that are not HTTP, or close the connection if they come behind an answer that has begun."""
+        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            super().send_400_response(msg)
+        else:
+            self.transport.close()
+        if self.cycle is not None:  # whoever works on the request learns that its client is gone, which is no error
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+
     def check(self, now: float) -> None:
         """Close the connection if its step takes too long."""
         seen = (self._step(), self.cycle)

@@ -44,6 +44,8 @@ _SWITCH_INTERVAL_S = 0.001  # the event loop waits so long for a thread that par
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # numbers from malloc.h
 _LARGE_BYTES = 1 << 20
 _DECODING_ENVIRONMENT = {"MALLOC_MMAP_THRESHOLD_": str(_LARGE_BYTES), "MALLOC_TRIM_THRESHOLD_": str(_LARGE_BYTES)}
+"""Variables for the processes that decode images: after large images they give their memory back as well."""
+
 _READ_BEFORE_CLOSING_S = 0.05  # time to read what clients sent before the signal to end
 _LAST_ANSWERS_TIMEOUT_S = 1.0  # time to tell clients that the service ends before their request was complete
 

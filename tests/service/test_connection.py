@@ -52,7 +52,17 @@ class Running:
         listener = socket.create_server(("127.0.0.1", 0))
         self.port = listener.getsockname()[1]
         ready = threading.Event()
-        app: Any = program
+        self.errors: list[Exception] = []
+        """Exceptions that came out of the application."""
+
+        async def watched(scope: Any, receive: Any, send: Any) -> None:
+            try:
+                await program(scope, receive, send)
+            except Exception as error:
+                self.errors.append(error)
+                raise
+
+        app: Any = watched
         self._server = Server(app, options, ready.set, max_connections=options.limits.max_connections, backlog=64)
         self._thread = threading.Thread(target=lambda: asyncio.run(self._server.serve([listener])), daemon=True)
         self._thread.start()
@@ -108,7 +118,7 @@ def trickle(client: socket.socket) -> None:
 HEAD = b"GET %b HTTP/1.1\r\nHost: x\r\n"
 
 
-@pytest.mark.parametrize("method", [b"GET", b"POST", b"DELETE"])
+@pytest.mark.parametrize("method", [b"GET", b"POST"])
 @pytest.mark.parametrize(
     "sent",
     [
@@ -154,6 +164,28 @@ def test_a_head_is_not_longer_than_it_may_be(run: Run) -> None:
         except OSError:
             return  # it hung up, which is an answer too
         assert client.recv(100).startswith(b"HTTP/1.1 400")
+
+
+@pytest.mark.parametrize("path", [b"/", b"/read", b"/long"])
+def test_a_body_that_is_malformed_from_its_beginning_is_no_error_of_the_application(run: Run, path: bytes) -> None:
+    running = run(**LONG)
+    with running.connect(HEAD % path + b"Transfer-Encoding: chunked\r\n\r\nno chunk\r\n") as client:
+        assert client.recv(1 << 16).startswith(b"HTTP/1.1 400")
+        assert ended(client)
+    assert running.ask() > 0
+    assert running.errors == []
+
+
+def test_a_body_that_turns_out_malformed_behind_its_answer_ends_the_connection(
+    run: Run, caplog: pytest.LogCaptureFixture
+) -> None:
+    running = run(**LONG)
+    with running.connect(HEAD % b"/" + b"Transfer-Encoding: chunked\r\n\r\n") as client:
+        assert client.recv(1 << 16).startswith(b"HTTP/1.1 200")
+        client.sendall(b"no chunk\r\n")
+        assert ended(client)
+    assert running.ask() > 0
+    assert [record for record in caplog.records if record.name == "asyncio"] == []
 
 
 @pytest.mark.parametrize("reads", [0, 1 << 14])
