@@ -290,3 +290,5 @@ def export(
     elif not quiet:
         chosen = "" if result.weights_key == "." else f", weights {result.weights_key}"
         console.data(f"{result.output}: {result.size_bytes} bytes, SHA-256 {result.sha256}{chosen}")
+        if result.signature is not None:
+            console.data(f"{result.signature}: its signature")

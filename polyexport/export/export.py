@@ -123,6 +123,9 @@ class ExportResult:
     quality: Quality | None
     """Scores on the data set of ``quality_data``; None without one."""
 
+    signature: Path | None
+    """Path of the file's signature; None if it was not signed."""
+
     weights_key: str
     """Name of the set of weights that was taken from the file of weights; ``.`` is the whole file."""
 
@@ -248,6 +251,7 @@ def export_source(
         fidelity=fidelity,
         speed=speed,
         quality=contract.quality,
+        signature=signature_path(output) if signing_key is not None else None,
         weights_key=source.weights_key,
         remarks=source.remarks,
     )

@@ -41,6 +41,7 @@ def test_a_network_in_the_seeds_style_from_code_to_pictures(
     verified = cli("verify", "seed.onnx", "--provider", "cpu", "--key", keys.public, check=0)
     cli("infer", drawings, "--color", "red", "--model", "seed.onnx", check=0)
 
+    assert report["signature"] == "seed.onnx.sig"
     assert report["parity"]["sizes"] == [[256, 256]]
     assert report["parity"]["colors"] == 20
     assert re.search(r"seed\.onnx: signed with the private key of .*, consistent with itself", verified.stdout)
