@@ -103,6 +103,7 @@ class TrainingLoop:
         if self.progress.scored_sha256 not in ("", drawings):
             changed.append("validation drawings (the best score starts anew)")
             self.progress.best_step, self.progress.best_psnr_db, self.progress.stale = 0, -math.inf, 0
+            self._plateau.best, self._plateau.num_bad_epochs = -math.inf, 0
         self.progress.scored_sha256 = drawings
         return sorted(changed)
 
