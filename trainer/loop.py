@@ -73,6 +73,7 @@ class TrainingLoop:
         self._averaged.to(fabric.device)
         self._loss.to(fabric.device)
         self._started = time.monotonic()
+        self._throughput_from = self._started, 0
         self._folder = run_folder(config.output)
 
     @property
@@ -119,11 +120,14 @@ class TrainingLoop:
         """
         with signals_between_steps() as deliver_signals:
             try:
+                self._start_throughput()
                 while (done := self._fraction_done()) < 1:
                     self._step(next(batches), done)
                     bar.update()
-                    if self.progress.step % self._config.validate_every == 0 and self._validate():
-                        return True
+                    if self.progress.step % self._config.validate_every == 0:
+                        if self._validate():
+                            return True
+                        self._start_throughput()
                     deliver_signals()
             except Exception:
                 raise
@@ -153,7 +157,6 @@ class TrainingLoop:
         Raises:
             TrainingError: The loss is not finite; the weights stay as they were before the step.
         """
-        began, before = time.monotonic(), self.progress.images
         if self._config.schedule == "cosine":
             for group in self._optimizer.param_groups:
                 group["lr"] = self._config.learning_rate * cosine_factor(done)
@@ -185,9 +188,18 @@ class TrainingLoop:
                     **{f"train/loss_{name}": term.item() for name, term in terms.items()},
                     "train/learning_rate": self._optimizer.param_groups[0]["lr"],
                     "train/gradient_norm": float(norm) if norm is not None else math.nan,
-                    "train/images_per_s": (self.progress.images - before) / (time.monotonic() - began),
+                    "train/images_per_s": self._images_per_s(),
                 },
             )
+            self._start_throughput()
+
+    def _start_throughput(self) -> None:
+        self._throughput_from = time.monotonic(), self.progress.images
+
+    def _images_per_s(self) -> float:
+        """Return the throughput since the latest metrics or validation, with the time that was waited for batches."""
+        began, before = self._throughput_from
+        return (self.progress.images - before) / max(time.monotonic() - began, 1e-9)
 
     def _sum_over_processes(self, count: int) -> int:
         if self._fabric.world_size == 1:

@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from polyexport.data.drawings import Drawing, draw
 from polyexport.data.vocabulary import VOCABULARY
 from polyexport.errors import CheckpointError, OutputError, TrainingError, UsageError
-from trainer.batches import SizedBatch
+from trainer.batches import Batch, SizedBatch
 from trainer.checkpoint import load_checkpoint, weights_sha256
 from trainer.config import TrainConfig
 from trainer.network import ConditionalUNet, ModelConfig
@@ -300,6 +301,30 @@ def test_a_plateau_halves_the_learning_rate(tmp_path: Path) -> None:
     assert rates[0] == 0.9
     assert 0.9 / 2 in rates
     assert rates == sorted(rates, reverse=True)
+
+
+def test_the_throughput_counts_the_wait_for_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds, rates = 0.0, []
+    image = torch.zeros(8, 16, 16, 3, dtype=torch.uint8)
+
+    def slow(rng: np.random.Generator) -> Batch:
+        nonlocal seconds
+        seconds += 2
+        return image, torch.zeros(8, 3, dtype=torch.uint8), image
+
+    class Watching:
+        def metrics(self, at: int, values: Mapping[str, float]) -> None:
+            if "train/images_per_s" in values:
+                rates.append(values["train/images_per_s"])
+
+        def images(self, step: int, name: str, grid: NDArray[np.uint8]) -> None: ...
+        def card(self, text: str, scores: Mapping[str, float]) -> None: ...
+        def close(self, *, failed: bool = False) -> None: ...
+
+    monkeypatch.setattr("trainer.train.synthetic_batches", lambda mix, drawings: slow)
+    monkeypatch.setattr("trainer.loop.time", SimpleNamespace(monotonic=lambda: seconds))
+    train(config(tmp_path / "c", steps=20, validate_every=20), open_record=lambda resumed: Watching())
+    assert rates == [4.0, 4.0]
 
 
 def test_early_stopping(tmp_path: Path) -> None:

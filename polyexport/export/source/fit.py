@@ -107,13 +107,13 @@ def fit_weights(module: nn.Module, weights: Weights, *, key: str = "", apart: st
     used = {taken.prefix + name for name in taken.tensors} | ({table} if table else set())
     left = [name for name in weights.tensors if name not in used]
     if left:
-        remarks.append(f"left out {len(left)} other tensors of {weights.path} ({first_names(left)})")
+        remarks.append(f"left out {_tensors(len(left))} of {weights.path} ({first_names(left)})")
     converted = Counter(
         str(tensor.dtype).removeprefix("torch.")
         for name, tensor in taken.tensors.items()
         if name in expected and tensor.dtype != expected[name].dtype
     )
-    remarks += [f"converted {count} tensors of {kind} to the network's own type" for kind, count in converted.items()]
+    remarks += [f"converted {_tensors(count)} of {kind} to the network's own type" for kind, count in converted.items()]
     return FittedWeights(key=taken.key, remarks=tuple(remarks), table=weights.dense(table) if table else None)
 
 
@@ -289,6 +289,10 @@ def _table_of(weights: Weights, names: list[str], apart: str, prefix: str) -> st
             f"{weights.path} holds {len(names)} tensors named {apart}: {first_names(names)}", remedy="give one of these"
         )
     return names[0]
+
+
+def _tensors(count: int) -> str:
+    return "1 tensor" if count == 1 else f"{count} tensors"
 
 
 def _kind(tensor: Tensor) -> tuple[object, ...]:

@@ -96,7 +96,7 @@ def test_of_two_sets_that_differ_none_is_taken(tmp_path: Path, form: str, suffix
         taken, fitted = fit(path, content, key=start + key)
         assert (taken, fitted.key) == (value, start + key)
         assert fitted.remarks[0] == f"took the weights under {start}{key} of {path}"
-        assert "left out 3 other tensors" in fitted.remarks[1]
+        assert "left out 3 tensors" in fitted.remarks[1]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -177,7 +177,7 @@ def test_what_is_left_out_is_said(tmp_path: Path) -> None:
     assert (value, fitted.key) == (1, "state_dict.generator")
     assert fitted.remarks == (
         f"took the weights under state_dict.generator of {tmp_path / 'w.pth'} (epoch 42)",
-        f"left out 2 other tensors of {tmp_path / 'w.pth'} (state_dict.discriminator.weight, optimizer.state.0.mean)",
+        f"left out 2 tensors of {tmp_path / 'w.pth'} (state_dict.discriminator.weight, optimizer.state.0.mean)",
     )
 
 
@@ -199,7 +199,7 @@ def test_integers_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         tmp_path / "w.pth", wide, CheckpointError
     )
     _, fitted = fit(tmp_path / "w.pth", state(1) | {"count": torch.tensor(3)})
-    assert fitted.remarks == ("converted 1 tensors of int64 to the network's own type",)
+    assert fitted.remarks == ("converted 1 tensor of int64 to the network's own type",)
 
 
 def test_a_key_that_is_not_there(tmp_path: Path) -> None:
