@@ -198,4 +198,5 @@ def check_memory(error: BaseException, doing: str) -> None:
     if isinstance(error, OutOfMemoryError):
         raise error
     if out_of_memory(error):
-        raise OutOfMemoryError(doing, reason_of(error)) from error
+        lines = [line.strip() for line in str(error).splitlines() if _OUT_OF_MEMORY.search(line)]
+        raise OutOfMemoryError(doing, (lines or [reason_of(error)])[-1][:200]) from error

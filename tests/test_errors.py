@@ -4,7 +4,7 @@ import os
 import pytest
 
 from polyexport import errors
-from polyexport.errors import ExitCode, OutOfMemoryError, PolyexportError, UsageError, out_of_memory
+from polyexport.errors import ExitCode, OutOfMemoryError, PolyexportError, UsageError, check_memory, out_of_memory
 
 DESIGN = {
     "UsageError": 2,
@@ -78,3 +78,11 @@ def test_a_lack_of_memory_says_what_needed_it_and_what_to_lower() -> None:
     error = OutOfMemoryError("reading a file", "bad allocation")
     assert error.exit_code == 1
     assert str(error).startswith("memory ran out while reading a file (bad allocation); lower the number or size")
+
+
+def test_the_line_that_names_the_lack_of_memory_is_quoted() -> None:
+    check_memory(ValueError("wrong"), "loading a model")
+    with pytest.raises(OutOfMemoryError, match=r"while loading a model \(std::bad_alloc\); lower"):
+        check_memory(RuntimeError("Exception from core.cpp:117:\nstd::bad_alloc\n"), "loading a model")
+    with pytest.raises(OutOfMemoryError, match="while reading a file; lower"):
+        check_memory(OutOfMemoryError("reading a file"), "loading a model")

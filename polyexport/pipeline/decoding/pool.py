@@ -11,6 +11,7 @@ import fcntl
 import hashlib
 import itertools
 import json
+import os
 import queue
 import signal
 import subprocess
@@ -83,7 +84,12 @@ class _Worker:
         command = [sys.executable, "-I", "-c", _WORKER_CODE, json.dumps(sys.path)]
         try:
             self._process = subprocess.Popen(  # noqa: S603 - this interpreter, with arguments of ours
-                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                # NumPy's OpenBLAS starts a thread for every core, and a decoder multiplies no matrices.
+                env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},
             )
         except OSError as error:
             remedy = f"check that {sys.executable} can be run and that there is enough memory"
