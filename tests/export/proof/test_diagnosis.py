@@ -22,6 +22,8 @@ IMAGES = drawings(2, 32)
 class Network(nn.Module):
     """A sound network; each network below breaks one thing between its two convolutions."""
 
+    seen: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         torch.manual_seed(0)
