@@ -64,7 +64,7 @@ _ALIKE = {
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Diagnosis:
-    """What is the matter with an export, and what to do."""
+    """Cause of a failed proof, and what to do about it."""
 
     text: str
     remedy: str
