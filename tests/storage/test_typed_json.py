@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from polyexport.imaging.color import COLOR_NAME
+from polyexport.imaging.pixels import MAX_TRAINING_SIZE
 from polyexport.model.conditions.fields import Embedding
 from polyexport.model.contract import Contract, Fidelity, GoldenSample, Parity, Quality, StageParity
 from polyexport.storage.typed_json import build
@@ -76,7 +77,7 @@ def contracts(draw: st.DrawFn) -> Contract:
         embedding=embedding if vectors else None,
         many_colors=draw(st.booleans()),
         size_multiple=multiple,
-        training_size=multiple * draw(st.integers(1, 64)),
+        training_size=multiple * draw(st.integers(1, MAX_TRAINING_SIZE // multiple)),
         fixed_size=draw(st.booleans()),
         precision=draw(st.sampled_from(("fp32", "fp16", "int8"))),
         opset=draw(COUNT),
