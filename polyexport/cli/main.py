@@ -85,7 +85,7 @@ def _run() -> int:
         if _signals:  # native code, such as a module being imported, may replace the exception by its own
             return _stopped(_signals[0])
         extra = _EXTRAS.get((error.name or "").partition(".")[0]) if isinstance(error, ModuleNotFoundError) else None
-        if out_of_memory(error):
+        if out_of_memory(error) or (isinstance(error, SystemError) and _is_limited()):
             message = f"error: {OutOfMemoryError(f'running {_command()}', reason_of(error))}"
         elif extra:
             message = f"error: this command needs more packages; install them with pip install 'polyexport[{extra}]'"
@@ -101,6 +101,15 @@ def _stopped(stopped: Stopped) -> int:
 
     console.error("interrupted" if stopped.exit_code is ExitCode.INTERRUPTED else "terminated")
     return stopped.exit_code
+
+
+def _is_limited() -> bool:
+    """Whether this process has a limited address space, under which native modules fail without saying why."""
+    try:
+        import resource
+    except ImportError:  # no such limits on this system
+        return False
+    return resource.getrlimit(resource.RLIMIT_AS)[0] != resource.RLIM_INFINITY
 
 
 def _command() -> str:

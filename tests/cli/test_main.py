@@ -51,3 +51,23 @@ def test_a_small_address_space_suffices_or_is_named(
     assert done.returncode == 0 or done.stderr.splitlines()[-1].startswith("error: memory ran out while")
     assert "internal error" not in done.stderr
     assert "Traceback" not in done.stderr
+
+
+_NATIVE_FAILURE = """
+import resource, sys
+import polyexport.cli.app, polyexport.cli.main as main
+
+def fail(loaded):
+    raise SystemError("error return without exception set")
+
+polyexport.cli.app.make_app = fail
+if sys.argv[1] == "limited":
+    resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
+main.main()
+"""
+
+
+@pytest.mark.parametrize(("limit", "message"), [("limited", "error: memory ran out"), ("free", "internal error: ")])
+def test_a_native_module_that_fails_without_a_word_lacks_memory_only_under_a_limit(limit: str, message: str) -> None:
+    done = subprocess.run([sys.executable, "-c", _NATIVE_FAILURE, limit], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr.startswith(message)) == (1, True), done.stderr
