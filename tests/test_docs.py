@@ -50,6 +50,7 @@ def desk(
     (tmp_path / "artifacts").symlink_to(ROOT / "artifacts")
     (tmp_path / "runs").mkdir()
     shutil.copy(tiny_checkpoint, tmp_path / "runs" / "mine.safetensors")
+    shutil.copy(tiny_checkpoint, tmp_path / "tiny.safetensors")
     shutil.copy(keys.private, tmp_path / "signing.pem")
     shutil.copy(keys.public, tmp_path / "signing.pub")
     (tmp_path / "models").mkdir()
@@ -66,7 +67,7 @@ def desk(
     return tmp_path
 
 
-_FEW = "--validate-every 2 --batch-size 2 --workers 0"
+_FEW = "--initial tiny.safetensors --validate-every 2 --batch-size 2 --workers 0"
 
 
 def quickened(line: str) -> str:
@@ -77,7 +78,7 @@ def quickened(line: str) -> str:
     if "--precision" in line:
         line += " --min-speedup 0"
     if "polyexport bench" in line:
-        line += " --seconds 0.05 --processes 3"
+        line += " --seconds 0.05 --processes 3 --size 32"
         line += "" if "openvino" in line else " --provider cpu"
     if "polyexport infer" in line and " -o " not in line and " - " not in line:
         line += " --overwrite"
