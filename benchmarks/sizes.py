@@ -67,7 +67,8 @@ def write_images(folder: Path, wanted: Iterable[tuple[int, int]]) -> list[Path]:
 def measure_infer(command: Sequence[str], code: Path) -> dict[str, float]:
     """Run a command; returns its peak memory in MiB and its times in seconds."""
     before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=os.environ | {"PYTHONPATH": str(code)})
+    variables = os.environ | {"PYTHONPATH": str(code)}
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=code, env=variables)
     peak = 0
     while process.poll() is None:
         peak = max(peak, peak_kib(process.pid))

@@ -14,7 +14,7 @@ import onnxsim
 import torch
 from torch import Tensor, nn
 
-from polyexport.errors import ModelError, reason_of
+from polyexport.errors import ModelError, check_memory, reason_of
 from polyexport.export.graph.norms import write_out_norms
 from polyexport.export.source.source import Source
 from polyexport.model.conditions.condition import COLOR_INPUT, EMBEDDING_INPUT, Condition
@@ -134,6 +134,7 @@ def _export(
                 verbose=False,
             )
     except Exception as error:
+        check_memory(error, "tracing the network")
         raise ModelError(f"the network cannot be exported: {_root_of(error)}", remedy=_REMEDY) from error
     assert program is not None
     assert program.exported_program is not None
@@ -170,6 +171,7 @@ def simplify(traced: onnx.ModelProto) -> onnx.ModelProto:
         simplified: onnx.ModelProto
         simplified, same = onnxsim.simplify(traced)
     except Exception as error:
+        check_memory(error, "simplifying the graph")
         raise ModelError(f"the graph cannot be simplified: {reason_of(error)}", remedy=_REMEDY) from error
     if not same:
         raise ModelError("the simplified graph is not the traced one", remedy=_REMEDY)

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from polyexport.errors import ParityError, PolyexportError, reason_of
+from polyexport.errors import ParityError, PolyexportError, check_memory, reason_of
 from polyexport.export.proof.drawings import drawings
 from polyexport.export.source.source import Source
 from polyexport.imaging.pixels import MAX_SIDE, Pixels
@@ -113,6 +113,7 @@ class Reference:
                     with torch.inference_mode():
                         colored = source.module(planes.expand(len(condition), -1, -1, -1), condition)
                 except Exception as error:
+                    check_memory(error, "comparing the graph with the network")
                     raise ParityError(
                         f"the PyTorch model itself fails on {width}x{height} pixels: {reason_of(error)}",
                         remedy="give the sizes that it takes with --size and --size-multiple",
@@ -190,6 +191,7 @@ def _run(
     except PolyexportError:
         raise
     except Exception as error:
+        check_memory(error, "comparing the graph with the network")
         raise ParityError(
             f"stage {candidate.name} fails on {where}: {reason_of(error)}",
             remedy="nothing was written; export with other versions of torch or onnxsim",

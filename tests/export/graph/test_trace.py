@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from polyexport.errors import ModelError
+from polyexport.errors import ModelError, OutOfMemoryError
 from polyexport.export.graph.trace import OPSET, float_output, simplify, trace, trace_encoder
 from polyexport.export.source.load import load_source
 from polyexport.export.source.source import Source
@@ -139,3 +139,12 @@ def test_an_operator_without_an_onnx_counterpart_is_named() -> None:
     with pytest.raises(ModelError, match="lgamma") as caught:
         trace(network(lambda image, color: torch.special.gammaln(image + 1) + torch.lgamma(color)[:, :, None, None]))
     assert "\n" not in str(caught.value)
+
+
+def test_a_lack_of_memory_is_not_called_a_fault_of_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: object) -> None:
+        raise MemoryError("std::bad_alloc")
+
+    monkeypatch.setattr("onnxsim.simplify", full)
+    with pytest.raises(OutOfMemoryError, match="while simplifying the graph"):
+        simplify(onnx.ModelProto())
