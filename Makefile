@@ -7,14 +7,15 @@ RUNTIME := $(VENV)/.runtime
 DEV := $(VENV)/.dev
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check docs bench format clean
+.PHONY: help demo test coverage check docs bench format clean
 
 help:
-	@echo "make demo    draw outlines, color them with the shipped model, name the pictures (no torch)"
-	@echo "make test    the test suite, with its coverage"
-	@echo "make check   formatting, lint, spelling, types"
-	@echo "make docs    the API reference, as HTML in build/docs"
-	@echo "make bench   time the shipped model on this machine"
+	@echo "make demo      draw outlines, color them with the shipped model, name the pictures (no torch)"
+	@echo "make test      the test suite"
+	@echo "make coverage  the test suite, and which branches it runs; slower"
+	@echo "make check     formatting, lint, spelling, types"
+	@echo "make docs      the API reference, as HTML in build/docs"
+	@echo "make bench     time the shipped model on this machine"
 
 $(RUNTIME): pyproject.toml constraints.txt hatch_build.py polyexport/demo/runtime.json
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -35,6 +36,9 @@ demo: $(RUNTIME)
 	@echo "open the pictures: $$(ls demo/colored/*/*.png | head -n 3 | tr '\n' ' ')..."
 
 test: $(DEV)
+	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+coverage: $(DEV)
 	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term:skip-covered
 
 check: $(DEV)
