@@ -25,6 +25,7 @@ from polyexport.model.loading.limits import DEFAULT_LIMITS
 from polyexport.model.loading.load import load_model
 from polyexport.model.loading.verdicts import passed_before
 from polyexport.model.model import Model
+from polyexport.model.samples import SAMPLES_KEY
 from polyexport.runtime.probe import probe_provider
 
 NOT_TIMED = 0.0
@@ -102,8 +103,9 @@ def test_a_full_disk_leaves_no_file(source: Source, tmp_path: Path, monkeypatch:
 def test_any_onnx_tool_can_read_the_contract(tiny_model_path: Path) -> None:
     model = onnx.load(tiny_model_path)
     onnx.checker.check_model(model, full_check=True)
-    assert [entry.key for entry in model.metadata_props] == [METADATA_KEY]
-    assert json.loads(model.metadata_props[0].value)["contract_version"] == 2
+    metadata = {entry.key: json.loads(entry.value) for entry in model.metadata_props}
+    assert set(metadata) == {METADATA_KEY, SAMPLES_KEY}
+    assert metadata[METADATA_KEY]["contract_version"] == 2
 
 
 def pictures(model: Model, count: int = 4) -> np.ndarray:

@@ -135,6 +135,7 @@ NAMED_ELSEWHERE = {
         "bench/limit.py": "number formats of the multiplications that bench measures, and keys of its reports",
         "bench/run.py": "chooses the limit of a model by the number format that it multiplies in",
         "export/graph/quantization.py": "NumPy's type",
+        "model/file.py": "name of a shipped model, beside its hash",
         "runtime/provider.py": "number formats of matrix multiplications, for the limits that bench measures",
         "runtime/providers/cpu.py": "number formats of its matrix multiplications, for the limits of bench",
         "runtime/providers/cuda.py": "advises on the precisions that CUDA takes",

@@ -106,7 +106,7 @@ def test_one_flipped_weight_is_caught_and_its_node_named(proof: Proof, graph: on
 
     message = refused(proof, broken(graph, lambda g: set_initializer(g, node.input[1], flip)))
     assert "max abs diff" in message
-    assert f"first wrong node: Conv {node.name} (tensor {node.output[0]})" in message
+    assert f"first wrong node: Conv {node.name} (tensor {node.output[0]}, submodule encoder.0.1)" in message
 
 
 def test_a_flipped_weight_in_the_middle_is_blamed_on_its_own_node(proof: Proof, graph: onnx.ModelProto) -> None:
