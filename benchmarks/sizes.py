@@ -25,9 +25,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from memory import peak_kib
+from memory import peak_kib  # type: ignore[import-not-found]  # a script beside this one
 from PIL import Image, ImageDraw
-from serve import Service, multipart
+from serve import Service, multipart  # type: ignore[import-not-found]  # the same
 
 from polyexport.bench.environment import environment
 
