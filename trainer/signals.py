@@ -23,6 +23,7 @@ def ignore_sigint(_worker: int) -> None:
 def signals_between_steps() -> Iterator[Callable[[], None]]:
     """Delay the first SIGINT or SIGTERM until the yielded function is called; a second one takes effect at once.
 
+    A failure inside of the block after a signal counts as the signal.
     A step that is interrupted in the middle leaves weights, averages and optimizer inconsistent with each other.
     """
     handlers: dict[int, Callable[[int, FrameType | None], Any]] = {}
@@ -48,6 +49,9 @@ def signals_between_steps() -> Iterator[Callable[[], None]]:
                 signal.signal(number, delay)
     try:
         yield deliver
+    except Exception:
+        deliver()  # a signal to the whole process group also ends the workers, and their loss fails the step
+        raise
     finally:
         for each, handler in handlers.items():
             if signal.getsignal(each) is delay:
