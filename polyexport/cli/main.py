@@ -5,7 +5,7 @@ import sys
 from types import FrameType
 from typing import NoReturn
 
-from polyexport.errors import ExitCode, OutOfMemoryError, PolyexportError, out_of_memory, reason_of
+from polyexport.errors import ExitCode, OutOfMemoryError, OutputError, PolyexportError, out_of_memory, reason_of
 
 __all__ = ["main"]
 
@@ -77,8 +77,13 @@ def _run() -> int:
         warnings.filterwarnings("ignore", module=r"PIL\.")  # the results have the warnings that matter
         make_app(loaded=sys.argv[1:])()  # the command that runs is one of the arguments
     except PolyexportError as error:
-        _explain(error, f"error: {error}", verbose=console.verbose)
-        return error.exit_code
+        told = error
+        if out_of_memory(error) and not isinstance(error, OutOfMemoryError | OutputError):
+            # Some callers of libraries take every exception for a fault of the file or of the network. An output has
+            # reasons of its own: a lock that another run holds is EAGAIN, too.
+            told = OutOfMemoryError(f"running {_command()}", reason_of(error))
+        _explain(error, f"error: {told}", verbose=console.verbose)
+        return told.exit_code
     except Stopped as stopped:
         return _stopped(stopped)
     except Exception as error:  # noqa: BLE001 - the last resort: a bug still ends in one line

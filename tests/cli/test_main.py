@@ -53,6 +53,36 @@ def test_a_small_address_space_suffices_or_is_named(
     assert "Traceback" not in done.stderr
 
 
+_BLAMED = """
+import polyexport.cli.app, polyexport.cli.main as main
+from polyexport.errors import ModelError, OutputError
+
+def fail(loaded):
+    try:
+        raise {cause}
+    except Exception as error:
+        raise {error}("it is wrong", remedy="mend it") from error
+
+polyexport.cli.app.make_app = fail
+main.main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("error", "cause", "exit_code", "message"),
+    [
+        ("ModelError", "MemoryError()", 1, "error: memory ran out while running polyexport"),
+        ("ModelError", "RuntimeError('std::bad_alloc')", 1, "error: memory ran out while running polyexport"),
+        ("ModelError", "RuntimeError('no such operator')", 4, "error: it is wrong; mend it"),
+        ("OutputError", "BlockingIOError(11, 'locked')", 5, "error: it is wrong; mend it"),
+    ],
+)
+def test_a_lack_of_memory_is_not_blamed_on_the_file(error: str, cause: str, exit_code: int, message: str) -> None:
+    code = _BLAMED.format(error=error, cause=cause)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr.startswith(message)) == (exit_code, True), done.stderr
+
+
 _NATIVE_FAILURE = """
 import resource, sys
 import polyexport.cli.app, polyexport.cli.main as main
