@@ -36,10 +36,10 @@ demo: $(RUNTIME)
 	@echo "open the pictures: $$(ls demo/colored/*/*.png | head -n 3 | tr '\n' ' ')..."
 
 test: $(DEV)
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 coverage: $(DEV)
-	$(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report=term:skip-covered
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder --cov --cov-report=term:skip-covered
 
 check: $(DEV)
 	$(BIN)/ruff format --check .

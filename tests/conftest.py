@@ -3,7 +3,7 @@
 import os
 import signal
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -35,7 +35,13 @@ def pytest_configure(config: pytest.Config) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def pytest_collection_modifyitems(items: Sequence[pytest.Item]) -> None:
+_LONGEST = ("test_docs.py", "test_export.py", "test_infer.py", "test_train.py", "test_api.py", "test_infer_ray.py")
+"""Files that take the longest. They come first, so that no worker has one of them left when the others
+have ended; `make test` tells pytest-xdist to keep this order."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: _LONGEST.index(item.path.name) if item.path.name in _LONGEST else len(_LONGEST))
     if not probe_provider("cuda").works:
         for item in items:
             if "gpu" in item.keywords:
