@@ -30,6 +30,8 @@ def pytest_configure(config: pytest.Config) -> None:
     # Threads of OpenMP that spin while they wait take the cores from the tests beside them: a sixth of the time of
     # those that train.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # Tiny networks gain nothing from a second thread, and the worker beside this one has the other core.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
     # What a shell starts in the background ignores interrupts, and so would every program that a test starts.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
