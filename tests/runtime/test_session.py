@@ -53,7 +53,8 @@ def grown_bytes(provider: str, code: str, *, releases_memory: bool = False) -> i
     return int(done.stdout) * 4096
 
 
-@pytest.mark.parametrize("provider", PROVIDER_MODULES)
+# WebGPU is left out: only its own tests name a software driver.
+@pytest.mark.parametrize("provider", sorted(set(PROVIDER_MODULES) - {"webgpu"}))
 def test_memory_follows_the_largest_image_and_not_the_number_of_sizes(provider: str) -> None:
     # Before kernels were bounded, 40 sizes took 68 MiB on OpenVINO.
     assert grown_bytes(provider, _MANY_SIZES) < 20 * _MIB
