@@ -23,9 +23,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from polyexport.errors import UsageError
 from polyexport.imaging.codecs.png import encode_png
 from polyexport.imaging.matte import transparent
+from polyexport.model.loading.load import open_model
 from polyexport.model.model import Model
+from polyexport.service.options import ServiceOptions
+from polyexport.service.server import serve as run_service
 
 JSON = {"Content-Type": "application/json"}
 FORM = {"Content-Type": "multipart/form-data; boundary=b"}
@@ -397,20 +401,20 @@ def start_early() -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def test_a_port_that_somebody_takes_meanwhile() -> None:
+def test_a_port_that_somebody_takes_meanwhile(monkeypatch: pytest.MonkeyPatch, shipped_path: Path) -> None:
     with socket.socket() as other:
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         other.bind(("127.0.0.1", 0))
         port = other.getsockname()[1]
-        command = [sys.executable, "-m", "polyexport.cli.main", "serve", "--port", str(port), "--provider", "cpu"]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-            time.sleep(0.8)
-            other.listen()  # before it does, because it loads the model first
-            stderr = process.communicate(timeout=30)[1]
-    assert process.returncode == 2
-    assert stderr.splitlines() == [
-        f"error: cannot listen on 127.0.0.1:{port} (Address already in use); choose another --port"
-    ]
+
+        def load(*arguments: Any, **options: Any) -> Model:
+            other.listen()  # before the service does, because it loads the model first
+            return open_model(*arguments, **options)
+
+        monkeypatch.setattr("polyexport.service.server.open_model", load)
+        options = ServiceOptions(model=shipped_path, port=port, provider="cpu")
+        with pytest.raises(UsageError, match=rf"cannot listen on 127\.0\.0\.1:{port} \(Address already in use\)"):
+            run_service(options, on_ready=lambda *_: None)
 
 
 def gone(processes: set[int]) -> None:
