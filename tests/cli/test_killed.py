@@ -194,13 +194,15 @@ def test_a_command_that_was_killed_is_completed_to_the_same_files(
             process = start(work, command.arguments, kill_at=kill_at)
             process.communicate()
             assert process.returncode == -signal.SIGKILL
-        left = any(path.name.endswith(temporary.TEMPORARY_SUFFIX) for path in work.rglob("*"))
+        unfinished = any(path.name.endswith(temporary.TEMPORARY_SUFFIX) for path in work.rglob("*"))
         for options in command.again:
             exit_code = run_here(work, (*command.arguments, *options), monkeypatch)
             assert exit_code in (*DONE, ExitCode.USAGE), moment
             if exit_code in DONE:
                 break
-        outcome = f"{'temporaries' if left else 'nothing'} left, then exit code {exit_code} {' '.join(options)}".strip()
+        outcome = (
+            f"{'temporaries' if unfinished else 'nothing'} left, then exit code {exit_code} {' '.join(options)}".strip()
+        )
         outcomes[outcome] = outcomes.get(outcome, 0) + 1
 
         found = files(work / "out")
@@ -209,8 +211,8 @@ def test_a_command_that_was_killed_is_completed_to_the_same_files(
         assert {each: found[each] for each in same} == same, moment
         assert len(same) or not command.same
         assert {path.name for path in work.iterdir()} == {path.name for path in whole.iterdir()}, moment
-        assert [each for each in (work / "system").iterdir() if not each.name.startswith("torchinductor_")] == [], (
-            moment
-        )
+        left = [each for each in (work / "system").iterdir() if not each.name.startswith("torchinductor_")]
+        # Python tries out the folder of temporary files with an empty file; a kill at that moment leaves it.
+        assert [each for each in left if each.is_dir() or each.stat().st_size] == [], moment
     with capsys.disabled():
         sys.stdout.write(f"\n{name}: {operations} file operations, {seconds:.1f} s; {outcomes}\n")
