@@ -5,7 +5,7 @@ from dataclasses import dataclass
 __all__ = ["DEFAULT_LIMITS", "GrantedLimits", "LoadLimits"]
 
 _SECONDS = 3.0
-_SECONDS_PER_BYTE = 4e-8  # with 126 MB, `base` takes 1.0 of 8.0 s on a Xeon core, and `small` 0.2 of 3.3 s
+_SECONDS_PER_BYTE = 4e-8  # with 126 MB, `base` takes 1.0 of 8.0 s on one core of an AMD EPYC, and `small` 0.2 of 3.3 s
 _MEMORY_MIB = 256
 _MEMORY_PER_BYTE = 8  # `base` takes 4 times its size
 _WALL_FACTOR = 15  # a process that gets a fifteenth of a core still gets all of its processor time
