@@ -16,6 +16,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from polyexport.data.drawing_config import DrawingConfig
 from polyexport.data.drawings import Drawing, draw, random_color
+from polyexport.data.sketch_config import SketchConfig
 from trainer.network import ModelConfig
 
 __all__ = [
@@ -47,6 +48,9 @@ class SizedBatch:
     batch_size: int
     """Number of images."""
 
+    share: float = 1.0
+    """Relative frequency of these batches."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PairConfig:
@@ -66,9 +70,21 @@ class PairConfig:
             raise ValueError(f"recolor and shift are probabilities, got {self.recolor} and {self.shift}")
 
 
-def generated_mix(batch_size: int) -> tuple[SizedBatch, ...]:
-    """Return the usual mix of generated drawings: ``batch_size`` of 128 pixels, or 2.25 times as many of 64 pixels."""
-    return (SizedBatch(size=64, batch_size=batch_size * 9 // 4), SizedBatch(size=128, batch_size=batch_size))
+def generated_mix(batch_size: int, multiple: int) -> tuple[SizedBatch, ...]:
+    """Return the usual mix of generated drawings, of 64 to 512 pixels.
+
+    Args:
+        batch_size: Number of images of 128 pixels. There are more of the smaller ones and fewer of the larger ones, so
+            that a step costs about the same.
+        multiple: Number of pixels that sizes must be multiples of; sizes that are not are left out.
+    """
+    kinds = (
+        SizedBatch(size=64, batch_size=batch_size * 9 // 4, share=0.2),
+        SizedBatch(size=128, batch_size=batch_size, share=0.45),
+        SizedBatch(size=256, batch_size=max(2, batch_size // 4), share=0.3),
+        SizedBatch(size=512, batch_size=max(2, batch_size // 16), share=0.05),
+    )
+    return tuple(kind for kind in kinds if kind.size % multiple == 0)
 
 
 def collate(drawings: list[Drawing]) -> Batch:
@@ -97,11 +113,13 @@ def network_inputs(batch: Batch, config: ModelConfig) -> tuple[Tensor, Tensor, T
     return image, color.to(torch.float32) / 127.5 - 1, colored
 
 
-def synthetic_batches(mix: tuple[SizedBatch, ...], config: DrawingConfig) -> MakeBatch:
-    """Return a maker of batches of generated drawings, each of one kind that is picked from ``mix`` with equal odds."""
+def synthetic_batches(mix: tuple[SizedBatch, ...], config: DrawingConfig | SketchConfig) -> MakeBatch:
+    """Return a maker of batches of generated drawings, each of one kind that is picked from ``mix`` by its share."""
+    shares = np.array([kind.share for kind in mix])
+    odds = shares / shares.sum()
 
     def make(rng: np.random.Generator) -> Batch:
-        kind = mix[int(rng.integers(len(mix)))]
+        kind = mix[int(rng.choice(len(mix), p=odds))]
         return collate([draw(rng, kind.size, config) for _ in range(kind.batch_size)])
 
     return make

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from polyexport.data.drawing_config import DrawingConfig
+from polyexport.data.sketch_config import SketchConfig
 from trainer.batches import PairConfig, SizedBatch, generated_mix
 from trainer.checkpoint import Checkpoint
 from trainer.growth import check_growth
@@ -37,14 +38,18 @@ class TrainConfig:
     loss: LossConfig = field(default_factory=LossConfig)
     """Weights of the loss terms."""
 
-    drawings: DrawingConfig = field(default_factory=DrawingConfig)
+    drawings: DrawingConfig | SketchConfig = field(default_factory=SketchConfig)
     """Variety of the generated drawings."""
 
     pairs: PairConfig = field(default_factory=PairConfig)
     """Variation of the pairs of a data set."""
 
-    mix: tuple[SizedBatch, ...] = generated_mix(16)
-    """Kinds of batches of generated drawings; each batch is of one kind, picked with equal odds."""
+    mix: tuple[SizedBatch, ...] = generated_mix(16, 64)
+    """Kinds of batches of generated drawings; each batch is of one kind, picked by its share."""
+
+    size: int = 256
+    """Training size that the checkpoint names, pixels: larger drawings are scaled down to it before the network sees
+    them. Generated validation drawings have it too."""
 
     steps: int | None = None
     """Number of optimizer steps, None for no limit. On one machine, the same seed and steps give the same checkpoint,
@@ -113,6 +118,10 @@ class TrainConfig:
         for kind in self.mix:
             if kind.size < 16 or kind.size % multiple or kind.batch_size < 2:
                 raise ValueError(f"sizes must be multiples of {multiple} from 16, batches of 2 or more; got {kind}")
+        if self.size < 16 or self.size % multiple:
+            raise ValueError(f"the training size must be a multiple of {multiple} from 16, got {self.size}")
+        if not self.mix or any(not 0 < kind.share <= 1 for kind in self.mix):
+            raise ValueError(f"the mix must have kinds of batches with shares in (0, 1], got {self.mix}")
         if not 0 < self.learning_rate < 1 or not 0 <= self.ema_decay < 1 or not 0 < self.plateau_factor < 1:
             raise ValueError("learning rate, EMA decay and plateau factor must be in (0, 1)")
         if self.weight_decay < 0 or self.gradient_clip <= 0 or self.freeze_norm < 0:

@@ -277,8 +277,7 @@ class TrainingLoop:
         }
         model = self._averaged.module
         assert isinstance(model, ConditionalUNet)
-        size = max(kind.size for kind in self._config.mix)
-        return Checkpoint(model=model, training_size=size, training=training)
+        return Checkpoint(model=model, training_size=self._config.size, training=training)
 
     def _save(self) -> None:
         """Write the latest weights, also as the best ones if they are, and the state for a resumption."""

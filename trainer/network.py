@@ -18,8 +18,8 @@ __all__ = ["BASE_CHANNELS", "SMALL_CHANNELS", "ConditionalUNet", "ModelConfig"]
 BASE_CHANNELS = (64, 128, 256, 512, 1024)
 """Channels of each level of the ``base`` network, finest first."""
 
-SMALL_CHANNELS = (16, 32, 64, 128, 256)
-"""Channels of each level of the ``small`` network, finest first."""
+SMALL_CHANNELS = (16, 16, 32, 64, 128, 128, 128)
+"""Channels of each level of the ``small`` network, finest first. Seven levels see shapes of 512 pixels as a whole."""
 
 _ATANH_INPUT_SCALE = 0.999
 """Keeps the inverse Tanh finite at -1 and 1; tanh(atanh(0.999)) still rounds to the outermost 8-bit level."""

@@ -117,9 +117,8 @@ class Validation:
         """
         kind = "generated drawings" if pairs is None else "pairs"
         if pairs is None:
-            size = max(kind.size for kind in config.mix)
             rng = np.random.default_rng(_SEED)
-            pairs = [draw(rng, size, config.drawings) for _ in range(_DRAWINGS)]
+            pairs = [draw(rng, config.size, config.drawings) for _ in range(_DRAWINGS)]
         digests, known = [_digest(pair) for pair in pairs], {_digest(pair) for pair in trained_on}
         self.drawings = ScoredDrawings(
             kind=kind,

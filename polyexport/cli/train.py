@@ -95,7 +95,7 @@ def train(
     network: Annotated[
         Network | None,
         typer.Option(
-            help="Size of the network. base: channels 64-128-256-512-1024; small: a quarter of them.",
+            help="Size of the network. base: channels 64-128-256-512-1024; small: channels 16-16-32-64-128-128-128.",
             show_default="small, or that of --initial",
         ),
     ] = None,
@@ -153,9 +153,18 @@ def train(
             "--batch-size",
             min=2,
             max=4096,
-            help="Number of images per batch; batches of generated 64-pixel drawings have 2.25 times as many.",
+            help="Number of images per batch; of generated drawings, the number of those of 128 pixels.",
         ),
     ] = 16,
+    size: Annotated[
+        int,
+        typer.Option(
+            min=16,
+            max=1024,
+            help="Training size, pixels: larger drawings are scaled down to it before the network sees them. With "
+            "--data, the size of its pairs.",
+        ),
+    ] = 256,
     seed: Annotated[
         int,
         typer.Option(min=0, help="Seed of the random generators; the same seed and --steps give the same checkpoint."),
@@ -187,6 +196,7 @@ def train(
         raise UsageError("--validation needs --data", remedy="give --data too, or leave both out")
 
     from polyexport.data.drawing_config import DrawingConfig
+    from polyexport.data.sketch_config import SketchConfig
     from polyexport.data.vocabulary import VOCABULARY
     from trainer.batches import PairConfig, SizedBatch, generated_mix
     from trainer.checkpoint import load_checkpoint
@@ -206,20 +216,22 @@ def train(
         model = ModelConfig(channels=channels, conditioning=conditioning.value, palette=palette)
     pairs = load_pairs(data, model.size_multiple) if data else None
     held_out = load_pairs(validation, model.size_multiple) if validation else None
-    mix = generated_mix(batch_size)
+    mix = generated_mix(batch_size, model.size_multiple)
     if pairs:
-        mix = (SizedBatch(size=pairs[0].image.shape[0], batch_size=batch_size),)
+        size = pairs[0].image.shape[0]
+        mix = (SizedBatch(size=size, batch_size=batch_size),)
         if not held_out:
             pairs, held_out = hold_out(pairs)
-    drawings = DrawingConfig(palette=tuple(rgb for _, rgb in model.palette))
+    outlines = DrawingConfig(palette=tuple(rgb for _, rgb in model.palette))
     config = build(
         TrainConfig,
         output=output,
         model=model,
         loss=build(LossConfig, l1=l1, l2=l2, perceptual=perceptual, psnr=psnr),
-        drawings=drawings,
-        pairs=PairConfig(drawings=drawings),
+        drawings=SketchConfig(outlines=outlines),
+        pairs=PairConfig(drawings=outlines),
         mix=mix,
+        size=size,
         initial=start,
         steps=steps,
         minutes=minutes if minutes or steps else 30.0,

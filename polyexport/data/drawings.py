@@ -13,6 +13,7 @@ from polyexport.data.geometry import broken, cells, joined, placed
 from polyexport.data.outlines import OUTLINES
 from polyexport.data.rendering import all_reachable, coverage, inked_paper
 from polyexport.data.shapes import POCKET_SHAPES, SHAPES
+from polyexport.data.sketch_config import SketchConfig
 from polyexport.data.vocabulary import VOCABULARY
 
 __all__ = ["Drawing", "draw", "random_color"]
@@ -29,7 +30,7 @@ class Drawing:
     """One training pair: an outline drawing and its filled counterpart."""
 
     shape: str
-    """One of ``polyexport.data.shapes.SHAPES``, or ``multi`` for several shapes in one drawing."""
+    """One of ``polyexport.data.shapes.SHAPES``, ``multi`` for several shapes in one drawing, or ``sketch``."""
 
     color: tuple[int, int, int]
     """Fill color, sRGB, 0 to 255."""
@@ -57,18 +58,18 @@ def random_color(rng: np.random.Generator, config: DrawingConfig) -> tuple[int, 
 def draw(
     rng: np.random.Generator,
     size: int,
-    config: DrawingConfig | None = None,
+    config: DrawingConfig | SketchConfig | None = None,
     *,
     shape: str | None = None,
     color: tuple[int, int, int] | None = None,
 ) -> Drawing:
-    """Draw one outline and its filled counterpart.
+    """Draw one outline or sketch and its filled counterpart.
 
     Args:
         rng: The only source of randomness.
         size: Height and width in pixels, at least 16.
-        config: How varied the drawings are; the default is the training mix.
-        shape: One of ``polyexport.data.shapes.SHAPES``; random if None.
+        config: How varied the drawings are; the default is plain outlines.
+        shape: One of ``polyexport.data.shapes.SHAPES``, for plain outlines only; random if None.
         color: Fill color, sRGB, 0 to 255; random if None.
 
     Raises:
@@ -77,6 +78,10 @@ def draw(
     if size < 16:
         raise ValueError(f"size must be at least 16 pixels, got {size}")
     config = config or DrawingConfig()
+    if isinstance(config, SketchConfig):
+        if shape is None and rng.random() >= config.plain:
+            return _sketched(rng, size, config, color)
+        config = config.outlines
     if shape is not None and shape not in SHAPES:
         raise ValueError(f"unknown shape {shape!r}; known: {', '.join(SHAPES)}")
     color = color if color is not None else random_color(rng, config)
@@ -106,11 +111,23 @@ def draw(
         if not any(name in POCKET_SHAPES for name in names) or all_reachable(fill == 0):
             break
 
-    alpha = fill.astype(np.float32)[..., None] / 255.0
-    colored = 255.0 + (np.array(color, dtype=np.float32) - 255.0) * alpha
     return Drawing(
         shape=names[0] if count == 1 else "multi",
         color=color,
         image=inked_paper(ink, rng, config),
-        colored=np.rint(colored).astype(np.uint8),
+        colored=_colored(fill.astype(np.float32) / 255.0, color),
     )
+
+
+def _sketched(rng: np.random.Generator, size: int, config: SketchConfig, color: tuple[int, int, int] | None) -> Drawing:
+    from polyexport.data.sketches.sketch import sketch  # SciPy and icon packages, which plain outlines do not need
+
+    color = color if color is not None else random_color(rng, config.outlines)
+    image, coverage = sketch(rng, size, config)
+    return Drawing(shape="sketch", color=color, image=image, colored=_colored(coverage, color))
+
+
+def _colored(coverage: NDArray[np.float32], color: tuple[int, int, int]) -> NDArray[np.uint8]:
+    """Lay a color over white, by its coverage [H, W], 0 to 1."""
+    levels = 255.0 + (np.array(color, dtype=np.float32) - 255.0) * coverage[..., None]
+    return np.rint(levels).astype(np.uint8)

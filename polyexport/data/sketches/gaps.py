@@ -1,0 +1,133 @@
+"""Gaps in the outlines of a sketch: where its ink is missing although the shape goes on."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polyexport.data.outlines import Points
+from polyexport.data.sketch_config import SketchConfig
+from polyexport.data.sketches.raster import Grid
+from polyexport.data.sketches.strokes import Stroke
+
+__all__ = ["Erasures", "gaps_in"]
+
+_LARGEST_SHARE = {"cut": 0.25, "bitten": 0.25, "large": 0.2}
+"""Largest part of an outline's length that gaps of each kind may take together."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Erasures:
+    """What is erased, in pixels of the result; see ``polyexport.data.sketches.raster.erased``."""
+
+    lines: list[tuple[Points, float]]
+    """Polylines along which ink is removed, with the width of what is removed."""
+
+    bites: list[tuple[Points, float]]
+    """Centers and radii of round erasures."""
+
+
+def gaps_in(
+    rng: np.random.Generator,
+    config: SketchConfig,
+    grid: Grid,
+    strokes: list[Stroke],
+    widths: list[float],
+    outside: NDArray[np.bool_],
+) -> Erasures:
+    """Choose gaps at places where a stroke separates the outside from something else.
+
+    Args:
+        rng: Source of randomness.
+        config: Relative frequencies of the kinds of gaps.
+        grid: What the sketch is rendered on.
+        strokes: The strokes, with vertices at even distances, pixels of the result.
+        widths: Largest width of each stroke, pixels of the result.
+        outside: Where the paper outside of everything is, on the grid.
+    """
+    lines: list[tuple[Points, float]] = []
+    bites: list[tuple[Points, float]] = []
+    borders = [_beside_outside(stroke, width, grid, outside) for stroke, width in zip(strokes, widths, strict=True)]
+    lengths = [float(border.sum()) * _step(stroke) for border, stroke in zip(borders, strokes, strict=True)]
+    total = sum(lengths)
+    if total < 8 or not any(border.any() for border in borders):
+        return Erasures(lines=[], bites=[])
+    frequencies = np.array([config.cut_gaps, config.bitten_gaps, config.large_gaps, config.dashes])
+    kind = ("cut", "bitten", "large", "dashes")[int(rng.choice(4, p=frequencies / frequencies.sum()))]
+    if kind == "dashes" and rng.random() < 0.4:
+        return Erasures(lines=_regular_dashes(rng, grid, strokes, widths, borders), bites=[])
+    count, shortest, longest = {
+        "cut": (int(rng.integers(1, 5)), 0.01, 0.06),
+        "bitten": (int(rng.integers(1, 5)), 0.015, 0.07),
+        "large": (1, 0.06, 0.16),
+        "dashes": (int(rng.integers(8, 40)), 0.012, 0.05),
+    }[kind]
+    share = _LARGEST_SHARE.get(kind, 0.55)
+    odds = np.array(lengths) / total
+    for _ in range(count):
+        number = int(rng.choice(len(strokes), p=odds))
+        stroke, width = strokes[number], widths[number]
+        at = int(rng.choice(np.flatnonzero(borders[number])))
+        length = max(1.5, min(float(rng.uniform(shortest, longest)) * grid.size, share * total / count))
+        if kind == "bitten":
+            offset = rng.normal(0, 0.15 * width, 2)
+            bites.append((stroke.points[at] + offset, max(length / 2, 0.65 * width)))
+        else:
+            lines.append((_part(stroke, at, length), width * float(rng.uniform(1.3, 1.8)) + 2 / grid.scale))
+    return Erasures(lines=lines, bites=bites)
+
+
+def _step(stroke: Stroke) -> float:
+    """Return the distance between neighboring vertices."""
+    return float(np.median(np.linalg.norm(np.diff(stroke.points, axis=0), axis=1)))
+
+
+def _beside_outside(stroke: Stroke, width: float, grid: Grid, outside: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Return at which vertices exactly one side of the stroke is outside, and the vertex is on the page: bool [K]."""
+    points = stroke.points
+    along = np.gradient(points, axis=0) if len(points) > 2 else np.repeat(np.diff(points, axis=0), 2, axis=0)
+    normals = np.stack([-along[:, 1], along[:, 0]], axis=1) / np.maximum(np.linalg.norm(along, axis=1), 1e-9)[:, None]
+    reach = (width / 2 + 1.5 / grid.scale + 0.5) * normals
+    sides = []
+    for probe in (points + reach, points - reach):
+        columns, rows = np.rint(grid.positions(probe)).astype(int).clip(0, grid.side - 1).T
+        sides.append(outside[rows, columns])
+    near = 0.02 * grid.size
+    on_page = ((points > near) & (points < grid.size - near)).all(axis=1)
+    if stroke.solid:
+        return (sides[0] | sides[1]) & on_page
+    return (sides[0] ^ sides[1]) & on_page
+
+
+def _part(stroke: Stroke, at: int, length: float) -> Points:
+    """Return the part of a stroke around a vertex that is ``length`` long."""
+    reach = length / 2 / max(_step(stroke), 1e-6)
+    positions = np.arange(at - reach, at + reach + 0.25, 0.5)
+    vertices = np.arange(len(stroke.points))
+    if stroke.closed:
+        positions = positions % len(stroke.points)
+        vertices = np.arange(len(stroke.points) + 1)
+    whole = np.concatenate([stroke.points, stroke.points[:1]]) if stroke.closed else stroke.points
+    return np.stack([np.interp(positions, vertices, whole[:, axis]) for axis in (0, 1)], axis=1)
+
+
+def _regular_dashes(
+    rng: np.random.Generator,
+    grid: Grid,
+    strokes: list[Stroke],
+    widths: list[float],
+    borders: list[NDArray[np.bool_]],
+) -> list[tuple[Points, float]]:
+    """Erase at even distances along every stroke that borders the outside."""
+    dash, gap = rng.uniform(0.015, 0.06) * grid.size, rng.uniform(0.01, 0.04) * grid.size
+    lines = []
+    for stroke, width, border in zip(strokes, widths, borders, strict=True):
+        if not border.any():
+            continue
+        step = max(_step(stroke), 1e-6)
+        first = rng.uniform(0, 1)
+        period = (dash + gap + width) / step
+        for at in np.arange(first * period, len(stroke.points), period):
+            if border[min(int(at), len(border) - 1)]:
+                lines.append((_part(stroke, int(at), gap), width * 1.5 + 2 / grid.scale))
+    return lines
