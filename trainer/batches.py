@@ -15,8 +15,7 @@ from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
 from polyexport.data.drawing_config import DrawingConfig
-from polyexport.data.drawings import Drawing, draw, random_color
-from polyexport.data.sketch_config import SketchConfig
+from polyexport.data.drawings import Drawing, DrawingsConfig, draw, random_color
 from trainer.network import ModelConfig
 
 __all__ = [
@@ -113,7 +112,7 @@ def network_inputs(batch: Batch, config: ModelConfig) -> tuple[Tensor, Tensor, T
     return image, color.to(torch.float32) / 127.5 - 1, colored
 
 
-def synthetic_batches(mix: tuple[SizedBatch, ...], config: DrawingConfig | SketchConfig) -> MakeBatch:
+def synthetic_batches(mix: tuple[SizedBatch, ...], config: DrawingsConfig) -> MakeBatch:
     """Return a maker of batches of generated drawings, each of one kind that is picked from ``mix`` by its share."""
     shares = np.array([kind.share for kind in mix])
     odds = shares / shares.sum()

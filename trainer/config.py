@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from polyexport.data.drawing_config import DrawingConfig
+from polyexport.data.drawings import DrawingsConfig
 from polyexport.data.sketch_config import SketchConfig
 from trainer.batches import PairConfig, SizedBatch, generated_mix
 from trainer.checkpoint import Checkpoint
@@ -38,7 +38,7 @@ class TrainConfig:
     loss: LossConfig = field(default_factory=LossConfig)
     """Weights of the loss terms."""
 
-    drawings: DrawingConfig | SketchConfig = field(default_factory=SketchConfig)
+    drawings: DrawingsConfig = field(default_factory=SketchConfig)
     """Variety of the generated drawings."""
 
     pairs: PairConfig = field(default_factory=PairConfig)

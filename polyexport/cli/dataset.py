@@ -47,17 +47,17 @@ def dataset(
     verbose: Verbose = False,
     quiet: Quiet = False,
 ) -> None:
-    """Draw outlines and their filled counterparts: inputs/, outputs/ and data.json."""
+    """Draw outlines and sketches and their filled counterparts: inputs/, outputs/ and data.json."""
     console.set(verbose=verbose, quiet=quiet)
 
-    from polyexport.data.drawing_config import DrawingConfig
     from polyexport.data.generate import write_drawings
+    from polyexport.data.sketch_config import SketchConfig
 
     names = list(SPLITS) if split and _ALL in split else list(dict.fromkeys(split or []))
     unknown = [name for name in names if name not in SPLITS]
     if unknown:
         raise UsageError(f"unknown split {unknown[0]!r}", remedy=f"known: {', '.join([*SPLITS, _ALL])}")
-    sets = {name: SPLITS[name].drawings for name in names} if names else {"": DrawingConfig()}
+    sets = {name: SPLITS[name].drawings for name in names} if names else {"": SketchConfig()}
     write_drawings(folder, sets, count=count, size=size, seed=seed, named_colors=named_colors, overwrite=overwrite)
     if not quiet:
         for name in sets:

@@ -3,7 +3,7 @@
 ``draw(rng, size)`` makes one pair. The result depends only on the state of ``rng``, so one seed gives one data set.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,13 +16,17 @@ from polyexport.data.shapes import POCKET_SHAPES, SHAPES
 from polyexport.data.sketch_config import SketchConfig
 from polyexport.data.vocabulary import VOCABULARY
 
-__all__ = ["Drawing", "draw", "random_color"]
+__all__ = ["Drawing", "DrawingsConfig", "draw", "random_color", "with_palette"]
 
 _SUPERSAMPLING = 4
 """Anti-aliased drawings are rendered at this multiple of their size and box-filtered down."""
 
 _MAX_ATTEMPTS = 16
 """Attempts at a drawing whose pockets stay open; the last attempt is kept as it is."""
+
+
+DrawingsConfig = DrawingConfig | SketchConfig
+"""Configuration of generated drawings: of plain outlines, or of sketches."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,10 +59,17 @@ def random_color(rng: np.random.Generator, config: DrawingConfig) -> tuple[int, 
     return red, green, blue
 
 
+def with_palette(config: DrawingsConfig, palette: tuple[tuple[int, int, int], ...]) -> DrawingsConfig:
+    """Return a configuration whose only fill colors are those of ``palette``, sRGB, 0 to 255; any color if empty."""
+    if isinstance(config, SketchConfig):
+        return replace(config, outlines=replace(config.outlines, palette=palette))
+    return replace(config, palette=palette)
+
+
 def draw(
     rng: np.random.Generator,
     size: int,
-    config: DrawingConfig | SketchConfig | None = None,
+    config: DrawingsConfig | None = None,
     *,
     shape: str | None = None,
     color: tuple[int, int, int] | None = None,

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from polyexport.data.drawing_config import DrawingConfig
-from polyexport.data.drawings import draw
+from polyexport.data.drawings import DrawingsConfig, draw
 from polyexport.data.pairs import PairPixels, write_pairs
 from polyexport.data.vocabulary import VOCABULARY
 from polyexport.imaging.color import color_of
@@ -18,7 +17,7 @@ __all__ = ["write_drawings"]
 
 def write_drawings(
     folder: Path,
-    sets: Mapping[str, DrawingConfig],
+    sets: Mapping[str, DrawingsConfig],
     *,
     count: int,
     size: int,
@@ -46,7 +45,7 @@ def write_drawings(
     """
     digits = len(str(count - 1))
 
-    def pairs(config: DrawingConfig) -> Iterator[tuple[str, PairPixels]]:
+    def pairs(config: DrawingsConfig) -> Iterator[tuple[str, PairPixels]]:
         for number in range(count):
             color = VOCABULARY[number % len(VOCABULARY)][1] if named_colors else None
             drawing = draw(np.random.default_rng([seed, number]), size, config, color=color)

@@ -77,6 +77,12 @@ class SketchConfig:
     camera: float = 0.35
     """Probability of what scanners, phones and file formats do: noise, blur, JPEG, WebP, a low resolution scaled up."""
 
+    ruled: float = 0.2
+    """Probability of ruled or squared lines on paper that is visible."""
+
+    open_subjects: float = 0.3
+    """Probability that a drawing that encloses hardly any paper is kept; otherwise another one is drawn."""
+
     inverted: float = 0.03
     """Probability of light lines on a dark page."""
 

@@ -129,5 +129,5 @@ def _regular_dashes(
         period = (dash + gap + width) / step
         for at in np.arange(first * period, len(stroke.points), period):
             if border[min(int(at), len(border) - 1)]:
-                lines.append((_part(stroke, int(at), gap), width * 1.5 + 2 / grid.scale))
+                lines.append((_part(stroke, int(at), gap), width * 1.5 + 2 / grid.scale))  # noqa: PERF401 - two loops
     return lines

@@ -1,11 +1,13 @@
 """Contours of the glyphs of installed fonts, as strokes."""
 
+import io
 import logging
 from functools import cache, lru_cache
 
 import numpy as np
 from fontTools.pens.basePen import BasePen
 from fontTools.ttLib import TTFont
+from PIL import ImageFont
 
 from polyexport.data.outlines import Points
 from polyexport.data.sketches.strokes import Stroke, as_stroke, boxed
@@ -48,9 +50,9 @@ def _bezier(controls: list[tuple[float, float]]) -> list[tuple[float, float]]:
 
 
 @cache
-def _font(path: str) -> TTFont:
+def _font(path: str | None) -> TTFont:
     logging.getLogger("fontTools").setLevel(logging.ERROR)  # it remarks on old timestamps
-    return TTFont(path)
+    return TTFont(path or io.BytesIO(ImageFont.load_default(16).font_bytes))
 
 
 @cache
@@ -60,11 +62,11 @@ def glyph_names(path: str) -> list[str]:
 
 
 @lru_cache(maxsize=8192)
-def glyph(path: str, name: str, *, solid: bool) -> list[Stroke]:
+def glyph(path: str | None, name: str, *, solid: bool) -> list[Stroke]:
     """Return the contours of a glyph in a box of side 1 around 0; empty if it has none.
 
     Args:
-        path: File of the font.
+        path: File of the font; None for the font that Pillow contains.
         name: Name of the glyph, or its character.
         solid: Whether the contours bound ink, as in print; otherwise they are lines.
     """

@@ -15,7 +15,7 @@ Levels = NDArray[np.float32]
 """float32 [size, size, 3], 0 to 255."""
 
 
-def textured_paper(rng: np.random.Generator, size: int) -> Levels:
+def textured_paper(rng: np.random.Generator, size: int, config: SketchConfig) -> Levels:
     """Draw paper with some of: a color cast, uneven light, a shadow, folds, ruled or squared lines, grain."""
     base = rng.uniform(215, 255) - np.abs(rng.normal(0, [4, 6, 14]))
     if rng.random() < 0.25:
@@ -38,7 +38,7 @@ def textured_paper(rng: np.random.Generator, size: int) -> Levels:
             distance = (along - np.float32(rng.uniform(-0.4, 0.4))) / np.float32(rng.uniform(0.003, 0.02))
             light *= 1 + np.float32(rng.uniform(-0.2, 0.12)) * np.exp(-(distance**2))
     levels = light[..., None] * base.astype(np.float32)
-    if rng.random() < 0.25:
+    if rng.random() < config.ruled:
         _ruled(rng, levels)
     if rng.random() < 0.4:
         grain = rng.normal(0, rng.uniform(0.5, 5), (size, size)).astype(np.float32)

@@ -1,7 +1,5 @@
 """One sketch and its exact answer."""
 
-from pathlib import Path
-
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
@@ -12,7 +10,6 @@ from polyexport.data.sketches.paper import inked_page, photographed, textured_pa
 from polyexport.data.sketches.raster import Grid, erased, inked, outside_of, page_of
 from polyexport.data.sketches.scene import Scene, scene
 from polyexport.data.sketches.strokes import bent, smooth_noise
-from polyexport.data.sketches.subjects import package_folder
 
 __all__ = ["sketch"]
 
@@ -21,9 +18,6 @@ _MAX_ATTEMPTS = 8
 
 _LITTLE_ENCLOSED = 0.02
 """Part of the page under which the paper that a drawing encloses counts as little."""
-
-_KEPT_OPEN = 0.3
-"""Probability that a drawing that encloses little is kept."""
 
 _LARGEST_FILL = 0.93
 """Largest part of the page that the answer may color."""
@@ -41,7 +35,7 @@ def sketch(rng: np.random.Generator, size: int, config: SketchConfig) -> tuple[N
         The picture, uint8 [size, size, 3], RGB; and the coverage of its answer, float32 [size, size], 0 (outside) to 1:
         everything that ink encloses, where it is whole, and the ink itself.
     """
-    paper = textured_paper(rng, size) if rng.random() < config.paper else _plain_paper(rng, size)
+    paper = textured_paper(rng, size, config) if rng.random() < config.paper else _plain_paper(rng, size)
     if rng.random() < config.empty:
         ink, answer, paper = _empty_page(rng, size, paper)
     else:
@@ -84,7 +78,7 @@ def _drawn(
         outside = outside_of(ink)
         answer = 1 - page_of(Image.fromarray(outside.view(np.uint8) * np.uint8(255)), grid) / np.float32(255)
         enclosed = (answer - page_of(ink, grid) / np.float32(255)).mean()
-        if answer.mean() <= _LARGEST_FILL and (enclosed > _LITTLE_ENCLOSED or rng.random() < _KEPT_OPEN):
+        if answer.mean() <= _LARGEST_FILL and (enclosed > _LITTLE_ENCLOSED or rng.random() < config.open_subjects):
             break
     if gapped:
         widest = [float(np.max(width)) for width in widths]
@@ -126,8 +120,7 @@ def _empty_page(
     grid = Grid(size=size, scale=2, margin=1)
     text = Image.new("L", (grid.side, grid.side), 0)
     height = max(12, int(rng.uniform(0.05, 0.14) * grid.side))
-    folder = package_folder("matplotlib") / "mpl-data" / "fonts" / "ttf"
-    font = ImageFont.truetype(str(Path(folder) / "DejaVuSans.ttf"), height)
+    font = ImageFont.load_default(height)
     pen = ImageDraw.Draw(text)
     for top in range(height // 2, grid.side - height, int(1.4 * height)):
         letters = "".join(chr(rng.integers(97, 123)) if rng.random() < 0.85 else " " for _ in range(40))

@@ -1,8 +1,8 @@
 """Subjects of the sketches: icons, symbols, letters and outlines, as strokes in a box of side 1 around 0.
 
 The icons are those of Lucide (ISC license) and the symbols those of Material Design Icons (Apache License 2.0), which
-the packages ``lucide`` and ``fonticon-materialdesignicons7`` bring; the letters are those of the DejaVu fonts (Bitstream
-Vera license) inside Matplotlib. All are parsed from the installed packages; none is part of polyexport.
+the packages ``lucide`` and ``fonticon-materialdesignicons7`` bring; the letters are those of the font that Pillow
+contains, Aileron (CC0). All are read from the installed packages; none is part of polyexport.
 """
 
 import io
@@ -19,11 +19,9 @@ from polyexport.data.shapes import SHAPES
 from polyexport.data.sketches.strokes import Stroke, as_stroke, boxed
 from polyexport.errors import UsageError
 
-__all__ = ["icon", "letter", "outline", "package_folder", "symbol"]
+__all__ = ["icon", "letter", "outline", "symbol"]
 
 _LETTERS = "ABCDEFGHJKLMNPQRSTUVWXYZabdegopqrstuy0123456789&@?!%$"
-
-_FONTS = ("DejaVuSans.ttf", "DejaVuSans-Bold.ttf", "DejaVuSerif.ttf", "DejaVuSerif-BoldItalic.ttf")
 
 _CURVE_POINTS = 10
 """Number of vertices for each curved segment of a path."""
@@ -43,7 +41,7 @@ def symbol(rng: np.random.Generator) -> list[Stroke]:
     """Draw a random Material Design symbol: its contours as lines or, if it is an outline already, as ink."""
     from polyexport.data.sketches.glyphs import glyph, glyph_names
 
-    path = package_folder("fonticon_mdi7") / "fonts" / "materialdesignicons-webfont.ttf"
+    path = _package_folder("fonticon_mdi7") / "fonts" / "materialdesignicons-webfont.ttf"
     names = glyph_names(str(path))
     name = names[int(rng.integers(len(names)))]
     return glyph(str(path), name, solid=name.endswith("-outline"))
@@ -53,11 +51,10 @@ def letter(rng: np.random.Generator) -> list[Stroke]:
     """Draw the contours of a random letter."""
     from polyexport.data.sketches.glyphs import glyph
 
-    path = package_folder("matplotlib") / "mpl-data" / "fonts" / "ttf" / str(rng.choice(_FONTS))
-    return glyph(str(path), _LETTERS[int(rng.integers(len(_LETTERS)))], solid=False)
+    return glyph(None, _LETTERS[int(rng.integers(len(_LETTERS)))], solid=False)
 
 
-def package_folder(package: str) -> Path:
+def _package_folder(package: str) -> Path:
     """Return the folder of an installed package, without importing it.
 
     Raises:
@@ -74,7 +71,7 @@ def package_folder(package: str) -> Path:
 
 @cache
 def _icon_files() -> tuple[zipfile.ZipFile, list[str]]:
-    archive = zipfile.ZipFile(io.BytesIO((package_folder("lucide") / "lucide.zip").read_bytes()))
+    archive = zipfile.ZipFile(io.BytesIO((_package_folder("lucide") / "lucide.zip").read_bytes()))
     return archive, sorted(name for name in archive.namelist() if name.endswith(".svg"))
 
 

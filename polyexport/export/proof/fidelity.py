@@ -9,9 +9,11 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from polyexport.data.drawing_config import DrawingConfig
-from polyexport.data.drawings import draw
+from polyexport.data.drawings import DrawingsConfig, draw, with_palette
+from polyexport.data.shapes import SIMPLE_SHAPES
+from polyexport.data.sketch_config import SketchConfig
 from polyexport.data.splits import SPLITS
+from polyexport.data.splits.split import PLAIN_DRAWINGS
 from polyexport.evaluate.metrics import pixel_errors
 from polyexport.export.precision.precision import QualityGate
 from polyexport.export.proof.parity import CPU_OPTIONS, Candidate
@@ -30,8 +32,8 @@ _CALIBRATION_DRAWINGS = 64
 _BATCH_SIZE = 8
 
 # Beside the splits of the evaluation: hairlines in the colors that people name, as in most drawings that users have.
-_KINDS: dict[str, DrawingConfig] = {
-    "plain": replace(SPLITS["clean"].drawings, antialiased=0, random_color=0, max_stroke=0.016),
+_KINDS: dict[str, DrawingsConfig] = {
+    "plain": replace(PLAIN_DRAWINGS, shapes=SIMPLE_SHAPES, antialiased=0, random_color=0, max_stroke=0.016),
     **{split.name: split.drawings for split in SPLITS.values()},
 }
 
@@ -71,7 +73,7 @@ class DrawingTest:
         for number, (kind, config) in enumerate(_KINDS.items()):
             for index in range(_DRAWINGS_PER_KIND):
                 rng = np.random.default_rng([_SEED, number, index])
-                drawing = draw(rng, max(16, source.training_size), replace(config, palette=palette))
+                drawing = draw(rng, max(16, source.training_size), with_palette(config, palette))
                 row = encode(condition.drawing_row(drawing.color, rng))[0]
                 size = source.training_size
                 self._samples.append(
@@ -146,7 +148,7 @@ def calibration_feeds(
         images, rows = [], []
         for index in range(start, start + _BATCH_SIZE):
             rng = np.random.default_rng([_SEED, len(_KINDS), index])
-            drawing = draw(rng, max(16, size), DrawingConfig(palette=palette))
+            drawing = draw(rng, max(16, size), with_palette(SketchConfig(), palette))
             images.append(drawing.image[:size, :size])
             rows.append(encode(condition.drawing_row(drawing.color, rng))[0])
         colors = np.stack(rows)
