@@ -141,4 +141,5 @@ def _sketched(rng: np.random.Generator, size: int, config: SketchConfig, color: 
 def _colored(coverage: NDArray[np.float32], color: tuple[int, int, int]) -> NDArray[np.uint8]:
     """Lay a color over white, by its coverage [H, W], 0 to 1."""
     levels = 255.0 + (np.array(color, dtype=np.float32) - 255.0) * coverage[..., None]
-    return np.rint(levels).astype(np.uint8)
+    rounded: NDArray[np.uint8] = np.rint(levels).astype(np.uint8)
+    return rounded

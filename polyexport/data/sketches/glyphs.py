@@ -18,7 +18,7 @@ _CURVE_POINTS = 5
 """Number of vertices for each curved segment of a contour."""
 
 
-class _FlatteningPen(BasePen):
+class _FlatteningPen(BasePen):  # type: ignore[misc]  # fontTools has no types
     """Collects the contours of a glyph as polygons."""
 
     def __init__(self, glyphs: object) -> None:
@@ -52,7 +52,11 @@ def _bezier(controls: list[tuple[float, float]]) -> list[tuple[float, float]]:
 @cache
 def _font(path: str | None) -> TTFont:
     logging.getLogger("fontTools").setLevel(logging.ERROR)  # it remarks on old timestamps
-    return TTFont(path or io.BytesIO(ImageFont.load_default(16).font_bytes))
+    if path:
+        return TTFont(path)
+    font = ImageFont.load_default(16)
+    assert isinstance(font, ImageFont.FreeTypeFont)  # Pillow's wheels contain FreeType
+    return TTFont(io.BytesIO(font.font_bytes))
 
 
 @cache

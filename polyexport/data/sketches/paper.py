@@ -76,12 +76,12 @@ def inked_page(rng: np.random.Generator, coverage: Levels, paper: Levels, config
         grain = rng.normal(0, rng.uniform(0.05, 0.3), (size, size)).astype(np.float32)
         pressure = rng.uniform(0.5, 0.85) + rng.uniform(0.05, 0.25) * smooth_noise(rng, size, min(cells, size // 2))
         pressure = pressure + np.float32(rng.uniform(0, 0.15)) * smooth_noise(rng, size, 6) + grain
-        coverage = coverage * pressure.astype(np.float32).clip(0.25, 1)
+        coverage = coverage * np.asarray(pressure.clip(0.25, 1), dtype=np.float32)
         ink = np.full(3, rng.uniform(0, 70))
     elif rng.random() < config.colored_ink:
         ink = rng.uniform(0, 255, 3)
         ink[int(rng.integers(3))] *= rng.uniform(0, 0.4)  # at least one channel that differs from paper
-        ink = np.minimum(ink, paper.mean(axis=(0, 1)) * [1, 1, 1])
+        ink = np.minimum(ink, paper.mean(axis=(0, 1)))
     else:
         ink = np.repeat(rng.choice([0.0, rng.uniform(0, 110)]), 3)
     page: Levels = paper + coverage[..., None] * (ink.astype(np.float32) * (paper / 255) - paper)

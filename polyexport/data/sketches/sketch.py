@@ -76,15 +76,25 @@ def _drawn(
             widths = widths + widths
         ink = inked(grid, strokes, widths, rounded=rounded)
         outside = outside_of(ink)
-        answer = 1 - page_of(Image.fromarray(outside.view(np.uint8) * np.uint8(255)), grid) / np.float32(255)
-        enclosed = (answer - page_of(ink, grid) / np.float32(255)).mean()
+        answer = _answer(outside, grid)
+        enclosed = (answer - _share(page_of(ink, grid))).mean()
         if answer.mean() <= _LARGEST_FILL and (enclosed > _LITTLE_ENCLOSED or rng.random() < config.open_subjects):
             break
     if gapped:
         widest = [float(np.max(width)) for width in widths]
         erasures = gaps_in(rng, config, grid, strokes, widest, outside)
         erased(ink, grid, erasures.lines, erasures.bites)
-    return page_of(ink, grid) / np.float32(255), answer
+    return _share(page_of(ink, grid)), answer
+
+
+def _share(levels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Convert levels, 0 to 255, to shares of a pixel, 0 to 1."""
+    return levels.astype(np.float32) / np.float32(255)
+
+
+def _answer(outside: NDArray[np.bool_], grid: Grid) -> NDArray[np.float32]:
+    """Return how much of each pixel of the page is not outside: float32 [size, size], 0 to 1."""
+    return np.float32(1) - _share(page_of(Image.fromarray(outside.view(np.uint8) * np.uint8(255)), grid))
 
 
 def _widths(rng: np.random.Generator, drawn: Scene, config: SketchConfig) -> list[NDArray[np.float64] | float]:
@@ -126,5 +136,4 @@ def _empty_page(
         letters = "".join(chr(rng.integers(97, 123)) if rng.random() < 0.85 else " " for _ in range(40))
         pen.text((height, top), letters[: max(1, int(grid.side / height * 1.3))], font=font, fill=255)
     text = text.point(lambda level: 255 if level > 127 else 0)
-    answer = 1 - page_of(Image.fromarray(outside_of(text).view(np.uint8) * np.uint8(255)), grid) / np.float32(255)
-    return page_of(text, grid) / np.float32(255), answer, paper
+    return _share(page_of(text, grid)), _answer(outside_of(text), grid), paper

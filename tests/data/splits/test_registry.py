@@ -47,7 +47,7 @@ def with_fake_split(tmp_path: Path) -> Path:
     registry = tmp_path / "polyexport" / "data" / "splits" / "__init__.py"
     text = registry.read_text()
     registry.unlink()
-    text = text.replace("import clean,", "import stars, clean,")
+    text = text.replace("import (\n", "import (\n    stars,\n")
     registry.write_text(text.replace("        clean,\n", "        clean,\n        stars,\n"))
     registry.with_name("stars.py").write_text(FAKE)
     return tmp_path
