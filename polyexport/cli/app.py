@@ -22,7 +22,7 @@ COMMANDS = {
     "infer": "Color outline drawings.",
     "serve": "Color images over HTTP: POST /infer, GET /health, /info, /metrics and /openapi.json.",
     "demo": "Serve an HTML page to draw on: the model fills the drawing in the browser, beside a flood fill.",
-    "evaluate": "Score a model on data sets, and a flood fill beside it.",
+    "evaluate": "Score a model on data sets, beside two fills that need no network.",
     "bench": "Measure the speed of a model on this machine, in three windows that must agree within 10 %.",
     "doctor": "Show versions, granted cores, execution providers and the shipped model.",
 }

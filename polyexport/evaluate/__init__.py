@@ -1,1 +1,1 @@
-"""Scores of a model on data sets, with a flood fill beside it."""
+"""Scores of a model on data sets, with two fills that need no network beside it."""

@@ -125,6 +125,12 @@ iou | IoU | [0, 1] | higher | numpy | Jaccard, 1912
 dice | Dice | [0, 1] | higher | numpy | Dice, 1945
     Overlap of the fills; of two masks it equals F1.
     2 TP / (2 TP + FP + FN)
+wrong | wrong | {0, 1} | lower | numpy | this project
+    Failure: 1 if the fills overlap so little that the drawing is wrong; its mean is the share of wrong drawings.
+    1 if IoU < 0.9, else 0; 0 if neither has a fill
+page_filled | page filled | {0, 1} | lower | numpy | this project
+    Failure: 1 if nearly the whole page took the color although the target's did not; its mean is the share of pages.
+    1 if count(P) / n > 0.98 >= count(T) / n, else 0
 boundary_precision | boundary precision | [0, 1] | higher | scikit-image, scipy | Csurka et al., 2013
     Share of the fill's edge that lies near the target's edge.
     count(b in edge(P): d(b, edge(T)) <= tolerance) / count(edge(P))

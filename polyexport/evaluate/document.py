@@ -13,7 +13,7 @@ import onnxruntime as ort
 from polyexport import __version__
 from polyexport.evaluate.catalog import COLUMN, METRICS
 from polyexport.evaluate.score import METHODS, Evaluation, Item, Method, Scores, Split
-from polyexport.evaluate.summary import Summary, by_color, by_shape, confusion, largest, summarize
+from polyexport.evaluate.summary import Summary, by_color, by_shape, confusion, largest, lead, summarize
 from polyexport.model.model import Model
 
 __all__ = ["BRIEF_GROUPS", "ModelFacts", "document", "facts_of"]
@@ -90,7 +90,15 @@ def document(evaluation: Evaluation, facts: ModelFacts, *, brief: bool = False) 
 
 
 def _split(split: Split, *, brief: bool) -> dict[str, Any]:
-    return {method: _method(split.items, split.scores[method], brief=brief) for method in METHODS}
+    ahead = lead(split)
+    return {
+        **{method: _method(split.items, split.scores[method], brief=brief) for method in METHODS},
+        "better_rival": {
+            "method": ahead.rival,
+            "psnr_db": _rounded(ahead.rival_psnr_db),
+            "model_ahead_db": _rounded(ahead.ahead_db),
+        },
+    }
 
 
 def _method(items: tuple[Item, ...], scores: Scores, *, brief: bool) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from polyexport.evaluate import plots
 from polyexport.evaluate.catalog import METRICS, Metric
 from polyexport.evaluate.color_difference import NAMES
 from polyexport.evaluate.document import BRIEF_GROUPS, ModelFacts, document
-from polyexport.evaluate.score import AMPLIFICATION, METHODS, Evaluation, Method, Sample, Split
-from polyexport.evaluate.summary import Summary, by_color, by_shape, confusion, largest, summarize
+from polyexport.evaluate.score import AMPLIFICATION, LABELS, METHODS, RIVALS, Evaluation, Method, Sample, Split
+from polyexport.evaluate.summary import Summary, by_color, by_shape, confusion, largest, lead, summarize
 from polyexport.imaging.pixels import Pixels
 from polyexport.report.html import render_html
 
@@ -35,6 +35,8 @@ _HEADLINE = (
     ("boundary_f1", "mean", ".4f"),
 )
 _FAILURES = (
+    ("wrong", "mean", ".1%"),
+    ("page_filled", "mean", ".1%"),
     ("bleeding", "mean", ".3%"),
     ("bleeding", "max", ".3%"),
     ("bleeding_far", "mean", ".3%"),
@@ -59,7 +61,7 @@ _TILES = (
     ("ssim", "mean", ".4f"),
     ("within_8", "mean", ".2%"),
     ("fill_ciede2000_mean", "mean", ".2f"),
-    ("iou", "mean", ".4f"),
+    ("wrong", "mean", ".1%"),
     ("bleeding", "mean", ".3%"),
     ("shape_distortion", "mean", ".3%"),
     ("confusion", "mean", ".2%"),
@@ -107,8 +109,11 @@ def render(evaluation: Evaluation, facts: ModelFacts) -> str:
         files("polyexport.evaluate").joinpath(_TEMPLATE).read_text(encoding="utf-8"),
         facts=facts,
         evaluation=evaluation,
-        method_colors={plots.LABELS[method]: color for method, color in plots.COLORS.items()},
+        method_colors={LABELS[method]: color for method, color in plots.COLORS.items()},
         tiles=_tiles(_summaries(everything)),
+        labels=LABELS,
+        rivals=tuple(RIVALS),
+        leads=[(split.name, lead(split)) for split in splits],
         headline=_table(summaries, _HEADLINE),
         failures=_table(summaries, _FAILURES),
         colors=_table(_by_group(colors), _GROUP),
@@ -118,7 +123,7 @@ def render(evaluation: Evaluation, facts: ModelFacts) -> str:
         color_plot=plots.group_bars(colors),
         shape_plot=plots.group_bars(shapes),
         confusion_plots=[
-            (plots.LABELS[method], plots.confusion_map(matrix))
+            (LABELS[method], plots.confusion_map(matrix))
             for method in METHODS
             for matrix in [confusion(everything.items, everything.scores[method])]
             if matrix.names
@@ -147,7 +152,7 @@ def _table(groups: Groups, selection: Selection) -> _Table:
         rows=tuple(
             _Row(
                 group=group,
-                method=plots.LABELS[method],
+                method=LABELS[method],
                 images=summary.images,
                 exact=summary.exact_images,
                 cells=tuple(_cell(summary, *column) for column in selection),
@@ -158,16 +163,20 @@ def _table(groups: Groups, selection: Selection) -> _Table:
     )
 
 
-def _tiles(summaries: dict[Method, Summary]) -> list[tuple[str, ...]]:
-    """Label of each tile, and the value of each method."""
+def _tiles(summaries: dict[Method, Summary]) -> list[tuple[str, str, list[str]]]:
+    """Label of each tile, the value of the model, and the value of each rival."""
     return [
-        (_heading(name, statistic), *(_cell(summaries[method], name, statistic, form) for method in METHODS))
+        (
+            _heading(name, statistic),
+            _cell(summaries["model"], name, statistic, form),
+            [_cell(summaries[rival], name, statistic, form) for rival in RIVALS],
+        )
         for name, statistic, form in _TILES
     ]
 
 
 def _metrics(summaries: dict[Method, Summary]) -> list[tuple[Metric, tuple[str, ...]]]:
-    """Every metric, with the model's statistics, the images that it is defined on, and the flood fill's mean."""
+    """Every metric, with the model's statistics, the images that it is defined on, and the rivals' means."""
     statistics = ("mean", "p05", "median", "p95", "worst")
     return [
         (
@@ -175,7 +184,7 @@ def _metrics(summaries: dict[Method, Summary]) -> list[tuple[Metric, tuple[str, 
             (
                 *(_cell(summaries["model"], metric.name, statistic, ".5g") for statistic in statistics),
                 str(summaries["model"].metrics[metric.name].images),
-                _cell(summaries["flood_fill"], metric.name, "mean", ".5g"),
+                *(_cell(summaries[rival], metric.name, "mean", ".5g") for rival in RIVALS),
             ),
         )
         for metric in METRICS
@@ -198,7 +207,7 @@ def _shown(sample: Sample) -> _Shown:
     images = (
         ("input", sample.drawing),
         ("model", sample.colored),
-        ("flood fill", sample.flooded),
+        *((LABELS[rival], image) for rival, image in sample.rivals.items()),
         ("target", sample.target),
         (f"error of the model x{AMPLIFICATION}", sample.difference),
     )

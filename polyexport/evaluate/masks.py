@@ -11,6 +11,12 @@ __all__ = ["Counts", "fill_mask"]
 
 Mask = NDArray[np.bool_]
 
+WRONG_BELOW = 0.9
+"""Intersection over union of the fills below which a drawing counts as wrong."""
+
+WHOLE_PAGE = 0.98
+"""Share of the pixels above which a fill covers the whole page."""
+
 
 def fill_mask(image: NDArray[np.uint8], rgb: tuple[int, int, int]) -> Mask | None:
     """Find the pixels of an image, uint8 [H, W, 3], that are nearer to the fill color than to white; bool [H, W].
@@ -46,19 +52,22 @@ class Counts:
     def metrics(self) -> dict[str, float]:
         """Metrics of the catalog that follow from the counts, by name; NaN where a denominator is zero."""
         tp, fp, fn, tn = self.tp, self.fp, self.fn, self.tn
+        pixels = tp + fp + fn + tn
         overlap = _ratio(2 * tp, 2 * tp + fp + fn)
         return {
             "tp_px": tp,
             "fp_px": fp,
             "fn_px": fn,
             "tn_px": tn,
-            "accuracy": _ratio(tp + tn, tp + fp + fn + tn),
+            "accuracy": _ratio(tp + tn, pixels),
             "precision": _ratio(tp, tp + fp),
             "recall": _ratio(tp, tp + fn),
             "specificity": _ratio(tn, tn + fp),
             "f1": overlap,
             "iou": _ratio(tp, tp + fp + fn),
             "dice": overlap,
+            "wrong": float(tp < WRONG_BELOW * (tp + fp + fn)),
+            "page_filled": float(tp + fp > WHOLE_PAGE * pixels >= tp + fn),
         }
 
 

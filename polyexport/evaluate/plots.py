@@ -10,14 +10,13 @@ from numpy.typing import NDArray
 
 from polyexport.evaluate.catalog import COLUMN
 from polyexport.evaluate.color_difference import PAPER
-from polyexport.evaluate.score import Method, Scores, Split
+from polyexport.evaluate.score import LABELS, Method, Scores, Split
 from polyexport.evaluate.summary import Confusion, Summary
 from polyexport.report.html import svg
 
-__all__ = ["COLORS", "LABELS", "color_difference_curves", "confusion_map", "group_bars", "psnr_histograms"]
+__all__ = ["COLORS", "color_difference_curves", "confusion_map", "group_bars", "psnr_histograms"]
 
-COLORS: dict[Method, str] = {"model": "#2f81f7", "flood_fill": "#e08a1e"}
-LABELS: dict[Method, str] = {"model": "model", "flood_fill": "flood fill"}
+COLORS: dict[Method, str] = {"model": "#2f81f7", "trapped_ball": "#2da44e", "flood_fill": "#e08a1e"}
 _CONFUSED = "#d1242f"
 _LEFT_EMPTY = "#8c959f"
 
@@ -80,16 +79,16 @@ def group_bars(groups: dict[Method, dict[str, Summary]]) -> Markup:
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
         places = np.arange(len(names))
-        for offset, (method, summaries) in zip((-0.2, 0.2), groups.items(), strict=True):
+        for offset, (method, summaries) in zip((-0.27, 0, 0.27), groups.items(), strict=True):
             means = [summaries[name].mean("psnr_db") or 0.0 for name in names]
-            axes.barh(places + offset, means, 0.38, color=COLORS[method], label=LABELS[method])
+            axes.barh(places + offset, means, 0.25, color=COLORS[method], label=LABELS[method])
         axes.set_yticks(places, [f"{name} ({sizes[name]})" for name in names])
         axes.invert_yaxis()
         axes.grid(visible=False, axis="y")
         axes.set(xlabel="mean PSNR, dB (100: exact)", xlim=(0, 101))
-        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
+        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3)
 
-    return svg(draw, 6.5, 0.9 + 0.3 * len(names), "Mean PSNR by group")
+    return svg(draw, 6.5, 0.9 + 0.4 * len(names), "Mean PSNR by group")
 
 
 def confusion_map(confusion: Confusion) -> Markup:

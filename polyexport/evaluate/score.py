@@ -1,7 +1,7 @@
-"""Scores of a model and of a flood fill on data sets."""
+"""Scores of a model and of two fills without a network on data sets."""
 
 import heapq
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -20,15 +20,39 @@ from polyexport.evaluate.masks import Counts, fill_mask
 from polyexport.evaluate.metrics import pixel_errors
 from polyexport.evaluate.predict import Prediction, predict
 from polyexport.evaluate.structure import ms_ssim, ssim
+from polyexport.evaluate.trapped_ball import trapped_ball_fill
 from polyexport.imaging.color import Color
 from polyexport.imaging.pixels import Pixels
 from polyexport.model.canvas import Size
 from polyexport.model.model import Model
 
-__all__ = ["METHODS", "Evaluation", "Item", "Method", "Sample", "Scores", "Split", "evaluate", "measure"]
+__all__ = [
+    "LABELS",
+    "METHODS",
+    "RIVALS",
+    "Evaluation",
+    "Example",
+    "Item",
+    "Method",
+    "Sample",
+    "Scores",
+    "Split",
+    "evaluate",
+    "measure",
+]
 
-Method = Literal["model", "flood_fill"]
-METHODS: tuple[Method, ...] = ("model", "flood_fill")
+Method = Literal["model", "trapped_ball", "flood_fill"]
+
+RIVALS: dict[Method, Callable[[Pixels, tuple[int, int, int]], Pixels]] = {
+    "trapped_ball": trapped_ball_fill,
+    "flood_fill": flood_fill,
+}
+"""Fills of a drawing without a network, that the model is compared with."""
+
+METHODS: tuple[Method, ...] = ("model", *RIVALS)
+
+LABELS: dict[Method, str] = {"model": "model", "trapped_ball": "trapped ball", "flood_fill": "flood fill"}
+"""Name of each method in tables and plots."""
 
 WORST_IMAGES = 16
 MAX_SAMPLE_SIDE = 128
@@ -80,18 +104,32 @@ class Sample:
     psnr_db: float
     """PSNR of ``colored``, the image of the model."""
 
-    flood_fill_psnr_db: float
+    rival_psnr_db: dict[Method, float]
     drawing: Pixels
     colored: Pixels
-    flooded: Pixels
+    rivals: dict[Method, Pixels]
+    """Fill of each of ``RIVALS``."""
+
     target: Pixels
     difference: Pixels
     """Absolute error of ``colored``, times ``AMPLIFICATION``."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Example:
+    """Images of one of the first pairs of a split, uint8 [H, W, 3], no side over ``MAX_SAMPLE_SIDE``."""
+
+    psnr_db: float
+    """PSNR of ``colored``, the image of the model."""
+
+    drawing: Pixels
+    colored: Pixels
+    target: Pixels
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Evaluation:
-    """Scores of the model and of the flood fill on the same pairs."""
+    """Scores of the model and of its rivals on the same pairs."""
 
     splits: tuple[Split, ...]
     all: Split
@@ -100,17 +138,34 @@ class Evaluation:
     worst: tuple[Sample, ...]
     """Pairs with the lowest PSNR of the model, lowest first."""
 
+    examples: tuple[tuple[Example, ...], ...] = ()
+    """First pairs of each split, in the order of the splits; none if none were asked for."""
 
-def evaluate(model: Model, splits: Mapping[str, Sequence[Pair]], *, size: Size = "fit") -> Evaluation:
-    """Score a model and the flood fill on every pair of every split, at the size of its target.
+
+def evaluate(
+    model: Model, splits: Mapping[str, Sequence[Pair]], *, size: Size = "fit", examples: int = 0
+) -> Evaluation:
+    """Score a model and its rivals on every pair of every split, at the size of its target.
+
+    Args:
+        model: the model.
+        splits: pairs of each data set, by its name.
+        size: size at which drawings are given to the model.
+        examples: number of pairs of each split whose images are kept for a contact sheet.
 
     Raises:
         DatasetError: a pair that cannot be read.
         ColorError: a color that the model does not know.
     """
     worst = _Worst()
-    scored = tuple(_split(name, model, pairs, size, worst) for name, pairs in splits.items())
-    return Evaluation(splits=scored, all=_joined(scored), worst=worst.samples())
+    kept: list[list[Example]] = [[] for _ in splits]
+    scored = tuple(
+        _split(name, predict(model, pairs, size=size), worst, shown, examples)
+        for (name, pairs), shown in zip(splits.items(), kept, strict=True)
+    )
+    return Evaluation(
+        splits=scored, all=_joined(scored), worst=worst.samples(), examples=tuple(map(tuple, kept)) if examples else ()
+    )
 
 
 def measure(image: Pixels, pair: PairPixels) -> tuple[NDArray[np.float64], str]:
@@ -187,11 +242,13 @@ def _fill_colors(
     return values, painted
 
 
-def _split(name: str, model: Model, pairs: Sequence[Pair], size: Size, worst: "_Worst") -> Split:
+def _split(
+    name: str, predictions: Iterable[Prediction], worst: "_Worst", examples: list[Example], max_examples: int
+) -> Split:
     items: list[Item] = []
     rows: dict[Method, list[NDArray[np.float64]]] = {method: [] for method in METHODS}
     painted: dict[Method, list[str]] = {method: [] for method in METHODS}
-    for one in predict(model, pairs, size=size):
+    for one in predictions:
         item = Item(
             input=one.pair.input,
             color=one.pair.color,
@@ -199,14 +256,18 @@ def _split(name: str, model: Model, pairs: Sequence[Pair], size: Size, worst: "_
             shape=one.pair.shape or "unknown",
         )
         target = _target_of(one.pixels)
-        flooded = flood_fill(one.pixels.image, one.pair.color.rgb)
-        for method, image in zip(METHODS, (one.colored, flooded), strict=True):
+        rivals = {method: fill(one.pixels.image, one.pair.color.rgb) for method, fill in RIVALS.items()}
+        images: dict[Method, Pixels] = {"model": one.colored, **rivals}
+        for method, image in images.items():
             row, color_name = _measure(image, target)
             rows[method].append(row)
             painted[method].append(color_name)
         items.append(item)
-        psnr_db, flood_psnr_db = (float(rows[method][-1][COLUMN["psnr_db"]]) for method in METHODS)
-        worst.offer(name, item, one, flooded, psnr_db, flood_psnr_db)
+        psnr_db = {method: float(rows[method][-1][COLUMN["psnr_db"]]) for method in METHODS}
+        worst.offer(name, item, one, rivals, psnr_db)
+        if len(examples) < max_examples:
+            drawing, colored, wanted = map(_small, (one.pixels.image, one.colored, one.pixels.colored))
+            examples.append(Example(psnr_db=psnr_db["model"], drawing=drawing, colored=colored, target=wanted))
     scores = {method: Scores(values=np.stack(rows[method]), painted=tuple(painted[method])) for method in METHODS}
     return Split(name=name, items=tuple(items), scores=scores)
 
@@ -242,24 +303,24 @@ class _Worst:
         self._offered = 0
 
     def offer(
-        self, split: str, item: Item, one: Prediction, flooded: Pixels, psnr_db: float, flood_psnr_db: float
+        self, split: str, item: Item, one: Prediction, rivals: dict[Method, Pixels], psnr_db: dict[Method, float]
     ) -> None:
         self._offered += 1
-        if len(self._heap) == WORST_IMAGES and psnr_db >= -self._heap[0][0]:
+        if len(self._heap) == WORST_IMAGES and psnr_db["model"] >= -self._heap[0][0]:
             return
         error = np.abs(one.colored.astype(np.int32) - one.pixels.colored)
         sample = Sample(
             split=split,
             item=item,
-            psnr_db=psnr_db,
-            flood_fill_psnr_db=flood_psnr_db,
+            psnr_db=psnr_db["model"],
+            rival_psnr_db={method: psnr_db[method] for method in RIVALS},
             drawing=_small(one.pixels.image),
             colored=_small(one.colored),
-            flooded=_small(flooded),
+            rivals={method: _small(image) for method, image in rivals.items()},
             target=_small(one.pixels.colored),
             difference=_small(np.minimum(error * AMPLIFICATION, 255).astype(np.uint8)),
         )
-        heapq.heappush(self._heap, (-psnr_db, -self._offered, sample))
+        heapq.heappush(self._heap, (-psnr_db["model"], -self._offered, sample))
         if len(self._heap) > WORST_IMAGES:
             heapq.heappop(self._heap)
 

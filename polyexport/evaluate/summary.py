@@ -8,9 +8,20 @@ from numpy.typing import NDArray
 
 from polyexport.evaluate.catalog import COLUMN, METRICS, Metric
 from polyexport.evaluate.color_difference import NAMES
-from polyexport.evaluate.score import Item, Scores
+from polyexport.evaluate.score import RIVALS, Item, Method, Scores, Split
 
-__all__ = ["Confusion", "Distribution", "Summary", "by_color", "by_shape", "confusion", "largest", "summarize"]
+__all__ = [
+    "Confusion",
+    "Distribution",
+    "Lead",
+    "Summary",
+    "by_color",
+    "by_shape",
+    "confusion",
+    "largest",
+    "lead",
+    "summarize",
+]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,6 +66,29 @@ class Confusion:
 
     counts: NDArray[np.int64]
     """Number of images, [wanted, painted]."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Lead:
+    """Comparison of the model with the better of its rivals, by the mean PSNR on a split."""
+
+    rival: Method
+    """The better of ``RIVALS``; the first of two that are equally good."""
+
+    rival_psnr_db: float
+    model_psnr_db: float
+
+    @property
+    def ahead_db(self) -> float:
+        """Mean PSNR of the model less that of the better rival; negative if the rival is better."""
+        return self.model_psnr_db - self.rival_psnr_db
+
+
+def lead(split: Split) -> Lead:
+    """Compare the model with the better of its rivals on a split, which has at least one image."""
+    means = {method: float(scores.values[:, COLUMN["psnr_db"]].mean()) for method, scores in split.scores.items()}
+    better = max(RIVALS, key=lambda method: means[method])
+    return Lead(rival=better, rival_psnr_db=means[better], model_psnr_db=means["model"])
 
 
 def summarize(scores: Scores, rows: Sequence[int] | None = None) -> Summary:

@@ -61,13 +61,15 @@ def _ink_of(image: NDArray[np.uint8]) -> tuple[Mask, Plane]:
     Paper is 1 and black is 0 after a division by the local level of the paper, so that shadows do not count as ink.
     """
     gray = image.mean(axis=-1, dtype=np.float32)
+    darkest, middle, brightest = np.percentile(gray, (0.5, 50, 99.5))
+    if middle < 128 and brightest - middle > middle - darkest:
+        gray = 255 - gray  # light lines on a dark page
     wide = min(gray.shape) / 16
     paper = ndimage.maximum_filter(ndimage.gaussian_filter(gray, 1), max(9, int(2 * wide)))
     level = np.clip(gray / np.maximum(ndimage.gaussian_filter(paper, wide), 1), 0, 1)
-    ink = level < (threshold_otsu(level) if np.ptp(level) > LEAST_CONTRAST else 0.5)
-    if ink.all() or not ink.any() or np.median(level[~ink]) - np.median(level[ink]) < LEAST_CONTRAST:
-        ink = level < 0.5  # one shade, or the noise of one
-        return ink, ink.astype(np.float32)
+    ink = level < threshold_otsu(level) if np.ptp(level) > LEAST_CONTRAST else np.zeros(level.shape, dtype=np.bool_)
+    if not ink.any() or np.median(level[~ink]) - np.median(level[ink]) < LEAST_CONTRAST:
+        return np.zeros_like(ink), np.zeros_like(level)  # one shade, or the noise of one
     far = ~ndimage.binary_dilation(ink, iterations=3)
     white, black = _mean_around(level, far, wide, 1.0), np.full_like(level, np.median(level[ink]))
     core = level[ndimage.binary_erosion(ink)]
@@ -139,11 +141,11 @@ def _closed(solid: Mask, trapped: Mask, outside: Mask, radius: float) -> Mask:
     added = np.isin(regions, np.setdiff1d(regions[trapped], [0]))
     if radius == 0:
         return solid | added
-    large = FLAT * radius
+    large = int(FLAT * radius) + 0.5  # between two distances along an axis, so that half a pixel of slack adds no row
     margin = int(large) + 2
     solid = solid | added
     grown = _distance_to(np.pad(solid, margin, mode="edge")) <= large
-    flat = (_distance_to(~grown) > large)[margin:-margin, margin:-margin]
+    flat = (_distance_to(~grown) > large - 0.5)[margin:-margin, margin:-margin]
     slivers, _ = ndimage.label(flat & ~solid & (_distance_to(added) <= REACH * radius))
     return solid | np.isin(slivers, np.setdiff1d(slivers[ndimage.binary_dilation(added)], [0]))
 

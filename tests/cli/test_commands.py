@@ -32,7 +32,11 @@ def test_train_export_infer_evaluate(cli: Cli, drawings: Path, tiny_checkpoint: 
     assert "max abs diff" in first.stderr
     assert json.loads(second.stdout)["parity"]["images"] == 6
     assert len(list((tmp_path / "drawings-colored" / "ff8800").iterdir())) == 6
-    assert [scores["splits"]["set"][method]["images"] for method in ("model", "flood_fill")] == [3, 3]
+    assert [scores["splits"]["set"][method]["images"] for method in ("model", "trapped_ball", "flood_fill")] == [
+        3,
+        3,
+        3,
+    ]
 
 
 def test_a_data_set_of_ones_own_trains(cli: Cli, refused: Refused, tmp_path: Path) -> None:

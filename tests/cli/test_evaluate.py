@@ -32,12 +32,14 @@ def test_a_folder_of_splits_a_table_a_report_and_json(cli: Cli, splits: Path, sh
     done = cli("evaluate", shipped_path, splits, "--report", "out/r.html", "--json", "--provider", "cpu", check=0)
     report, scores = (splits.parent / "out" / "r.html").read_text(encoding="utf-8"), json.loads(done.stdout)
 
-    assert [line.split()[0] for line in table] == ["data", "clean", "clean", "gapped", "gapped", "all", "all"]
-    assert {"PSNR", "min", "SSIM", "within", "dE00", "IoU", "bleeding", "confused"} <= set(table[0].split())
+    assert [line.split()[0] for line in table] == ["data", *["clean"] * 3, *["gapped"] * 3, *["all"] * 3]
+    assert {"PSNR", "min", "SSIM", "within", "dE00", "IoU", "wrong", "ahead", "bleeding", "confused"} <= set(
+        table[0].split()
+    )
     assert list(scores["splits"]) == ["clean", "gapped"]
     assert len(scores["splits"]["gapped"]["images"]) == 2
     assert scores["all"]["model"]["images"] == 4
-    assert f"{scores['all']['model']['metrics']['psnr_db']['mean']:.2f}" in table[5]
+    assert f"{scores['all']['model']['metrics']['psnr_db']['mean']:.2f}" in table[7]
     assert done.stderr == "report: out/r.html\n"
     assert report.startswith("<!DOCTYPE html>")
     assert scores["model"]["sha256"] in report

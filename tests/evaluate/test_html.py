@@ -81,7 +81,7 @@ def test_hostile_names_are_text(evaluation: Evaluation, facts: ModelFacts) -> No
 
     tags = [tag for tag, _ in Page(page).elements]
     assert tags.count("script") == 1
-    assert tags.count("img") == 5 * len(worst)
+    assert tags.count("img") == 6 * len(worst)
     assert "<script>alert" not in page
 
 

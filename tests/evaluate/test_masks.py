@@ -52,6 +52,8 @@ def test_counts_by_hand() -> None:
         "f1": 0.5,
         "iou": pytest.approx(1 / 3),
         "dice": 0.5,
+        "wrong": 1,
+        "page_filled": 0,
     }
 
 
@@ -59,9 +61,26 @@ def test_nothing_to_divide_by_is_undefined() -> None:
     empty = Counts(tp=0, fp=0, fn=0, tn=9).metrics()
     assert empty["accuracy"] == empty["specificity"] == 1
     assert all(np.isnan(empty[name]) for name in ("precision", "recall", "f1", "iou", "dice"))
+    assert empty["wrong"] == empty["page_filled"] == 0
     missed = Counts(tp=0, fp=0, fn=4, tn=5).metrics()
     assert missed["recall"] == missed["f1"] == missed["iou"] == 0
     assert np.isnan(missed["precision"])
+
+
+@pytest.mark.parametrize(
+    ("counts", "wrong", "page_filled"),
+    [
+        (Counts(tp=9, fp=1, fn=0, tn=90), 0, 0),
+        (Counts(tp=8, fp=1, fn=0, tn=91), 1, 0),
+        (Counts(tp=0, fp=2, fn=0, tn=98), 1, 0),
+        (Counts(tp=30, fp=68, fn=0, tn=2), 1, 0),
+        (Counts(tp=30, fp=69, fn=0, tn=1), 1, 1),
+        (Counts(tp=99, fp=1, fn=0, tn=0), 0, 0),
+    ],
+)
+def test_wrong_drawings_and_filled_pages(counts: Counts, wrong: int, page_filled: int) -> None:
+    values = counts.metrics()
+    assert (values["wrong"], values["page_filled"]) == (wrong, page_filled)
 
 
 @given(masks, masks)
