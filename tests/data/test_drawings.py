@@ -104,7 +104,9 @@ def test_several_shapes_stay_apart() -> None:
 def test_whole_aliased_outlines_enclose_their_fill(split: str) -> None:
     """A flood fill of a whole, aliased outline gives the target."""
     for seed in range(40):
-        config = replace(SPLITS[split].drawings, antialiased=0, min_stroke=2 / 128)
+        config = SPLITS[split].drawings
+        assert isinstance(config, DrawingConfig)
+        config = replace(config, antialiased=0, min_stroke=2 / 128)
         drawing = draw(np.random.default_rng(seed), 128, config, color=(200, 0, 0))
         wrong = (flood_fill(drawing.image, (200, 0, 0)) != drawing.colored).any(axis=-1)
         assert wrong.mean() < 0.002, seed  # a pixel in the corner of a concave outline

@@ -21,7 +21,7 @@ def test_options_are_recorded_without_the_network_and_the_paths() -> None:
         {"size": 256, "batch_size": 4, "share": 0.3},
         {"size": 512, "batch_size": 2, "share": 0.05},
     ]
-    assert options["drawings"]["gapped"] == 0.3
+    assert options["drawings"]["gapped"] == 0.5
 
 
 @pytest.mark.parametrize(

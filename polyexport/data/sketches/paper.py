@@ -81,10 +81,11 @@ def inked_page(rng: np.random.Generator, coverage: Levels, paper: Levels, config
     elif rng.random() < config.colored_ink:
         ink = rng.uniform(0, 255, 3)
         ink[int(rng.integers(3))] *= rng.uniform(0, 0.4)  # at least one channel that differs from paper
-        ink = np.minimum(ink, paper.mean(axis=(0, 1)))
+        ink = np.minimum(ink, paper.mean(axis=(0, 1), dtype=np.float64))
     else:
         ink = np.repeat(rng.choice([0.0, rng.uniform(0, 110)]), 3)
-    page: Levels = paper + coverage[..., None] * (ink.astype(np.float32) * (paper / 255) - paper)
+    full = ink.astype(np.float32) * (paper / np.float32(255))  # what is under ink that covers it wholly
+    page: Levels = np.asarray(paper + coverage[..., None] * (full - paper), dtype=np.float32)
     return page
 
 

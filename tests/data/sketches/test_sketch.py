@@ -25,7 +25,8 @@ def drawn(split: str, seed: int, size: int = 128) -> tuple[Pixels, Pixels]:
 
 def test_the_same_seed_gives_the_same_sketch() -> None:
     first, again, other = (sketch(np.random.default_rng(seed), 64, SketchConfig()) for seed in (1, 1, 2))
-    assert all(np.array_equal(one, two) for one, two in zip(first, again, strict=True))
+    assert np.array_equal(first[0], again[0])
+    assert np.array_equal(first[1], again[1])
     assert not np.array_equal(first[0], other[0])
 
 
@@ -111,7 +112,7 @@ def test_paper_and_ink_vary_as_they_say() -> None:
 @pytest.mark.parametrize("field", [each.name for each in fields(SketchConfig) if each.name != "outlines"])
 def test_probabilities_are_probabilities(field: str) -> None:
     with pytest.raises(ValueError, match=rf"{field} must be in \[0, 1\]"):
-        replace(PLAIN_SKETCHES, **{field: 1.5})
+        replace(PLAIN_SKETCHES, **{field: 1.5})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -124,4 +125,4 @@ def test_probabilities_are_probabilities(field: str) -> None:
 )
 def test_contradictory_options_are_refused(options: dict[str, float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        replace(PLAIN_SKETCHES, **options)
+        replace(PLAIN_SKETCHES, **options)  # type: ignore[arg-type]
