@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 from polyexport.bench.document import read_report
+from polyexport.data.drawing_config import DrawingConfig
 from polyexport.data.pairs import read_pairs
 from polyexport.model.loading.load import load_model
 from trainer.batches import SizedBatch
@@ -95,6 +96,8 @@ def test_an_interrupted_training_is_resumed(tmp_path: Path) -> None:
         output=tmp_path / "training.safetensors",
         model=ModelConfig(channels=(4, 8), embedding_dim=8),
         mix=(SizedBatch(size=16, batch_size=8),),
+        size=16,
+        drawings=DrawingConfig(),
         steps=12,
         validate_every=3,
         workers=0,

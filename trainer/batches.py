@@ -16,6 +16,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from polyexport.data.drawing_config import DrawingConfig
 from polyexport.data.drawings import Drawing, DrawingsConfig, draw, random_color
+from polyexport.imaging.pixels import MAX_TRAINING_SIZE
 from trainer.network import ModelConfig
 
 __all__ = [
@@ -69,21 +70,24 @@ class PairConfig:
             raise ValueError(f"recolor and shift are probabilities, got {self.recolor} and {self.shift}")
 
 
-def generated_mix(batch_size: int, multiple: int) -> tuple[SizedBatch, ...]:
-    """Return the usual mix of generated drawings, of 64 to 512 pixels.
+def generated_mix(batch_size: int, *, size: int = 256, multiple: int = 64) -> tuple[SizedBatch, ...]:
+    """Return the usual mix of generated drawings around a training size.
 
     Args:
         batch_size: Number of images of 128 pixels. There are more of the smaller ones and fewer of the larger ones, so
             that a step costs about the same.
-        multiple: Number of pixels that sizes must be multiples of; sizes that are not are left out.
+        size: The training size, pixels. A fifth of the batches are of a quarter of it, 45 % of half of it, 30 % of the
+            size itself and 5 % of twice the size, where the network can take them.
+        multiple: Number of pixels that the network needs multiples of.
     """
-    kinds = (
-        SizedBatch(size=64, batch_size=batch_size * 9 // 4, share=0.2),
-        SizedBatch(size=128, batch_size=batch_size, share=0.45),
-        SizedBatch(size=256, batch_size=max(2, batch_size // 4), share=0.3),
-        SizedBatch(size=512, batch_size=max(2, batch_size // 16), share=0.05),
+    wanted = ((size // 4, 0.2), (size // 2, 0.45), (size, 0.3), (2 * size, 0.05))
+    return tuple(
+        SizedBatch(
+            size=side, batch_size=max(2, round(batch_size * (128 / side) ** (1.17 if side < 128 else 2))), share=share
+        )
+        for side, share in wanted
+        if side % multiple == 0 and 16 <= side <= MAX_TRAINING_SIZE
     )
-    return tuple(kind for kind in kinds if kind.size % multiple == 0)
 
 
 def collate(drawings: list[Drawing]) -> Batch:

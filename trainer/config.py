@@ -44,7 +44,7 @@ class TrainConfig:
     pairs: PairConfig = field(default_factory=PairConfig)
     """Variation of the pairs of a data set."""
 
-    mix: tuple[SizedBatch, ...] = generated_mix(16, 64)
+    mix: tuple[SizedBatch, ...] = generated_mix(16)
     """Kinds of batches of generated drawings; each batch is of one kind, picked by its share."""
 
     size: int = 256

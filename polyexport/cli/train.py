@@ -161,8 +161,8 @@ def train(
         typer.Option(
             min=16,
             max=1024,
-            help="Training size, pixels: larger drawings are scaled down to it before the network sees them. With "
-            "--data, the size of its pairs.",
+            help="Training size, pixels: larger drawings are scaled down to it before the network sees them. Generated "
+            "drawings are a quarter of it to twice as large. With --data, it is the size of the pairs.",
         ),
     ] = 256,
     seed: Annotated[
@@ -216,7 +216,7 @@ def train(
         model = ModelConfig(channels=channels, conditioning=conditioning.value, palette=palette)
     pairs = load_pairs(data, model.size_multiple) if data else None
     held_out = load_pairs(validation, model.size_multiple) if validation else None
-    mix = generated_mix(batch_size, model.size_multiple)
+    mix = generated_mix(batch_size, size=size, multiple=model.size_multiple)
     if pairs:
         size = pairs[0].image.shape[0]
         mix = (SizedBatch(size=size, batch_size=batch_size),)

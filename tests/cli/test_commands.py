@@ -71,7 +71,21 @@ def test_splits(cli: Cli, refused: Refused, tmp_path: Path) -> None:
 def test_a_killed_training_resumes_to_the_same_bytes(
     cli: Cli, refused: Refused, tiny_checkpoint: Path, tmp_path: Path
 ) -> None:
-    tiny = ("train", "--initial", tiny_checkpoint, "--steps", 12, "--validate-every", 4, "-b", 2, "--workers", 1)
+    tiny = (
+        "train",
+        "--initial",
+        tiny_checkpoint,
+        "--size",
+        64,
+        "--steps",
+        12,
+        "--validate-every",
+        4,
+        "-b",
+        2,
+        "--workers",
+        1,
+    )
     whole = cli(*tiny, "-o", "whole.safetensors", check=0)
     command = [sys.executable, "-m", "polyexport.cli.main", *map(str, tiny), "-o", "killed.safetensors"]
     with subprocess.Popen(
@@ -95,7 +109,7 @@ def test_a_killed_training_resumes_to_the_same_bytes(
 
 
 def test_what_a_resumed_training_must_agree_with(cli: Cli, refused: Refused, tmp_path: Path) -> None:
-    short = ("train", "--steps", 1, "-b", 2, "--workers", 0, "-o", "m.safetensors")
+    short = ("train", "--size", 64, "--steps", 1, "-b", 2, "--workers", 0, "-o", "m.safetensors")
     assert "no training to resume" in refused(2, *short, "--resume")
     cli(*short, check=0)
     assert "1024" in refused(4, *short, "--resume", "--network", "base")
@@ -106,7 +120,8 @@ def test_what_a_resumed_training_must_agree_with(cli: Cli, refused: Refused, tmp
 
 
 def test_several_devices_share_a_training(cli: Cli, tmp_path: Path) -> None:
-    done = cli("train", "--steps", 2, "-b", 2, "--workers", 0, "--devices", 2, "-o", "m.safetensors", check=0)
+    short = ("train", "--size", 64, "--steps", 2, "-b", 2, "--workers", 0)
+    done = cli(*short, "--devices", 2, "-o", "m.safetensors", check=0)
     assert len(done.stdout.splitlines()) == 1
     assert done.stdout.startswith("m.safetensors: 2 steps, ")
     assert (tmp_path / "m" / "curves.png").exists()
@@ -235,7 +250,7 @@ def heed_interrupts() -> None:
 def test_an_interrupted_training_keeps_what_it_learned(tmp_path: Path) -> None:
     from trainer.checkpoint import load_checkpoint
 
-    arguments = ["train", "--minutes", "5", "--validate-every", "2", "-b", "2", "-o", "m.safetensors"]
+    arguments = ["train", "--size", "64", "--minutes", "5", "--validate-every", "2", "-b", "2", "-o", "m.safetensors"]
     with subprocess.Popen(
         [sys.executable, "-m", "polyexport.cli.main", *arguments],
         cwd=tmp_path,

@@ -15,7 +15,7 @@ MODEL = HERE / "rgb.onnx"
 
 FILES: dict[str, tuple[object, ...]] = {
     "export -o x.onnx": ("export", HERE / "rgb.safetensors"),
-    "train -o x.safetensors": ("train", "--steps", 1, "--workers", 0),
+    "train -o x.safetensors": ("train", "--size", 64, "--steps", 1, "--workers", 0),
     "bench -o x.json": ("bench", "latency", "-m", MODEL, "--provider", "cpu"),
     "bench --report x.html": ("bench", "latency", "-m", MODEL, "--provider", "cpu"),
     "evaluate --report x.html": ("evaluate", MODEL, HERE / "set", "--provider", "cpu"),

@@ -13,6 +13,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from polyexport.data.drawing_config import DrawingConfig
 from polyexport.data.drawings import Drawing, draw
 from polyexport.data.vocabulary import VOCABULARY
 from polyexport.errors import CheckpointError, OutputError, TrainingError, UsageError
@@ -29,6 +30,8 @@ def config(output: Path, **changes: object) -> TrainConfig:
         output=output,
         model=ModelConfig(channels=(4, 8), embedding_dim=8),
         mix=(SizedBatch(size=16, batch_size=8),),
+        size=16,
+        drawings=DrawingConfig(),
         steps=12,
         validate_every=6,
         workers=0,
@@ -62,7 +65,7 @@ def test_the_checkpoint_tells_how_it_was_trained(tmp_path: Path) -> None:
     assert training["steps"] == 6
     assert training["images"] == 48
     assert training["options"]["learning_rate"] == 3e-3
-    assert training["options"]["mix"] == [{"size": 16, "batch_size": 8}]
+    assert training["options"]["mix"] == [{"size": 16, "batch_size": 8, "share": 1.0}]
     assert np.isfinite(training["validation_psnr_db"])
     assert "minutes" not in training  # the same steps give the same bytes
     json.dumps(training)
