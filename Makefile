@@ -6,11 +6,14 @@ BIN := $(VENV)/bin
 RUNTIME := $(VENV)/.runtime
 DEV := $(VENV)/.dev
 
+# Kinds of drawings that `make demo` draws.
+KINDS := details open_lines border cut_gaps bitten_gaps large_gaps dashed wobbly pencil photo
+
 .DEFAULT_GOAL := help
 .PHONY: help demo test coverage check docs bench format clean
 
 help:
-	@echo "make demo      draw outlines, color them with the shipped model, name the pictures (no torch)"
+	@echo "make demo      draw sketches, color them with the shipped model, name the pictures (no torch)"
 	@echo "make test      the test suite"
 	@echo "make coverage  the test suite, and which branches it runs; slower"
 	@echo "make check     formatting, lint, spelling, types"
@@ -21,7 +24,7 @@ $(RUNTIME): pyproject.toml constraints.txt hatch_build.py polyexport/demo/runtim
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "polyexport needs Python 3.11 or newer: make PYTHON=python3.11 ..." >&2; exit 1; }
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e .
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[drawings]'
 	@touch $@
 
 $(DEV): $(RUNTIME)
@@ -31,9 +34,9 @@ $(DEV): $(RUNTIME)
 	@touch $@
 
 demo: $(RUNTIME)
-	$(BIN)/polyexport dataset demo/drawings --count 12 --seed 7 --overwrite
-	$(BIN)/polyexport infer demo/drawings/inputs --color tomato --color "#1e90ff" -o demo/colored --overwrite
-	@echo "open the pictures: $$(ls demo/colored/*/*.png | head -n 3 | tr '\n' ' ')..."
+	$(BIN)/polyexport dataset demo/drawings --count 2 --size 256 --seed 7 --overwrite $(KINDS:%=--split %)
+	$(BIN)/polyexport infer 'demo/drawings/*/inputs/*.png' --color tomato --color "#1e90ff" -o demo/colored --overwrite
+	@echo "open the pictures: $$(find demo/colored -name '*.png' | sort | head -n 3 | tr '\n' ' ')..."
 
 test: $(DEV)
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
