@@ -1,0 +1,255 @@
+"""Exact edges for a fill: a coarse coverage decides what is filled, the ink of the full picture places the edge.
+
+Paper that is not ink falls into regions. The coarse coverage votes on each region; the page's edge closes the shapes
+that it cuts. A region that reaches the page's edge and has both votes holds a shape whose outline has gaps: there the
+coarse coverage itself draws the seam. Ink takes the color, and where it borders on paper that stays white, it takes as
+much of it as the ink covers.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from scipy import ndimage
+
+from polyexport.imaging.ink import Ink
+from polyexport.imaging.neighbors import beside, largest, smallest
+
+__all__ = ["Regions", "fill_coverage", "find_regions"]
+
+Plane = NDArray[np.uint8]
+Floats = NDArray[np.float32]
+
+_CLOSED_VOTE = 0.35
+"""Share of votes from which a region that ink encloses is filled: what is enclosed usually is."""
+
+_MIN_WEIGHT = 0.5
+"""Visible cells of a region that has a vote; what is smaller is filled if ink encloses it."""
+
+_NEAR_INK = 0.05
+"""Weight of a cell's neighbors in its vote; it matters where ink hides the cell itself."""
+
+_MIN_PATCH = 3.0
+"""Smallest part of a region that can be filled or left apart from the rest, cells of the coarse coverage."""
+
+_THIN = 1.25
+"""A part whose area is less than its open seam times this is a rim of the coarse picture, cells."""
+
+_OPEN = 0.8
+"""A filled part is a mistake when more than this share of its outline is seam, not ink; dashes leave less open."""
+
+_POCKET = 0.5
+"""An empty part that the page's edge does not touch is a mistake when its area is under this times the square of its
+seam: paper is empty where it is connected to the page's edge, if only through a narrow passage."""
+
+_CLEAR = 0.6
+"""Share of a cell that ink leaves visible from which the cell takes part in a seam."""
+
+_BELIEF = 0.25
+"""Coverage within one cell from which ink is part of the drawing."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Regions:
+    """The regions of paper between the ink of one picture."""
+
+    ink: Ink
+    labels: NDArray[np.int32]
+    """int32 [H, W]: 0 for ink, 1 to ``count`` for the regions of paper, connected through their sides."""
+
+    count: int
+    open: NDArray[np.int64]
+    """int64 [count + 1]: pixels of each region on the page's edge."""
+
+
+def find_regions(ink: Ink) -> Regions:
+    """Find the regions of paper between the ink of a picture."""
+    labels, count = ndimage.label(ink.coverage < ink.wall)
+    edge = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
+    return Regions(ink=ink, labels=labels, count=count, open=np.bincount(edge, minlength=count + 1))
+
+
+def fill_coverage(regions: Regions, coarse: Floats, coarse_ink: Floats) -> Plane:
+    """Compute the exact coverage of a fill.
+
+    Args:
+        regions: the regions of the full picture, [H, W].
+        coarse: coverage of the fill, float32 [h, w], 0 to 1, of the whole picture at a size up to its own.
+        coarse_ink: coverage of the ink at the same size.
+
+    Returns:
+        uint8 [H, W]: 0 is paper, 255 is the full color.
+    """
+    ink = regions.ink
+    height, width = ink.coverage.shape
+    grid = (min(height, 2 * coarse.shape[0]), min(width, 2 * coarse.shape[1]))
+    cells = _sampled(regions.labels, grid)
+    visible = 1 - coarse_ink
+    inside = np.clip(coarse - coarse_ink, 0, visible)
+    inside, visible = _enlarged(inside, grid), _enlarged(visible, grid)
+    scale = grid[0] / coarse.shape[0]  # cells of the grid for one of the coarse coverage
+    filled, seams, voted = _decide(regions, cells, inside, visible, scale * scale)
+    values = np.where(filled, np.uint8(255), np.uint8(0))
+    values[0] = 255
+    plane = np.take(values, regions.labels)
+    cell_values = np.where(voted, values, np.uint8(0))[cells]
+    if seams.any():
+        share = _seam(seams[cells], inside, visible, scale)
+        factor = max(1.5, height / coarse.shape[0])
+        fine = _enlarged((share - np.float32(0.5)) * np.float32(255 * factor), (height, width))
+        sharp = np.clip(fine + np.float32(128), 0, 255).astype(np.uint8)
+        np.copyto(plane, sharp, where=seams[regions.labels])
+        cell_values = np.where(seams[cells], np.where(share > 0.5, np.uint8(255), np.uint8(0)), cell_values)
+    result = _edged(plane, ink)
+    doubted = _doubted(cell_values, cells, _enlarged(coarse, grid), _enlarged(coarse_ink, grid), round(scale))
+    if doubted is not None:
+        result[np.asarray(Image.fromarray(doubted).resize((width, height), Image.Resampling.NEAREST)) > 0] = 0
+    return result
+
+
+def _sampled(plane: NDArray[np.int32], size: tuple[int, int]) -> NDArray[np.int32]:
+    """Return the pixels in the middle of the cells of a grid."""
+    if plane.shape == size:
+        return plane
+    rows, columns = ((2 * np.arange(n) + 1) * side // (2 * n) for n, side in zip(size, plane.shape, strict=True))
+    cells: NDArray[np.int32] = plane[rows[:, None], columns]
+    return cells
+
+
+def _enlarged(plane: Floats, size: tuple[int, int]) -> Floats:
+    """Scale a plane up, bilinearly between the middles of its cells, with its own edge around it."""
+    if plane.shape == size:
+        return plane
+    return np.asarray(Image.fromarray(plane).resize((size[1], size[0]), Image.Resampling.BILINEAR))
+
+
+def _decide(
+    regions: Regions, cells: NDArray[np.int32], inside: Floats, visible: Floats, cell_area: float
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
+    """Return which regions are filled, which have a seam in them, and which are large enough for a vote.
+
+    Each is bool [count + 1]; entry 0 is ink.
+    """
+    n, flat = regions.count + 1, cells.ravel()
+    weight = np.bincount(flat, visible.ravel(), n)
+    votes = np.bincount(flat, inside.ravel(), n)
+    is_open = regions.open > 0
+    share = votes / np.maximum(weight, 1e-6)
+    filled = np.where(is_open, share >= 0.5, share >= _CLOSED_VOTE)
+    voted = weight >= _MIN_WEIGHT
+    filled |= ~voted & ~is_open
+    # Cells that ink hides have no say about a seam.
+    clear = visible > _CLEAR
+    yes = np.bincount(flat, (clear & (inside > 0.5 * visible)).ravel(), n)
+    no = np.bincount(flat, (clear & (inside <= 0.5 * visible)).ravel(), n)
+    seams = is_open & (np.minimum(yes, no) >= _MIN_PATCH * cell_area)
+    filled[0] = seams[0] = voted[0] = False
+    edge = regions.open[1:]
+    if edge.any() and filled[1:][edge > 0].all() and not seams.any():
+        widest = 1 + int(edge.argmax())
+        if 2 * regions.open[widest] > regions.open.sum():
+            filled[widest] = False  # the whole page would be filled
+    return filled, seams, voted
+
+
+def _seam(mixed: NDArray[np.bool_], inside: Floats, visible: Floats, scale: float) -> Floats:
+    """Return the share of the fill in the regions that hold both, without the parts that can only be mistakes.
+
+    The share is exactly 0 or 1 but for a band of one cell of the coarse coverage around the seam.
+    """
+    radius = round(scale)
+    near_inside, near_visible = (_blurred(plane, radius) for plane in (inside, visible))
+    share = (inside + _NEAR_INK * near_inside) / (visible + _NEAR_INK * near_visible + np.float32(1e-6))
+    share = share.astype(np.float32)
+    paper = mixed & (visible > _CLEAR)
+    for value in (True, False):
+        mine = paper & ((share > 0.5) == value)
+        parts, wrong = _mistakes(mine, paper, scale, value=value)
+        if wrong.any():
+            patch = (largest(wrong[parts].view(np.uint8), radius) > 0) & ~(mine & ~wrong[parts])
+            share = np.where(patch, np.float32(not value), share)
+    filled = (share > 0.5).view(np.uint8)
+    band = largest(filled, radius) != smallest(filled, radius)
+    return np.where(band, share, filled.astype(np.float32))
+
+
+def _mistakes(
+    mine: NDArray[np.bool_], paper: NDArray[np.bool_], scale: float, *, value: bool
+) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:
+    """Label the parts of a region that are filled, or those that are not, and find those that can only be mistakes.
+
+    Args:
+        mine: cells of the parts, bool [h, w].
+        paper: cells of the region.
+        scale: cells for one of the coarse coverage.
+        value: whether the parts are filled.
+
+    Returns:
+        The parts' labels, int32 [h, w], and for each label whether it is a mistake.
+    """
+    parts, count = ndimage.label(mine)
+    area = np.bincount(parts.ravel(), minlength=count + 1)
+    seam, inked = np.zeros(count + 1, np.int64), np.zeros(count + 1, np.int64)
+    for here, there in (
+        (np.s_[:-1], np.s_[1:]),
+        (np.s_[1:], np.s_[:-1]),
+        (np.s_[:, :-1], np.s_[:, 1:]),
+        (np.s_[:, 1:], np.s_[:, :-1]),
+    ):
+        edge = parts[here] * ~mine[there]
+        seam += np.bincount((edge * paper[there]).ravel(), minlength=count + 1)
+        inked += np.bincount((edge * ~paper[there]).ravel(), minlength=count + 1)
+    length, size = seam / scale, area / scale**2
+    wrong = (size < _THIN * length) | (size < _MIN_PATCH)
+    if value:
+        wrong |= seam > _OPEN * (seam + inked)
+    else:
+        wrong |= size < _POCKET * length**2
+        wrong[np.concatenate([parts[0], parts[-1], parts[:, 0], parts[:, -1]])] = False
+    wrong[0] = False
+    return parts, wrong & (seam > 0)
+
+
+def _blurred(plane: Floats, radius: int) -> Floats:
+    blurred: Floats = ndimage.uniform_filter(plane, 2 * radius + 1, mode="nearest")
+    return blurred
+
+
+def _edged(plane: Plane, ink: Ink) -> Plane:
+    """Draw the exact edge of the ink towards paper that stays white.
+
+    Args:
+        plane: coverage of the regions of paper, and 255 under ink, uint8 [H, W].
+        ink: the ink.
+
+    Returns:
+        uint8 [H, W].
+    """
+    is_ink = ink.coverage >= ink.wall
+    result = np.maximum(plane, ink.coverage)
+    clear = ink.wall - np.minimum(ink.coverage, ink.wall)  # 0 for ink
+    away, toward = _clearest(np.minimum(clear, ~plane)), _clearest(np.minimum(clear, plane))
+    rim = np.flatnonzero(is_ink & (away > 0))
+    # What ink leaves open of a pixel belongs to the side whose paper is clearer: the ink goes on into the other side.
+    outside, inside = (side.ravel()[rim].astype(np.float32) ** 2 for side in (away, toward))
+    covered = ink.coverage.ravel()[rim].astype(np.float32)
+    values = covered + (255 - covered) * (inside / (inside + outside))
+    result.ravel()[rim] = np.floor(values + np.float32(0.5)).astype(np.uint8)
+    return result
+
+
+def _clearest(plane: Plane) -> Plane:
+    """Return the largest value beside each pixel; one at a corner counts an eighth, and at least 1."""
+    corners = largest(plane, 1)
+    clearest: Plane = np.maximum(beside(plane), (corners >> 3) | (corners > 0))
+    return clearest
+
+
+def _doubted(values: Plane, cells: NDArray[np.int32], coarse: Floats, coarse_ink: Floats, radius: int) -> Plane | None:
+    """Return the cells whose ink is no part of the drawing, uint8 [h, w] of 0 and 1; None if there are none."""
+    believed = largest(((coarse >= _BELIEF) | (values > 127)).view(np.uint8), radius)
+    doubted = ((coarse_ink > 0.02) | (cells == 0)) & (believed == 0)
+    if not doubted.any():
+        return None
+    return largest(doubted.view(np.uint8), radius) & (1 - believed)

@@ -1,0 +1,45 @@
+"""Thin lines survive a reduction, and noise does not become ink."""
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+from polyexport.imaging.ink import find_ink
+from polyexport.imaging.reduction import reduced
+
+
+@pytest.mark.parametrize(("side", "size"), [(512, 128), (700, 128), (1600, 64)])
+def test_a_line_one_pixel_wide_survives(side: int, size: int) -> None:
+    page = Image.new("RGB", (side, side), "white")
+    ImageDraw.Draw(page).line([(0, side * 0.3), (side, side * 0.6)], fill="black", width=1)
+    pixels = np.asarray(page)
+    small = reduced(pixels, (size, size), find_ink(pixels))
+    assert small.shape == (size, size, 3)
+    assert small.min(axis=0).max() < 190  # every column of the result holds a dark pixel
+    averaged = np.asarray(page.resize((size, size), Image.Resampling.LANCZOS))
+    assert averaged.min(axis=0).max() > 190
+
+
+def test_noise_of_paper_is_averaged() -> None:
+    rng = np.random.default_rng(0)
+    noisy = np.clip(200 + rng.normal(0, 8, (640, 640, 3)), 0, 255).astype(np.uint8)
+    noisy[300:303, 100:500] = 20
+    small = reduced(noisy, (64, 64), find_ink(noisy))
+    assert small[:25].min() > 185
+    assert small[28:32, 12:48].min(axis=0).max() < 110
+
+
+def test_wide_strokes_keep_their_width() -> None:
+    page = Image.new("RGB", (1024, 1024), "white")
+    ImageDraw.Draw(page).rectangle([200, 200, 800, 800], outline="black", width=40)
+    pixels = np.asarray(page)
+    small = reduced(pixels, (128, 128), find_ink(pixels))
+    averaged = np.asarray(page.resize((128, 128), Image.Resampling.LANCZOS))
+    assert np.abs(small.astype(int) - averaged).mean() < 1
+
+
+@pytest.mark.parametrize("shape", [(100, 7, 3), (33, 200), (64, 64, 3)])
+def test_any_shape_is_scaled(shape: tuple[int, ...]) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    size = (max(1, shape[0] // 5), max(1, shape[1] // 5))
+    assert reduced(pixels, size, None).shape == (*size, *shape[2:])
