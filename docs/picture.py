@@ -1,7 +1,7 @@
 """Draws the pictures of the documentation: python docs/picture.py
 
-docs/demo.png, the README's picture, shows drawings of ten kinds and what the shipped model makes of them; docs/drawings.png
-shows every kind of generated drawing with its answer.
+docs/demo.png, the README's picture, shows drawings of ten kinds and what the shipped model makes of them;
+docs/drawings.png shows every kind of generated drawing with its answer.
 """
 
 from pathlib import Path
