@@ -29,7 +29,12 @@ HEADERS = {
 (https://developer.mozilla.org/en-US/docs/Web/API/Window/crossOriginIsolated)."""
 
 _KIND = "an exported page"
-_MEDIA_TYPES = {".mjs": "text/javascript", ".wasm": "application/wasm", ".onnx": "application/octet-stream"}
+_MEDIA_TYPES = {
+    ".mjs": "text/javascript",
+    ".wasm": "application/wasm",
+    ".onnx": "application/octet-stream",
+    ".webp": "image/webp",
+}
 
 
 def site_files(model: Path, *, limits: LoadLimits = DEFAULT_LIMITS) -> dict[str, bytes]:
@@ -45,7 +50,7 @@ def site_files(model: Path, *, limits: LoadLimits = DEFAULT_LIMITS) -> dict[str,
     """
     here = files("polyexport.demo")
     contents = {f"runtime/{name}": data for name, data in _runtime(here).items()}
-    contents |= {entry.name: entry.read_bytes() for entry in here.joinpath("page").iterdir() if entry.is_file()}
+    contents |= _files_below(here.joinpath("page"))
     data = read_model(model)
     open_model(data, SessionOptions(provider="cpu"), name=str(model), limits=limits)
     return contents | {_MODEL_NAME: data}
@@ -82,6 +87,16 @@ def media_type(name: str) -> str:
     suffix = f".{name.rpartition('.')[2]}"
     kind = _MEDIA_TYPES.get(suffix) or mimetypes.guess_type(name)[0] or "application/octet-stream"
     return f"{kind}; charset=utf-8" if kind.startswith("text/") else kind
+
+
+def _files_below(folder: Traversable, prefix: str = "") -> dict[str, bytes]:
+    contents: dict[str, bytes] = {}
+    for entry in folder.iterdir():
+        if entry.is_dir():
+            contents |= _files_below(entry, f"{prefix}{entry.name}/")
+        else:
+            contents[f"{prefix}{entry.name}"] = entry.read_bytes()
+    return contents
 
 
 def _runtime(here: Traversable) -> dict[str, bytes]:

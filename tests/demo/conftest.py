@@ -1,6 +1,8 @@
 """The page as people meet it: served by the command, shown by a real browser."""
 
+import base64
 import contextlib
+import io
 import json
 import os
 import shutil
@@ -80,6 +82,15 @@ def url(runtime: None) -> Iterator[str]:
         yield url
 
 
+@pytest.fixture(scope="module")
+def tab(url: str, browser: Any) -> Iterator[Any]:
+    """A tab with the shipped model's page, for tests of its modules."""
+    page = browser.new_page()
+    page.goto(url)
+    yield page
+    page.close()
+
+
 @pytest.fixture
 def serve(runtime: None) -> Iterator[Callable[..., str]]:
     with contextlib.ExitStack() as stack:
@@ -122,8 +133,38 @@ class Page:
             if shown == drawn:
                 return
             assert time.monotonic() < deadline
-            assert self.tab.locator("#message.bad").count() == 0, self.message
+            assert self.tab.locator("#message.bad").count() == 0 or "still runs on" in self.message, self.message
             self.tab.wait_for_timeout(20)
+
+    def change(self, action: Callable[[], object]) -> None:
+        """Do something that changes the drawing, perhaps only after a file is read; wait for it and for the network."""
+        before = self.tab.get_attribute("#drawing", "data-revision")
+        action()
+        self.tab.wait_for_selector(f'#drawing:not([data-revision="{before}"])')
+        self.settle()
+
+    def example(self, number: int) -> None:
+        """Take a drawing of the gallery, counted from 1."""
+        self.change(lambda: self.tab.click(f"#examples button:nth-child({number})"))
+
+    def drop(self, name: str, data: bytes) -> None:
+        """Drop a file on the page."""
+        transfer = self.tab.evaluate_handle(
+            "([name, text]) => { const transfer = new DataTransfer();"
+            " transfer.items.add(new File([Uint8Array.from(atob(text), c => c.charCodeAt(0))], name));"
+            " return transfer; }",
+            [name, base64.b64encode(data).decode()],
+        )
+        self.tab.dispatch_event("#drawing", "drop", {"dataTransfer": transfer})
+
+    def refused(self, name: str, data: bytes) -> str:
+        """Drop a file that cannot be the drawing; gives the message."""
+        before = self.tab.get_attribute("#drawing", "data-revision")
+        self.tab.evaluate("document.getElementById('file-message').textContent = ''")
+        self.drop(name, data)
+        self.tab.wait_for_selector("#file-message:visible:not(:empty)")
+        assert self.tab.get_attribute("#drawing", "data-revision") == before
+        return str(self.tab.inner_text("#file-message"))
 
     def run_on(self, index: int) -> None:
         """Choose a way to run, and wait until it does."""
@@ -156,12 +197,8 @@ class Page:
 
     def canvas(self, name: str) -> Image.Image:
         """What a canvas shows, pixel by pixel."""
-        size, data = self.tab.evaluate(
-            "name => { const canvas = document.getElementById(name); const { width, height } = canvas;"
-            " return [[width, height], [...canvas.getContext('2d').getImageData(0, 0, width, height).data]]; }",
-            name,
-        )
-        return Image.frombytes("RGBA", tuple(size), bytes(data)).convert("RGB")
+        shown = self.tab.evaluate("name => document.getElementById(name).toDataURL('image/png')", name)
+        return Image.open(io.BytesIO(base64.b64decode(shown.partition(",")[2]))).convert("RGB")
 
 
 OpenPage = Callable[..., Page]

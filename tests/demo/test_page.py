@@ -1,7 +1,6 @@
 """What people do on the page, done by a browser."""
 
 import base64
-import io
 import os
 import shutil
 import subprocess
@@ -17,7 +16,6 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from polyexport.data.drawings import draw
 from polyexport.demo.site import export_site
 from polyexport.evaluate.floodfill import flood_fill
 from polyexport.imaging.codecs.png import encode_png
@@ -62,16 +60,16 @@ def test_a_broken_square_drawn_with_the_mouse_is_what_infer_makes_of_it(
 
     drawing, colored = page.saved("#download-drawing"), page.saved("#download")
     assert (drawing.name, colored.name) == ("drawing.png", "colored-1e90ff.png")
-    assert pixels(drawing).shape == (128, 128, 3)
+    assert pixels(drawing).shape == (512, 512, 3)
     command = [sys.executable, "-m", "polyexport.cli.main", "infer", drawing, "--color", "dodgerblue"]
     subprocess.run([*command, "--provider", "cpu", "-o", tmp_path / "out", "-q"], check=True)
     assert_same(pixels(colored), pixels(tmp_path / "out" / "dodgerblue" / "drawing.png"))
     assert np.array_equal(pixels(page.canvas("network")), pixels(colored))
 
     # The network fills it; a flood fill leaks, as the one that `evaluate` knows does.
-    assert np.abs(pixels(colored)[40:90, 40:90] - (30, 144, 255)).mean() < 4
+    assert np.abs(pixels(colored)[160:360, 160:360] - (30, 144, 255)).mean() < 4
     flood = pixels(page.canvas("flood"))
-    assert (flood[64, 64] == 255).all()
+    assert (flood[256, 256] == 255).all()
     assert np.array_equal(flood, flood_fill(pixels(drawing).astype(np.uint8), (30, 144, 255)))
     assert " ms" in page.tab.inner_text("#network-ms")
     assert " ms" in page.tab.inner_text("#flood-ms")
@@ -114,21 +112,21 @@ def test_the_tools_and_their_width(url: str, open_page: OpenPage) -> None:
     page.tab.click("#clear")
     page.stroke((0.1, 0.5), (0.9, 0.5))
     thin = ink()
-    assert thin > 150
+    assert thin > 2000
     page.tab.click("#clear")
-    page.tab.locator("#width").fill("8")
+    page.tab.locator("#width").fill("24")
     page.stroke((0.1, 0.5), (0.9, 0.5))
     thick = ink()
     assert thick > 3 * thin
-    page.tab.locator("#width").fill("2")
+    page.tab.locator("#width").fill("6")
 
     page.tab.get_by_label("Erase gaps").check()
     page.stroke((0.1, 0.5), (0.9, 0.5))
-    middle = pixels(page.canvas("drawing"))[62:66, :, 0].mean(axis=0) < 200
+    middle = pixels(page.canvas("drawing"))[252:260, :, 0].mean(axis=0) < 200
     assert np.count_nonzero(np.diff(middle.astype(int)) == 1) >= 5  # pieces, and ink between the gaps
     assert thick / 4 < ink() < thick
 
-    page.tab.locator("#width").fill("4")
+    page.tab.locator("#width").fill("12")
     page.tab.get_by_label("Eraser").check()
     page.stroke((0.1, 0.5), (0.9, 0.5))
     assert ink() == 0
@@ -153,15 +151,14 @@ def test_a_square_by_keyboard_alone(url: str, open_page: OpenPage) -> None:
     keyboard.press("ArrowLeft")  # lifted: it leaves no mark
     page.settle()
     drawn = pixels(page.canvas("drawing"))
-    assert (drawn[32, 33:95] < 128).all()
-    assert (drawn[33:95, 96] < 128).all()
-    assert (drawn[40:90, :60] == 255).all()
+    assert (drawn[128, 132:380] < 128).all()
+    assert (drawn[132:380, 384] < 128).all()
+    assert (drawn[160:360, :240] == 255).all()
     keyboard.press("e")
     assert page.tab.get_by_label("Eraser").is_checked()
     keyboard.press("]")
-    assert page.tab.input_value("#width") == "2.5"
-    keyboard.press("2")
-    page.settle()
+    assert page.tab.input_value("#width") == "7"
+    page.change(lambda: keyboard.press("2"))
     assert pixels(page.canvas("drawing")).min() == 0
     with page.tab.expect_download() as download:
         keyboard.press("s")
@@ -185,7 +182,7 @@ def test_a_finger_on_a_phone(url: str, open_page: OpenPage) -> None:
         touch("touchMove", (0.3, 0.3 + 0.05 * step))
     touch("touchEnd")
     page.settle()
-    assert (pixels(page.canvas("drawing"))[40:90, 38] < 128).all()
+    assert (pixels(page.canvas("drawing"))[160:360, 153] < 128).all()
     assert page.tab.evaluate("scrollY") == scrolled  # the sheet was drawn on, not the page moved
 
 
@@ -237,8 +234,7 @@ def test_without_a_connection_it_goes_on(url: str, open_page: OpenPage) -> None:
     page = open_page(url)
     before = page.canvas("network")
     page.tab.context.set_offline(True)
-    page.tab.click("#examples button:nth-child(2)")
-    page.settle()
+    page.example(2)
     assert page.canvas("network") != before
     # What would have to be fetched cannot take the place of what runs.
     way = page.tab.input_value("#way")
@@ -247,8 +243,7 @@ def test_without_a_connection_it_goes_on(url: str, open_page: OpenPage) -> None:
     assert f"The network still runs on: {way}." in page.message
     assert page.tab.input_value("#way") == way
     drawn = page.canvas("network")
-    page.tab.click("#examples button:nth-child(3)")
-    page.tab.wait_for_timeout(2000)
+    page.example(3)
     assert page.canvas("network") != drawn
     page.complaints.clear()  # the browser's own, of what it could not fetch
 
@@ -257,15 +252,15 @@ def test_a_touch_is_a_dot_and_a_stroke_is_one_pointers(url: str, open_page: Open
     page = open_page(url)
     page.tab.click("#clear")
     page.stroke((0.5, 0.5))
-    assert (pixels(page.canvas("drawing"))[63:65, 63:65] < 128).all()
+    assert (pixels(page.canvas("drawing"))[255:257, 255:257] < 128).all()
     box = page.tab.locator("#drawing").bounding_box()
     page.tab.mouse.move(box["x"] + 20, box["y"] + 30)
     page.tab.mouse.down()
     page.tab.mouse.move(box["x"] + 100, box["y"] + 30)
     page.tab.dispatch_event("#drawing", "pointerup", {"pointerId": 99})  # another finger
     page.tab.mouse.move(box["x"] + 200, box["y"] + 30)
-    row = pixels(page.canvas("drawing"))[round(30 / box["height"] * 128)]
-    assert (row[round(150 / box["width"] * 128)] < 128).all()
+    row = pixels(page.canvas("drawing"))[round(30 / box["height"] * 512)]
+    assert (row[round(150 / box["width"] * 512)] < 128).all()
     page.tab.keyboard.press("Delete")  # in the middle of it
     page.tab.mouse.move(box["x"] + 300, box["y"] + 30)
     page.tab.mouse.up()
@@ -290,23 +285,22 @@ def test_what_is_drawn_while_the_model_comes_is_kept(
     page.stroke((0.1, 0.5), (0.9, 0.5))
     page.settle()
     drawn = pixels(page.canvas("drawing"))
-    assert drawn.shape == (32, 32, 3)
-    assert (drawn[15:17, 8:24] < 200).all()
-    assert (drawn[:12] == 255).all()
+    assert (drawn[254:258, 100:400] < 200).all()
+    assert (drawn[:200] == 255).all()
 
 
 def test_the_network_fills_every_example(url: str, open_page: OpenPage, shipped: Model) -> None:
     page = open_page(url)
-    examples = page.tab.locator("#examples button").all()
-    assert len(examples) == 8
-    for example in examples:
-        example.click()
-        page.settle()
+    examples = page.tab.locator("#examples button").count()
+    assert examples == 10
+    for number in range(1, examples + 1):
+        if number > 1:  # the first one is there already, and the same drawing would change nothing
+            page.example(number)
         drawing = pixels(page.canvas("drawing")).astype(np.uint8)
         [[expected]] = shipped.colorize([drawing], ["tomato"])
         colored = pixels(page.canvas("network"))
         assert_same(colored, expected.astype(np.int16))
-        assert np.abs(colored[62:66, 62:66] - (255, 99, 71)).max() < 12, example.get_attribute("title")
+        assert (np.abs(colored - (255, 99, 71)).max(axis=-1) < 30).mean() > 0.05, number
 
 
 @pytest.mark.parametrize("kind", ["rgb fixed", "rgb many", "vocabulary", "vocabulary many", "table", "encoder many"])
@@ -322,7 +316,6 @@ def test_every_kind_of_model(kind: str, serve: Serve, open_page: OpenPage, model
         page.tab.fill("#color-text", color)
     page.settle()
     drawing = pixels(page.canvas("drawing")).astype(np.uint8)
-    assert drawing.shape == (32, 32, 3)
     [[expected]] = model.colorize([drawing], [color])
     assert_same(pixels(page.canvas("network")), expected.astype(np.int16))
 
@@ -406,60 +399,10 @@ def test_a_model_that_cannot_be_used_is_a_message_and_no_blank_page(
     page.stroke((0.4, 0.4), (0.6, 0.6))  # the sheet and the flood fill go on
     page.tab.wait_for_timeout(100)
     assert pixels(page.canvas("flood")).min() < 255
-    drop(page, "notes.txt", b"no picture")
+    page.drop("notes.txt", b"no picture")
     page.tab.wait_for_selector("#file-message:visible")
     assert said in page.message  # neither hides the other
     page.complaints.clear()  # the browser's own, of a file that is not there
-
-
-def png(image: NDArray[np.uint8]) -> bytes:
-    stream = io.BytesIO()
-    Image.fromarray(image).save(stream, "PNG")
-    return stream.getvalue()
-
-
-def test_files_are_opened_and_dropped(url: str, open_page: OpenPage, tmp_path: Path) -> None:
-    page = open_page(url)
-    drawn = draw(np.random.default_rng(2), 128).image
-    (tmp_path / "drawing.png").write_bytes(png(drawn))
-    page.tab.set_input_files("#file", tmp_path / "drawing.png")
-    page.tab.wait_for_timeout(300)
-    page.settle()
-    assert np.array_equal(pixels(page.canvas("drawing")), drawn)
-
-    assert page.tab.is_hidden(".drop")
-    page.tab.dispatch_event("#drawing", "dragover")
-    assert page.tab.is_visible(".drop")
-    drop(page, "wide.png", png(np.full((300, 900, 3), 40, np.uint8)))
-    page.tab.wait_for_timeout(300)
-    page.settle()
-    assert page.tab.is_hidden(".drop")
-    fitted = pixels(page.canvas("drawing"))
-    assert (fitted[45:83, 2:126] == 40).all()
-    assert (fitted[:40] == 255).all()
-
-    before = page.canvas("drawing")
-    drop(page, "notes.txt", b"no picture")
-    page.tab.wait_for_selector("#file-message:visible")
-    assert "notes.txt is not an image" in page.tab.inner_text("#file-message")
-    assert page.canvas("drawing") == before
-
-    transparent = io.BytesIO()
-    Image.new("RGBA", (64, 64), (0, 0, 0, 0)).save(transparent, "PNG")
-    drop(page, "clear.png", transparent.getvalue())
-    page.tab.wait_for_timeout(300)
-    page.settle()
-    assert page.tab.is_hidden("#file-message")
-    assert pixels(page.canvas("drawing")).min() == 255  # on white paper
-
-
-def drop(page: Any, name: str, data: bytes) -> None:
-    transfer = page.tab.evaluate_handle(
-        "([name, text]) => { const transfer = new DataTransfer();"
-        " transfer.items.add(new File([Uint8Array.from(atob(text), c => c.charCodeAt(0))], name)); return transfer; }",
-        [name, base64.b64encode(data).decode()],
-    )
-    page.tab.dispatch_event("#drawing", "drop", {"dataTransfer": transfer})
 
 
 def test_a_color_that_is_none_changes_nothing(url: str, open_page: OpenPage) -> None:

@@ -2,18 +2,20 @@
 
 import { CONTEXT, rgbOf } from "./pixels.mjs";
 
-const MAX_UNDO_STEPS = 60;
+export const SHEET = 512; // height and width of an empty sheet, pixels
+const MAX_UNDO_BYTES = 96 * 1024 * 1024; // 96 steps of an empty sheet's size
 const INK = "#000";
 const PAPER = "#fff";
+const ERASER_END = 5; // button of a pen turned around (Pointer Events, 10.1.1.2)
 
 /** @typedef {"pen" | "eraser" | "gap"} Tool */
 
-/** A square canvas to draw on; its pixels are the network's input. */
+/** A canvas to draw on; its pixels are what the network fills. */
 export class Drawing {
   /** @type {Tool} */
   tool = "pen";
-  /** Width of the pen, pixels of the sheet. */
-  width = 2;
+  /** Width of the pen, in parts of 512 of the sheet's longer side. */
+  penWidth = 6;
 
   #canvas;
   #context;
@@ -22,6 +24,7 @@ export class Drawing {
   #done = [];
   #last = null; // end of the stroke so far
   #pointer = null; // id of the pointer that draws the stroke
+  #isEraserEnd = false; // whether the stroke is one of a pen turned around
   #sinceGap = 0; // length of the stroke since its last gap, pixels
 
   /**
@@ -32,7 +35,7 @@ export class Drawing {
     this.#canvas = canvas;
     this.#context = canvas.getContext("2d", CONTEXT);
     this.#onChange = onChange;
-    this.clear({ remember: false });
+    this.#empty(SHEET, SHEET);
     canvas.addEventListener("pointerdown", (event) => this.#down(event));
     canvas.addEventListener("pointermove", (event) => this.#move(event));
     for (const end of ["pointerup", "pointercancel", "lostpointercapture"]) {
@@ -46,47 +49,41 @@ export class Drawing {
     return this.#canvas;
   }
 
-  get size() {
+  get width() {
     return this.#canvas.width;
   }
 
-  /** Change the size of the sheet, and scale the drawing on it. */
-  resize(size) {
-    const before = new OffscreenCanvas(this.size, this.size);
-    before.getContext("2d").putImageData(this.#snapshot(), 0, 0);
-    this.lift();
-    this.#canvas.width = this.#canvas.height = size;
-    this.#done = [];
-    this.#undone = [];
-    this.#context.imageSmoothingQuality = "high";
-    this.#context.drawImage(before, 0, 0, size, size);
-    this.#onChange();
+  get height() {
+    return this.#canvas.height;
   }
 
-  /** @returns {Uint8Array} the drawing, RGB [size, size, 3] */
+  /** Pixels of the sheet that are one of 512 parts of its longer side. */
+  get unit() {
+    return Math.max(this.width, this.height) / SHEET;
+  }
+
+  /** @returns {Uint8Array} the drawing, RGB [height, width, 3] */
   pixels() {
-    return rgbOf(this.#context.getImageData(0, 0, this.size, this.size));
+    return rgbOf(this.#snapshot());
   }
 
-  clear({ remember = true } = {}) {
-    this.lift();
-    if (remember) this.#remember();
-    this.#context.fillStyle = PAPER;
-    this.#context.fillRect(0, 0, this.size, this.size);
-    this.#onChange();
+  /** Take an empty sheet. */
+  clear() {
+    this.replace(SHEET, SHEET, () => {});
   }
 
   /**
    * Replace the drawing.
    *
-   * @param {(context: CanvasRenderingContext2D, size: number) => void} draw draws on a white sheet
+   * @param {number} width pixels of the new sheet
+   * @param {number} height pixels of the new sheet
+   * @param {(context: CanvasRenderingContext2D) => void} draw draws on the white sheet
    */
-  replace(draw) {
+  replace(width, height, draw) {
     this.lift();
     this.#remember();
-    this.#context.fillStyle = PAPER;
-    this.#context.fillRect(0, 0, this.size, this.size);
-    draw(this.#context, this.size);
+    this.#empty(width, height);
+    draw(this.#context);
     this.#onChange();
   }
 
@@ -106,9 +103,14 @@ export class Drawing {
     return this.#undone.length > 0;
   }
 
-  /** Width of the tool's marks, pixels of the sheet. */
+  /** Diameter of the tool's marks, pixels of the sheet. */
   get reach() {
-    return { pen: this.width, eraser: Math.max(6, 3 * this.width), gap: Math.max(5, 2.5 * this.width) }[this.tool];
+    const pen = this.penWidth;
+    return { pen, eraser: Math.max(20, 3 * pen), gap: Math.max(20, 2.5 * pen) }[this.#toolInUse] * this.unit;
+  }
+
+  get #toolInUse() {
+    return this.#isEraserEnd ? "eraser" : this.tool;
   }
 
   /** Begin a stroke at a point {x, y}, in pixels of the sheet. */
@@ -123,7 +125,7 @@ export class Drawing {
   /** Continue the stroke to a point, if a stroke was begun. */
   drag(point) {
     if (this.#last === null) return;
-    if (this.tool === "gap") this.#gaps(this.#last, point);
+    if (this.#toolInUse === "gap") this.#gaps(this.#last, point);
     else this.#line(this.#last, point);
     this.#last = point;
     this.#onChange();
@@ -132,6 +134,7 @@ export class Drawing {
   lift() {
     this.#last = null;
     this.#pointer = null;
+    this.#isEraserEnd = false;
   }
 
   get pressed() {
@@ -141,14 +144,16 @@ export class Drawing {
   /** @returns {{x: number, y: number}} position of a pointer event, in pixels of the sheet */
   at({ clientX, clientY }) {
     const box = this.#canvas.getBoundingClientRect();
-    return { x: ((clientX - box.left) / box.width) * this.size, y: ((clientY - box.top) / box.height) * this.size };
+    return { x: ((clientX - box.left) / box.width) * this.width, y: ((clientY - box.top) / box.height) * this.height };
   }
 
   #down(event) {
-    if (event.button !== 0 || !event.isPrimary) return;
+    if ((event.button !== 0 && event.button !== ERASER_END) || !event.isPrimary) return;
     event.preventDefault(); // no selection, no scrolling
     this.#canvas.focus({ preventScroll: true });
     this.#canvas.setPointerCapture(event.pointerId);
+    this.lift();
+    this.#isEraserEnd = event.button === ERASER_END;
     this.press(this.at(event));
     this.#pointer = event.pointerId;
   }
@@ -171,7 +176,7 @@ export class Drawing {
   }
 
   get #mark() {
-    return this.tool === "pen" ? INK : PAPER;
+    return this.#toolInUse === "pen" ? INK : PAPER;
   }
 
   #dot({ x, y }) {
@@ -184,7 +189,7 @@ export class Drawing {
   /** Erase dots at equal distances along a line, which leave gaps in an outline. */
   #gaps(from, to) {
     const length = Math.hypot(to.x - from.x, to.y - from.y);
-    const every = this.size / 8;
+    const every = (SHEET / 8) * this.unit;
     for (let next = every - this.#sinceGap; next <= length; next += every) {
       const part = next / length;
       this.#dot({ x: from.x + part * (to.x - from.x), y: from.y + part * (to.y - from.y) });
@@ -192,13 +197,26 @@ export class Drawing {
     this.#sinceGap = (this.#sinceGap + length) % every;
   }
 
+  #empty(width, height) {
+    this.#resize(width, height);
+    this.#context.fillStyle = PAPER;
+    this.#context.fillRect(0, 0, width, height);
+  }
+
+  #resize(width, height) {
+    if (this.width === width && this.height === height) return;
+    this.#canvas.width = width;
+    this.#canvas.height = height;
+  }
+
   #snapshot() {
-    return this.#context.getImageData(0, 0, this.size, this.size);
+    return this.#context.getImageData(0, 0, this.width, this.height);
   }
 
   #remember() {
     this.#done.push(this.#snapshot());
-    if (this.#done.length > MAX_UNDO_STEPS) this.#done.shift();
+    let bytes = this.#done.reduce((sum, { data }) => sum + data.length, 0);
+    while (bytes > MAX_UNDO_BYTES) bytes -= this.#done.shift().data.length;
     this.#undone = [];
   }
 
@@ -206,7 +224,9 @@ export class Drawing {
     if (from.length === 0) return;
     this.lift();
     to.push(this.#snapshot());
-    this.#context.putImageData(from.pop(), 0, 0);
+    const image = from.pop();
+    this.#resize(image.width, image.height);
+    this.#context.putImageData(image, 0, 0);
     this.#onChange();
   }
 }

@@ -36,6 +36,7 @@ export class Engine {
   #next = null;
   #busy = false;
   #waiting = null;
+  #running = null;
   #on;
 
   /**
@@ -64,7 +65,11 @@ export class Engine {
     return this.#worker !== null;
   }
 
-  /** Color a drawing when the running job is done; a newer drawing replaces one that waits. */
+  /**
+   * Color a drawing when the running job is done; a newer drawing replaces one that waits.
+   *
+   * @param {{image: Uint8Array, width: number, height: number, color: number | number[]}} job comes back with its result
+   */
   run(job) {
     this.#waiting = job;
     this.#send();
@@ -87,16 +92,17 @@ export class Engine {
         worker.terminate();
         this.#worker = null;
       }
-      this.#on[data.type]({ ...data, during: "run" });
+      this.#on[data.type]({ ...data, job: this.#running, during: "run" });
     } // any other message comes from a worker that was terminated
     this.#send();
   }
 
   #send() {
     if (this.#worker === null || this.#busy || this.#waiting === null) return;
-    const job = this.#waiting;
+    this.#running = this.#waiting;
     this.#waiting = null;
     this.#busy = true;
-    this.#worker.postMessage({ type: "run", ...job });
+    const { image, width, height, color } = this.#running;
+    this.#worker.postMessage({ type: "run", image, width, height, color });
   }
 }

@@ -1,4 +1,4 @@
-/** Pixels of images: conversion between the network's RGB and a canvas's RGBA, and the size of an image on the sheet. */
+/** Pixels of images: conversion between the network's RGB and a canvas's RGBA. */
 
 /**
  * Convert the pixels of a canvas to RGB.
@@ -19,37 +19,34 @@ export function rgbOf({ data }) {
 /**
  * Convert RGB to pixels for a canvas.
  *
- * @param {Uint8Array} rgb [size, size, 3]
- * @param {number} size height and width, pixels
+ * @param {Uint8Array} rgb [height, width, 3]
+ * @param {number} width pixels
+ * @param {number} height pixels
  * @returns {ImageData} opaque
  */
-export function imageOf(rgb, size) {
-  const image = new ImageData(size, size);
+export function imageOf(rgb, width, height) {
+  const { data } = new ImageData(width, height);
   for (let from = 0, to = 0; from < rgb.length; from += 3, to += 4) {
-    image.data[to] = rgb[from];
-    image.data[to + 1] = rgb[from + 1];
-    image.data[to + 2] = rgb[from + 2];
-    image.data[to + 3] = 255;
+    data[to] = rgb[from];
+    data[to + 1] = rgb[from + 1];
+    data[to + 2] = rgb[from + 2];
+    data[to + 3] = 255;
   }
-  return image;
+  return new ImageData(data, width, height);
 }
 
 /**
- * Scale an image's size down to a square sheet, as `fit` of polyexport/model/canvas.py does; smaller images keep theirs.
+ * Compute how much of a filled drawing has the fill's color.
  *
- * @param {number} width pixels
- * @param {number} height pixels
- * @param {number} size height and width of the sheet, pixels
- * @returns {[number, number]} width and height on the sheet, at least 1 pixel each
+ * @param {Uint8Array} rgb a drawing in this color on white, RGB
+ * @param {[number, number, number]} color 0 to 255
+ * @returns {number} share of its area, 0 to 1; NaN for white, which leaves no trace
  */
-export function fittedSize(width, height, size) {
-  const scale = Math.min(1, size / Math.max(width, height));
-  return [width, height].map((side) => Math.max(1, roundHalfToEven(side * scale)));
-}
-
-function roundHalfToEven(value) {
-  const floor = Math.floor(value);
-  return value - floor === 0.5 ? floor + (floor % 2) : Math.round(value);
+export function shareOf(rgb, color) {
+  const full = color.reduce((sum, value) => sum + 255 - value, 0);
+  let sum = 0;
+  for (let index = 0; index < rgb.length; index += 1) sum += 255 - rgb[index];
+  return Math.min(1, sum / (full * (rgb.length / 3)));
 }
 
 /** Options of every 2D context of the page: opaque, and often read. */

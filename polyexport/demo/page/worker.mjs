@@ -1,10 +1,11 @@
 /**
  * The worker that runs the model, the same file that `polyexport infer` runs, with ONNX Runtime Web.
  *
- * It takes {type: "load", url, provider, threads} and then {type: "run", id, image, size, color}, and answers with
+ * It takes {type: "load", url, provider, threads} and then {type: "run", image, width, height, color}, and answers with
  * {type: "progress"}, {type: "loaded"}, {type: "result"} and {type: "failed"}.
  */
 
+import { Canvas } from "./canvas.mjs";
 import { Refused, readContract } from "./contract.mjs";
 import { rgbOf } from "./pixels.mjs";
 
@@ -21,9 +22,9 @@ self.onmessage = async ({ data }) => {
       self.postMessage({ type: "loaded", contract, bytes: model.bytes, goldenDifference: model.goldenDifference });
     } else {
       const started = performance.now();
-      const colored = await run(model, data.image, data.size, data.size, data.color);
+      const { colored, networkMs } = await fill(model, data);
       const ms = performance.now() - started;
-      self.postMessage({ type: "result", id: data.id, colored, ms }, [colored.buffer]);
+      self.postMessage({ type: "result", colored, ms, networkMs }, [colored.buffer]);
     }
   } catch (error) {
     const remedy = error instanceof Refused ? error.remedy : "reload the page, or choose another entry of Run on";
@@ -83,6 +84,16 @@ async function fetched(url) {
     position += chunk.length;
   }
   return bytes;
+}
+
+/** Fill a drawing of any size: RGB [height, width, 3] as it was given, and the time of the network alone. */
+async function fill(loaded, { image, width, height, color }) {
+  const size = loaded.contract.training_size;
+  const canvas = new Canvas(image, width, height, size);
+  const started = performance.now();
+  const output = await run(loaded, canvas.pixels, size, size, color);
+  const networkMs = performance.now() - started;
+  return { colored: canvas.restore(output), networkMs };
 }
 
 /**
