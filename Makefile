@@ -10,10 +10,11 @@ DEV := $(VENV)/.dev
 KINDS := details open_lines border cut_gaps bitten_gaps large_gaps dashed wobbly pencil photo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test coverage check docs bench format clean
+.PHONY: help demo gallery test coverage check docs bench format clean
 
 help:
 	@echo "make demo      draw sketches, color them with the shipped model, name the pictures (no torch)"
+	@echo "make gallery   draw the pictures of the demo page's gallery again"
 	@echo "make test      the test suite"
 	@echo "make coverage  the test suite, and which branches it runs; slower"
 	@echo "make check     formatting, lint, spelling, types"
@@ -37,6 +38,9 @@ demo: $(RUNTIME)
 	$(BIN)/polyexport dataset demo/drawings --count 2 --size 256 --seed 7 --overwrite $(KINDS:%=--split %)
 	$(BIN)/polyexport infer 'demo/drawings/*/inputs/*.png' --color tomato --color "#1e90ff" -o demo/colored --overwrite
 	@echo "open the pictures: $$(find demo/colored -name '*.png' | sort | head -n 3 | tr '\n' ' ')..."
+
+gallery: $(DEV)
+	$(BIN)/python docs/gallery.py
 
 test: $(DEV)
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder

@@ -52,7 +52,7 @@ def test_the_default_dependencies_are_for_inference_alone(wheel: zipfile.ZipFile
 
 def test_it_carries_the_page_and_its_runtime(wheel: zipfile.ZipFile) -> None:
     names = set(wheel.namelist())
-    page = {f"polyexport/demo/page/{path.name}" for path in (ROOT / "polyexport" / "demo" / "page").iterdir()}
+    page = {path.relative_to(ROOT).as_posix() for path in (ROOT / "polyexport" / "demo" / "page").rglob("*.*")}
     assert page <= names
     assert "polyexport/demo/runtime.json" in names
     if not (ROOT / "polyexport" / "demo" / "runtime").exists():

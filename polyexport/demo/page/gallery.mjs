@@ -2,15 +2,15 @@
 
 /** @type {{file: string, name: string}[]} */
 const DRAWINGS = [
-  { file: "lines-inside.png", name: "Lines inside" },
-  { file: "letters.png", name: "Letters" },
-  { file: "open-lines.png", name: "Shapes beside open lines" },
-  { file: "page-edge.png", name: "Cut by the edge of the page" },
-  { file: "cut-gaps.png", name: "Cut gaps" },
-  { file: "bitten-gaps.png", name: "Bitten gaps" },
-  { file: "large-gap.png", name: "One large gap" },
+  { file: "cut_gaps.png", name: "Cut gaps" },
+  { file: "bitten_gaps.png", name: "Bitten gaps" },
+  { file: "large_gaps.png", name: "One large gap" },
   { file: "dashed.png", name: "Dashed outline" },
-  { file: "paper.webp", name: "Photo of paper" },
+  { file: "details.png", name: "Lines inside" },
+  { file: "glyphs.png", name: "A letter" },
+  { file: "open_lines.png", name: "Beside open lines" },
+  { file: "border.png", name: "Cut by the edge of the page" },
+  { file: "photo.webp", name: "Photo of paper" },
   { file: "pencil.webp", name: "Pencil, scanned" },
 ];
 
