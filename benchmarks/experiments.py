@@ -30,7 +30,7 @@ from polyexport.imaging.psnr import psnr_db
 from trainer.batches import SizedBatch
 from trainer.config import TrainConfig
 from trainer.losses import LossConfig
-from trainer.network import SMALL_CHANNELS, ConditionalUNet, ModelConfig
+from trainer.network import ConditionalUNet, ModelConfig
 from trainer.train import train
 
 SIZE = 64
@@ -106,7 +106,7 @@ class Experiment:
     changes: dict[str, Any] = field(default_factory=dict)
     network: type[ConditionalUNet] = ConditionalUNet
     embedding_dim: int = 128
-    channels: tuple[int, ...] = SMALL_CHANNELS
+    channels: tuple[int, ...] = (16, 32, 64, 128, 256)
 
     @property
     def config(self) -> ModelConfig:
@@ -145,6 +145,7 @@ def run(name: str, steps: int) -> dict[str, Any]:
             model=experiment.config,
             drawings=DrawingConfig(),
             mix=(SizedBatch(size=SIZE, batch_size=BATCH_SIZE),),
+            size=SIZE,
             steps=steps,
             precision="bf16-mixed",
             validate_every=steps,

@@ -18,7 +18,7 @@ _LARGEST_SHARE = {"cut": 0.25, "bitten": 0.25, "large": 0.2}
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Erasures:
-    """What is erased, in pixels of the result; see ``polyexport.data.sketches.raster.erased``."""
+    """Parts of the ink that are erased, in pixels of the result; see ``polyexport.data.sketches.raster.erased``."""
 
     lines: list[tuple[Points, float]]
     """Polylines along which ink is removed, with the width of what is removed."""

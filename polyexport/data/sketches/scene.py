@@ -27,7 +27,7 @@ class Scene:
     """Width of the lines, pixels of the result."""
 
     beyond: float
-    """How far the lines reach beyond the page, pixels of the result; 0 if they do not."""
+    """Length by which the lines reach beyond the page, pixels of the result; 0 if they do not."""
 
 
 def scene(rng: np.random.Generator, size: int, config: SketchConfig) -> Scene:
