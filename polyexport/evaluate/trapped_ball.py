@@ -22,9 +22,15 @@ LARGEST_BALL = 1 / 8
 GROWTH = 1.2
 """Factor from the radius of one ball to that of the next."""
 
-ROOM_OF_WIDEST, ROOM = 1.05, 1.5
+ROOM_OF_WIDEST, ROOM = 1.2, 1.5
 """Least inner radius of a region behind a gap, in radii of the ball that closes it: of a region that is wider than all
 that are filled already, and of a narrower one, which may be a bay of the outline."""
+
+OPEN = 0.6
+"""Largest part of a region's boundary that may be gaps: dust and letters enclose nothing."""
+
+BESIDE = 0.7
+"""Largest part of the ink around a region that may be the outline of other filled regions: it lies between them."""
 
 FLAT, REACH = 6.0, 3.0
 """Radius of the ball that flattens a closed gap, and how far from the gap it works, in radii of the ball that closed
@@ -39,7 +45,8 @@ NOISE = 3.0
 PENCIL = 0.1
 """Standard deviation of the ink's level, as a fraction of the contrast, from which the ink's level is taken locally."""
 
-_SQUARE = np.ones((3, 3), dtype=np.bool_)
+_SQUARE = ndimage.generate_binary_structure(2, 2)
+_CROSS = ndimage.generate_binary_structure(2, 1)
 
 
 def trapped_ball_fill(image: NDArray[np.uint8], rgb: tuple[int, int, int]) -> NDArray[np.uint8]:
@@ -92,19 +99,19 @@ def _filled(ink: Mask) -> Mask:
     """Ink and all regions that it encloses, bool [H, W]."""
     margin = 2 + int(min(ink.shape) * LARGEST_BALL)
     page = np.pad(np.ones(ink.shape, dtype=np.bool_), margin)
-    solid = np.pad(ink, margin, mode="edge")  # ink that the page cuts goes on, so that it still parts the regions
-    room = _distance_to(solid)
+    walls = np.pad(ink, margin, mode="edge")  # ink that the page cuts goes on, so that it still parts the regions
+    solid, room = walls, _distance_to(walls)
     radius, widest = 0.0, 0.0
     while radius < margin - 1:
         regions, count = ndimage.label(room > radius)
         inside = np.flatnonzero(~_is_outside(regions, count, radius, solid, page))
-        if inside.size:
-            rooms = ndimage.maximum(room, regions, inside)
-            trapped = inside[rooms >= np.where(rooms > widest, ROOM_OF_WIDEST, ROOM) * radius]
-            widest = max(widest, float(ndimage.maximum(room, regions, trapped).max())) if trapped.size else widest
+        rooms = ndimage.maximum(room, regions, inside)
+        trapped = inside[rooms >= np.where(rooms > widest, ROOM_OF_WIDEST, ROOM) * radius] if inside.size else inside
+        if trapped.size:
             outside = (regions > 0) & ~np.isin(regions, inside)
-            solid = _closed(solid, np.isin(regions, trapped), outside, radius) if trapped.size else solid
-            room = _distance_to(solid) if trapped.size else room
+            closed = _closed(solid, walls, np.isin(regions, trapped), outside, radius)
+            widest = max(widest, float(room[closed & ~solid].max(initial=0)))
+            solid, room = closed, _distance_to(closed)
         radius = max(1.0, radius * GROWTH)
     return solid[margin:-margin, margin:-margin]
 
@@ -131,23 +138,39 @@ def _is_outside(regions: Labels, count: int, radius: float, solid: Mask, page: M
     return outside
 
 
-def _closed(solid: Mask, trapped: Mask, outside: Mask, radius: float) -> Mask:
+def _closed(solid: Mask, ink: Mask, trapped: Mask, outside: Mask, radius: float) -> Mask:
     """Add the trapped regions to what is solid, up to where the balls outside come, and flatten the closed gaps.
 
     A ball of the gap's own width bulges into it. A larger one closes it almost straight, but it also closes bays
     elsewhere: only what it adds next to a closed gap is kept.
     """
     regions, _ = ndimage.label(~solid & (_distance_to(outside) > radius))
-    added = np.isin(regions, np.setdiff1d(regions[trapped], [0]))
+    numbers = np.setdiff1d(regions[trapped], [0])
     if radius == 0:
-        return solid | added
+        return solid | np.isin(regions, numbers)
+    added = np.isin(regions, _held_by_ink(regions, numbers, solid, ink))
+    if not added.any():
+        return solid
+    solid = solid | added
     large = int(FLAT * radius) + 0.5  # between two distances along an axis, so that half a pixel of slack adds no row
     margin = int(large) + 2
-    solid = solid | added
     grown = _distance_to(np.pad(solid, margin, mode="edge")) <= large
     flat = (_distance_to(~grown) > large - 0.5)[margin:-margin, margin:-margin]
     slivers, _ = ndimage.label(flat & ~solid & (_distance_to(added) <= REACH * radius))
     return solid | np.isin(slivers, np.setdiff1d(slivers[ndimage.binary_dilation(added)], [0]))
+
+
+def _held_by_ink(regions: Labels, numbers: Labels, solid: Mask, ink: Mask) -> Labels:
+    """Regions with enough ink of their own around them, of those that are named by their labels."""
+    named = np.where(np.isin(regions, numbers), regions, 0)
+    rim = np.where(named > 0, 0, ndimage.grey_dilation(named, footprint=_CROSS))  # pixels around, with their region
+    stroke = (
+        4 * float(_distance_to(~ink)[ink].mean()) - 1
+    )  # across a stroke the mean distance is a quarter of its width
+    beside = solid & (_distance_to(solid & ~ink) <= stroke)
+    counts = [np.bincount(rim[mask], minlength=named.max() + 1)[numbers] for mask in (solid, ~solid, beside)]
+    held, gaps, others = counts
+    return numbers[(gaps <= OPEN * (held + gaps)) & (others <= BESIDE * held)]
 
 
 def _distance_to(mask: Mask) -> NDArray[np.float64]:

@@ -72,6 +72,25 @@ def test_the_edge_of_the_page_closes_a_shape(box: tuple[int, int, int, int]) -> 
     assert np.mean(filled(image) == wanted) > 0.99
 
 
+def test_the_space_between_closed_shapes_is_not_enclosed() -> None:
+    image, pen = page(120, 120)
+    for left, top in ((6, 6), (64, 6), (6, 64), (64, 64)):
+        pen.rectangle((left, top, left + 50, top + 50), outline=0, width=2)
+        pen.rectangle((left + 12, top + 12, left + 50, top + 50), fill=(255, 255, 255))  # the corners face the middle
+        pen.line([(left + 12, top + 50), (left + 12, top + 12), (left + 50, top + 12)], fill=0, width=2)
+    for left in (6, 64):
+        pen.ellipse((left, 40, left + 46, 80), outline=0, width=2)
+    assert not filled(image)[60, 58]
+
+
+def test_dust_encloses_nothing() -> None:
+    image, pen = page(128, 128)
+    pen.rectangle((50, 50, 80, 80), outline=0, width=3)
+    for x, y in np.random.default_rng(3).integers(0, 128, (150, 2)):
+        pen.point((int(x), int(y)), fill=0)
+    assert filled(image).mean() < 0.1
+
+
 def test_a_line_across_the_page_encloses_nothing() -> None:
     image, pen = page()
     pen.line([(0, 30), (95, 40)], fill=0, width=3)
