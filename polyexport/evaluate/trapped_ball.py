@@ -73,7 +73,7 @@ def _ink_of(image: NDArray[np.uint8]) -> tuple[Mask, Plane]:
         gray = 255 - gray  # light lines on a dark page
     wide = min(gray.shape) / 16
     paper = ndimage.maximum_filter(ndimage.gaussian_filter(gray, 1), max(9, int(2 * wide)))
-    level = np.clip(gray / np.maximum(ndimage.gaussian_filter(paper, wide), 1), 0, 1)
+    level = np.clip(gray / np.maximum(_smooth(paper, wide), 1), 0, 1)
     ink = level < threshold_otsu(level) if np.ptp(level) > LEAST_CONTRAST else np.zeros(level.shape, dtype=np.bool_)
     if not ink.any() or np.median(level[~ink]) - np.median(level[ink]) < LEAST_CONTRAST:
         return np.zeros_like(ink), np.zeros_like(level)  # one shade, or the noise of one
@@ -89,10 +89,17 @@ def _ink_of(image: NDArray[np.uint8]) -> tuple[Mask, Plane]:
 
 
 def _mean_around(level: Plane, mask: Mask, sigma: float, default: float) -> Plane:
-    """Mean of the levels in a mask, under a Gaussian window at every pixel; the default where the mask is far away."""
-    weight = ndimage.gaussian_filter(mask.astype(np.float32), sigma)
-    total = ndimage.gaussian_filter(np.where(mask, level, np.float32(0)), sigma)
+    """Mean of the levels in a mask, under a smooth window at every pixel; the default where the mask is far away."""
+    weight = _smooth(mask.astype(np.float32), sigma)
+    total = _smooth(np.where(mask, level, np.float32(0)), sigma)
     return np.where(weight > 1e-3, total / np.maximum(weight, 1e-3), np.float32(default))
+
+
+def _smooth(plane: Plane, sigma: float) -> Plane:
+    """Two box filters with about the standard deviation of a Gaussian one, whose time does not depend on it."""
+    size = int(sigma * 6**0.5) | 1
+    smooth: Plane = ndimage.uniform_filter(ndimage.uniform_filter(plane, size), size)
+    return smooth
 
 
 def _filled(ink: Mask) -> Mask:
@@ -104,12 +111,13 @@ def _filled(ink: Mask) -> Mask:
     radius, widest = 0.0, 0.0
     while radius < margin - 1:
         regions, count = ndimage.label(room > radius)
-        inside = np.flatnonzero(~_is_outside(regions, count, radius, solid, page))
-        rooms = ndimage.maximum(room, regions, inside)
-        trapped = inside[rooms >= np.where(rooms > widest, ROOM_OF_WIDEST, ROOM) * radius] if inside.size else inside
-        if trapped.size:
-            outside = (regions > 0) & ~np.isin(regions, inside)
-            closed = _closed(solid, walls, np.isin(regions, trapped), outside, radius)
+        outside = _is_outside(regions, count, radius, solid, page)
+        rooms = np.zeros(count + 1)
+        np.maximum.at(rooms, regions.ravel(), room.ravel())
+        enclosed = rooms >= np.where(rooms > widest, ROOM_OF_WIDEST, ROOM) * radius
+        enclosed &= ~outside
+        if enclosed.any():
+            closed = _closed(solid, walls, enclosed[regions], (outside & (rooms > radius))[regions], radius)
             widest = max(widest, float(room[closed & ~solid].max(initial=0)))
             solid, room = closed, _distance_to(closed)
         radius = max(1.0, radius * GROWTH)

@@ -15,6 +15,7 @@ from polyexport.data.drawings import draw
 from polyexport.data.pairs import PairPixels, write_pairs
 from polyexport.evaluate.catalog import METRICS
 from polyexport.imaging.color import parse_color
+from polyexport.imaging.pixels import read_image
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 Refused = Callable[..., str]
@@ -29,7 +30,8 @@ def splits(cli: Cli, tmp_path: Path) -> Path:
 
 def test_a_folder_of_splits_a_table_a_report_and_json(cli: Cli, splits: Path, shipped_path: Path) -> None:
     table = cli("evaluate", shipped_path, splits, "--provider", "cpu", check=0).stdout.splitlines()
-    done = cli("evaluate", shipped_path, splits, "--report", "out/r.html", "--json", "--provider", "cpu", check=0)
+    files = ("--report", "out/r.html", "--contact-sheet", "out/s.png")
+    done = cli("evaluate", shipped_path, splits, *files, "--json", "--provider", "cpu", check=0)
     report, scores = (splits.parent / "out" / "r.html").read_text(encoding="utf-8"), json.loads(done.stdout)
 
     assert [line.split()[0] for line in table] == ["data", *["clean"] * 3, *["gapped"] * 3, *["all"] * 3]
@@ -40,7 +42,10 @@ def test_a_folder_of_splits_a_table_a_report_and_json(cli: Cli, splits: Path, sh
     assert len(scores["splits"]["gapped"]["images"]) == 2
     assert scores["all"]["model"]["images"] == 4
     assert f"{scores['all']['model']['metrics']['psnr_db']['mean']:.2f}" in table[7]
-    assert done.stderr == "report: out/r.html\n"
+    assert done.stderr.splitlines() == ["report: out/r.html", "contact sheet: out/s.png"]
+    assert read_image(splits.parent / "out" / "s.png").pixels.shape[0] > 600
+    ahead = scores["splits"]["gapped"]["better_rival"]["model_ahead_db"]
+    assert table[4].endswith(f"{ahead:+.2f}")
     assert report.startswith("<!DOCTYPE html>")
     assert scores["model"]["sha256"] in report
 
@@ -81,6 +86,7 @@ def test_bad_inputs_are_one_line(refused: Refused, splits: Path, shipped_path: P
 
 def test_a_report_never_lands_on_something_else(refused: Refused, splits: Path, shipped_path: Path) -> None:
     assert "ends in .html" in refused(2, "evaluate", shipped_path, splits, "--report", "model.onnx")
+    assert "ends in .png" in refused(2, "evaluate", shipped_path, splits, "--contact-sheet", "sheet.jpg")
     (splits.parent / "file").write_text("in the way")
     refused(5, "evaluate", shipped_path, splits, "--report", "file/r.html")
     (splits.parent / "folder.html").mkdir()

@@ -19,6 +19,7 @@ FILES: dict[str, tuple[object, ...]] = {
     "bench -o x.json": ("bench", "latency", "-m", MODEL, "--provider", "cpu"),
     "bench --report x.html": ("bench", "latency", "-m", MODEL, "--provider", "cpu"),
     "evaluate --report x.html": ("evaluate", MODEL, HERE / "set", "--provider", "cpu"),
+    "evaluate --contact-sheet x.png": ("evaluate", MODEL, HERE / "set", "--provider", "cpu"),
     "infer --contact-sheet x.png": ("infer", HERE / "inputs", "-m", MODEL, "-c", "red", "-o", "out"),
 }
 FOLDERS: dict[str, tuple[object, ...]] = {

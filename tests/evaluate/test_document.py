@@ -1,9 +1,11 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from polyexport.evaluate.catalog import METRICS
 from polyexport.evaluate.document import document, facts_of
-from polyexport.evaluate.score import METHODS, Evaluation
+from polyexport.evaluate.score import METHODS, RIVALS, Evaluation
 from polyexport.model.model import Model
 
 
@@ -17,6 +19,10 @@ def test_everything_is_there_and_undefined_is_null(evaluation: Evaluation, shipp
     assert read["model"]["sha256"] == shipped.sha256
     assert [metric["name"] for metric in read["metrics"]] == names
     assert list(read["splits"]) == ["clean", "odd"]
+    better = read["all"]["better_rival"]
+    means = {method: read["all"][method]["metrics"]["psnr_db"]["mean"] for method in METHODS}
+    assert better["method"] == max(RIVALS, key=lambda method: means[method])
+    assert better["model_ahead_db"] == pytest.approx(means["model"] - means[better["method"]], abs=1e-3)
     for method in METHODS:
         everything = read["all"][method]
         assert everything["images"] == 7

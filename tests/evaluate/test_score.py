@@ -9,7 +9,7 @@ from polyexport.data.drawings import draw
 from polyexport.data.pairs import PairPixels, read_pair, read_pairs, write_pairs
 from polyexport.evaluate import score
 from polyexport.evaluate.catalog import COLUMN, METRICS
-from polyexport.evaluate.score import METHODS, Evaluation, evaluate, measure
+from polyexport.evaluate.score import METHODS, RIVALS, Evaluation, evaluate, measure
 from polyexport.imaging.color import color_of
 from polyexport.imaging.psnr import psnr_db
 from polyexport.model.model import Model
@@ -38,6 +38,16 @@ def test_scores_are_the_metrics_of_what_the_model_gives(tiny_model: Model, make_
     assert split.scores["model"].values[:, COLUMN["psnr_db"]].tolist() == expected
     assert [item.input for item in split.items] == [pair.input for pair in pairs]
     assert np.mean(expected) < split.scores["flood_fill"].values[:, COLUMN["psnr_db"]].mean()
+
+
+def test_every_rival_is_scored_by_its_own_fill(tiny_model: Model, make_set: MakeSet) -> None:
+    (pair,) = read_pairs(make_set("set", 1))
+    result = evaluate(tiny_model, {"set": [pair]})
+    decoded = read_pair(pair)
+    for rival, fill in RIVALS.items():
+        row, _ = measure(fill(decoded.image, decoded.color.rgb), decoded)
+        assert np.array_equal(result.all.scores[rival].values[0], row, equal_nan=True)
+        assert result.worst[0].rival_psnr_db[rival] == value(row, "psnr_db")
 
 
 def test_all_is_every_split_once(evaluation: Evaluation) -> None:
@@ -86,6 +96,7 @@ def test_a_page_full_of_color_bleeds() -> None:
     assert painted == "blue"
     assert value(row, "bleeding") == value(row, "bleeding_far") == value(row, "recall") == 1
     assert value(row, "specificity") == value(row, "confusion") == 0
+    assert value(row, "wrong") == value(row, "page_filled") == 1
 
 
 def test_a_white_fill_leaves_the_fill_undefined_and_the_rest_measured() -> None:

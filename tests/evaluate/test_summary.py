@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from polyexport.evaluate.catalog import COLUMN, METRICS
-from polyexport.evaluate.score import METHODS, Evaluation, Scores
-from polyexport.evaluate.summary import by_color, by_shape, confusion, largest, summarize
+from polyexport.evaluate.score import METHODS, Evaluation, Scores, Split
+from polyexport.evaluate.summary import by_color, by_shape, confusion, largest, lead, summarize
 
 
 def scores(*columns: tuple[str, list[float]]) -> Scores:
@@ -55,6 +55,17 @@ def test_groups_hold_every_image_once(evaluation: Evaluation) -> None:
                 assert sum(group.images for group in groups.values()) == len(split.items)
     odd = evaluation.splits[1]
     assert list(by_color(odd.items, odd.scores["model"])) == ["lime", "white"]
+
+
+@pytest.mark.parametrize(
+    ("ball", "flood", "better", "ahead"), [(30.0, 20.0, "trapped_ball", 5.0), (30.0, 40.0, "flood_fill", -5.0)]
+)
+def test_the_model_is_compared_with_the_better_rival(ball: float, flood: float, better: str, ahead: float) -> None:
+    psnr = {"model": [30.0, 40.0], "trapped_ball": [ball, ball], "flood_fill": [flood, flood]}
+    split = Split(name="s", items=(), scores={method: scores(("psnr_db", psnr[method])) for method in METHODS})
+    found = lead(split)
+    assert (found.rival, found.ahead_db, found.model_psnr_db) == (better, ahead, 35)
+    assert found.rival_psnr_db == max(ball, flood)
 
 
 def test_the_largest_groups_keep_their_order() -> None:
