@@ -1,5 +1,6 @@
 /** The canvas: how an image of any size is placed on the pixels that the network takes, as in polyexport/model/canvas.py. */
 
+import { roundHalfToEven } from "./ink.mjs";
 import { BILINEAR, LANCZOS, resample } from "./resample.mjs";
 
 const WHITE = 255;
@@ -17,15 +18,9 @@ export function fittedSize(width, height, size) {
   return [width, height].map((side) => Math.max(1, roundHalfToEven(side * scale)));
 }
 
-function roundHalfToEven(value) {
-  const floor = Math.floor(value);
-  return value - floor === 0.5 ? floor + (floor % 2) : Math.round(value);
-}
-
 /** An image, RGB [height, width, 3], and its copy on a white square canvas, RGB [size, size, 3], at the upper left. */
 export class Canvas {
-  #innerWidth;
-  #innerHeight;
+  #inner;
 
   /**
    * @param {Uint8Array} image RGB, [height, width, 3]
@@ -34,13 +29,14 @@ export class Canvas {
    * @param {number} size height and width of the canvas, pixels
    */
   constructor(image, width, height, size) {
-    Object.assign(this, { image, width, height, size });
-    [this.#innerWidth, this.#innerHeight] = fittedSize(width, height, size);
-    const scaled = resample(image, width, height, this.#innerWidth, this.#innerHeight, LANCZOS);
+    Object.assign(this, { width, height, size });
+    const [innerWidth, innerHeight] = fittedSize(width, height, size);
+    this.#inner = { width: innerWidth, height: innerHeight };
+    const scaled = resample(image, { width, height }, this.#inner, LANCZOS, { channels: 3 });
     this.pixels = new Uint8Array(3 * size * size).fill(WHITE);
-    for (let row = 0; row < this.#innerHeight; row += 1) {
-      const from = 3 * row * this.#innerWidth;
-      this.pixels.set(scaled.subarray(from, from + 3 * this.#innerWidth), 3 * row * size);
+    for (let row = 0; row < innerHeight; row += 1) {
+      const from = 3 * row * innerWidth;
+      this.pixels.set(scaled.subarray(from, from + 3 * innerWidth), 3 * row * size);
     }
   }
 
@@ -51,11 +47,12 @@ export class Canvas {
    * @returns {Uint8Array} RGB, [height, width, 3]
    */
   restore(output) {
-    const inner = new Uint8Array(3 * this.#innerWidth * this.#innerHeight);
-    for (let row = 0; row < this.#innerHeight; row += 1) {
+    const { width, height } = this.#inner;
+    const inner = new Uint8Array(3 * width * height);
+    for (let row = 0; row < height; row += 1) {
       const from = 3 * row * this.size;
-      inner.set(output.subarray(from, from + 3 * this.#innerWidth), 3 * row * this.#innerWidth);
+      inner.set(output.subarray(from, from + 3 * width), 3 * row * width);
     }
-    return resample(inner, this.#innerWidth, this.#innerHeight, this.width, this.height, BILINEAR);
+    return resample(inner, this.#inner, { width: this.width, height: this.height }, BILINEAR, { channels: 3 });
   }
 }
