@@ -177,14 +177,14 @@ class Page:
     def message(self) -> str:
         return "" if self.tab.is_hidden("#message") else str(self.tab.inner_text("#message"))
 
-    def stroke(self, *points: tuple[float, float]) -> None:
+    def stroke(self, *points: tuple[float, float], steps: int = 12) -> None:
         """With the mouse, from point to point; 0 to 1 from the sheet's upper left corner."""
         box = self.tab.locator("#drawing").bounding_box()
         at = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in points]
         self.tab.mouse.move(*at[0])
         self.tab.mouse.down()
         for x, y in at[1:]:
-            self.tab.mouse.move(x, y, steps=12)
+            self.tab.mouse.move(x, y, steps=steps)
         self.tab.mouse.up()
 
     def saved(self, button: str) -> Path:

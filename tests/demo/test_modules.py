@@ -72,8 +72,9 @@ def test_a_canvas_is_the_one_of_the_model(tab: Any, image: NDArray[np.uint8], si
     height, width = image.shape[:2]
     pixels, restored = tab.evaluate(
         f"async ([text, width, height, size]) => {{ {_OF_TEXT} const {{ Canvas }} = await import('./canvas.mjs');"
-        " const canvas = new Canvas(bytes(text), width, height, size);"
-        " return [[...canvas.pixels], [...canvas.restore(canvas.pixels)]]; }",
+        " const contract = { training_size: size, size_multiple: 1, fixed_size: false };"
+        " const canvas = new Canvas(bytes(text), { width, height }, contract);"
+        " return [[...canvas.pixels], [...canvas.restore(canvas.pixels, [0, 0, 0])]]; }",
         [encoded(image.tobytes()), width, height, size],
     )
     expected = CanvasRule(size=size, multiple=1).place(image)

@@ -132,6 +132,31 @@ def test_the_tools_and_their_width(url: str, open_page: OpenPage) -> None:
     assert ink() == 0
 
 
+def test_the_eraser_bites_round_gaps_that_the_network_passes_over(url: str, open_page: OpenPage) -> None:
+    page = open_page(url)
+    page.tab.click("#clear")
+    angles = np.linspace(0, 2 * np.pi, 25)
+    page.stroke(*[(0.5 + 0.3 * np.cos(angle), 0.5 + 0.3 * np.sin(angle)) for angle in angles], steps=2)
+    page.settle()
+    middle = np.s_[226:286, 226:286]
+    assert (pixels(page.canvas("flood"))[middle] == (255, 99, 71)).all()
+    page.tab.get_by_label("Eraser").check()
+    page.stroke((0.8, 0.5))
+    page.stroke((0.5, 0.2))
+    page.settle()
+    drawn = pixels(page.canvas("drawing"))
+    y, x = np.mgrid[:512, :512] + 0.5
+    bite = np.hypot(x - 0.8 * 512, y - 256)
+    assert (drawn[bite < 9] == 255).all()
+    assert (drawn[(bite > 14) & (bite < 30)] < 60).any()
+    assert (pixels(page.canvas("flood"))[middle] == 255).all()
+    assert np.abs(pixels(page.canvas("network"))[middle] - (255, 99, 71)).mean() < 4
+    page.tab.click("#undo")
+    page.tab.click("#undo")
+    page.settle()
+    assert (pixels(page.canvas("flood"))[middle] == (255, 99, 71)).all()
+
+
 def test_a_square_by_keyboard_alone(url: str, open_page: OpenPage) -> None:
     page = open_page(url)
     keyboard = page.tab.keyboard

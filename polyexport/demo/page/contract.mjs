@@ -67,6 +67,9 @@ function isComplete({
   palette,
   embedding,
   training_size,
+  size_multiple,
+  fixed_size,
+  result = "picture",
   precision,
   network,
   graph_sha256,
@@ -81,6 +84,10 @@ function isComplete({
     Number.isInteger(training_size) &&
     training_size >= 1 &&
     training_size <= 2048 &&
+    Number.isInteger(size_multiple) &&
+    size_multiple >= 1 &&
+    typeof fixed_size === "boolean" &&
+    ["picture", "fill"].includes(result) &&
     [precision, network, graph_sha256, golden?.image_png, golden?.colored_png].every(
       (one) => typeof one === "string",
     ) &&

@@ -68,7 +68,8 @@ export class Engine {
   /**
    * Color a drawing when the running job is done; a newer drawing replaces one that waits.
    *
-   * @param {{image: Uint8Array, width: number, height: number, color: number | number[]}} job comes back with its result
+   * @param {{image: Uint8Array, width: number, height: number, color: number | number[], rgb: number[]}} job the drawing,
+   *   the color as the model takes it, and the color itself; comes back with its result
    */
   run(job) {
     this.#waiting = job;
@@ -102,7 +103,7 @@ export class Engine {
     this.#running = this.#waiting;
     this.#waiting = null;
     this.#busy = true;
-    const { image, width, height, color } = this.#running;
-    this.#worker.postMessage({ type: "run", image, width, height, color });
+    const { image, width, height, color, rgb } = this.#running;
+    this.#worker.postMessage({ type: "run", image, width, height, color, rgb });
   }
 }

@@ -9,7 +9,7 @@ import { BILINEAR, BOX, extremes, resample } from "./resample.mjs";
 /** @typedef {import("./resample.mjs").Size} Size */
 
 const MIN_CONTRAST = 28;
-const NOISE_WIDTHS = 5;
+const NOISE_WIDTHS = 3.5;
 const FAINT = 24;
 const CONTRAST = 1.1;
 export const WALL = 77; // coverage from which a pixel counts as ink
@@ -68,7 +68,8 @@ function median(counts) {
 export function findInk(pixels, size) {
   let level = new Uint8Array(pixels.length / 3);
   for (let index = 0, from = 0; index < level.length; index += 1, from += 3) {
-    level[index] = Math.min(pixels[from], pixels[from + 1], pixels[from + 2]);
+    const darker = pixels[from] < pixels[from + 1] ? pixels[from] : pixels[from + 1];
+    level[index] = darker < pixels[from + 2] ? darker : pixels[from + 2];
   }
   let counts = countsOf(level);
   const light = sumOf(counts, 192, 256);
@@ -255,15 +256,16 @@ function flattened(pixels, size) {
   const drops = [0, 1, 2].map((channel) => Math.max(meanOf(levels, channel, Math.fround) - meanOf(samples, channel), 0.25));
   const total = drops[0] + drops[1] + drops[2];
   const [red, green, blue] = drops.map((drop) => Math.fround(drop / total));
-  const weighted = (values, at) => {
-    const sum = Math.fround(Math.fround(red * values[at]) + Math.fround(green * values[at + 1]));
-    return Math.fround(sum + Math.fround(blue * values[at + 2]));
-  };
-  const gain = Float32Array.from({ length: levels.length / 3 }, (_, index) => 255 / Math.max(weighted(levels, 3 * index), 1));
+  const weighted = (first, second, third) =>
+    Math.fround(Math.fround(Math.fround(red * first) + Math.fround(green * second)) + Math.fround(blue * third));
+  const gain = new Float32Array(levels.length / 3);
+  for (let index = 0, at = 0; index < gain.length; index += 1, at += 3) {
+    gain[index] = 255 / Math.max(weighted(levels[at], levels[at + 1], levels[at + 2]), 1);
+  }
   const gains = resample(gain, grid, size, BILINEAR);
   const even = new Uint8Array(gains.length);
-  for (let index = 0; index < even.length; index += 1) {
-    const gray = Math.min(255, Math.trunc(Math.fround(weighted(pixels, 3 * index) + 0.5)));
+  for (let index = 0, at = 0; index < even.length; index += 1, at += 3) {
+    const gray = Math.min(255, Math.trunc(Math.fround(weighted(pixels[at], pixels[at + 1], pixels[at + 2]) + 0.5)));
     even[index] = Math.min(Math.fround(Math.fround(gray * gains[index]) + 0.5), 255);
   }
   return even;

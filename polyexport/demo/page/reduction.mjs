@@ -7,36 +7,70 @@ import { averaged, extremes, LANCZOS, resample } from "./resample.mjs";
 const KEPT = 1.5;
 const SOLID = 204;
 
-/**
- * Scale a picture down.
- *
- * @param {Uint8Array} pixels [height, width, channels], dark lines on light paper
- * @param {import("./resample.mjs").Size} from its size
- * @param {import("./resample.mjs").Size} to size of the result, at most that of the picture
- * @param {Uint8Array | null} ink coverage by ink, [height, width]; null if there is none
- * @param {number} channels
- * @returns {Uint8Array} [height, width, channels]
- */
-export function reduced(pixels, from, to, ink, channels) {
-  const scale = Math.min(from.height / to.height, from.width / to.width);
-  const side = Math.trunc(scale / KEPT);
-  if (side < 2 || ink === null) return resample(pixels, from, to, LANCZOS, { channels });
-  const means = averaged(pixels, from, side, channels);
-  const size = { width: Math.ceil(from.width / side), height: Math.ceil(from.height / side) };
-  const darkest = extremes(pixels, from, side, channels, { isLargest: false });
-  thinBlocks(ink, from, side, size).forEach((isThin, block) => {
-    if (isThin === 0) return;
-    for (let index = block * channels; index < (block + 1) * channels; index += 1) means[index] = darkest[index];
-  });
-  const part = { width: from.width / side, height: from.height / side };
-  return resample(means, size, to, LANCZOS, { channels, part });
-}
+/** @typedef {import("./resample.mjs").Size} Size */
 
-/** Blocks that hold ink and have no solid block beside them. */
-function thinBlocks(ink, from, side, size) {
-  const isSolid = averaged(ink, from, side, 1).map((mean) => (mean >= SOLID ? 1 : 0));
-  const nearSolid = largest(isSolid, size, 1);
-  return extremes(ink, from, side, 1, { isLargest: true }).map((value, block) =>
-    value >= WALL && nearSolid[block] === 0 ? 1 : 0,
-  );
+/** One way from the size of a drawing to a smaller one, which the drawing and its ink share. */
+export class Reduction {
+  #from;
+  #to;
+  #side;
+  #blocks; // size of the drawing in blocks
+  #thin = []; // numbers of the blocks that hold ink and have no solid block beside them
+
+  /**
+   * @param {Uint8Array | null} ink share of each pixel that ink covers, [height, width]; null if there is none
+   * @param {Size} from size of the drawing
+   * @param {Size} to size of the result, at most that of the drawing
+   */
+  constructor(ink, from, to) {
+    this.#from = from;
+    this.#to = to;
+    const scale = Math.min(from.height / to.height, from.width / to.width);
+    this.#side = ink === null ? 1 : Math.max(1, Math.trunc(scale / KEPT));
+    this.#blocks = { width: Math.ceil(from.width / this.#side), height: Math.ceil(from.height / this.#side) };
+    if (this.#side > 1) this.#findThin(ink);
+  }
+
+  #findThin(ink) {
+    const isSolid = averaged(ink, this.#from, this.#side, 1).map((mean) => (mean >= SOLID ? 1 : 0));
+    const nearSolid = largest(isSolid, this.#blocks, 1);
+    extremes(ink, this.#from, this.#side, 1, { isLargest: true }).forEach((covered, block) => {
+      if (covered >= WALL && nearSolid[block] === 0) this.#thin.push(block);
+    });
+  }
+
+  /**
+   * Scale a picture of dark lines on light paper down.
+   *
+   * @param {Uint8Array} pixels [height, width, channels]
+   * @param {number} channels
+   * @returns {Uint8Array} [height, width, channels]
+   */
+  of(pixels, channels) {
+    const [from, side] = [this.#from, this.#side];
+    if (side === 1) return resample(pixels, from, this.#to, LANCZOS, { channels });
+    const means = averaged(pixels, from, side, channels);
+    for (const block of this.#thin) {
+      for (let channel = 0; channel < channels; channel += 1) {
+        means[block * channels + channel] = this.#darkest(pixels, block, channels, channel);
+      }
+    }
+    const part = { width: from.width / side, height: from.height / side };
+    return resample(means, this.#blocks, this.#to, LANCZOS, { channels, part });
+  }
+
+  #darkest(pixels, block, channels, channel) {
+    const { width, height } = this.#from;
+    const top = Math.floor(block / this.#blocks.width) * this.#side;
+    const left = (block % this.#blocks.width) * this.#side;
+    const [bottom, right] = [Math.min(height, top + this.#side), Math.min(width, left + this.#side)];
+    let found = 255;
+    for (let row = top; row < bottom; row += 1) {
+      for (let column = left; column < right; column += 1) {
+        const value = pixels[(row * width + column) * channels + channel];
+        if (value < found) found = value;
+      }
+    }
+    return found;
+  }
 }

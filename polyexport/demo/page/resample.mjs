@@ -34,52 +34,61 @@ function sinc(x) {
  * @returns {Values} the image itself if nothing changes
  */
 export function resample(image, from, to, filter, { channels = 1, part = from } = {}) {
+  const isWhole = image instanceof Uint8Array;
   const isShorterFirst = from.height > to.height && from.height - to.height > 2 * (from.width - to.width);
   const [width, height] = [Math.fround(part.width), Math.fround(part.height)];
   const rows = (values, lines) =>
     from.width === to.width && width === from.width
       ? values
-      : alongRows(values, weightsOf(filter, from.width, width, to.width, values), from.width, lines, channels);
+      : alongRows(values, weightsOf(filter, from.width, width, to.width, isWhole), from.width, lines, channels);
   const columns = (values, length) =>
     from.height === to.height && height === from.height
       ? values
-      : alongColumns(values, weightsOf(filter, from.height, height, to.height, values), length * channels);
-  return isShorterFirst ? rows(columns(image, from.width), to.height) : columns(rows(image, from.height), to.width);
+      : alongColumns(values, weightsOf(filter, from.height, height, to.height, isWhole), length * channels);
+  // One kind of array for both kinds of values: a compiler of JavaScript makes such loops several times faster.
+  const values = isWhole ? new Float32Array(image) : image;
+  const scaled = isShorterFirst
+    ? rows(columns(values, from.width), to.height)
+    : columns(rows(values, from.height), to.width);
+  return isWhole ? new Uint8Array(scaled) : scaled;
 }
 
-function alongRows(image, { starts, counts, weights, most }, from, lines, channels) {
+function alongRows(image, { starts, counts, weights, most, isWhole }, from, lines, channels) {
   const to = starts.length;
-  const [isWhole, scaled] = [image instanceof Uint8Array, new image.constructor(to * lines * channels)];
+  const scaled = new Float32Array(to * lines * channels);
+  const zero = isWhole ? HALF : 0;
+  let target = 0;
   for (let line = 0; line < lines; line += 1) {
     for (let at = 0; at < to; at += 1) {
       const first = at * most;
+      const end = first + counts[at];
+      const start = (line * from + starts[at]) * channels;
       for (let channel = 0; channel < channels; channel += 1) {
-        let sum = isWhole ? HALF : 0;
-        let position = (line * from + starts[at]) * channels + channel;
-        for (let index = first; index < first + counts[at]; index += 1) {
+        let sum = zero;
+        for (let index = first, position = start + channel; index < end; index += 1, position += channels) {
           sum += image[position] * weights[index];
-          position += channels;
         }
-        scaled[(line * to + at) * channels + channel] = isWhole ? clipped(sum) : sum;
+        scaled[target] = isWhole ? clipped(sum) : sum;
+        target += 1;
       }
     }
   }
   return scaled;
 }
 
-function alongColumns(image, { starts, counts, weights, most }, length) {
+function alongColumns(image, { starts, counts, weights, most, isWhole }, length) {
   const to = starts.length;
-  const [isWhole, scaled] = [image instanceof Uint8Array, new image.constructor(to * length)];
-  for (let at = 0; at < to; at += 1) {
-    const first = at * most;
-    for (let column = 0; column < length; column += 1) {
-      let sum = isWhole ? HALF : 0;
-      let position = starts[at] * length + column;
-      for (let index = first; index < first + counts[at]; index += 1) {
-        sum += image[position] * weights[index];
-        position += length;
-      }
-      scaled[at * length + column] = isWhole ? clipped(sum) : sum;
+  const scaled = new Float32Array(to * length);
+  const sums = new Float64Array(length);
+  for (let at = 0, target = 0; at < to; at += 1) {
+    sums.fill(isWhole ? HALF : 0);
+    for (let index = 0; index < counts[at]; index += 1) {
+      const weight = weights[at * most + index];
+      const start = (starts[at] + index) * length;
+      for (let column = 0; column < length; column += 1) sums[column] += image[start + column] * weight;
+    }
+    for (let column = 0; column < length; column += 1, target += 1) {
+      scaled[target] = isWhole ? clipped(sums[column]) : sums[column];
     }
   }
   return scaled;
@@ -88,12 +97,12 @@ function alongColumns(image, { starts, counts, weights, most }, length) {
 const HALF = 1 << (PRECISION_BITS - 1);
 
 function clipped(sum) {
-  return Math.min(255, Math.max(0, sum >> PRECISION_BITS));
+  const value = sum >> PRECISION_BITS;
+  return value < 0 ? 0 : value > 255 ? 255 : value;
 }
 
 /** Weights of the pixels that each scaled pixel is made of: the first one, their number, and `most` weights a pixel. */
-function weightsOf(filter, from, part, to, values) {
-  const isWhole = values instanceof Uint8Array;
+function weightsOf(filter, from, part, to, isWhole) {
   const scale = part / to;
   const stretch = Math.max(1, scale);
   const support = filter.support * stretch;
@@ -118,7 +127,7 @@ function weightsOf(filter, from, part, to, values) {
     starts[at] = start;
     counts[at] = count;
   }
-  return { starts, counts, weights, most };
+  return { starts, counts, weights, most, isWhole };
 }
 
 /**
@@ -132,33 +141,27 @@ function weightsOf(filter, from, part, to, values) {
  */
 export function averaged(image, { width, height }, side, channels) {
   const columns = Math.ceil(width / side);
-  const length = columns * channels;
-  const means = new Uint8Array(Math.ceil(height / side) * length);
-  const sums = new Uint32Array(length);
-  for (let top = 0; top < height; top += side) {
+  const means = new Uint8Array(Math.ceil(height / side) * columns * channels);
+  const sums = new Uint32Array(width * channels); // of each column of a row of blocks
+  for (let top = 0, target = 0; top < height; top += side) {
     const rows = Math.min(side, height - top);
     sums.fill(0);
-    for (let row = top; row < top + rows; row += 1) addRow(sums, image, row * width * channels, width, side, channels);
-    for (let at = 0; at < length; at += 1) {
-      const count = rows * (at < length - channels ? side : width - (columns - 1) * side);
-      const factor = Math.trunc(Math.fround(2 ** 24 / count));
-      means[(top / side) * length + at] = Math.floor(((sums[at] + Math.floor(count / 2)) * factor) / 2 ** 24);
+    for (let row = top; row < top + rows; row += 1) {
+      const start = row * sums.length;
+      for (let index = 0; index < sums.length; index += 1) sums[index] += image[start + index];
     }
-  }
-  return means;
-}
-
-function addRow(sums, image, start, width, side, channels) {
-  let position = start;
-  for (let column = 0, at = 0; column < width; column += side, at += channels) {
-    const end = Math.min(width, column + side);
-    for (let x = column; x < end; x += 1) {
-      for (let channel = 0; channel < channels; channel += 1) {
-        sums[at + channel] += image[position];
-        position += 1;
+    for (let left = 0; left < width; left += side) {
+      const count = rows * Math.min(side, width - left);
+      const factor = Math.trunc(Math.fround(2 ** 24 / count));
+      const end = Math.min(width, left + side) * channels;
+      for (let channel = 0; channel < channels; channel += 1, target += 1) {
+        let sum = count >> 1;
+        for (let index = left * channels + channel; index < end; index += channels) sum += sums[index];
+        means[target] = Math.floor((sum * factor) / 2 ** 24);
       }
     }
   }
+  return means;
 }
 
 /**
@@ -172,19 +175,26 @@ function addRow(sums, image, start, width, side, channels) {
  * @returns {Uint8Array} [ceil(height / side), ceil(width / side), channels]
  */
 export function extremes(image, { width, height }, side, channels, { isLargest }) {
-  const length = Math.ceil(width / side) * channels;
-  const found = new Uint8Array(Math.ceil(height / side) * length).fill(isLargest ? 0 : 255);
-  let position = 0;
-  for (let row = 0; row < height; row += 1) {
-    const start = Math.floor(row / side) * length;
-    for (let column = 0, at = start; column < width; column += side, at += channels) {
-      const end = Math.min(width, column + side);
-      for (let x = column; x < end; x += 1) {
-        for (let channel = 0; channel < channels; channel += 1) {
-          const value = image[position];
-          position += 1;
-          if (isLargest ? value > found[at + channel] : value < found[at + channel]) found[at + channel] = value;
+  const found = new Uint8Array(Math.ceil(height / side) * Math.ceil(width / side) * channels);
+  const best = new Uint8Array(width * channels); // of each column of a row of blocks
+  const worst = isLargest ? 0 : 255;
+  for (let top = 0, target = 0; top < height; top += side) {
+    best.fill(worst);
+    const end = Math.min(height, top + side) * best.length;
+    for (let start = top * best.length; start < end; start += best.length) {
+      for (let index = 0; index < best.length; index += 1) {
+        const value = image[start + index];
+        if (isLargest ? value > best[index] : value < best[index]) best[index] = value;
+      }
+    }
+    for (let left = 0; left < width; left += side) {
+      const last = Math.min(width, left + side) * channels;
+      for (let channel = 0; channel < channels; channel += 1, target += 1) {
+        let value = worst;
+        for (let index = left * channels + channel; index < last; index += channels) {
+          if (isLargest ? best[index] > value : best[index] < value) value = best[index];
         }
+        found[target] = value;
       }
     }
   }

@@ -1,0 +1,84 @@
+"""The page's modules for the edges of a fill against the Python modules that do the same, to the same bytes."""
+
+import base64
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from polyexport.data.drawings import draw
+from polyexport.data.splits import SPLITS
+from polyexport.imaging.fill import fill_coverage, find_regions
+from polyexport.imaging.ink import find_ink, page_is_dark
+from polyexport.imaging.reduction import reduced
+
+pytest.importorskip("lucide", reason="needs the drawings extra")
+
+_SCRIPT = """async ({ pixels, size, coarse, coarseSize }) => {
+  const { findInk, pageIsDark } = await import("./ink.mjs");
+  const { fillCoverage, findRegions } = await import("./fill.mjs");
+  const { Reduction } = await import("./reduction.mjs");
+  const bytes = (text) => Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
+  const text = (values) => btoa(Array.from(values, (value) => String.fromCharCode(value)).join(""));
+  const page = bytes(pixels);
+  const ink = findInk(page, size);
+  const reduction = new Reduction(ink, size, coarseSize);
+  const found = { isDark: pageIsDark(page, size), small: text(reduction.of(page, 3)) };
+  if (ink === null) return { ...found, ink: null, fill: null };
+  const clear = reduction.of(ink.map((covered) => 255 - covered), 1);
+  const coarseInk = Float32Array.from(clear, (level) => (255 - level) / 255);
+  const given = new Float32Array(bytes(coarse).buffer);
+  return { ...found, ink: text(ink), fill: text(fillCoverage(findRegions(ink, size), given, coarseInk, coarseSize)) };
+}"""
+
+
+def encoded(array: NDArray[Any]) -> str:
+    return base64.b64encode(array.tobytes()).decode()
+
+
+def decoded(text: str, shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    return np.frombuffer(base64.b64decode(text), np.uint8).reshape(shape)
+
+
+def coarse_fill(rng: np.random.Generator, exact: NDArray[np.float32], size: tuple[int, int]) -> NDArray[np.float32]:
+    """A network's coverage: soft, unsure in places, and wrong in one patch."""
+    soft = np.asarray(Image.fromarray(exact).resize(size[::-1], Image.Resampling.BOX)).copy()
+    soft += rng.normal(0, 0.15, size).astype(np.float32) * (rng.random(size) < 0.3)
+    y, x = rng.integers(0, size[0] - 8), rng.integers(0, size[1] - 8)
+    soft[y : y + 8, x : x + 8] = 1 - soft[y : y + 8, x : x + 8]
+    return soft.clip(0, 1)
+
+
+@pytest.mark.parametrize("name", list(SPLITS))
+def test_ink_reduction_and_fill_are_the_same_in_the_browser(tab: Any, name: str) -> None:
+    rng = np.random.default_rng([7, list(SPLITS).index(name)])
+    height, width = rng.integers(90, 200, 2).tolist()
+    drawing = draw(rng, max(height, width), SPLITS[name].drawings)
+    pixels = np.ascontiguousarray(drawing.image[:height, :width])
+    if page_is_dark(pixels):
+        pixels = 255 - pixels
+    drop = 255 - np.array(drawing.color, np.float32)
+    exact = ((255 - drawing.colored[:height, :width]) @ drop / (drop @ drop)).astype(np.float32)
+    size = (round(height * 48 / max(height, width)), round(width * 48 / max(height, width)))
+    coarse = coarse_fill(rng, exact, size)
+    found = tab.evaluate(
+        _SCRIPT,
+        {
+            "pixels": encoded(pixels),
+            "size": {"width": width, "height": height},
+            "coarse": encoded(coarse),
+            "coarseSize": {"width": size[1], "height": size[0]},
+        },
+    )
+    assert found["isDark"] == page_is_dark(pixels)
+    ink = find_ink(pixels)
+    assert np.array_equal(decoded(found["small"], (*size, 3)), reduced(pixels, size, ink))
+    assert (found["ink"] is None) == (ink is None)
+    if ink is not None:
+        assert np.array_equal(decoded(found["ink"], (height, width)), ink.coverage)
+        clear = reduced(255 - ink.coverage, size, ink)
+        coarse_ink = (255 - clear.astype(np.float32)) / np.float32(255)
+        expected = fill_coverage(find_regions(ink), coarse, coarse_ink)
+        assert np.array_equal(decoded(found["fill"], (height, width)), expected)
