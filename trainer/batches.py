@@ -26,10 +26,13 @@ __all__ = [
     "SizedBatch",
     "collate",
     "generated_mix",
+    "is_fill",
     "network_inputs",
     "pair_batches",
     "synthetic_batches",
 ]
+
+_WHITE = 255
 
 Batch = tuple[Tensor, Tensor, Tensor]
 """Image [B, H, W, 3], color [B, 3] and colored image [B, H, W, 3], all uint8."""
@@ -146,12 +149,22 @@ def pair_batches(pairs: list[Drawing], batch_size: int, config: PairConfig) -> M
     return make
 
 
+def is_fill(pair: Drawing) -> bool:
+    """Return whether the output of a pair is one flat color on white."""
+    return bool((pair.colored == _WHITE).all()) or _coverage(pair) is not None
+
+
 def _alpha(pair: Drawing) -> NDArray[np.float32] | None:
+    """Return the coverage of a fill as ``_coverage`` does; None if its color is too light to tell it exactly."""
+    return None if min(pair.color) > 127 else _coverage(pair)
+
+
+def _coverage(pair: Drawing) -> NDArray[np.float32] | None:
     """Return the fill's coverage [H, W, 1], 0 to 1, if the output is one flat color on white; None if it is not."""
     color = np.array(pair.color, dtype=np.float32)
     channel = int(color.argmin())
-    if color[channel] > 127:
-        return None  # too close to white to tell the coverage exactly
+    if color[channel] == _WHITE:
+        return None
     alpha = (255 - pair.colored[..., channel, None].astype(np.float32)) / (255 - color[channel])
     flat = np.abs(255 + (color - 255) * alpha - pair.colored).max() <= 2 and alpha.max() <= 1
     return alpha if flat else None

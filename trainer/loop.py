@@ -44,6 +44,8 @@ class TrainingLoop:
         loss: ColoringLoss,
         validation: Validation,
         report: Callable[[str], None],
+        *,
+        result_kind: str,
     ) -> None:
         """Prepare the first step.
 
@@ -54,6 +56,8 @@ class TrainingLoop:
             loss: The training loss.
             validation: Scores the averaged weights.
             report: Called with one line of text at each validation.
+            result_kind: ``fill`` if every training image is a fill of its drawing with one color on white, else
+                ``picture``; it goes into the checkpoints.
         """
         self.progress = Progress(scored_sha256=validation.drawings.sha256)
         self.tracker: Tracker | None = None
@@ -63,6 +67,7 @@ class TrainingLoop:
         self._loss = loss
         self._validation = validation
         self._report = report
+        self._result_kind = result_kind
         self._averaged = averaged_model(model, config.ema_decay)
         self._optimizer = AdamW(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
         self._plateau = ReduceLROnPlateau(
@@ -273,6 +278,7 @@ class TrainingLoop:
             "validated_step": self.progress.validated_step,
             f"{drawings.phase}_psnr_db": round(self.progress.psnr_db, 3) if self.progress.validated_step else None,
             "scored_on": {"drawings": drawings.kind, "count": drawings.count, "trained_on": drawings.trained_on},
+            "result": self._result_kind,
             "torch": torch.__version__,
         }
         model = self._averaged.module

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from polyexport.data.drawings import Drawing
 from polyexport.storage.files import check_output_file, check_writable
-from trainer.batches import Batch, BatchStream, pair_batches, synthetic_batches
+from trainer.batches import Batch, BatchStream, is_fill, pair_batches, synthetic_batches
 from trainer.checkpoint import weights_sha256
 from trainer.config import Precision, TrainConfig, run_folder
 from trainer.growth import grow
@@ -78,7 +78,8 @@ def train(
         open_record, report = None, lambda line: None
     loss = ColoringLoss(config.loss)
     scored = Validation(config, fabric, loss, validation, trained_on=pairs or ())
-    loop = TrainingLoop(config, fabric, network, loss, scored, report)
+    result_kind = "fill" if pairs is None or all(map(is_fill, pairs)) else "picture"
+    loop = TrainingLoop(config, fabric, network, loss, scored, report, result_kind=result_kind)
     if pairs is not None:
         report(f"trains on {_counted(len(pairs))}, {_scored_on(scored.drawings)}")
     if resume:

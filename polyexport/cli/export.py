@@ -103,6 +103,14 @@ def export(
             "--palette", help="Make a graph that takes several colors per image: color [N, K, 3] -> [N, K, H, W, 3]."
         ),
     ] = False,
+    result: Annotated[
+        Literal["fill", "picture"] | None,
+        typer.Option(
+            help="Kind of the network's output: fill is one color on white within the outline, whose edges are then "
+            "those of the ink of the full drawing; picture is anything else.",
+            show_default="fill for a checkpoint that was trained on fills, else picture",
+        ),
+    ] = None,
     min_speedup: Annotated[float, typer.Option(min=0, help=_MIN_SPEEDUP_HELP)] = 1.0,
     max_loss: Annotated[
         float | None, typer.Option(min=0.01, max=20, help=_MAX_LOSS_HELP, show_default=_MAX_LOSS_DEFAULT)
@@ -272,11 +280,12 @@ def export(
         precision=precision,
         color_input=color_input.value,
         many_colors=palette,
+        result=result,
         min_speedup=min_speedup,
         max_loss_db=max_loss,
         flags=frozenset(name for name, wanted in flags.items() if wanted),
     )
-    result = export_source(
+    exported = export_source(
         load(source, **given),
         target,
         options,
@@ -286,9 +295,9 @@ def export(
         report=console.info,
     )
     if json_report:
-        console.json(asdict(result))
+        console.json(asdict(exported))
     elif not quiet:
-        chosen = "" if result.weights_key == "." else f", weights {result.weights_key}"
-        console.data(f"{result.output}: {result.size_bytes} bytes, SHA-256 {result.sha256}{chosen}")
-        if result.signature is not None:
-            console.data(f"{result.signature}: its signature")
+        chosen = "" if exported.weights_key == "." else f", weights {exported.weights_key}"
+        console.data(f"{exported.output}: {exported.size_bytes} bytes, SHA-256 {exported.sha256}{chosen}")
+        if exported.signature is not None:
+            console.data(f"{exported.signature}: its signature")

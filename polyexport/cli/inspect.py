@@ -22,6 +22,8 @@ __all__ = ["inspect"]
 _LABEL_COLUMNS = 11
 _TEXT_COLUMNS = 100
 
+_RESULTS = {"picture": "a picture", "fill": "a fill of the drawing, with the edges of its ink"}
+
 
 def inspect(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="Model file.")],
@@ -57,6 +59,7 @@ def _rows(inspection: "Inspection") -> Iterator[tuple[str, str]]:
         for tensor in tensors:
             yield label, f"{tensor.name:<{widest}} {tensor}"
     yield "sizes", _sizes(contract)
+    yield "result", _RESULTS[contract.result]
     several = "; several in one call" if contract.many_colors else ""
     yield "colors", contract.condition.describe() + several
     yield "parameters", f"{inspection.parameters:,}; initializers {_scaled(inspection.initializer_bytes, 'B')}"

@@ -34,7 +34,7 @@ def package(
 ) -> None:
     """Write a folder that runs the model where polyexport is not installed.
 
-    The folder holds the model, its model card, a script that needs only onnxruntime, numpy and pillow, a Triton model
+    The folder holds the model, its model card, a script that needs no polyexport, a Triton model
     repository, and the SHA-256 of every file.
     """
     console.set(verbose=verbose, quiet=quiet)

@@ -32,6 +32,6 @@ def predict(model: Model, pairs: Iterable[Pair], *, size: Size = "fit") -> Itera
     for pair in pairs:
         pixels = read_pair(pair)
         canvas = canvas_rule.place(pixels.image)
-        yield Prediction(
-            pair=pair, pixels=pixels, colored=canvas.restore(model.run_canvases([canvas], [pair.color])[0])
-        )
+        output = model.run_canvases([canvas], [pair.color])[0]
+        colored = canvas.restore(output, model.condition.fill_color(pair.color))
+        yield Prediction(pair=pair, pixels=pixels, colored=colored)

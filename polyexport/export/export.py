@@ -40,6 +40,7 @@ from polyexport.model.contract import (
     GoldenSample,
     Parity,
     Quality,
+    Result,
     StageParity,
 )
 from polyexport.model.loading.limits import DEFAULT_LIMITS
@@ -72,6 +73,9 @@ class ExportOptions:
 
     many_colors: bool = False
     """The graph takes several colors of one image in a run."""
+
+    result: Result | None = None
+    """Kind of the network's output: a picture, or a fill with one color on white; None for what the source says."""
 
     min_speedup: float = 1.0
     """Smallest accepted speed of a reduced precision relative to fp32, on the provider that the precision is meant for,
@@ -214,6 +218,7 @@ def export_source(
         size_multiple=source.size_multiple,
         training_size=source.training_size,
         fixed_size=source.fixed_size,
+        result=options.result or source.result,
         precision=options.precision,
         opset=OPSET,
         versions={

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polyexport.imaging.neighbors import largest, smallest
-from polyexport.imaging.paper import flattened
 from polyexport.imaging.pixels import Pixels
 
 __all__ = ["Ink", "find_ink", "page_is_dark"]
@@ -20,8 +19,8 @@ Plane = NDArray[np.uint8]
 _MIN_CONTRAST = 28
 """Smallest difference between the mean levels of paper and ink; less is a blank page, or a page of ink alone."""
 
-_NOISE_WIDTHS = 5.0
-"""The contrast is also at least this many standard deviations of the paper's own levels."""
+_NOISE_WIDTHS = 3.5
+"""The contrast is also at least this many standard deviations of the paper's own levels; pure noise has 2.7."""
 
 _FAINT = 24
 """Coverage under this is noise on paper that is not flat: 9 % of 255."""
@@ -92,6 +91,8 @@ def find_ink(pixels: Pixels) -> Ink | None:
     counts = np.bincount(level.ravel(), minlength=256)
     flat = 2 * counts[255] >= counts[192:].sum() > 0
     if not flat:
+        from polyexport.imaging.paper import flattened  # SciPy takes 0.2 s to load, and flat paper does not need it
+
         level = flattened(pixels)
         counts = np.bincount(level.ravel(), minlength=256)
     split = _otsu(counts)

@@ -4,6 +4,10 @@
 padded with white and never enlarged. ``native`` keeps the image's own resolution and pads it to the next multiple that
 the network takes. Both return the output at the size of the input. An image that already has the size of the canvas
 passes through unchanged.
+
+A model whose result is a fill gets more: ``fit`` runs drawings up to the training size at their own size, scales larger
+ones down without losing thin lines, and pads both with white to the next multiple. Its output then decides what is
+filled, and the ink of the whole drawing places the edge; see ``polyexport.imaging.fill``.
 """
 
 from dataclasses import dataclass
@@ -14,14 +18,18 @@ from PIL import Image
 
 from polyexport.errors import ImageError, UsageError
 from polyexport.imaging.pixels import MAX_SIDE, Pixels
+from polyexport.model.edges import InkEdges
 
-__all__ = ["MAX_NATIVE_PIXELS", "Canvas", "CanvasRule", "Size"]
+__all__ = ["EDGES_AT_OWN_SIZE", "MAX_NATIVE_PIXELS", "Canvas", "CanvasRule", "Size"]
 
 Size = Literal["fit", "native"] | int
 """A canvas size as users give it: ``fit``, ``native``, or the side of a square canvas in pixels."""
 
 MAX_NATIVE_PIXELS = MAX_SIDE**2
 """Largest number of pixels of one canvas and of one batch. A full-width network needs about 2 KiB per pixel."""
+
+EDGES_AT_OWN_SIZE = True
+"""Whether a fill gets the edges of the ink also where the network saw the drawing at its own size."""
 
 _WHITE = 255
 
@@ -45,21 +53,28 @@ class Canvas:
     inner_width: int
     """Columns of the canvas that the image covers, from the left."""
 
+    edges: InkEdges | None = None
+    """The ink of the image, for a model whose result is a fill; None for the network's picture itself."""
+
     def batch_limit(self, wanted: int) -> int:
         """Return how many canvases of this shape one call of the network may take: at most ``wanted``, at least 1."""
         height, width = self.pixels.shape[:2]
         return max(1, min(wanted, MAX_NATIVE_PIXELS // int(height * width)))
 
-    def restore(self, output: Pixels) -> Pixels:
+    def restore(self, output: Pixels, color: tuple[int, int, int] | None = None) -> Pixels:
         """Cut the network's output on this canvas back to the size of the image.
 
         Args:
             output: uint8 [H, W, 3], the shape of ``pixels``.
+            color: sRGB of the fill, from ``Condition.fill_color``; None if no color is known, which gives the network's
+                own picture also for a fill.
 
         Returns:
             A new array, uint8 [height, width, 3].
         """
         inner = output[: self.inner_height, : self.inner_width]
+        if self.edges is not None and color is not None:
+            return self.edges.draw(inner, color)
         if (self.inner_height, self.inner_width) == (self.height, self.width):
             return inner.copy()
         # Bilinear: a sharper filter overshoots at the edges of a flat color.
@@ -86,6 +101,12 @@ class CanvasRule:
     multiple: int
     """The model's ``size_multiple``: height and width of every canvas are multiples of it."""
 
+    fill: bool = False
+    """The model's result is a fill of the drawing."""
+
+    square: bool = True
+    """Every canvas of ``fit`` is a square of the side ``size``."""
+
     def __post_init__(self) -> None:
         if self.mode not in ("fit", "native"):
             raise ValueError(f"mode must be fit or native, got {self.mode!r}")
@@ -99,7 +120,9 @@ class CanvasRule:
             )
 
     @classmethod
-    def for_size(cls, size: Size, *, training_size: int, multiple: int, fixed_size: bool) -> "CanvasRule":
+    def for_size(
+        cls, size: Size, *, training_size: int, multiple: int, fixed_size: bool, fill: bool = False
+    ) -> "CanvasRule":
         """Make the rule for a size that a user gave and a network.
 
         Args:
@@ -107,6 +130,7 @@ class CanvasRule:
             training_size: side of the images that the network was trained on, pixels.
             multiple: the network's ``size_multiple``.
             fixed_size: the network takes ``training_size`` alone.
+            fill: the network's result is a fill of the drawing.
 
         Raises:
             UsageError: the network cannot take this size.
@@ -116,7 +140,13 @@ class CanvasRule:
         if fixed_size and size not in ("fit", training_size):
             raise UsageError(f"the network takes only {training_size}x{training_size} pixels", remedy="give --size fit")
         mode: Literal["fit", "native"] = "native" if size == "native" else "fit"
-        return cls(mode=mode, size=size if isinstance(size, int) else training_size, multiple=multiple)
+        return cls(
+            mode=mode,
+            size=size if isinstance(size, int) else training_size,
+            multiple=multiple,
+            fill=fill,
+            square=fixed_size or not fill,
+        )
 
     def place(self, pixels: Pixels) -> Canvas:
         """Place an image on its canvas.
@@ -128,23 +158,45 @@ class CanvasRule:
             ImageError: in ``native`` mode, the canvas would have more than ``MAX_NATIVE_PIXELS``.
         """
         height, width = pixels.shape[:2]
-        if self.mode == "fit":
-            canvas_height = canvas_width = self.size
-            scale = min(1.0, self.size / max(height, width))
-            inner_height, inner_width = max(1, round(height * scale)), max(1, round(width * scale))
+        scale = min(1.0, self.size / max(height, width)) if self.mode == "fit" else 1.0
+        inner = (max(1, round(height * scale)), max(1, round(width * scale)))
+        if self.mode == "fit" and self.square:
+            canvas = (self.size, self.size)
         else:
-            canvas_height, canvas_width = (-(-side // self.multiple) * self.multiple for side in (height, width))
-            if canvas_height * canvas_width > MAX_NATIVE_PIXELS:
-                raise ImageError(
-                    f"{width}x{height} pixels, more than the {MAX_NATIVE_PIXELS} that the network takes at full size",
-                    remedy="use --size fit",
-                )
-            inner_height, inner_width = height, width
-        if (inner_height, inner_width) != (height, width):
-            resized = Image.fromarray(pixels).resize((inner_width, inner_height), Image.Resampling.LANCZOS)
-            pixels = np.asarray(resized)
-        if (inner_height, inner_width) != (canvas_height, canvas_width):
-            padded = np.full((canvas_height, canvas_width, 3), _WHITE, dtype=np.uint8)
-            padded[:inner_height, :inner_width] = pixels
+            canvas = (self._padded(inner[0]), self._padded(inner[1]))
+        if canvas[0] * canvas[1] > MAX_NATIVE_PIXELS:
+            raise ImageError(
+                f"{width}x{height} pixels, more than the {MAX_NATIVE_PIXELS} that the network takes at full size",
+                remedy="use --size fit",
+            )
+        edges = None
+        if self.fill:
+            pixels, edges = _drawing(pixels, inner)
+        elif inner != (height, width):
+            pixels = np.asarray(Image.fromarray(pixels).resize(inner[::-1], Image.Resampling.LANCZOS))
+        if inner != canvas:
+            padded = np.full((*canvas, 3), _WHITE, dtype=np.uint8)
+            padded[: inner[0], : inner[1]] = pixels
             pixels = padded
-        return Canvas(pixels=pixels, height=height, width=width, inner_height=inner_height, inner_width=inner_width)
+        return Canvas(
+            pixels=pixels, height=height, width=width, inner_height=inner[0], inner_width=inner[1], edges=edges
+        )
+
+    def _padded(self, side: int) -> int:
+        return -(-side // self.multiple) * self.multiple
+
+
+def _drawing(pixels: Pixels, size: tuple[int, int]) -> tuple[Pixels, InkEdges | None]:
+    """Scale a drawing to a size up to its own, as dark lines on light paper, and measure its ink."""
+    from polyexport.imaging.ink import find_ink, page_is_dark
+    from polyexport.imaging.reduction import reduced
+
+    height, width = pixels.shape[:2]
+    if page_is_dark(pixels):
+        pixels = _WHITE - pixels
+    scaled = size != (height, width)
+    if not scaled and not EDGES_AT_OWN_SIZE:
+        return pixels, None
+    ink = find_ink(pixels)
+    edges = InkEdges.of(None if ink is None else ink.coverage, height, width)
+    return reduced(pixels, size, ink) if scaled else pixels, edges

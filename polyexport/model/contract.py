@@ -9,6 +9,7 @@ Everything else stands as one JSON object under ``METADATA_KEY`` in the model's 
 import json
 import re
 from dataclasses import asdict, dataclass, field
+from typing import Literal
 
 from polyexport.errors import ContractError, reason_of
 from polyexport.imaging.pixels import MAX_SIDE, MAX_TRAINING_SIZE
@@ -31,6 +32,7 @@ __all__ = [
     "GoldenSample",
     "Parity",
     "Quality",
+    "Result",
     "StageParity",
 ]
 
@@ -45,6 +47,9 @@ IMAGE_INPUT = "image"
 
 COLORED = "colored"
 """Name of the graph's output."""
+
+Result = Literal["picture", "fill"]
+"""Kind of a model's output."""
 
 _REMEDY = "give a model that `polyexport export` wrote with this version"
 
@@ -201,6 +206,10 @@ class Contract:
     fixed_size: bool = False
     """The model takes images of ``training_size`` alone."""
 
+    result: Result = "picture"
+    """The model's output: a picture, or a fill of the drawing with one color on white, whose edges are those of the
+    drawing's ink."""
+
     precision: str = "fp32"
     """Name of the precision that the graph was exported in; see ``PRECISION_NAME``."""
 
@@ -272,12 +281,19 @@ class Contract:
             UsageError: the network cannot take this size.
         """
         return CanvasRule.for_size(
-            size, training_size=self.training_size, multiple=self.size_multiple, fixed_size=self.fixed_size
+            size,
+            training_size=self.training_size,
+            multiple=self.size_multiple,
+            fixed_size=self.fixed_size,
+            fill=self.result == "fill",
         )
 
     def to_json(self) -> str:
         """Return the metadata value; equal contracts give equal text."""
-        return json.dumps({"contract_version": CONTRACT_VERSION, **asdict(self)}, sort_keys=True)
+        entries = {"contract_version": CONTRACT_VERSION, **asdict(self)}
+        if self.result == "picture":
+            del entries["result"]  # files without this entry are older than it, and earlier versions read no others
+        return json.dumps(entries, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> "Contract":
@@ -295,6 +311,6 @@ class Contract:
             raise ContractError(f"contract version {repr(version)[:60]}, expected {CONTRACT_VERSION}", remedy=_REMEDY)
         try:
             check_sizes(raw)
-            return build(cls, raw)
+            return build(cls, {"result": "picture", **raw} if isinstance(raw, dict) else raw)
         except (ValueError, OverflowError) as error:
             raise ContractError(f"the model's contract is unusable: {error}", remedy=_REMEDY) from error

@@ -238,7 +238,8 @@ class Model:
             for start in range(0, len(parsed), per_run):
                 batch = parsed[start : start + per_run]
                 outputs.extend(self.run_canvases([canvas] * len(batch), batch))
-            results.append([canvas.restore(output) for output in outputs])
+            fills = map(self.condition.fill_color, parsed)
+            results.append([canvas.restore(output, fill) for output, fill in zip(outputs, fills, strict=True)])
         return results
 
 

@@ -1,4 +1,4 @@
-"""Color outline drawings with the model beside this file. It needs onnxruntime, numpy and pillow, nothing else.
+"""Color outline drawings with the model beside this file. It needs the packages of requirements.txt, nothing else.
 
     python run.py drawing.png --color red --color "#1e90ff" -o colored
 

@@ -1,12 +1,14 @@
 """The command line of a package: colors image files with the model of the package.
 
 A package holds a copy of this module and of all modules that it imports, directly or through others; see
-``polyexport.package.vendor``. It may import nothing but those, onnxruntime, numpy and pillow.
+``polyexport.package.vendor``. It may import nothing but those, onnxruntime, numpy and pillow;
+a model whose result is a fill needs scipy as well.
 """
 
 import argparse
 import errno
 import hashlib
+import importlib
 import os
 import secrets
 from collections.abc import Mapping, Sequence
@@ -124,6 +126,8 @@ def _run(arguments: argparse.Namespace) -> int:
     clashes = _clashes(output, named)
     names = {source: name for source, name in named.items() if source not in clashes}
     model = _open_model(arguments.model, arguments.require_signature, arguments.provider, arguments.threads)
+    if model.contract.result == "fill":
+        _check_scipy()
     colors = {_folder_name(color): color for color in map(model.condition.parse, arguments.color)}
     for color in colors.values():
         model.condition.row(color)  # raises for a color that the model does not know
@@ -177,6 +181,14 @@ def _open_model(path: Path, signed_by: Path | None, provider: str, threads: int)
         raise ContractError(error.message, remedy=_FETCH_AGAIN) from error
     except ProviderError as error:
         raise ProviderError(error.message, remedy=_NO_CUDA) from error
+
+
+def _check_scipy() -> None:
+    """Raise UsageError if SciPy is missing, which finds the regions of a drawing."""
+    try:
+        importlib.import_module("scipy.ndimage")
+    except ImportError as missing:
+        raise UsageError("scipy cannot be imported", remedy="pip install -r requirements.txt") from missing
 
 
 def _check_listed(path: Path, data: bytes) -> None:

@@ -36,6 +36,9 @@ onnxruntime>=1.31
 pillow>=13.0
 """
 
+_REQUIREMENTS_OF_FILLS = "scipy>=1.14\n"
+"""The regions of a drawing, which a model whose result is a fill needs."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PackageResult:
@@ -104,7 +107,7 @@ def _contents(model: Model, data: bytes, signature: bytes | None, options: Trito
         "README.md": readme(
             contract, name=options.name, signature=signature_path(_MODEL).name if signature is not None else None
         ),
-        "requirements.txt": _REQUIREMENTS,
+        "requirements.txt": _REQUIREMENTS + (_REQUIREMENTS_OF_FILLS if contract.result == "fill" else ""),
         f"triton/{options.name}/config.pbtxt": triton_config(contract, options),
     }
     return {name: text.encode() for name, text in texts.items()} | {

@@ -8,6 +8,7 @@ from polyexport.errors import reason_of
 from polyexport.imaging.codecs.png import encode_png
 from polyexport.imaging.matte import transparent
 from polyexport.imaging.pixels import Pixels
+from polyexport.model.conditions.condition import Condition
 from polyexport.pipeline.outputs.disk import OutputSink, UnpublishedOutput
 from polyexport.pipeline.outputs.journal import Record
 from polyexport.pipeline.outputs.prior_results import PriorResult, PriorResults
@@ -32,17 +33,21 @@ class EncodedOutput:
 class OutputEncoder:
     """Encodes and stages outputs. Safe to call from several threads."""
 
-    def __init__(self, folder: OutputSink, prior_results: PriorResults, background: Background) -> None:
+    def __init__(
+        self, folder: OutputSink, prior_results: PriorResults, background: Background, condition: Condition
+    ) -> None:
         """Prepare for the outputs of one run.
 
         Args:
             folder: takes the encoded files.
             prior_results: what stands in the folder.
             background: treatment of the paper around a drawing.
+            condition: the model's condition, which knows the colors of fills.
         """
         self._folder = folder
         self._prior_results = prior_results
         self._background = background
+        self._condition = condition
 
     def stage(self, colored: list[tuple[ColorTask, Pixels]]) -> list[EncodedOutput]:
         """Encode outputs of the network, then write the files under temporary names.
@@ -63,7 +68,7 @@ class OutputEncoder:
         """
         started = time.perf_counter()
         try:
-            colored = task.canvas.restore(pixels)
+            colored = task.canvas.restore(pixels, self._condition.fill_color(task.color))
             data = encode_png(transparent(colored) if self._background == "transparent" else colored)
         except Exception as error:  # noqa: BLE001 - memory is the usual cause
             return f"cannot be encoded ({reason_of(error)})", 0.0

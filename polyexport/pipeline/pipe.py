@@ -42,5 +42,6 @@ def color_one(
     decoded = decoding_pool.decode(source, model.contract.canvas_rule(size))
     if decoded.canvas is None:
         raise ImageError(f"the image is refused: {decoded.reason}", remedy="give another image")
-    colored = decoded.canvas.restore(model.run_canvases([decoded.canvas], [color])[0])
+    output = model.run_canvases([decoded.canvas], [color])[0]
+    colored = decoded.canvas.restore(output, model.condition.fill_color(color))
     return encode_png(transparent(colored) if background == "transparent" else colored), decoded.warnings

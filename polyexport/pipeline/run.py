@@ -109,7 +109,7 @@ class _Run:
         self._batcher = Batcher(
             model, batch_size=batch_size, images_per_task=self._images_per_task, window=self._window
         )
-        self._encoder = OutputEncoder(folder, prior_results, background)
+        self._encoder = OutputEncoder(folder, prior_results, background, model.condition)
         self._calls: deque[tuple[list[ColorTask], Future[tuple[list[Pixels | str], float]]]] = deque()
         self._colored: list[tuple[ColorTask, Pixels]] = []
         self._encodings: deque[tuple[list[ColorTask], Future[list[EncodedOutput]]]] = deque()

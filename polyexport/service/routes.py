@@ -95,6 +95,7 @@ class Routes:
         kind = body_type(request)
         try:
             fields, canvas, row, warnings = await self._read(request, kind)
+            fill = self._model.condition.fill_color(fields.color)
             output = await _while_connected(request, self._batcher.submit(canvas, row))
         except ClientDisconnect:
             return Response(status_code=_CLIENT_GONE_STATUS)  # nobody reads it, but the metrics count it
@@ -108,7 +109,7 @@ class Routes:
             raise ProblemError("network", str(error)) from error
         is_json = kind.media_type == JSON_TYPE
         answer = await loop.run_in_executor(
-            self._encoding_threads, _encode, canvas, output, fields.background, warnings if is_json else None
+            self._encoding_threads, _encode, canvas, output, fill, fields.background, warnings if is_json else None
         )
         return Response(answer, media_type=JSON_TYPE if is_json else "image/png")
 
@@ -222,9 +223,11 @@ async def _disconnected(request: Request) -> None:
         pass
 
 
-def _encode(canvas: Canvas, output: Pixels, background: str, warnings: Sequence[str] | None) -> bytes:
+def _encode(
+    canvas: Canvas, output: Pixels, fill: tuple[int, int, int] | None, background: str, warnings: Sequence[str] | None
+) -> bytes:
     """Encode the colored image as a PNG file, or with warnings as the JSON text of an answer."""
-    colored = canvas.restore(output)
+    colored = canvas.restore(output, fill)
     png = encode_png(transparent(colored) if background == "transparent" else colored)
     if warnings is None:
         return png

@@ -21,8 +21,8 @@ from polyexport.model.model import Model
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 Refused = Callable[..., str]
 
-LABELS = ["file", "SHA-256", "weights", "input", "input", "output", "sizes", "colors", "parameters", "MACs", "nodes"]
-LABELS += ["precision", "parity", "golden", "versions"]
+LABELS = ["file", "SHA-256", "weights", "input", "input", "output", "sizes", "result", "colors", "parameters", "MACs"]
+LABELS += ["nodes", "precision", "parity", "golden", "versions"]
 
 FIDELITY = Fidelity(
     data="plain",

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -60,6 +61,14 @@ def test_the_contract_says_where_the_model_comes_from(tiny_checkpoint: Path, tin
     assert contract.parity.batches == (1, 2, 5)
     assert [stage.name for stage in contract.parity.stages] == ["raw", "simplified"]
     assert contract.parity.final.max_abs_diff <= 1e-4
+
+
+@pytest.mark.parametrize(("said", "given", "expected"), [("fill", None, "fill"), ("fill", "picture", "picture")])
+def test_the_contract_says_what_the_result_is(
+    source: Source, tmp_path: Path, said: Any, given: Any, expected: str
+) -> None:
+    export_source(dataclasses.replace(source, result=said), tmp_path / "m.onnx", ExportOptions(result=given))
+    assert load_model(tmp_path / "m.onnx", provider="cpu").contract.result == expected
 
 
 def test_the_golden_sample_repeats(tiny_model: Model) -> None:

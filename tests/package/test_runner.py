@@ -10,9 +10,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
 import onnxruntime
 import PIL
 import pytest
@@ -24,9 +26,11 @@ from polyexport.errors import ExitCode
 from polyexport.imaging.codecs.png import encode_png
 from polyexport.imaging.color import parse_color
 from polyexport.model import contract
+from polyexport.model.contract import Contract
 from polyexport.model.loading.load import load_model
 from polyexport.model.signature import SigningKey, signature_path
 from polyexport.package import runner
+from polyexport.package.write import write_package
 from polyexport.pipeline.decoding.pool import DecodingPool
 from polyexport.pipeline.job import Job, run_job
 from polyexport.pipeline.outputs.disk import OutputFolder
@@ -109,6 +113,30 @@ def test_it_runs_alone(package: Package, model_of: ModelOf, site: Path, tmp_path
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
 
 
+def test_a_model_of_fills_needs_scipy_and_makes_what_infer_makes(
+    model_of: ModelOf, main: Main, site: Path, tmp_path: Path
+) -> None:
+    model = onnx.load(model_of("rgb"))
+    fill = replace(Contract.from_json(model.metadata_props[0].value), result="fill")
+    onnx.helper.set_model_props(model, {contract.METADATA_KEY: fill.to_json()})
+    (tmp_path / "fill.onnx").write_bytes(model.SerializeToString())
+    write_package(tmp_path / "fill.onnx", tmp_path / "package")
+    assert "scipy>=" in (tmp_path / "package" / "requirements.txt").read_text()
+    image = drawing(tmp_path / "a.png", 90, 61)
+    command = (image, "--color", "red", "--model", tmp_path / "package" / "model.onnx")
+    assert main(*command) == 0
+    [[expected]] = load_model(tmp_path / "fill.onnx", provider="cpu").colorize([image], ["red"])
+    assert np.array_equal(pixels_of(tmp_path / "colored" / "red" / "a.png"), expected)
+
+    command = alone_command(site, tmp_path / "package" / "run.py", image, "--color", "red", "-o", "out")  # type: ignore[assignment]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (
+        ExitCode.USAGE,
+        "error: scipy cannot be imported; pip install -r requirements.txt\n",
+    )
+    assert not list((tmp_path / "out").rglob("*.png"))
+
+
 def test_a_signature_is_required_on_demand(
     package: Package, main: Main, keys: KeyPair, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -134,13 +162,14 @@ def test_the_readmes_lines_run(package: Package, tmp_path: Path) -> None:
 
 def test_it_imports_what_the_requirements_name(package: Package) -> None:
     distributions = {"numpy": "numpy", "onnxruntime": "onnxruntime", "PIL": "pillow"}
+    of_fills = {"scipy"}  # imported when a fill is drawn
     named = set()
     folder = package("vocabulary")
     for file in [folder / "run.py", *(folder / "runtime_modules").rglob("*.py")]:
         for node in ast.parse(file.read_bytes()).body:  # what a function imports is optional
             names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or "."] if isinstance(node, ast.ImportFrom) else []
-            named |= {name.partition(".")[0] for name in names} - sys.stdlib_module_names - {"polyexport"}
+            named |= {name.partition(".")[0] for name in names} - sys.stdlib_module_names - {"polyexport"} - of_fills
     required = {line.partition(">=")[0] for line in (folder / "requirements.txt").read_text().splitlines()}
     assert {distributions[name] for name in named} == {line for line in required if not line.startswith("#")}
 

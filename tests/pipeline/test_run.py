@@ -5,6 +5,7 @@ import json
 import os
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from polyexport.pipeline.inputs.manifest import Entry
 from polyexport.pipeline.job import Job
 from polyexport.pipeline.outputs import staging, store
 from polyexport.pipeline.outputs.disk import OutputFolder
+from polyexport.pipeline.pipe import color_one
 from polyexport.pipeline.plan import make_plan, plan_entries
 from polyexport.pipeline.preview import Preview, preview
 from polyexport.pipeline.results import ItemResult, RunReport
@@ -71,6 +73,23 @@ def test_batches_jobs_and_sizes_do_not_change_a_byte(
 
     assert len(first) == 22
     assert all(tree(tmp_path / str(number)) == first for number in range(1, 4))
+
+
+@pytest.mark.parametrize("size", ["fit", "native"])
+def test_a_model_of_fills_makes_what_colorize_makes(
+    colorize: Colorize, tiny_model: Model, decoders: DecodingPool, drawings: Path, tmp_path: Path, size: str
+) -> None:
+    Image.new("RGB", (700, 600), "white").save(drawings / "blank.png")
+    large = Image.open(drawings / "0.png").resize((620, 530))  # its ink waits packed
+    large.save(drawings / "large.png")
+    model = Model(replace(tiny_model.contract, result="fill"), tiny_model.session, sha256=tiny_model.sha256)
+    colorize(tmp_path / "out", model=model, size=size)
+    for path in sorted(drawings.glob("*.png")):
+        [expected] = model.colorize([path], COLORS, size=size)  # type: ignore[arg-type]
+        for color, one in zip(COLORS, expected, strict=True):
+            assert (tmp_path / "out" / color.name / path.name).read_bytes() == encode_png(one)
+        png, _ = color_one(str(path), COLORS[0], model, decoders, size=size)  # type: ignore[arg-type]
+        assert png == encode_png(expected[0])
 
 
 def test_bad_files_fail_alone_each_with_its_reason(colorize: Colorize, drawings: Path, tmp_path: Path) -> None:

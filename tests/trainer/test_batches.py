@@ -9,7 +9,7 @@ from torch.utils.data import DataLoader
 
 from polyexport.data.drawing_config import DrawingConfig
 from polyexport.data.drawings import Drawing, draw
-from trainer.batches import Batch, BatchStream, PairConfig, SizedBatch, pair_batches, synthetic_batches
+from trainer.batches import Batch, BatchStream, PairConfig, SizedBatch, is_fill, pair_batches, synthetic_batches
 
 MIX = (SizedBatch(size=16, batch_size=3), SizedBatch(size=32, batch_size=2))
 
@@ -114,3 +114,15 @@ def test_pairs_that_are_no_flat_fill_keep_their_colors() -> None:
 def test_probabilities_are_checked(values: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="probabilities"):
         PairConfig(**values)
+
+
+def test_fills_are_told_from_other_pictures() -> None:
+    rng = np.random.default_rng(0)
+    for color in ((255, 0, 0), (10, 40, 30), (255, 230, 240), (254, 255, 255), (255, 255, 255)):
+        pair = draw(rng, 32, color=color)
+        assert is_fill(pair)
+        assert is_fill(replace(pair, colored=np.full_like(pair.colored, 255)))
+        assert not is_fill(replace(pair, colored=pair.colored // 2))
+        shaded = pair.colored.copy()
+        shaded[4:9, 4:9] = (90, 200, 30)
+        assert not is_fill(replace(pair, colored=shaded))

@@ -64,6 +64,7 @@ def test_the_checkpoint_tells_how_it_was_trained(tmp_path: Path) -> None:
 
     assert training["steps"] == 6
     assert training["images"] == 48
+    assert training["result"] == "fill"
     assert training["options"]["learning_rate"] == 3e-3
     assert training["options"]["mix"] == [{"size": 16, "batch_size": 8, "share": 1.0}]
     assert np.isfinite(training["validation_psnr_db"])

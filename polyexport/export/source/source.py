@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from polyexport.model.conditions import condition_of
 from polyexport.model.conditions.condition import Condition
 from polyexport.model.conditions.fields import ConditionFields, Embedding, Palette
+from polyexport.model.contract import Result
 
 __all__ = ["SIGNED", "Source", "ValueRange"]
 
@@ -59,6 +60,9 @@ class Source:
 
     fixed_size: bool = False
     """The network takes images of ``training_size`` only."""
+
+    result: Result = "picture"
+    """The network's output: a picture, or a fill of the drawing with one color on white."""
 
     network: str
     """``trainer``, or ``package.module:Class``."""

@@ -4,8 +4,10 @@ The only module of ``polyexport.export`` that imports ``trainer``.
 """
 
 from pathlib import Path
+from typing import Any
 
 from polyexport.export.source.source import Source
+from polyexport.model.contract import Result
 from trainer.checkpoint import Checkpoint, load_checkpoint
 
 __all__ = ["load_trainer_checkpoint"]
@@ -26,10 +28,20 @@ def load_trainer_checkpoint(path: Path) -> Source:
         embedding="color_embedding",
         size_multiple=config.size_multiple,
         training_size=loaded.training_size,
+        result=_result(loaded.training),
         network="trainer",
         sha256=loaded.sha256,
         remarks=_remarks(loaded),
     )
+
+
+def _result(training: dict[str, Any]) -> Result:
+    """Tell from the record of a training what the network was trained to make. The record is untrusted."""
+    scored = training.get("scored_on")
+    # Earlier records have no result; those of generated drawings, which are fills, are scored on such.
+    scored_on = scored.get("drawings") if isinstance(scored, dict) else None
+    found = training.get("result", "fill" if scored_on == "generated drawings" else "picture")
+    return "fill" if found == "fill" else "picture"
 
 
 def _remarks(checkpoint: Checkpoint) -> tuple[str, ...]:

@@ -117,6 +117,14 @@ class Condition(ABC):
         """
         return self.encode(self.value_of(self.parse(value)))
 
+    def fill_color(self, value: ColorLike) -> tuple[int, int, int] | None:
+        """Return the sRGB values, 0 to 255, in which the model fills for a color; None if they cannot be known.
+
+        Raises:
+            ColorError: it names no color, or one that the model does not know.
+        """
+        return None
+
     def recipe(self, value: ColorLike) -> Any:
         """Return what stands for a color in the recipe of an output, a JSON value.
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from polyexport.errors import ColorError, ContractError
 from polyexport.imaging.color import Color
-from polyexport.model.conditions.condition import COLOR_INPUT, EMBEDDING_INPUT, Condition, ConditionRow
+from polyexport.model.conditions.condition import COLOR_INPUT, EMBEDDING_INPUT, ColorLike, Condition, ConditionRow
 from polyexport.model.conditions.fields import ConditionFields, ConditionValue
 from polyexport.model.conditions.rgb import RgbCondition
 from polyexport.model.conditions.vocabulary import VocabularyCondition
@@ -94,6 +94,10 @@ class EmbeddingCondition(Condition):
                     )
                 self._session = session
             return self._session
+
+    def fill_color(self, value: ColorLike) -> tuple[int, int, int] | None:
+        """Return the sRGB values of a color if the network was trained on colors, else None."""
+        return None if self.trained is self else self.trained.fill_color(value)
 
     def value_of(self, color: Color) -> ConditionValue:
         """Return the index or the sRGB values of a color.

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polyexport.imaging.color import Color, parse_color
-from polyexport.model.conditions.condition import Condition, ConditionRow
+from polyexport.model.conditions.condition import ColorLike, Condition, ConditionRow
 from polyexport.model.conditions.fields import ConditionFields, ConditionValue
 
 __all__ = ["CONDITION", "RgbCondition"]
@@ -39,6 +39,10 @@ class RgbCondition(Condition):
     def encode(self, value: ConditionValue) -> ConditionRow:
         """Turn sRGB values into uint8 [3]."""
         return np.array(value, dtype=self.dtype)
+
+    def fill_color(self, value: ColorLike) -> tuple[int, int, int]:
+        """Return the sRGB values of a color."""
+        return self.parse(value).rgb
 
     def describe(self) -> str:
         """Return one line about the values that the model takes."""

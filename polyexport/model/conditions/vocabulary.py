@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from polyexport.errors import ColorError
 from polyexport.imaging.color import Color
-from polyexport.model.conditions.condition import Condition, ConditionRow
+from polyexport.model.conditions.condition import ColorLike, Condition, ConditionRow
 from polyexport.model.conditions.fields import ConditionFields, ConditionValue
 
 __all__ = ["CONDITION", "VocabularyCondition"]
@@ -51,6 +51,16 @@ class VocabularyCondition(Condition):
     def encode(self, value: ConditionValue) -> ConditionRow:
         """Turn an index into an int64 scalar."""
         return np.array(value, dtype=self.dtype)
+
+    def fill_color(self, value: ColorLike) -> tuple[int, int, int]:
+        """Return the sRGB values of a color in the palette.
+
+        Raises:
+            ColorError: the palette does not hold the color.
+        """
+        index = self.value_of(self.parse(value))
+        assert isinstance(index, int)
+        return self._rgb[index]
 
     def describe(self) -> str:
         """Return the number of the colors and the first of their names."""

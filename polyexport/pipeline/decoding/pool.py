@@ -27,6 +27,7 @@ import numpy as np
 from polyexport.errors import PolyexportError, UsageError, reason_of
 from polyexport.imaging.pixels import MAX_FILE_BYTES, MAX_PIXELS
 from polyexport.model.canvas import MAX_NATIVE_PIXELS, Canvas, CanvasRule
+from polyexport.model.edges import InkEdges
 from polyexport.pipeline.decoding.worker import receive, receive_into, send
 from polyexport.runtime.cores import granted_cores
 from polyexport.storage.files import read_limited
@@ -145,7 +146,24 @@ class _Worker:
             raise ValueError("no canvas has this size")
         pixels = np.empty((rows, columns, 3), np.uint8)
         receive_into(self._answers, pixels)
-        return Canvas(pixels=pixels, height=height, width=width, inner_height=inner_height, inner_width=inner_width)
+        return Canvas(
+            pixels=pixels,
+            height=height,
+            width=width,
+            inner_height=inner_height,
+            inner_width=inner_width,
+            edges=self._edges(answer, height, width) if answer.get("edges") else None,
+        )
+
+    def _edges(self, answer: dict[str, Any], height: int, width: int) -> InkEdges:
+        if answer["ink_bytes"] is None:
+            return InkEdges(None, height, width)
+        size = int(answer["ink_bytes"])
+        if not 0 < size <= 2 * height * width:
+            raise ValueError("no drawing has so much ink")
+        ink = bytearray(size)
+        receive_into(self._answers, ink)
+        return InkEdges(bytes(ink), height, width)
 
     def kill_if_hung(self, now: float) -> None:
         if now > self._deadline:

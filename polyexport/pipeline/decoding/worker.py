@@ -33,12 +33,13 @@ _ANSWER_BUFFER_BYTES = 256 * 1024  # a small answer is one write, so that its re
 _PREFIX = struct.Struct(">I")
 
 
-def send(stream: IO[bytes], header: dict[str, Any], payload: bytes | NDArray[np.uint8] = b"") -> None:
+def send(stream: IO[bytes], header: dict[str, Any], *payloads: bytes | NDArray[np.uint8]) -> None:
     """Write one message."""
     data = json.dumps(header).encode("ascii")
     stream.write(_PREFIX.pack(len(data)) + data)
-    if len(payload):
-        stream.write(payload.data if isinstance(payload, np.ndarray) else payload)
+    for payload in payloads:
+        if len(payload):
+            stream.write(payload.data if isinstance(payload, np.ndarray) else payload)
     stream.flush()
 
 
@@ -121,14 +122,14 @@ def _serve(requests: IO[bytes], answers: IO[bytes]) -> None:
         # A process without a parent must not hang for ever: the default action of SIGALRM ends even a decoder that
         # never returns to Python.
         signal.alarm(int(request["timeout_s"]) + 5)
-        answer, pixels = _answer(image, bytes(given), canvas_rule, request["max_pixels"])
-        send(answers, answer, pixels)
+        answer, *payload = _answer(image, bytes(given), canvas_rule, request["max_pixels"])
+        send(answers, answer, *payload)
     signal.alarm(0)
 
 
 def _answer(
     image: dict[str, Any], given: bytes, canvas_rule: CanvasRule | None, max_pixels: int
-) -> tuple[dict[str, Any], NDArray[np.uint8] | bytes]:
+) -> tuple[dict[str, Any], NDArray[np.uint8] | bytes, bytes]:
     """Decode one image, or only its header if there is no canvas rule."""
     started = time.perf_counter()
     answer: dict[str, Any] = {"state": "failed", "sha256": "", "warnings": [], "permanent": False}
@@ -137,23 +138,23 @@ def _answer(
         answer["sha256"] = hashlib.sha256(data).hexdigest()
         answer["read_ms"] = 1e3 * (time.perf_counter() - started)
         if answer["sha256"] == image["skip_sha256"]:
-            return answer | {"state": "skipped"}, b""
+            return answer | {"state": "skipped"}, b"", b""
         if canvas_rule is None:
             width, height = inspect_header(data)
-            return answer | {"state": "header", "size": [height, width]}, b""
+            return answer | {"state": "header", "size": [height, width]}, b"", b""
         started = time.perf_counter()
         decoded = decode(data, max_pixels=max_pixels)
         del data
         canvas = canvas_rule.place(decoded.pixels)
         answer["decode_ms"] = 1e3 * (time.perf_counter() - started)
     except OSError as error:
-        return answer | {"reason": f"cannot be read ({error.strerror or error}); give a readable image file"}, b""
+        return answer | {"reason": f"cannot be read ({error.strerror or error}); give a readable image file"}, b"", b""
     except ImageError as error:
-        return answer | {"reason": str(error), "permanent": True}, b""
+        return answer | {"reason": str(error), "permanent": True}, b"", b""
     except Exception as error:  # noqa: BLE001 - no input may take the others with it; memory is the usual cause
         short = out_of_memory(error)
         reason = str(OutOfMemoryError("it was decoded", reason_of(error))) if short else reason_of(error)
-        return answer | {"reason": f"cannot be decoded ({reason})"}, b""
+        return answer | {"reason": f"cannot be decoded ({reason})"}, b"", b""
     pixels = np.ascontiguousarray(canvas.pixels)
     answer |= {
         "state": "pixels",
@@ -161,5 +162,7 @@ def _answer(
         "size": [canvas.height, canvas.width],
         "inner": [canvas.inner_height, canvas.inner_width],
         "canvas": list(pixels.shape[:2]),
+        "edges": canvas.edges is not None,
     }
-    return answer, pixels
+    ink = None if canvas.edges is None else canvas.edges.ink
+    return answer | {"ink_bytes": None if ink is None else len(ink)}, pixels, ink or b""
