@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from polyexport.evaluate.score import Evaluation, Example
+from polyexport.evaluate.score import LABELS, Evaluation, Example
 from polyexport.evaluate.summary import lead
 from polyexport.imaging.pixels import Pixels
 
@@ -34,7 +34,10 @@ def draw_sheet(evaluation: Evaluation) -> Pixels:
     for number, split in enumerate(evaluation.splits):
         top = _GAP + number * block
         ahead = lead(split)
-        text = f"{split.name}: {ahead.model_psnr_db:.2f} dB, {ahead.ahead_db:+.2f} dB from the better rival"
+        text = (
+            f"{split.name}: mean PSNR {ahead.model_psnr_db:.2f} dB, "
+            f"better rival ({LABELS[ahead.rival]}) {ahead.rival_psnr_db:.2f} dB"
+        )
         pen.text((_GAP, top), text, fill=(0, 0, 0), font=font)
         examples = evaluation.examples[number] if evaluation.examples else ()
         for column, example in enumerate(examples):
