@@ -14,7 +14,7 @@ from PIL import Image
 from scipy import ndimage
 
 from polyexport.imaging.ink import Ink
-from polyexport.imaging.neighbors import beside, largest, smallest
+from polyexport.imaging.neighbors import SIDES, beside, largest, smallest
 
 __all__ = ["Regions", "fill_coverage", "find_regions"]
 
@@ -23,6 +23,12 @@ Floats = NDArray[np.float32]
 
 _CLOSED_VOTE = 0.35
 """Share of votes from which a region that ink encloses is filled: what is enclosed usually is."""
+
+_FULL = 0.5
+"""Coverage of the fill from which the ink around an enclosed region is part of the drawing."""
+
+_AROUND = 0.9
+"""Share of the ink around an enclosed region that is part of the drawing, from which the region is filled."""
 
 _MIN_WEIGHT = 0.5
 """Visible cells of a region that has a vote; what is smaller is filled if ink encloses it."""
@@ -90,6 +96,10 @@ def fill_coverage(regions: Regions, coarse: Floats, coarse_ink: Floats) -> Plane
     inside, visible = _enlarged(inside, grid), _enlarged(visible, grid)
     scale = grid[0] / coarse.shape[0]  # cells of the grid for one of the coarse coverage
     filled, seams, voted = _decide(regions, cells, inside, visible, scale * scale)
+    empty = voted & ~filled & (regions.open == 0)
+    if empty.any():
+        full = (_enlarged(coarse, grid) >= _FULL).view(np.uint8)
+        filled |= empty & _surrounded(cells, largest(full, round(scale)), regions.count)
     values = np.where(filled, np.uint8(255), np.uint8(0))
     values[0] = 255
     plane = np.take(values, regions.labels)
@@ -153,6 +163,22 @@ def _decide(
     return filled, seams, voted
 
 
+def _surrounded(cells: NDArray[np.int32], full: Plane, count: int) -> NDArray[np.bool_]:
+    """Return which regions the drawing's ink surrounds, bool [count + 1].
+
+    Args:
+        cells: label of each cell.
+        full: 1 where the fill or the drawing's ink is, up to one cell of the coarse coverage away, else 0.
+        count: number of regions.
+    """
+    outline, drawn = np.zeros(count + 1, np.int64), np.zeros(count + 1, np.int64)
+    for here, there in SIDES:
+        edge = cells[here] * (cells[here] != cells[there])
+        outline += np.bincount(edge.ravel(), minlength=count + 1)
+        drawn += np.bincount((edge * full[here]).ravel(), minlength=count + 1)
+    return drawn >= _AROUND * np.maximum(outline, 1)
+
+
 def _seam(mixed: NDArray[np.bool_], inside: Floats, visible: Floats, scale: float) -> Floats:
     """Return the share of the fill in the regions that hold both, without the parts that can only be mistakes.
 
@@ -191,12 +217,7 @@ def _mistakes(
     parts, count = ndimage.label(mine)
     area = np.bincount(parts.ravel(), minlength=count + 1)
     seam, inked = np.zeros(count + 1, np.int64), np.zeros(count + 1, np.int64)
-    for here, there in (
-        (np.s_[:-1], np.s_[1:]),
-        (np.s_[1:], np.s_[:-1]),
-        (np.s_[:, :-1], np.s_[:, 1:]),
-        (np.s_[:, 1:], np.s_[:, :-1]),
-    ):
+    for here, there in SIDES:
         edge = parts[here] * ~mine[there]
         seam += np.bincount((edge * paper[there]).ravel(), minlength=count + 1)
         inked += np.bincount((edge * ~paper[there]).ravel(), minlength=count + 1)

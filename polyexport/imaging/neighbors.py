@@ -3,20 +3,21 @@
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["beside", "largest", "smallest"]
+__all__ = ["SIDES", "beside", "largest", "smallest"]
 
-_SIDES = (
+SIDES = (
     (np.s_[1:], np.s_[:-1]),
     (np.s_[:-1], np.s_[1:]),
     (np.s_[:, 1:], np.s_[:, :-1]),
     (np.s_[:, :-1], np.s_[:, 1:]),
 )
+"""Pairs of slices: pixels, and the ones above, below, left and right of them."""
 
 
 def beside(plane: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return the largest value among each pixel and the four that share a side with it, uint8 [H, W]."""
     found = plane.copy()
-    for here, there in _SIDES:
+    for here, there in SIDES:
         np.maximum(found[here], plane[there], out=found[here])
     return found
 

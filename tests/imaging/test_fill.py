@@ -107,6 +107,28 @@ def test_a_shape_that_the_page_s_edge_cuts_is_closed_by_it() -> None:
     assert error(filled(cut, shrunk(kept, 80)), kept).max() <= 0.1
 
 
+def ring(side: int, radius: int) -> Plane:
+    y, x = np.mgrid[:side, :side]
+    distance = np.hypot(y - side / 2, x - side / 2)
+    page = np.full((side, side, 3), 255, np.uint8)
+    page[np.abs(distance - radius) < 2] = 0
+    return page
+
+
+def test_what_the_drawing_s_ink_encloses_is_filled_although_the_network_leaves_it_empty() -> None:
+    pixels = ring(90, 30)
+    coarse = (pixels[..., 0] == 0).astype(np.float32)
+    assert (filled(pixels, coarse)[45, 20:70] == 255).all()
+
+
+def test_what_other_ink_encloses_stays_empty() -> None:
+    pixels = ring(90, 30)
+    assert not filled(pixels, np.zeros((90, 90), np.float32)).any()
+    half = (pixels[..., 0] == 0).astype(np.float32)
+    half[:, 45:] = 0  # a line of the paper closes what the drawing leaves open
+    assert not filled(pixels, half)[45, 20:70].any()
+
+
 def test_ink_that_the_network_leaves_out_stays_paper() -> None:
     pixels, truth = drawing()
     with_dust = pixels.copy()

@@ -11,6 +11,8 @@ import { BILINEAR, resample } from "./resample.mjs";
 /** @typedef {{ink: Uint8Array, size: Size, labels: Int32Array, count: number, open: Int32Array}} Regions */
 
 const CLOSED_VOTE = 0.35;
+const FULL = 0.5;
+const AROUND = 0.9;
 const MIN_WEIGHT = 0.5;
 const NEAR_INK = Math.fround(0.05);
 const MIN_PATCH = 3;
@@ -69,6 +71,15 @@ export function fillCoverage(regions, coarse, coarseInk, coarseSize) {
   const visible = enlarged(seen);
   const scale = grid.height / coarseSize.height; // cells of the grid for one of the coarse coverage
   const { filled, seams, voted } = decide(regions, cells, inside, visible, scale * scale);
+  const radius = roundHalfToEven(scale);
+  const isEmpty = (label) => voted[label] === 1 && filled[label] === 0 && regions.open[label] === 0;
+  if (filled.some((_, label) => isEmpty(label))) {
+    const full = Uint8Array.from(enlarged(coarse), (value) => (value >= FULL ? 1 : 0));
+    const isSurrounded = surrounded(cells, largest(full, grid, radius), grid, regions.count);
+    for (let label = 1; label <= regions.count; label += 1) {
+      if (isEmpty(label) && isSurrounded[label] === 1) filled[label] = 1;
+    }
+  }
   const values = filled.map((isFilled) => 255 * isFilled);
   const cellValues = valuesOf(
     cells,
@@ -90,7 +101,6 @@ export function fillCoverage(regions, coarse, coarseInk, coarseSize) {
     }
   }
   const result = edged(plane, regions);
-  const radius = roundHalfToEven(scale);
   const doubts = doubted(cellValues, cells, enlarged(coarse), enlarged(coarseInk), grid, radius);
   if (doubts !== null) erase(result, size, doubts, grid);
   return result;
@@ -149,6 +159,23 @@ function leaveAPage(open, filled, seams) {
     total += open[label];
   }
   if (widest > 0 && !seams.includes(1) && 2 * open[widest] > total) filled[widest] = 0;
+}
+
+/** Which regions the drawing's ink surrounds, 1 or 0 each; `full` is 1 where the fill or the ink is, or a cell away. */
+function surrounded(cells, full, { width, height }, count) {
+  const [outline, drawn] = [0, 1].map(() => new Float64Array(count + 1));
+  for (let index = 0; index < cells.length; index += 1) {
+    const label = cells[index];
+    const column = index % width;
+    let edges = 0;
+    if (index >= width && cells[index - width] !== label) edges += 1;
+    if (index < width * (height - 1) && cells[index + width] !== label) edges += 1;
+    if (column > 0 && cells[index - 1] !== label) edges += 1;
+    if (column < width - 1 && cells[index + 1] !== label) edges += 1;
+    outline[label] += edges;
+    drawn[label] += edges * full[index];
+  }
+  return outline.map((length, label) => (drawn[label] >= AROUND * Math.max(length, 1) ? 1 : 0));
 }
 
 /** The share of the fill in the regions that hold both, without the parts that can only be mistakes. */
