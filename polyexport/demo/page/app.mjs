@@ -33,7 +33,10 @@ let floodShare = NaN;
 let speaking = 0;
 
 const engine = new Engine({ progress, loaded, result, failed });
-const drawing = new Drawing($("drawing"), changed);
+const drawing = new Drawing($("drawing"), () => {
+  sayOfFile(""); // it was about a file that the person no longer waits for
+  changed();
+});
 const cursor = new Cursor(drawing, $("cursor"), $("pen"));
 const colors = new Colors(
   {
@@ -253,7 +256,6 @@ async function latest(read) {
 }
 
 function place(picture, width, height) {
-  sayOfFile("");
   drawing.replace(width, height, (context) => context.drawImage(picture, 0, 0, width, height));
 }
 
