@@ -1,6 +1,9 @@
 """The page's modules for the edges of a fill against the Python modules that do the same, to the same bytes."""
 
 import base64
+import hashlib
+import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,6 +34,23 @@ _SCRIPT = """async ({ pixels, size, coarse, coarseSize }) => {
   const coarseInk = Float32Array.from(clear, (level) => (255 - level) / 255);
   const given = new Float32Array(bytes(coarse).buffer);
   return { ...found, ink: text(ink), fill: text(fillCoverage(findRegions(ink, size), given, coarseInk, coarseSize)) };
+}"""
+
+
+_CASES_SCRIPT = """async ({ size, cases }) => {
+  const { Canvas } = await import("./canvas.mjs");
+  const contract = { training_size: size, size_multiple: 16, fixed_size: false, result: "fill" };
+  const text = (values) => btoa(Array.from(values, (value) => String.fromCharCode(value)).join(""));
+  return cases.map(({ drawing, width, height, inner, output }) => {
+    const image = Uint8Array.from(drawing.flatMap((gray) => [gray, gray, gray]));
+    const canvas = new Canvas(image, { width, height }, contract);
+    const picture = new Uint8Array(canvas.pixels.length).fill(255);
+    output.forEach((level, index) => {
+      const at = 3 * (Math.floor(index / inner[1]) * canvas.width + (index % inner[1]));
+      picture[at + 1] = picture[at + 2] = level;
+    });
+    return [text(canvas.pixels), text(canvas.restore(picture, [255, 0, 0]))];
+  });
 }"""
 
 
@@ -82,3 +102,13 @@ def test_ink_reduction_and_fill_are_the_same_in_the_browser(tab: Any, name: str)
         coarse_ink = (255 - clear.astype(np.float32)) / np.float32(255)
         expected = fill_coverage(find_regions(ink), coarse, coarse_ink)
         assert np.array_equal(decoded(found["fill"], (height, width)), expected)
+
+
+def test_the_table_of_cases_of_the_canvas_of_fills(tab: Any) -> None:
+    table = json.loads((Path(__file__).parents[1] / "model" / "fill_cases.json").read_text())
+    found = tab.evaluate(_CASES_SCRIPT, table)
+    for case, (canvas, result) in zip(table["cases"], found, strict=True):
+        assert hashlib.sha256(base64.b64decode(canvas)).hexdigest() == case["canvas_sha256"], case["name"]
+        fill = decoded(result, (case["height"], case["width"], 3))
+        assert (fill[..., 0] == 255).all()
+        assert fill[..., 1].ravel().tolist() == case["fill"], case["name"]

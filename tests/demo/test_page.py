@@ -345,6 +345,24 @@ def test_every_kind_of_model(kind: str, serve: Serve, open_page: OpenPage, model
     assert_same(pixels(page.canvas("network")), expected.astype(np.int16))
 
 
+@pytest.mark.parametrize("kind", ["rgb", "vocabulary many", "rgb fixed"])
+def test_a_model_of_fills_gets_the_edges_of_the_ink(
+    kind: str, serve: Serve, open_page: OpenPage, build_model: Callable[..., bytes], tmp_path: Path
+) -> None:
+    path = tmp_path / "fill.onnx"
+    path.write_bytes(build_model(kind, result="fill"))
+    model = load_model(path, provider="cpu")
+    page = open_page(serve("--model", path))
+    color = "tomato" if kind != "vocabulary many" else "red"
+    for number in (1, 5, 9):
+        if number > 1:
+            page.example(number)
+        drawing = pixels(page.canvas("drawing")).astype(np.uint8)
+        [[expected]] = model.colorize([drawing], [color])
+        assert_same(pixels(page.canvas("network")), expected.astype(np.int16))
+        assert expected.min() < 100  # something is filled
+
+
 def test_vectors_that_nobody_explains_are_refused(
     serve: Serve, open_page: OpenPage, model_of: Callable[[str], Path]
 ) -> None:
