@@ -15,24 +15,24 @@ SIZE = 512
 SEED = 11
 
 GALLERY = {
-    "details.png": 10,
-    "glyphs.png": 3,
-    "open_lines.png": 0,
-    "border.png": 9,
-    "cut_gaps.png": 1,
-    "bitten_gaps.png": 10,
-    "large_gaps.png": 9,
-    "dashed.png": 1,
-    "photo.webp": 10,
-    "pencil.webp": 4,
+    "bitten-gaps.png": ("bitten_gaps", 24),
+    "cut-gaps.png": ("cut_gaps", 1),
+    "large-gap.png": ("large_gaps", 20),
+    "dashed.png": ("dashed", 1),
+    "lines-inside.png": ("details", 34),
+    "letters-inside.png": ("details", 26),
+    "open-lines.png": ("open_lines", 24),
+    "page-edge.png": ("border", 20),
+    "photo.webp": ("photo", 27),
+    "pencil.webp": ("pencil", 30),
 }
-"""Files, named after a split of the generated drawings, and the number of the drawing in this split."""
+"""Split of the generated drawings that each file is drawn from, and the number of the drawing in the split."""
 
 
 def encoded(name: str) -> bytes:
     """The bytes of one file."""
-    split = SPLITS[Path(name).stem]
-    pixels = draw(np.random.default_rng([SEED, GALLERY[name]]), SIZE, split.drawings).image
+    split, number = GALLERY[name]
+    pixels = draw(np.random.default_rng([SEED, number]), SIZE, SPLITS[split].drawings).image
     if name.endswith(".png"):
         return encode_png(pixels)
     stream = io.BytesIO()

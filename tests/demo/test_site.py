@@ -25,7 +25,7 @@ DESCRIBED = json.loads((ROOT / "polyexport" / "demo" / "runtime.json").read_text
 def test_it_has_everything_and_the_very_model(runtime: None, shipped_path: Path) -> None:
     contents = site_files(shipped_path)
     assert contents["model.onnx"] == shipped_path.read_bytes()
-    assert {"index.html", "app.mjs", "worker.mjs", "style.css", "runtime/LICENSE.txt"} < set(contents)
+    assert {"index.html", "app.mjs", "worker.mjs", "style.css", "gallery/cut-gaps.png", "runtime/LICENSE.txt"} < set(contents)
     for name, sha256 in DESCRIBED["files"].items():
         assert hashlib.sha256(contents[f"runtime/{name}"]).hexdigest() == sha256
     # What the page names is there, and nowhere else.
@@ -89,6 +89,7 @@ def test_a_runtime_that_is_not_the_one_is_named(
         ("a.wasm", "application/wasm"),
         ("index.html", "text/html; charset=utf-8"),
         ("icon.svg", "image/svg+xml"),
+        ("gallery/photo.webp", "image/webp"),
         ("runtime/a.b.wasm", "application/wasm"),
         ("model.onnx", "application/octet-stream"),
         ("_headers", "application/octet-stream"),

@@ -2,16 +2,16 @@
 
 /** @type {{file: string, name: string}[]} */
 const DRAWINGS = [
-  { file: "cut_gaps.png", name: "Cut gaps" },
-  { file: "bitten_gaps.png", name: "Bitten gaps" },
-  { file: "large_gaps.png", name: "One large gap" },
+  { file: "cut-gaps.png", name: "Cut gaps" },
+  { file: "bitten-gaps.png", name: "Bitten gaps" },
+  { file: "large-gap.png", name: "One large gap" },
   { file: "dashed.png", name: "Dashed outline" },
-  { file: "details.png", name: "Lines inside" },
-  { file: "glyphs.png", name: "A letter" },
-  { file: "open_lines.png", name: "Beside open lines" },
-  { file: "border.png", name: "Cut by the edge of the page" },
+  { file: "lines-inside.png", name: "Lines inside" },
+  { file: "letters-inside.png", name: "A letter inside" },
+  { file: "open-lines.png", name: "Beside open lines" },
+  { file: "page-edge.png", name: "Cut by the edge of the page" },
   { file: "photo.webp", name: "Photo of paper" },
-  { file: "pencil.webp", name: "Pencil, scanned" },
+  { file: "pencil.webp", name: "Pencil" },
 ];
 
 /**
