@@ -5,6 +5,8 @@ and with its int8 export; in turn with it, the same drawings go through `Model` 
 that the page shows: canvas, input tensors, network, output in the size of the drawing. Every picture is compared.
 """
 
+import base64
+import io
 import json
 import subprocess
 import sys
@@ -15,6 +17,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 from playwright.sync_api import sync_playwright
 
 from polyexport.bench.environment import environment
@@ -26,11 +29,6 @@ MODELS = ("small", "small-int8")
 ROUNDS = 8
 RUNS = 20  # of each round; the first of a round is not counted
 COLOR = (255, 99, 71)
-
-_PIXELS = (
-    "name => { const canvas = document.getElementById(name); const { width, height } = canvas;"
-    " return [...canvas.getContext('2d').getImageData(0, 0, width, height).data]; }"
-)
 
 
 class Tab:
@@ -63,9 +61,8 @@ class Tab:
 
     def pixels(self, name: str) -> NDArray[np.uint8]:
         """Pixels that a canvas shows, uint8 [H, W, 3]."""
-        values = np.array(self.tab.evaluate(_PIXELS, name), np.uint8).reshape(-1, 4)
-        side = round(len(values) ** 0.5)
-        return np.ascontiguousarray(values.reshape(side, side, 4)[..., :3])
+        shown = self.tab.evaluate("name => document.getElementById(name).toDataURL('image/png')", name)
+        return np.asarray(Image.open(io.BytesIO(base64.b64decode(shown.partition(",")[2]))).convert("RGB"))
 
 
 def measure(browser: Any, name: str, threads: list[int]) -> list[dict[str, Any]]:
@@ -131,7 +128,7 @@ def main() -> None:
         print(json.dumps(row))
     runtime = json.loads((ROOT / "polyexport" / "demo" / "runtime.json").read_text())
     record = {
-        "size": 128,
+        "size": 512,
         "chromium": version,
         "runtime": f"{runtime['package']} {runtime['version']}",
         "environment": asdict(machine),

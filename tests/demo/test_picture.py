@@ -100,10 +100,12 @@ def huge_png() -> bytes:
 def test_files_that_are_refused_are_one_line_and_change_nothing(url: str, open_page: OpenPage) -> None:
     page = open_page(url)
     drawn = png(draw(np.random.default_rng(2), 64).image)
+    photo = encoded(Image.effect_noise((90, 90), 50), "JPEG")
     for name, data, said in (
         ("notes.txt", b"no picture", "notes.txt is not an image that this page reads. Open a PNG, JPEG, WebP or GIF."),
         ("huge.png", huge_png(), "huge.png has 30000 x 30000 pixels"),
         ("cut.png", drawn[:60], "cut.png is damaged"),
+        ("cut.jpg", photo[: len(photo) // 2], "cut.jpg is damaged"),
         ("header.png", drawn[:20], "header.png is not an image"),
         ("empty.png", b"", "empty.png is not an image"),
         ("shapes.svg", b'<?xml version="1.0"?><svg xmlns="x"/>', "shapes.svg is an SVG file, which has no pixels"),

@@ -25,7 +25,9 @@ DESCRIBED = json.loads((ROOT / "polyexport" / "demo" / "runtime.json").read_text
 def test_it_has_everything_and_the_very_model(runtime: None, shipped_path: Path) -> None:
     contents = site_files(shipped_path)
     assert contents["model.onnx"] == shipped_path.read_bytes()
-    assert {"index.html", "app.mjs", "worker.mjs", "style.css", "gallery/cut-gaps.png", "runtime/LICENSE.txt"} < set(contents)
+    assert {"index.html", "app.mjs", "worker.mjs", "style.css", "gallery/cut-gaps.png", "runtime/LICENSE.txt"} < set(
+        contents
+    )
     for name, sha256 in DESCRIBED["files"].items():
         assert hashlib.sha256(contents[f"runtime/{name}"]).hexdigest() == sha256
     # What the page names is there, and nowhere else.
