@@ -71,18 +71,10 @@ def coarse_fill(rng: np.random.Generator, exact: NDArray[np.float32], size: tupl
     return soft.clip(0, 1)
 
 
-@pytest.mark.parametrize("name", list(SPLITS))
-def test_ink_reduction_and_fill_are_the_same_in_the_browser(tab: Any, name: str) -> None:
-    rng = np.random.default_rng([7, list(SPLITS).index(name)])
-    height, width = rng.integers(90, 200, 2).tolist()
-    drawing = draw(rng, max(height, width), SPLITS[name].drawings)
-    pixels = np.ascontiguousarray(drawing.image[:height, :width])
-    if page_is_dark(pixels):
-        pixels = 255 - pixels
-    drop = 255 - np.array(drawing.color, np.float32)
-    exact = ((255 - drawing.colored[:height, :width]) @ drop / (drop @ drop)).astype(np.float32)
-    size = (round(height * 48 / max(height, width)), round(width * 48 / max(height, width)))
-    coarse = coarse_fill(rng, exact, size)
+def assert_same(tab: Any, pixels: NDArray[np.uint8], coarse: NDArray[np.float32]) -> None:
+    """Compare every step on one picture, uint8 [H, W, 3], and one coverage, float32 [h, w]."""
+    height, width = pixels.shape[:2]
+    size = (coarse.shape[0], coarse.shape[1])
     found = tab.evaluate(
         _SCRIPT,
         {
@@ -112,3 +104,27 @@ def test_the_table_of_cases_of_the_canvas_of_fills(tab: Any) -> None:
         fill = decoded(result, (case["height"], case["width"], 3))
         assert (fill[..., 0] == 255).all()
         assert fill[..., 1].ravel().tolist() == case["fill"], case["name"]
+
+
+@pytest.mark.parametrize("name", list(SPLITS))
+def test_ink_reduction_and_fill_are_the_same_in_the_browser(tab: Any, name: str) -> None:
+    rng = np.random.default_rng([7, list(SPLITS).index(name)])
+    height, width = rng.integers(90, 200, 2).tolist()
+    drawing = draw(rng, max(height, width), SPLITS[name].drawings)
+    pixels = np.ascontiguousarray(drawing.image[:height, :width])
+    if page_is_dark(pixels):
+        pixels = 255 - pixels
+    drop = 255 - np.array(drawing.color, np.float32)
+    exact = ((255 - drawing.colored[:height, :width]) @ drop / (drop @ drop)).astype(np.float32)
+    size = (round(height * 48 / max(height, width)), round(width * 48 / max(height, width)))
+    coarse = coarse_fill(rng, exact, size)
+    assert_same(tab, pixels, coarse)
+
+
+def test_what_the_ink_encloses_is_filled_in_the_browser_too(tab: Any) -> None:
+    y, x = np.mgrid[:96, :120]
+    pixels = np.repeat(np.where(np.abs(np.hypot(y - 48, x - 60) - 30) < 2, 0, 255).astype(np.uint8)[..., None], 3, 2)
+    outline = (255 - pixels[..., 0]) / np.float32(255)
+    assert_same(tab, pixels, np.asarray(Image.fromarray(outline).resize((60, 48), Image.Resampling.BOX)))
+    outline[:, 60:] = 0
+    assert_same(tab, pixels, np.asarray(Image.fromarray(outline).resize((60, 48), Image.Resampling.BOX)))
