@@ -49,6 +49,16 @@ _POCKET = 0.5
 """An empty part that the page's edge does not touch is a mistake when its area is under this times the square of its
 seam: paper is empty where it is connected to the page's edge, if only through a narrow passage."""
 
+_LITTLE = 0.1
+"""An empty part that the page's edge touches can be such a mistake when it is smaller than this share of all that is
+filled: the paper around a drawing is larger."""
+
+_STRAY = 0.3
+"""Connected ink is part of the drawing as a whole when the network leaves out at most this share of it."""
+
+_TRACE = 0.02
+"""Coverage by ink from which a cell can be doubted."""
+
 _CLEAR = 0.6
 """Share of a cell that ink leaves visible from which the cell takes part in a seam."""
 
@@ -225,8 +235,11 @@ def _mistakes(
     if value:
         wrong |= seam > _OPEN * (seam + inked)
     else:
-        wrong |= size < _POCKET * length**2
-        wrong[np.concatenate([parts[0], parts[-1], parts[:, 0], parts[:, -1]])] = False
+        at_edge = np.zeros(count + 1, np.bool_)
+        at_edge[np.concatenate([parts[0], parts[-1], parts[:, 0], parts[:, -1]])] = True
+        bay = size < _POCKET * length**2
+        filled = np.count_nonzero(paper) - np.count_nonzero(mine)
+        wrong = np.where(at_edge, bay & (area < _LITTLE * filled), wrong | bay)
     wrong[0] = False
     return parts, wrong & (seam > 0)
 
@@ -269,7 +282,13 @@ def _clearest(plane: Plane) -> Plane:
 def _doubted(values: Plane, cells: NDArray[np.int32], coarse: Floats, coarse_ink: Floats, radius: int) -> Plane | None:
     """Return the cells whose ink is no part of the drawing, uint8 [h, w] of 0 and 1; None if there are none."""
     believed = largest(((coarse >= _BELIEF) | (values > 127)).view(np.uint8), radius)
-    doubted = ((coarse_ink > 0.02) | (cells == 0)) & (believed == 0)
+    inked = (coarse_ink > _TRACE) | (cells == 0)
+    doubted = inked & (believed == 0)
+    if not doubted.any():
+        return None
+    parts, count = ndimage.label(inked)
+    area = np.bincount(parts.ravel(), minlength=count + 1)
+    doubted &= (np.bincount(parts[doubted], minlength=count + 1) > _STRAY * area)[parts]
     if not doubted.any():
         return None
     return largest(doubted.view(np.uint8), radius) & (1 - believed)

@@ -129,6 +129,21 @@ def test_what_other_ink_encloses_stays_empty() -> None:
     assert not filled(pixels, half)[45, 20:70].any()
 
 
+def test_the_outline_is_whole_where_the_network_bites_a_piece_off() -> None:
+    pixels, truth = drawing()
+    coarse = shrunk(truth, 80).copy()
+    coarse[30:42, 4:18] = 0
+    assert error(filled(pixels, coarse), truth).max() <= 0.1
+
+
+def test_a_bay_at_the_page_s_edge_in_a_shape_that_it_cuts_is_mended() -> None:
+    pixels, truth = drawing(gap=True)
+    cut, kept = np.ascontiguousarray(pixels[:, :70]), np.ascontiguousarray(truth[:, :70])
+    coarse = shrunk(kept, 80).copy()
+    coarse[38:48, -4:] = 0
+    assert (error(filled(cut, coarse), kept) > 0.5).mean() < 0.001
+
+
 def test_ink_that_the_network_leaves_out_stays_paper() -> None:
     pixels, truth = drawing()
     with_dust = pixels.copy()

@@ -19,6 +19,8 @@ const MIN_PATCH = 3;
 const THIN = 1.25;
 const OPEN = 0.8;
 const POCKET = 0.5;
+const LITTLE = 0.1;
+const STRAY = 0.3;
 const CLEAR = Math.fround(0.6);
 const BELIEF = 0.25;
 const TRACE = Math.fround(0.02); // coverage by ink from which a cell can be doubted
@@ -226,11 +228,15 @@ function mistakes(mine, paper, grid, scale, value) {
     else atEdge[label] = 1;
   }
   const wrong = new Uint8Array(count + 1);
+  const filled = paper.reduce((total, isPaper, index) => total + (isPaper & (1 - mine[index])), 0);
   for (let label = 1; label <= count; label += 1) {
     const [length, size] = [open[label] / scale, area[label] / scale ** 2];
     let isWrong = size < THIN * length || size < MIN_PATCH;
     if (value === 1) isWrong ||= open[label] > OPEN * (open[label] + inked[label]);
-    else isWrong = (isWrong || size < POCKET * length ** 2) && atEdge[label] === 0;
+    else {
+      const isBay = size < POCKET * length ** 2;
+      isWrong = atEdge[label] === 1 ? isBay && area[label] < LITTLE * filled : isWrong || isBay;
+    }
     wrong[label] = isWrong && open[label] > 0 ? 1 : 0;
   }
   return valuesOf(labels, wrong);
@@ -276,9 +282,18 @@ function edged(plane, { ink, size: { width, height } }) {
 function doubted(values, cells, coarse, coarseInk, grid, radius) {
   const trusted = values.map((value, index) => (coarse[index] >= BELIEF || value > 127 ? 1 : 0));
   const believed = largest(trusted, grid, radius);
-  const doubts = believed.map((isBelieved, index) =>
-    isBelieved === 0 && (coarseInk[index] > TRACE || cells[index] === 0) ? 1 : 0,
-  );
+  const inked = believed.map((_, index) => (coarseInk[index] > TRACE || cells[index] === 0 ? 1 : 0));
+  const doubts = believed.map((isBelieved, index) => inked[index] & (1 - isBelieved));
+  if (!doubts.includes(1)) return null;
+  const { labels, count } = labeled(inked, grid);
+  const [area, left] = [0, 1].map(() => new Float64Array(count + 1));
+  for (let index = 0; index < labels.length; index += 1) {
+    area[labels[index]] += 1;
+    left[labels[index]] += doubts[index];
+  }
+  for (let index = 0; index < labels.length; index += 1) {
+    if (left[labels[index]] <= STRAY * area[labels[index]]) doubts[index] = 0;
+  }
   if (!doubts.includes(1)) return null;
   return largest(doubts, grid, radius).map((isDoubted, index) => isDoubted & (1 - believed[index]));
 }
