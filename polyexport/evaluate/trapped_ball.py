@@ -42,6 +42,9 @@ LEAST_CONTRAST = 0.1
 NOISE = 3.0
 """Standard deviations of the paper's noise up to which a pixel counts as paper."""
 
+DUST_PX = 1
+"""Largest area of a speck that does not count as ink, pixels. The pieces of a dashed line may be little larger."""
+
 PENCIL = 0.1
 """Standard deviation of the ink's level, as a fraction of the contrast, from which the ink's level is taken locally."""
 
@@ -75,6 +78,7 @@ def _ink_of(image: NDArray[np.uint8]) -> tuple[Mask, Plane]:
     paper = ndimage.maximum_filter(ndimage.gaussian_filter(gray, 1), max(9, int(2 * wide)))
     level = np.clip(gray / np.maximum(_smooth(paper, wide), 1), 0, 1)
     ink = level < threshold_otsu(level) if np.ptp(level) > LEAST_CONTRAST else np.zeros(level.shape, dtype=np.bool_)
+    ink = _without_dust(ink)
     if not ink.any() or np.median(level[~ink]) - np.median(level[ink]) < LEAST_CONTRAST:
         return np.zeros_like(ink), np.zeros_like(level)  # one shade, or the noise of one
     far = ~ndimage.binary_dilation(ink, iterations=3)
@@ -86,6 +90,22 @@ def _ink_of(image: NDArray[np.uint8]) -> tuple[Mask, Plane]:
     noise = 1.4826 * np.median(np.abs(level - white)[far]) if far.any() else 0  # from the median, for a normal one
     paper_like = (white - level < NOISE * noise) | ~ndimage.binary_dilation(ink, _SQUARE)
     return ink, np.where(paper_like, 0, coverage)
+
+
+def _without_dust(ink: Mask) -> Mask:
+    """Ink without specks, unless there is nothing else."""
+    if not ink.any():
+        return ink
+    marks, _ = ndimage.label(ink, _SQUARE)
+    areas = np.bincount(marks.ravel())
+    areas[0] = 0
+    clean: Mask = (areas > DUST_PX)[marks]
+    return clean if clean.any() else ink
+
+
+def _stroke_px(ink: Mask) -> float:
+    """Width of the strokes, about: across a stroke the mean distance to the paper is a quarter of its width."""
+    return 4 * float(_distance_to(~ink)[ink].mean()) - 1
 
 
 def _mean_around(level: Plane, mask: Mask, sigma: float, default: float) -> Plane:
@@ -172,10 +192,7 @@ def _held_by_ink(regions: Labels, numbers: Labels, solid: Mask, ink: Mask) -> La
     """Regions with enough ink of their own around them, of those that are named by their labels."""
     named = np.where(np.isin(regions, numbers), regions, 0)
     rim = np.where(named > 0, 0, ndimage.grey_dilation(named, footprint=_CROSS))  # pixels around, with their region
-    stroke = (
-        4 * float(_distance_to(~ink)[ink].mean()) - 1
-    )  # across a stroke the mean distance is a quarter of its width
-    beside = solid & (_distance_to(solid & ~ink) <= stroke)
+    beside = solid & (_distance_to(solid & ~ink) <= _stroke_px(ink))
     counts = [np.bincount(rim[mask], minlength=named.max() + 1)[numbers] for mask in (solid, ~solid, beside)]
     held, gaps, others = counts
     return numbers[(gaps <= OPEN * (held + gaps)) & (others <= BESIDE * held)]
