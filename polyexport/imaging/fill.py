@@ -53,7 +53,7 @@ _LITTLE = 0.1
 """An empty part that the page's edge touches can be such a mistake when it is smaller than this share of all that is
 filled: the paper around a drawing is larger."""
 
-_STRAY = 0.3
+_STRAY = 0.15
 """Connected ink is part of the drawing as a whole when the network leaves out at most this share of it."""
 
 _TRACE = 0.02
