@@ -5,6 +5,7 @@ on the seed and ``i`` only, whatever the number of worker processes.
 """
 
 import itertools
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
@@ -73,23 +74,29 @@ class PairConfig:
             raise ValueError(f"recolor and shift are probabilities, got {self.recolor} and {self.shift}")
 
 
-def generated_mix(batch_size: int, *, size: int = 256, multiple: int = 64) -> tuple[SizedBatch, ...]:
-    """Return the usual mix of generated drawings around a training size.
+_MIX = ((1 / 3, 0.15), (2 / 3, 0.4), (1, 0.3), (4 / 3, 0.1), (8 / 3, 0.05))
+"""Sizes of generated drawings in parts of the training size, with their shares of the batches."""
+
+
+def generated_mix(batch_size: int, *, size: int = 192, multiple: int = 64) -> tuple[SizedBatch, ...]:
+    """Return the usual mix of generated drawings, from a third of the training size to 8/3 of it.
 
     Args:
         batch_size: Number of images of 128 pixels. There are more of the smaller ones and fewer of the larger ones, so
-            that a step costs about the same.
-        size: The training size, pixels. A fifth of the batches are of a quarter of it, 45 % of half of it, 30 % of the
-            size itself and 5 % of twice the size, where the network can take them.
-        multiple: Number of pixels that the network needs multiples of.
+            that a step costs about the same; sizes of which that would be less than half an image are left out.
+        size: The training size, pixels.
+        multiple: Number of pixels that the network needs multiples of; sizes are rounded up to them.
     """
-    wanted = ((size // 4, 0.2), (size // 2, 0.45), (size, 0.3), (2 * size, 0.05))
+    shares: dict[int, float] = {}
+    for part, share in _MIX:
+        side = max(16, math.ceil(round(part * size) / multiple) * multiple)
+        if side <= MAX_TRAINING_SIZE:
+            shares[side] = shares.get(side, 0.0) + share
+    counts = {side: batch_size * (128 / side) ** (1.17 if side < 128 else 2) for side in shares}
     return tuple(
-        SizedBatch(
-            size=side, batch_size=max(2, round(batch_size * (128 / side) ** (1.17 if side < 128 else 2))), share=share
-        )
-        for side, share in wanted
-        if side % multiple == 0 and 16 <= side <= MAX_TRAINING_SIZE
+        SizedBatch(size=side, batch_size=max(2, round(counts[side])), share=round(share, 2))
+        for side, share in shares.items()
+        if counts[side] >= 0.5 or side == min(shares)
     )
 
 

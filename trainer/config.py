@@ -47,7 +47,7 @@ class TrainConfig:
     mix: tuple[SizedBatch, ...] = generated_mix(16)
     """Kinds of batches of generated drawings; each batch is of one kind, picked by its share."""
 
-    size: int = 256
+    size: int = 192
     """Training size that the checkpoint names, pixels: larger drawings are scaled down to it before the network sees
     them. Generated validation drawings have it too."""
 

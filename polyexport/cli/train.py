@@ -162,9 +162,9 @@ def train(
             min=16,
             max=1024,
             help="Training size, pixels: larger drawings are scaled down to it before the network sees them. Generated "
-            "drawings are a quarter of it to twice as large. With --data, it is the size of the pairs.",
+            "drawings are a third of it to 8/3 of it. With --data, it is the size of the pairs.",
         ),
-    ] = 256,
+    ] = 192,
     seed: Annotated[
         int,
         typer.Option(min=0, help="Seed of the random generators; the same seed and --steps give the same checkpoint."),

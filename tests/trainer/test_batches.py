@@ -5,11 +5,22 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
 from polyexport.data.drawing_config import DrawingConfig
 from polyexport.data.drawings import Drawing, draw
-from trainer.batches import Batch, BatchStream, PairConfig, SizedBatch, is_fill, pair_batches, synthetic_batches
+from trainer.batches import (
+    Batch,
+    BatchStream,
+    PairConfig,
+    SizedBatch,
+    generated_mix,
+    is_fill,
+    pair_batches,
+    synthetic_batches,
+)
 
 MIX = (SizedBatch(size=16, batch_size=3), SizedBatch(size=32, batch_size=2))
 
@@ -126,3 +137,17 @@ def test_fills_are_told_from_other_pictures() -> None:
         shaded = pair.colored.copy()
         shaded[4:9, 4:9] = (90, 200, 30)
         assert not is_fill(replace(pair, colored=shaded))
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(2, 64), st.integers(16, 1024), st.sampled_from([1, 4, 16, 64]))
+def test_the_generated_mix_fits_the_network_and_costs_about_the_same(batch: int, size: int, multiple: int) -> None:
+    mix = generated_mix(batch, size=size, multiple=multiple)
+    assert mix
+    assert len({kind.size for kind in mix}) == len(mix)
+    for kind in mix:
+        assert kind.size % multiple == 0 or kind.size == 16
+        assert 16 <= kind.size <= 1024
+        assert kind.batch_size >= 2
+        assert 0 < kind.share <= 1
+        assert kind.batch_size * kind.size**2 <= max(4.5 * batch * 128**2, 2 * min(k.size for k in mix) ** 2)

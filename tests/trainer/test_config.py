@@ -16,9 +16,10 @@ def test_options_are_recorded_without_the_network_and_the_paths() -> None:
     options = options_of(TrainConfig(output=Path("c"), steps=1))
     assert not options.keys() & {"output", "model", "initial"}
     assert options["mix"] == [
-        {"size": 64, "batch_size": 36, "share": 0.2},
-        {"size": 128, "batch_size": 16, "share": 0.45},
-        {"size": 256, "batch_size": 4, "share": 0.3},
+        {"size": 64, "batch_size": 36, "share": 0.15},
+        {"size": 128, "batch_size": 16, "share": 0.4},
+        {"size": 192, "batch_size": 7, "share": 0.3},
+        {"size": 256, "batch_size": 4, "share": 0.1},
         {"size": 512, "batch_size": 2, "share": 0.05},
     ]
     assert options["drawings"]["gapped"] == 0.5
