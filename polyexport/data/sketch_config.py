@@ -38,16 +38,16 @@ class SketchConfig:
     gapped: float = 0.5
     """Probability of an outline with gaps, of one of the four kinds whose relative frequencies follow."""
 
-    cut_gaps: float = 0.3
+    cut_gaps: float = 0.25
     """Relative frequency of one to four gaps with cut ends, each up to 6 % of the page's side long."""
 
-    bitten_gaps: float = 0.3
+    bitten_gaps: float = 0.25
     """Relative frequency of one to four gaps that a round eraser made, each up to 7 % of the page's side wide."""
 
-    large_gaps: float = 0.2
+    large_gaps: float = 0.25
     """Relative frequency of one gap of 6 to 16 % of the page's side."""
 
-    dashes: float = 0.2
+    dashes: float = 0.25
     """Relative frequency of many gaps: dashed outlines, and outlines of which many short pieces are missing."""
 
     wobbly: float = 0.4
