@@ -87,7 +87,7 @@ class SketchConfig:
     """Probability of light lines on a dark page."""
 
     empty: float = 0.04
-    """Probability of a page without a drawing: blank, written on, dark all over, or a blurred photo."""
+    """Probability of a page without a drawing: blank, written on, dark all over, or a photo of something else."""
 
     min_stroke: float = 0.008
     """Narrowest stroke, as a fraction of the page's side; no stroke is thinner than a hairline of 0.7 pixels."""

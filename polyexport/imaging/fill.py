@@ -65,6 +65,9 @@ _CLEAR = 0.6
 _BELIEF = 0.25
 """Coverage within one cell from which ink is part of the drawing."""
 
+_WHOLE_PAGE = 0.98
+"""Part of the page above which a fill is no drawing's, but that of a frame, a texture or a photo: it stays paper."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Regions:
@@ -95,7 +98,7 @@ def fill_coverage(regions: Regions, coarse: Floats, coarse_ink: Floats) -> Plane
         coarse_ink: coverage of the ink at the same size.
 
     Returns:
-        uint8 [H, W]: 0 is paper, 255 is the full color.
+        uint8 [H, W]: 0 is paper, 255 is the full color; all 0 if almost the whole page would be filled.
     """
     ink = regions.ink
     height, width = ink.coverage.shape
@@ -125,6 +128,8 @@ def fill_coverage(regions: Regions, coarse: Floats, coarse_ink: Floats) -> Plane
     doubted = _doubted(cell_values, cells, _enlarged(coarse, grid), _enlarged(coarse_ink, grid), round(scale))
     if doubted is not None:
         result[np.asarray(Image.fromarray(doubted).resize((width, height), Image.Resampling.NEAREST)) > 0] = 0
+    if np.count_nonzero(result > 127) > _WHOLE_PAGE * result.size:
+        result[:] = 0
     return result
 
 

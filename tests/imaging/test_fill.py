@@ -183,3 +183,14 @@ def test_any_ink_and_any_coverage_give_a_plane_of_the_picture_s_size(
     assert found.dtype == np.uint8
     empty = fill_coverage(find_regions(ink), np.zeros(size, np.float32), coarse_ink)
     assert not (empty[ink.coverage == 0] > 0).sum() > height * width / 2
+
+
+def test_a_page_is_never_filled_as_a_whole() -> None:
+    """A frame at the page's edge encloses everything; bricks leave hardly anything else."""
+    frame = Image.new("L", (SIZE, SIZE), 255)
+    ImageDraw.Draw(frame).rectangle([0, 0, SIZE - 1, SIZE - 1], outline=0, width=4)
+    pixels = np.repeat(np.asarray(frame)[..., None], 3, axis=2)
+    assert not filled(pixels, np.ones((40, 40), np.float32)).any()
+    smaller = np.pad(pixels[4:-4, 4:-4], ((4, 4), (4, 4), (0, 0)), constant_values=255).copy()
+    smaller[4:-4, [4, -5]] = smaller[[4, -5], 4:-4] = 0
+    assert (filled(smaller, np.ones((40, 40), np.float32)) > 127).mean() > 0.8

@@ -4,12 +4,12 @@ import io
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFilter
+from PIL import Image, ImageDraw, ImageFilter
 
 from polyexport.data.sketch_config import SketchConfig
 from polyexport.data.sketches.strokes import smooth_noise
 
-__all__ = ["inked_page", "photographed", "textured_paper"]
+__all__ = ["inked_page", "photo_of_something", "photographed", "textured_paper"]
 
 Levels = NDArray[np.float32]
 """float32 [size, size, 3], 0 to 255."""
@@ -44,6 +44,39 @@ def textured_paper(rng: np.random.Generator, size: int, config: SketchConfig) ->
         grain = rng.normal(0, rng.uniform(0.5, 5), (size, size)).astype(np.float32)
         levels += grain[..., None]
     return np.clip(levels, 0, 255, out=levels)
+
+
+def photo_of_something(rng: np.random.Generator, size: int) -> Levels:
+    """Draw what looks like a photo from afar and shows no drawing: blurred colors, or textured things before others."""
+    if rng.random() < 0.4:
+        noise = np.stack([smooth_noise(rng, size, int(rng.integers(2, 12))) for _ in range(3)], axis=-1)
+        return np.asarray((rng.uniform(60, 200, 3) + rng.uniform(20, 90) * noise).clip(0, 255), dtype=np.float32)
+    levels = _texture(rng, size)
+    for _ in range(int(rng.integers(2, 9))):
+        mask = Image.new("L", (size, size), 0)
+        x, y, width, height = rng.uniform(-0.2, 1, 4) * size
+        corners = (x, y, x + abs(width) + 2, y + abs(height) + 2)
+        if rng.random() < 0.5:
+            ImageDraw.Draw(mask).ellipse(corners, fill=255)
+        else:
+            points = rng.uniform(-0.2, 1.2, (int(rng.integers(3, 8)), 2)) * size
+            ImageDraw.Draw(mask).polygon([(px, py) for px, py in points.tolist()], fill=255)
+        mask = mask.filter(ImageFilter.GaussianBlur(float(rng.uniform(0, 0.02)) * size))
+        share = np.asarray(mask, dtype=np.float32)[..., None] / np.float32(255)
+        levels += share * (_texture(rng, size) - levels)
+    return levels
+
+
+def _texture(rng: np.random.Generator, size: int) -> Levels:
+    """Draw a surface of one color with details of every size."""
+    noise = np.zeros((size, size), dtype=np.float32)
+    cells, weight, decay = 2, 1.0, rng.uniform(0.4, 0.9)
+    while cells <= size // 2:
+        noise += np.float32(weight) * smooth_noise(rng, size, cells)
+        cells, weight = 2 * cells, weight * decay
+    tone = rng.uniform(20, 235) + rng.normal(0, rng.choice([6, 60]), 3)
+    tones = tone + rng.uniform(5, 60) * noise[..., None] * rng.uniform(0.6, 1.2, 3)
+    return np.asarray(tones.clip(0, 255), dtype=np.float32)
 
 
 def _ruled(rng: np.random.Generator, levels: Levels) -> None:

@@ -6,10 +6,10 @@ from PIL import Image, ImageDraw, ImageFont
 
 from polyexport.data.sketch_config import SketchConfig
 from polyexport.data.sketches.gaps import gaps_in
-from polyexport.data.sketches.paper import inked_page, photographed, textured_paper
+from polyexport.data.sketches.paper import inked_page, photo_of_something, photographed, textured_paper
 from polyexport.data.sketches.raster import Grid, erased, inked, outside_of, page_of
 from polyexport.data.sketches.scene import Scene, scene
-from polyexport.data.sketches.strokes import bent, smooth_noise
+from polyexport.data.sketches.strokes import bent
 
 __all__ = ["sketch"]
 
@@ -121,12 +121,7 @@ def _empty_page(
     if draw < 0.45:
         return nothing, nothing, paper * np.float32(rng.uniform(0, 0.35))
     if draw < 0.65:
-        blurred = np.stack([smooth_noise(rng, size, int(rng.integers(2, 12))) for _ in range(3)], axis=-1)
-        return (
-            nothing,
-            nothing,
-            (rng.uniform(60, 200, 3) + rng.uniform(20, 90) * blurred).clip(0, 255).astype(np.float32),
-        )
+        return nothing, nothing, photo_of_something(rng, size)
     grid = Grid(size=size, scale=2, margin=1)
     text = Image.new("L", (grid.side, grid.side), 0)
     height = max(12, int(rng.uniform(0.05, 0.14) * grid.side))

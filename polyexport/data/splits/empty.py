@@ -8,6 +8,6 @@ __all__ = ["SPLIT"]
 
 SPLIT = DrawingSplit(
     name="empty",
-    description="Pages without a drawing: blank, written on, dark all over, or a blurred photo.",
+    description="Pages without a drawing: blank, written on, dark all over, or a photo of something else.",
     drawings=replace(PLAIN_SKETCHES, empty=1, paper=0.5),
 )

@@ -24,6 +24,7 @@ const STRAY = 0.15;
 const CLEAR = Math.fround(0.6);
 const BELIEF = 0.25;
 const TRACE = Math.fround(0.02); // coverage by ink from which a cell can be doubted
+const WHOLE_PAGE = 0.98;
 
 const fround = Math.fround;
 
@@ -105,6 +106,9 @@ export function fillCoverage(regions, coarse, coarseInk, coarseSize) {
   const result = edged(plane, regions);
   const doubts = doubted(cellValues, cells, enlarged(coarse), enlarged(coarseInk), grid, radius);
   if (doubts !== null) erase(result, size, doubts, grid);
+  let colored = 0;
+  for (let index = 0; index < result.length; index += 1) colored += result[index] > 127;
+  if (colored > WHOLE_PAGE * result.length) result.fill(0);
   return result;
 }
 
