@@ -13,7 +13,7 @@ __all__ = ["COMMANDS", "make_app"]
 
 COMMANDS = {
     "train": "Train a conditional UNet and write its checkpoint.",
-    "dataset": "Draw outlines and their filled counterparts: inputs/, outputs/ and data.json.",
+    "dataset": "Draw outlines and sketches and their filled counterparts: inputs/, outputs/ and data.json.",
     "export": "Export a network to ONNX, and prove the file equal to the PyTorch model before it gets its name.",
     "sign": "Sign a model file: write a detached signature of all its bytes, in the format of OpenSSF Model Signing.",
     "verify": "Check a model file: that it is consistent with itself here, who signed it, and what it was made from.",

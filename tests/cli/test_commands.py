@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from polyexport.data.splits import SPLITS
 from polyexport.model.loading.load import load_model
 
 Cli = Callable[..., subprocess.CompletedProcess[str]]
@@ -40,7 +41,7 @@ def test_train_export_infer_evaluate(cli: Cli, drawings: Path, tiny_checkpoint: 
 
 
 def test_a_data_set_of_ones_own_trains(cli: Cli, refused: Refused, tmp_path: Path) -> None:
-    cli("dataset", "set", "--count", 3, "--size", 32, check=0)
+    cli("dataset", "set", "--count", 3, "--size", 64, check=0)
     cli("train", "--data", "set", "--steps", 1, "--validate-every", 1, "--workers", 0, "-o", "m.safetensors", check=0)
     (tmp_path / "set" / "data.json").write_text("[]")
     assert "data.json" in refused(1, "train", "--data", "set", "--steps", 1)
@@ -53,8 +54,7 @@ def test_splits(cli: Cli, refused: Refused, tmp_path: Path) -> None:
     cli("dataset", "sets", "--split", "all", "--count", 2, "--size", 32, check=0)
     cli("dataset", "two", "--split", "gapped", "--split", "noisy", "--count", 2, "--size", 32, check=0)
 
-    names = {"clean", "thick", "gapped", "noisy", "curved", "multi", "pockets"}
-    assert {path.name for path in (tmp_path / "sets").iterdir()} == names
+    assert {path.name for path in (tmp_path / "sets").iterdir()} == set(SPLITS)
     assert {path.name for path in (tmp_path / "two").iterdir()} == {"gapped", "noisy"}
     for name in ("gapped", "noisy"):
         index = json.loads((tmp_path / "sets" / name / "data.json").read_text())

@@ -6,6 +6,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
+from polyexport.data.splits import SPLITS
 from polyexport.errors import ContractError, ParityError
 from polyexport.export.export import ExportOptions, export_source
 from polyexport.export.proof.verify import verify_against
@@ -70,7 +71,7 @@ def test_a_reduced_precision_is_judged_on_images_too(source: Source, tmp_path: P
     export_source(source, tmp_path / "h.onnx", options)
     stage, fidelity = verify_against((tmp_path / "h.onnx").read_bytes(), source, CPU)
     assert stage.name == "fp16"
-    assert len(fidelity) == 8
+    assert len(fidelity) == 1 + len(SPLITS)
 
 
 @pytest.mark.gpu
