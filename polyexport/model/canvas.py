@@ -20,16 +20,13 @@ from polyexport.errors import ImageError, UsageError
 from polyexport.imaging.pixels import MAX_SIDE, Pixels
 from polyexport.model.edges import InkEdges
 
-__all__ = ["EDGES_AT_OWN_SIZE", "MAX_NATIVE_PIXELS", "Canvas", "CanvasRule", "Size"]
+__all__ = ["MAX_NATIVE_PIXELS", "Canvas", "CanvasRule", "Size"]
 
 Size = Literal["fit", "native"] | int
 """A canvas size as users give it: ``fit``, ``native``, or the side of a square canvas in pixels."""
 
 MAX_NATIVE_PIXELS = MAX_SIDE**2
 """Largest number of pixels of one canvas and of one batch. A full-width network needs about 2 KiB per pixel."""
-
-EDGES_AT_OWN_SIZE = True
-"""Whether a fill gets the edges of the ink also where the network saw the drawing at its own size."""
 
 _WHITE = 255
 
@@ -186,7 +183,7 @@ class CanvasRule:
         return -(-side // self.multiple) * self.multiple
 
 
-def _drawing(pixels: Pixels, size: tuple[int, int]) -> tuple[Pixels, InkEdges | None]:
+def _drawing(pixels: Pixels, size: tuple[int, int]) -> tuple[Pixels, InkEdges]:
     """Scale a drawing to a size up to its own, as dark lines on light paper, and measure its ink."""
     from polyexport.imaging.ink import find_ink, page_is_dark
     from polyexport.imaging.reduction import reduced
@@ -195,8 +192,6 @@ def _drawing(pixels: Pixels, size: tuple[int, int]) -> tuple[Pixels, InkEdges | 
     if page_is_dark(pixels):
         pixels = _WHITE - pixels
     scaled = size != (height, width)
-    if not scaled and not EDGES_AT_OWN_SIZE:
-        return pixels, None
     ink = find_ink(pixels)
     edges = InkEdges.of(None if ink is None else ink.coverage, height, width)
     return reduced(pixels, size, ink) if scaled else pixels, edges

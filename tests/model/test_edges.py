@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
 from polyexport.imaging.pixels import Pixels
-from polyexport.model import canvas as canvas_module
 from polyexport.model.canvas import CanvasRule
 from polyexport.model.contract import Contract
 from polyexport.model.edges import InkEdges
@@ -84,13 +83,6 @@ def test_without_a_known_color_the_output_is_the_network_s() -> None:
 def test_white_fills_are_white() -> None:
     canvas = FIT.place(square(64))
     assert (canvas.restore(canvas.pixels, (255, 255, 255)) == 255).all()
-
-
-def test_one_switch_leaves_drawings_at_their_own_size_to_the_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(canvas_module, "EDGES_AT_OWN_SIZE", False)
-    assert FIT.place(square(64)).edges is None
-    assert NATIVE.place(square(64)).edges is None
-    assert FIT.place(square(65)).edges is not None
 
 
 def test_large_ink_waits_packed() -> None:
