@@ -1,7 +1,8 @@
-"""Widening of a trained network without a change to its function, as the start of a wider network's training.
+"""Growth of a trained network without a change to its function, as the start of a larger network's training.
 
 Net2Wider of Chen, Goodfellow and Shlens, "Net2Net: Accelerating Learning via Knowledge Transfer" (2016,
-arXiv:1511.05641): every channel is copied, and the weights that read the copies are divided by their number.
+arXiv:1511.05641): every channel is copied, and the weights that read the copies are divided by their number. A network
+without context layers also gets those of the new configuration, whose output is zero at first.
 """
 
 from dataclasses import replace
@@ -19,13 +20,18 @@ and stay equal for ever. The deviations of all copies of a channel sum to zero, 
 
 
 def check_growth(old: ModelConfig, new: ModelConfig) -> None:
-    """Check that a network can be widened from one configuration to another.
+    """Check that a network can grow from one configuration to another.
 
     Raises:
-        ValueError: They differ in more than widths, or a width is not a multiple of the old one.
+        ValueError: They differ in more than widths and context layers, a width is not a multiple of the old one, or the
+            old network has other context layers.
     """
-    if replace(new, channels=old.channels) != old or len(old.channels) != len(new.channels):
-        raise ValueError("only widths can grow: levels, embedding and conditioning must be those of the old network")
+    same = replace(new, channels=old.channels, context=old.context) == old
+    if not same or len(old.channels) != len(new.channels) or (old.context and old.context != new.context):
+        raise ValueError(
+            "only widths can grow, and context layers be added where there are none: levels, embedding and "
+            "conditioning must be those of the old network"
+        )
     if any(wide % narrow for narrow, wide in zip(old.channels, new.channels, strict=True)):
         raise ValueError(f"the new widths must be multiples of the old ones, got {new.channels} for {old.channels}")
 
@@ -34,7 +40,7 @@ def grow(source: ConditionalUNet, config: ModelConfig) -> ConditionalUNet:
     """Return a network of ``config`` that computes the same function as ``source``, up to rounding in float32.
 
     Raises:
-        ValueError: ``config`` differs in more than widths, or a width is not a multiple of the source's.
+        ValueError: The source cannot grow to ``config``: see ``check_growth``.
     """
     old = source.config
     check_growth(old, config)
@@ -44,7 +50,7 @@ def grow(source: ConditionalUNet, config: ModelConfig) -> ConditionalUNet:
     generator = torch.Generator().manual_seed(0)
     weights = source.state_dict()
     copies = [wide // narrow for narrow, wide in zip(old.channels, config.channels, strict=True)]
-    grown: dict[str, Tensor] = {}
+    grown = {name: weight for name, weight in target.state_dict().items() if name.startswith("context.")}
     for name, weight in weights.items():
         inputs, outputs = _copies_around(name, copies, old.channels)
         wide = weight
@@ -60,7 +66,8 @@ def grow(source: ConditionalUNet, config: ModelConfig) -> ConditionalUNet:
 def _copies_around(name: str, copies: list[int], channels: tuple[int, ...]) -> tuple[list[tuple[int, int]] | None, int]:
     """Return by how much the inputs and outputs of a weight grow.
 
-    Modules 0 and 3 of a block are its convolutions, 1 and 4 their batch normalizations.
+    Modules 0 and 3 of a block are its convolutions, 1 and 4 their batch normalizations. Of a context layer, they are
+    the convolution of each channel, the one over the channels and the batch normalization.
 
     Args:
         name: Name of the weight in the state dict.
@@ -78,6 +85,8 @@ def _copies_around(name: str, copies: list[int], channels: tuple[int, ...]) -> t
         return None, copies[last]
     if kind == "head":
         return ([(channels[0], copies[0])] if rest[0] == "weight" else None), 1
+    if kind == "context":
+        return ([(channels[last], copies[last])] if rest[2] == "1" else None), copies[last]
     number, module = int(rest[0]), int(rest[1])
     level = number if kind == "encoder" else last - 1 - number
     if module in (1, 4):

@@ -13,10 +13,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["BASE_CHANNELS", "SMALL_CHANNELS", "ConditionalUNet", "ModelConfig"]
+__all__ = ["BASE_CHANNELS", "BASE_CONTEXT", "SMALL_CHANNELS", "ConditionalUNet", "ModelConfig"]
 
 BASE_CHANNELS = (64, 128, 256, 512, 1024)
 """Channels of each level of the ``base`` network, finest first."""
+
+BASE_CONTEXT = (1, 2, 4, 8)
+"""Dilations of the context layers of ``base``: at its bottleneck, they see shapes of 256 pixels as a whole."""
 
 SMALL_CHANNELS = (16, 16, 32, 64, 128, 128, 128)
 """Channels of each level of the ``small`` network, finest first. Seven levels see shapes of 512 pixels as a whole."""
@@ -32,6 +35,9 @@ class ModelConfig:
     channels: tuple[int, ...] = SMALL_CHANNELS
     """Channels of each encoder level, finest first; the last is the bottleneck."""
 
+    context: tuple[int, ...] = ()
+    """Dilations of the context layers at the bottleneck, in their order."""
+
     embedding_dim: int = 128
     """Width D of the color embedding."""
 
@@ -44,6 +50,8 @@ class ModelConfig:
     def __post_init__(self) -> None:
         if not 2 <= len(self.channels) <= 8 or any(not 1 <= c <= 4096 for c in self.channels):
             raise ValueError(f"channels must be 2 to 8 widths of 1 to 4096, got {self.channels}")
+        if len(self.context) > 8 or any(not 1 <= dilation <= 64 for dilation in self.context):
+            raise ValueError(f"context must be at most 8 dilations of 1 to 64, got {self.context}")
         if not 1 <= self.embedding_dim <= 4096:
             raise ValueError(f"embedding_dim must be 1 to 4096, got {self.embedding_dim}")
         if self.conditioning not in ("rgb", "vocabulary"):
@@ -73,6 +81,27 @@ class ConvBlock(nn.Sequential):
             nn.BatchNorm2d(out_channels),
             nn.ReLU(inplace=True),
         )
+
+
+class ContextLayer(nn.Module):
+    """Residual layer that looks around each position from afar: [B, C, H, W] -> [B, C, H, W].
+
+    A dilated 3x3 convolution of each channel, as in the context module of Yu and Koltun (2016, arXiv:1511.07122), then
+    a 1x1 convolution over the channels. Its output is zero in a new layer, so that the layer changes nothing then.
+    """
+
+    def __init__(self, channels: int, dilation: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(channels, channels, 3, padding=dilation, dilation=dilation, groups=channels, bias=False),
+            nn.Conv2d(channels, channels, 1, bias=False),
+            nn.BatchNorm2d(channels),
+        )
+        nn.init.zeros_(self.layers.get_parameter("2.weight"))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Add the layer's output to the features, which a ReLU keeps positive."""
+        return F.relu(features + self.layers(features))
 
 
 class ColorEmbedding(nn.Module):
@@ -121,6 +150,7 @@ class ConditionalUNet(nn.Module):
             ConvBlock(in_channels, out_channels)
             for in_channels, out_channels in zip((3, *widths[:-1]), widths, strict=True)
         )
+        self.context = nn.Sequential(*(ContextLayer(widths[-1], dilation) for dilation in config.context))
         self.color_embedding = ColorEmbedding(config)
         self.projection = nn.Linear(config.embedding_dim, widths[-1])
         self.decoder = nn.ModuleList(
@@ -149,7 +179,8 @@ class ConditionalUNet(nn.Module):
                 features = F.max_pool2d(features, 2)
             features = block(features)
             skips.append(features)
-        return skips.pop(), skips
+        bottleneck: Tensor = self.context(skips.pop())
+        return bottleneck, skips
 
     def decode(self, bottleneck: Tensor, skips: list[Tensor], embedding: Tensor) -> Tensor:
         """Decode the bottleneck, the skip connections and an embedding [B, D] to images [B, 3, H, W] in [-1, 1]."""

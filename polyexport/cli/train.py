@@ -95,7 +95,8 @@ def train(
     network: Annotated[
         Network | None,
         typer.Option(
-            help="Size of the network. base: channels 64-128-256-512-1024; small: channels 16-16-32-64-128-128-128.",
+            help="Size of the network. base: channels 64-128-256-512-1024, with context layers; small: channels "
+            "16-16-32-64-128-128-128.",
             show_default="small, or that of --initial",
         ),
     ] = None,
@@ -203,17 +204,17 @@ def train(
     from trainer.config import TrainConfig, options_of, run_folder
     from trainer.datasets import hold_out, load_pairs
     from trainer.losses import LossConfig
-    from trainer.network import BASE_CHANNELS, SMALL_CHANNELS, ModelConfig
+    from trainer.network import BASE_CHANNELS, BASE_CONTEXT, SMALL_CHANNELS, ModelConfig
     from trainer.tracking import open_tracker
     from trainer.train import train as run
 
     start = load_checkpoint(initial) if initial else None
-    channels = BASE_CHANNELS if network is Network.BASE else SMALL_CHANNELS
+    channels, context = (BASE_CHANNELS, BASE_CONTEXT) if network is Network.BASE else (SMALL_CHANNELS, ())
     if start:
-        model = replace(start.model.config, channels=channels) if network else start.model.config
+        model = replace(start.model.config, channels=channels, context=context) if network else start.model.config
     else:
         palette = VOCABULARY if conditioning is ConditioningName.VOCABULARY else ()
-        model = ModelConfig(channels=channels, conditioning=conditioning.value, palette=palette)
+        model = ModelConfig(channels=channels, context=context, conditioning=conditioning.value, palette=palette)
     pairs = load_pairs(data, model.size_multiple) if data else None
     held_out = load_pairs(validation, model.size_multiple) if validation else None
     mix = generated_mix(batch_size, size=size, multiple=model.size_multiple)

@@ -37,6 +37,20 @@ def test_copies_of_a_channel_learn_different_things() -> None:
     assert not torch.allclose(gradient[0], gradient[1], rtol=1e-4)
 
 
+@torch.inference_mode()
+def test_new_context_layers_change_nothing_and_grow_with_the_network() -> None:
+    small = trained(NARROW)
+    seeing_far = grow(small, replace(NARROW, context=(1, 2)))
+    image, color = torch.rand(2, 3, 32, 48) * 2 - 1, torch.rand(2, 3) * 2 - 1
+    assert torch.equal(seeing_far(image, color), small(image, color))
+
+    for layer in seeing_far.context:
+        torch.nn.init.uniform_(layer.get_parameter("layers.2.weight"), 5, 20)
+    large = grow(seeing_far, replace(WIDE, context=(1, 2)))
+    assert not torch.allclose(seeing_far(image, color), small(image, color), atol=1e-4)
+    assert torch.allclose(large(image, color), seeing_far(image, color), atol=1e-5)
+
+
 def test_the_same_configuration_is_the_same_network() -> None:
     small = trained(NARROW)
     assert grow(small, NARROW) is small
@@ -55,3 +69,10 @@ def test_the_same_configuration_is_the_same_network() -> None:
 def test_what_cannot_grow_is_refused(config: ModelConfig, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         grow(trained(NARROW), config)
+
+
+def test_other_context_layers_are_refused() -> None:
+    seeing_far = ConditionalUNet(replace(NARROW, context=(1, 2)))
+    for context in [(), (1, 4)]:
+        with pytest.raises(ValueError, match="only widths can grow"):
+            grow(seeing_far, replace(NARROW, context=context))

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from polyexport.data.vocabulary import VOCABULARY
-from trainer.network import BASE_CHANNELS, SMALL_CHANNELS, ConditionalUNet, ModelConfig
+from trainer.network import BASE_CHANNELS, BASE_CONTEXT, SMALL_CHANNELS, ConditionalUNet, ModelConfig
 
 
 def parameters(config: ModelConfig) -> int:
@@ -13,7 +13,7 @@ def parameters(config: ModelConfig) -> int:
 def test_the_two_networks_have_the_designs_widths() -> None:
     assert BASE_CHANNELS == (64, 128, 256, 512, 1024)
     assert SMALL_CHANNELS == (16, 16, 32, 64, 128, 128, 128)
-    assert 31_000_000 < parameters(ModelConfig(channels=BASE_CHANNELS)) < 32_000_000
+    assert 35_000_000 < parameters(ModelConfig(channels=BASE_CHANNELS, context=BASE_CONTEXT)) < 36_000_000
     assert 1_900_000 < parameters(ModelConfig()) < 2_100_000
 
 
@@ -24,6 +24,21 @@ def test_any_multiple_of_16_in_the_same_size_out(size: tuple[int, int]) -> None:
         colored = model(torch.zeros(2, 3, *size), torch.zeros(2, 3))
     assert colored.shape == (2, 3, *size)
     assert colored.abs().max() <= 1
+
+
+def test_context_layers_look_as_far_as_their_dilations_add_up_to() -> None:
+    torch.manual_seed(0)
+    model = ConditionalUNet(ModelConfig(channels=(4, 8), context=(1, 2, 4))).eval()
+    for name, parameter in model.context.named_parameters():
+        if name.endswith("layers.2.weight"):
+            torch.nn.init.ones_(parameter)
+    features = torch.rand(1, 8, 32, 32)
+    changed = features.clone()
+    changed[..., 16, 16] += 1
+    with torch.inference_mode():
+        difference = (model.context(changed) - model.context(features)).abs().amax(dim=(0, 1))
+    rows, columns = torch.nonzero(difference, as_tuple=True)
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (9, 23, 9, 23)
 
 
 @pytest.mark.parametrize("conditioning", ["rgb", "vocabulary"])
@@ -58,6 +73,8 @@ def test_decoding_twice_from_one_encoding_equals_two_runs() -> None:
         {"channels": (4, 0)},
         {"channels": (4, 100_000)},
         {"embedding_dim": 0},
+        {"context": (0,)},
+        {"context": (1,) * 9},
         {"conditioning": "text"},
         {"conditioning": "vocabulary"},
         {"palette": VOCABULARY},
