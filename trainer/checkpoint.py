@@ -45,14 +45,19 @@ class Checkpoint:
     """Record of the training, as JSON represents it: options, steps, images, validation scores."""
 
     float16_tensors: int = 0
-    """Number of kernels and matrices that the file held in float16, as earlier versions could write them."""
+    """Number of kernels and matrices that the file held in float16."""
 
     sha256: str = ""
     """SHA-256 of the file that the checkpoint was loaded from, lowercase hex; empty if it was not loaded."""
 
 
-def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
+def save_checkpoint(checkpoint: Checkpoint, path: Path, *, float16: bool = False) -> None:
     """Write a checkpoint atomically.
+
+    Args:
+        checkpoint: What to write.
+        path: The file.
+        float16: Round kernels and matrices to float16, which halves the file. Reading converts them to float32 again.
 
     Raises:
         OutputError: The file cannot be written; an earlier file at ``path`` is unchanged.
@@ -64,6 +69,8 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
         "training": checkpoint.training,
     }
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.model.state_dict().items()}
+    if float16:
+        weights |= {name: tensor.half() for name, tensor in weights.items() if tensor.ndim >= 2}
     data = safetensors.torch.save(weights, metadata={_METADATA_KEY: json.dumps(header, sort_keys=True)})
     write_atomic(path, data)
 
@@ -137,7 +144,6 @@ def load_checkpoint(path: Path) -> Checkpoint:
 
     with torch.device("meta"):  # shapes without memory, whatever size the header declares
         model = ConditionalUNet(config)
-    # Earlier versions could write kernels and matrices in float16.
     halves = [name for name, tensor in weights.items() if tensor.dtype == torch.float16 and tensor.ndim >= 2]
     weights |= {name: weights[name].float() for name in halves}
     expected = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in model.state_dict().items()}
