@@ -107,11 +107,12 @@ def fill_coverage(regions: Regions, coarse: Floats, coarse_ink: Floats) -> Plane
     visible = 1 - coarse_ink
     inside = np.clip(coarse - coarse_ink, 0, visible)
     inside, visible = _enlarged(inside, grid), _enlarged(visible, grid)
+    believed = _enlarged(coarse, grid)
     scale = grid[0] / coarse.shape[0]  # cells of the grid for one of the coarse coverage
     filled, seams, voted = _decide(regions, cells, inside, visible, scale * scale)
     empty = voted & ~filled & (regions.open == 0)
     if empty.any():
-        full = (_enlarged(coarse, grid) >= _FULL).view(np.uint8)
+        full = (believed >= _FULL).view(np.uint8)
         filled |= empty & _surrounded(cells, largest(full, round(scale)), regions.count)
     values = np.where(filled, np.uint8(255), np.uint8(0))
     values[0] = 255
@@ -125,7 +126,7 @@ def fill_coverage(regions: Regions, coarse: Floats, coarse_ink: Floats) -> Plane
         np.copyto(plane, sharp, where=seams[regions.labels])
         cell_values = np.where(seams[cells], np.where(share > 0.5, np.uint8(255), np.uint8(0)), cell_values)
     result = _edged(plane, ink)
-    doubted = _doubted(cell_values, cells, _enlarged(coarse, grid), _enlarged(coarse_ink, grid), round(scale))
+    doubted = _doubted(cell_values, cells, believed, _enlarged(coarse_ink, grid), round(scale))
     if doubted is not None:
         result[np.asarray(Image.fromarray(doubted).resize((width, height), Image.Resampling.NEAREST)) > 0] = 0
     if np.count_nonzero(result > 127) > _WHOLE_PAGE * result.size:

@@ -43,7 +43,10 @@ def flattened(pixels: Pixels) -> NDArray[np.uint8]:
         levels = ndimage.uniform_filter(levels, (3, 3, 1), mode="nearest")
     drops = np.maximum(levels.mean((0, 1)) - samples.mean((0, 1)), 0.25)
     weights = drops / drops.sum()
-    gain = (255 / np.maximum(levels @ weights.astype(np.float32), 1)).astype(np.float32)
+    red, green, blue = weights.astype(np.float32)
+    # Not a matrix product, whose order of sums depends on the processor.
+    paper = levels[..., 0] * red + levels[..., 1] * green + levels[..., 2] * blue
+    gain = (255 / np.maximum(paper, 1)).astype(np.float32)
     gains = np.asarray(Image.fromarray(gain).resize((width, height), Image.Resampling.BILINEAR))
     gray = np.asarray(picture.convert("L", (*map(float, weights), 0.0)))
     even: NDArray[np.uint8] = np.minimum(gray * gains + np.float32(0.5), 255).astype(np.uint8)

@@ -6,8 +6,9 @@ the network takes. Both return the output at the size of the input. An image tha
 passes through unchanged.
 
 A model whose result is a fill gets more: ``fit`` runs drawings up to the training size at their own size, scales larger
-ones down without losing thin lines, and pads both with white to the next multiple. Its output then decides what is
-filled, and the ink of the whole drawing places the edge; see ``polyexport.imaging.fill``.
+ones down without losing thin lines, and pads both with white to the next multiple. Light lines on a dark page are
+inverted. At every size, its output then decides what is filled, and the ink of the whole drawing places the edge; see
+``polyexport.imaging.fill``.
 """
 
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from polyexport.model.edges import InkEdges
 __all__ = ["MAX_NATIVE_PIXELS", "Canvas", "CanvasRule", "Size"]
 
 Size = Literal["fit", "native"] | int
-"""A canvas size as users give it: ``fit``, ``native``, or the side of a square canvas in pixels."""
+"""A canvas size as users give it: ``fit``, ``native``, or the largest side of a canvas in pixels."""
 
 MAX_NATIVE_PIXELS = MAX_SIDE**2
 """Largest number of pixels of one canvas and of one batch. A full-width network needs about 2 KiB per pixel."""
@@ -90,10 +91,10 @@ class CanvasRule:
     """
 
     mode: Literal["fit", "native"] = "fit"
-    """``fit``: one square canvas for all images. ``native``: each image at its own size."""
+    """``fit``: no canvas is larger than ``size``. ``native``: each image at its own size."""
 
     size: int
-    """Side of the square canvas of ``fit``, pixels."""
+    """Largest side of a canvas of ``fit``, pixels."""
 
     multiple: int
     """The model's ``size_multiple``: height and width of every canvas are multiples of it."""

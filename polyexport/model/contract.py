@@ -274,8 +274,8 @@ class Contract:
         """Return the rule that places images on canvases of a size for this model.
 
         Args:
-            size: ``fit`` is the training size, ``native`` each image's own size, a number the side of a square canvas
-                in pixels.
+            size: ``fit`` is the training size, ``native`` each image's own size, a number the largest side of a canvas
+                in pixels; the canvases of models of pictures, and of those with a fixed size, are squares.
 
         Raises:
             UsageError: the network cannot take this size.
@@ -292,7 +292,7 @@ class Contract:
         """Return the metadata value; equal contracts give equal text."""
         entries = {"contract_version": CONTRACT_VERSION, **asdict(self)}
         if self.result == "picture":
-            del entries["result"]  # files without this entry are older than it, and earlier versions read no others
+            del entries["result"]  # its absence means a picture: earlier versions refuse a contract that has it
         return json.dumps(entries, sort_keys=True)
 
     @classmethod
@@ -306,11 +306,12 @@ class Contract:
             raw = read_json(text, max_values=MAX_CONTRACT_VALUES)
         except ValueError as error:
             raise ContractError(f"the model's contract is not JSON ({reason_of(error)})", remedy=_REMEDY) from error
-        version = raw.pop("contract_version", None) if isinstance(raw, dict) else None
+        entries = raw if isinstance(raw, dict) else {}
+        version = entries.pop("contract_version", None)
         if version != CONTRACT_VERSION:
             raise ContractError(f"contract version {repr(version)[:60]}, expected {CONTRACT_VERSION}", remedy=_REMEDY)
         try:
-            check_sizes(raw)
-            return build(cls, {"result": "picture", **raw} if isinstance(raw, dict) else raw)
+            check_sizes(entries)
+            return build(cls, {"result": "picture", **entries})
         except (ValueError, OverflowError) as error:
             raise ContractError(f"the model's contract is unusable: {error}", remedy=_REMEDY) from error

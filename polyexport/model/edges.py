@@ -31,7 +31,8 @@ class InkEdges:
         """Prepare the edges of one drawing.
 
         Args:
-            ink: the ``ink`` of another object for the same drawing.
+            ink: the ``ink`` of another object for the same drawing: the coverage of its pixels in reading order,
+                compressed by zlib from 2^18 pixels on; None for a drawing without ink.
             height: height of the drawing, pixels.
             width: width of the drawing, pixels.
         """
@@ -59,7 +60,8 @@ class InkEdges:
         """Draw the fill that the network's picture means.
 
         Args:
-            output: the network's picture of the whole drawing, uint8 [h, w, 3], at most as large as the drawing.
+            output: the network's picture of the whole drawing, uint8 [h, w, 3], at most as large as the drawing. All
+                colors of a drawing have pictures of one size.
             color: color of the fill.
 
         Returns:
@@ -72,7 +74,8 @@ class InkEdges:
         from polyexport.imaging.fill import fill_coverage
 
         regions, coarse_ink = self._open((output.shape[0], output.shape[1]))
-        coarse = np.clip((_WHITE - output.astype(np.float32)) @ (drop / np.float32(scale)), 0, 1)
+        # Products and sums are whole numbers under 2^24, exact in any order, so that every processor gets the same.
+        coarse = np.clip((_WHITE - output.astype(np.float32)) @ drop / np.float32(scale), 0, 1)
         coverage = Image.fromarray(fill_coverage(regions, coarse, coarse_ink))
         levels = np.rint(_WHITE - np.arange(256)[:, None] / 255 * drop.astype(np.float64)).astype(np.uint8)
         coverage.putpalette(levels.tobytes())

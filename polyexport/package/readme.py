@@ -50,6 +50,11 @@ def readme(contract: Contract, *, name: str, signature: str | None = None) -> st
         parts.append(
             f"Triton has no tensors with a batch axis alone, so a request sends `{condition.name}` as [batch, 1]."
         )
+    if contract.result == "fill":
+        parts.append(
+            "The response is the network's own picture. `run.py` also gives the fill the exact edges of the drawing's "
+            "ink, and takes drawings of any size."
+        )
     if not contract.fixed_size:
         parts.append(
             "Requests of the same height and width share a batch. Memory grows with `max_batch_size` times the pixels "

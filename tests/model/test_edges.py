@@ -172,6 +172,28 @@ def test_a_model_of_pictures_loads_no_scipy(tiny_model_path: Path, drawings: Pat
     subprocess.run([sys.executable, "-c", code, tiny_model_path, drawings / "0.png"], check=True)
 
 
+@settings(max_examples=20, deadline=None)
+@given(st.tuples(*[st.integers(0, 255)] * 3), st.integers(0, 2**32 - 1))
+def test_the_coverage_is_the_exact_quotient_so_that_every_processor_draws_the_same(
+    color: tuple[int, int, int], seed: int
+) -> None:
+    page = square(64)
+    output = np.random.default_rng(seed).integers(0, 256, page.shape, np.uint8)
+    seen: list[np.ndarray[Any, np.dtype[np.float32]]] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            "polyexport.imaging.fill.fill_coverage",
+            lambda regions, coarse, coarse_ink: seen.append(coarse) or np.zeros((64, 64), np.uint8),
+        )
+        NATIVE.place(page).restore(output, color)
+    drop = [255 - level for level in color]
+    scale = sum(level * level for level in drop)
+    for coarse in seen:
+        exact = (255 - output.astype(int)) @ np.array(drop) / scale
+        assert np.array_equal(coarse, np.minimum(exact, 1).astype(np.float32))
+    assert len(seen) == (scale > 0)
+
+
 def test_the_condition_knows_the_color_of_a_fill(tiny_model: Model, vocabulary_model: Model) -> None:
     assert tiny_model.condition.fill_color("#010203") == (1, 2, 3)
     assert vocabulary_model.condition.fill_color("lime") == (0, 255, 0)

@@ -39,10 +39,7 @@ export class InkEdges {
     const scale = drop.reduce((sum, value) => sum + value * value, 0);
     const picture = new Uint8Array(3 * this.#size.width * this.#size.height).fill(WHITE);
     if (this.#ink === null || scale === 0) return picture;
-    const coarse = coverageOf(
-      output,
-      drop.map((value) => Math.fround(value / scale)),
-    );
+    const coarse = coverageOf(output, drop, scale);
     this.#opened ??= { regions: findRegions(this.#ink, this.#size), coarseInk: this.#coarseInk() };
     const coverage = fillCoverage(this.#opened.regions, coarse, this.#opened.coarseInk, outputSize);
     const levels = new Uint8Array(3 * 256);
@@ -71,12 +68,11 @@ export class InkEdges {
 }
 
 /** How much of the fill's color each pixel has, 0 to 1. */
-function coverageOf(output, [red, green, blue]) {
+function coverageOf(output, [red, green, blue], scale) {
   const coarse = new Float32Array(output.length / 3);
   for (let index = 0, from = 0; index < coarse.length; index += 1, from += 3) {
-    const first = Math.fround(Math.fround((WHITE - output[from]) * red) + Math.fround((WHITE - output[from + 1]) * green));
-    const sum = Math.fround(first + Math.fround((WHITE - output[from + 2]) * blue));
-    coarse[index] = Math.min(1, Math.max(0, sum));
+    const sum = (WHITE - output[from]) * red + (WHITE - output[from + 1]) * green + (WHITE - output[from + 2]) * blue;
+    coarse[index] = Math.min(1, Math.max(0, sum / scale));
   }
   return coarse;
 }

@@ -72,12 +72,13 @@ export function fillCoverage(regions, coarse, coarseInk, coarseSize) {
   const seen = coarseInk.map((covered) => 1 - covered);
   const inside = enlarged(coarse.map((value, index) => Math.min(Math.max(fround(value - coarseInk[index]), 0), seen[index])));
   const visible = enlarged(seen);
+  const believed = enlarged(coarse);
   const scale = grid.height / coarseSize.height; // cells of the grid for one of the coarse coverage
   const { filled, seams, voted } = decide(regions, cells, inside, visible, scale * scale);
   const radius = roundHalfToEven(scale);
   const isEmpty = (label) => voted[label] === 1 && filled[label] === 0 && regions.open[label] === 0;
   if (filled.some((_, label) => isEmpty(label))) {
-    const full = Uint8Array.from(enlarged(coarse), (value) => (value >= FULL ? 1 : 0));
+    const full = Uint8Array.from(believed, (value) => (value >= FULL ? 1 : 0));
     const isSurrounded = surrounded(cells, largest(full, grid, radius), grid, regions.count);
     for (let label = 1; label <= regions.count; label += 1) {
       if (isEmpty(label) && isSurrounded[label] === 1) filled[label] = 1;
@@ -104,7 +105,7 @@ export function fillCoverage(regions, coarse, coarseInk, coarseSize) {
     }
   }
   const result = edged(plane, regions);
-  const doubts = doubted(cellValues, cells, enlarged(coarse), enlarged(coarseInk), grid, radius);
+  const doubts = doubted(cellValues, cells, believed, enlarged(coarseInk), grid, radius);
   if (doubts !== null) erase(result, size, doubts, grid);
   let colored = 0;
   for (let index = 0; index < result.length; index += 1) colored += result[index] > 127;

@@ -96,8 +96,8 @@ class EmbeddingCondition(Condition):
             return self._session
 
     def fill_color(self, value: ColorLike) -> tuple[int, int, int] | None:
-        """Return the sRGB values of a color if the network was trained on colors, else None."""
-        return None if self.trained is self else self.trained.fill_color(value)
+        """Return the sRGB values of a color that the model knows; None if it takes nothing but vectors."""
+        return None if self._colors is None else self._colors.fill_color(value)
 
     def value_of(self, color: Color) -> ConditionValue:
         """Return the index or the sRGB values of a color.

@@ -24,7 +24,8 @@ from polyexport.storage.files import read_limited
 __all__ = ["MAX_HEADER_BYTES", "MAX_MEMORY_BYTES", "main", "receive", "receive_into", "send"]
 
 MAX_MEMORY_BYTES = 4 * 1024**3
-"""Limit of the process's address space. An RGBA PNG of 8192x8192, the largest that is accepted, took 1.6 GB of it."""
+"""Limit of the process's address space. An RGBA PNG of 8192x8192, the largest that is accepted, took 1.6 GB of
+it, and 2.2 GB with the ink of toned paper."""
 
 MAX_HEADER_BYTES = 256 * 1024
 

@@ -102,6 +102,7 @@ def test_a_table_gives_its_rows(conditioning: str) -> None:
     assert same(condition.row("red"), ROWS[0])
     assert same(condition.row((0, 105, 148)), ROWS[2])
     assert same(condition.encode(1), ROWS[1])
+    assert condition.fill_color((0, 105, 148)) == (0, 105, 148)
     with pytest.raises(ColorError, match="nearest"):
         condition.row("blue")
 
@@ -117,6 +118,7 @@ def test_an_encoder_makes_vectors_of_every_color() -> None:
 def test_vectors_that_the_caller_makes_have_no_colors() -> None:
     condition = opened(BARE)
     assert (condition.name, condition.row_shape) == ("color_embedding", (2,))
+    assert condition.fill_color("red") is None
     with pytest.raises(ColorError, match="takes embeddings and knows none of its own.*Model.run"):
         condition.row("red")
 

@@ -85,6 +85,25 @@ def test_a_decoder_that_dies_takes_one_image_with_it(deadly: None, drawings: Pat
         assert decoders.decode(str(drawings / "0.png"), CANVAS_RULE).canvas is not None
 
 
+@pytest.mark.parametrize("size", [[10**8, 10**8], [-64, -64], [0, 64]])
+def test_a_decoder_that_lies_about_the_size_takes_one_image_with_it(
+    monkeypatch: pytest.MonkeyPatch, drawings: Path, size: list[int]
+) -> None:
+    lie = f"""
+import polyexport.pipeline.decoding.worker as worker
+real = worker.send
+def send(stream, header, *payloads):
+    real(stream, header | {{"size": {size}, "ink_bytes": 10**14}} if "size" in header else header, *payloads)
+worker.send = send
+"""
+    start = decoding._WORKER_CODE.replace("import main;", f"import main; exec({lie!r});")
+    monkeypatch.setattr(decoding, "_WORKER_CODE", start)
+    with DecodingPool(jobs=1) as decoders:
+        decoded = decoders.decode(str(drawings / "0.png"), CanvasRule(size=64, multiple=16, fill=True, square=False))
+    assert decoded.canvas is None
+    assert decoded.reason
+
+
 def test_a_decoder_that_hangs_is_stopped(deadly: None, drawings: Path) -> None:
     with DecodingPool(jobs=1, timeout_s=1.0) as decoders:
         decoded = decoders.decode(b"hang", CANVAS_RULE)
