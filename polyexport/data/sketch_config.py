@@ -42,7 +42,8 @@ class SketchConfig:
     """Relative frequency of one to four gaps with cut ends, each up to 6 % of the page's side long."""
 
     bitten_gaps: float = 0.25
-    """Relative frequency of one to four gaps that a round eraser made, each up to 7 % of the page's side wide."""
+    """Relative frequency of one to four gaps that a round eraser made, each up to 7 % of the page's side wide, and
+    wider than the stroke."""
 
     large_gaps: float = 0.25
     """Relative frequency of one gap of 6 to 16 % of the page's side."""
@@ -90,7 +91,7 @@ class SketchConfig:
     """Probability of a page without a drawing: blank, written on, dark all over, or a photo of something else."""
 
     min_stroke: float = 0.008
-    """Narrowest stroke, as a fraction of the page's side; no stroke is thinner than a hairline of 0.7 pixels."""
+    """Narrowest stroke, as a fraction above 0 of the page's side; none is thinner than a hairline of 0.7 pixels."""
 
     max_stroke: float = 0.09
     """Widest stroke, as a fraction of the page's side."""
@@ -107,5 +108,5 @@ class SketchConfig:
             raise ValueError("icons, symbols and letters are probabilities of one choice: their sum must be at most 1")
         if self.gapped and not self.cut_gaps + self.bitten_gaps + self.large_gaps + self.dashes:
             raise ValueError("give one of cut_gaps, bitten_gaps, large_gaps and dashes, or gapped=0")
-        if self.min_stroke > self.max_stroke:
-            raise ValueError(f"min_stroke {self.min_stroke} is above max_stroke {self.max_stroke}")
+        if not 0 < self.min_stroke <= self.max_stroke:
+            raise ValueError(f"min_stroke must be in (0, max_stroke {self.max_stroke}], got {self.min_stroke}")

@@ -41,7 +41,7 @@ def gaps_in(
         rng: Source of randomness.
         config: Relative frequencies of the kinds of gaps.
         grid: What the sketch is rendered on.
-        strokes: The strokes, with vertices at even distances, pixels of the result.
+        strokes: The strokes, with vertices close to each other, pixels of the result.
         widths: Largest width of each stroke, pixels of the result.
         outside: Where the paper outside of everything is, on the grid.
     """
@@ -78,7 +78,7 @@ def gaps_in(
 
 
 def _step(stroke: Stroke) -> float:
-    """Return the distance between neighboring vertices."""
+    """Return the usual distance between neighboring vertices."""
     return float(np.median(np.linalg.norm(np.diff(stroke.points, axis=0), axis=1)))
 
 
@@ -100,14 +100,18 @@ def _beside_outside(stroke: Stroke, width: float, grid: Grid, outside: NDArray[n
 
 def _part(stroke: Stroke, at: int, length: float) -> Points:
     """Return the part of a stroke around a vertex that is ``length`` long."""
-    reach = length / 2 / max(_step(stroke), 1e-6)
-    positions = np.arange(at - reach, at + reach + 0.25, 0.5)
-    vertices = np.arange(len(stroke.points))
-    if stroke.closed:
-        positions = positions % len(stroke.points)
-        vertices = np.arange(len(stroke.points) + 1)
     whole = np.concatenate([stroke.points, stroke.points[:1]]) if stroke.closed else stroke.points
-    return np.stack([np.interp(positions, vertices, whole[:, axis]) for axis in (0, 1)], axis=1)
+    along = _along(whole)
+    count = 2 + int(2 * length / max(_step(stroke), 1e-6))
+    positions = along[at] + np.linspace(-length / 2, length / 2, count)
+    if stroke.closed:
+        positions %= along[-1]
+    return np.stack([np.interp(positions, along, whole[:, axis]) for axis in (0, 1)], axis=1)
+
+
+def _along(points: Points) -> NDArray[np.float64]:
+    """Return the distance of each vertex from the first one, along the line: [K]."""
+    return np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))])
 
 
 def _regular_dashes(
@@ -123,10 +127,9 @@ def _regular_dashes(
     for stroke, width, border in zip(strokes, widths, borders, strict=True):
         if not border.any():
             continue
-        step = max(_step(stroke), 1e-6)
-        first = rng.uniform(0, 1)
-        period = (dash + gap + width) / step
-        for at in np.arange(first * period, len(stroke.points), period):
-            if border[min(int(at), len(border) - 1)]:
+        along = _along(stroke.points)
+        period = dash + gap + width
+        for at in np.searchsorted(along, np.arange(rng.uniform(0, 1) * period, along[-1], period)):
+            if border[at]:
                 lines.append((_part(stroke, int(at), gap), width * 1.5 + 2 / grid.scale))  # noqa: PERF401 - two loops
     return lines

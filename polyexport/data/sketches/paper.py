@@ -94,7 +94,7 @@ def _ruled(rng: np.random.Generator, levels: Levels) -> None:
             levels[:, int(start) : int(start) + thickness] *= factor
 
 
-def inked_page(rng: np.random.Generator, coverage: Levels, paper: Levels, config: SketchConfig) -> Levels:
+def inked_page(rng: np.random.Generator, coverage: NDArray[np.float32], paper: Levels, config: SketchConfig) -> Levels:
     """Put ink on paper.
 
     Args:

@@ -113,8 +113,15 @@ def _line(
     pen.line(_pairs(ring), fill=fill, width=thickness)
     if thickness > 2:
         # Discs at the corners: Pillow's own round joints leave notches where vertices are close to each other.
-        for corner in points if closed or rounded else points[1:-1]:
+        for corner in points if closed or rounded else _away_from_ends(points, thickness / 2):
             _disc(pen, corner, (thickness - 1) / 2, fill=fill)
+
+
+def _away_from_ends(points: Points, distance: float) -> Points:
+    """Return the vertices at which a disc of this radius does not reach beyond the ends of the line."""
+    along = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))])
+    kept: Points = points[(along >= distance) & (along[-1] - along >= distance)]
+    return kept
 
 
 def _uneven_line(pen: ImageDraw.ImageDraw, points: Points, closed: bool, widths: NDArray[np.float64]) -> None:

@@ -14,7 +14,7 @@ from polyexport.data.sketches.strokes import bent
 __all__ = ["sketch"]
 
 _MAX_ATTEMPTS = 8
-"""Attempts at a sketch that does not fill the whole page; the last one is kept as it is."""
+"""Attempts at a sketch that encloses something and does not fill the page; the last one is kept as it is."""
 
 _LITTLE_ENCLOSED = 0.02
 """Part of the page under which the paper that a drawing encloses counts as little."""
