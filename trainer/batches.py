@@ -75,15 +75,17 @@ class PairConfig:
 
 
 _MIX = ((1 / 3, 0.15), (2 / 3, 0.4), (1, 0.3), (4 / 3, 0.1), (8 / 3, 0.05))
-"""Sizes of generated drawings in parts of the training size, with their shares of the batches."""
+"""Sizes of generated drawings in parts of the training size, with their shares of the batches; the training size itself
+is the third."""
 
 
 def generated_mix(batch_size: int, *, size: int = 192, multiple: int = 64) -> tuple[SizedBatch, ...]:
-    """Return the usual mix of generated drawings, from a third of the training size to 8/3 of it.
+    """Return the usual mix of generated drawings, from a third of the training size to at most 8/3 of it.
 
     Args:
         batch_size: Number of images of 128 pixels. There are more of the smaller ones and fewer of the larger ones, so
-            that a step costs about the same; sizes of which that would be less than half an image are left out.
+            that a step costs about the same. Sizes above the training size of which that would be less than half an
+            image are left out.
         size: The training size, pixels.
         multiple: Number of pixels that the network needs multiples of; sizes are rounded up to them.
     """
@@ -96,7 +98,7 @@ def generated_mix(batch_size: int, *, size: int = 192, multiple: int = 64) -> tu
     return tuple(
         SizedBatch(size=side, batch_size=max(2, round(counts[side])), share=round(share, 2))
         for side, share in shares.items()
-        if counts[side] >= 0.5 or side == min(shares)
+        if counts[side] >= 0.5 or side < size + multiple
     )
 
 

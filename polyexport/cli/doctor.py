@@ -14,6 +14,7 @@ _EXTRAS = {
     "inspect": ("onnx",),
     "export": ("torch", "onnx", "onnxscript", "onnxsim", "safetensors"),
     "train": ("lightning",),
+    "drawings": ("fonticon-materialdesignicons7", "fonttools", "lucide", "svgelements"),
 }
 
 

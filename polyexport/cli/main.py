@@ -15,7 +15,8 @@ _EXTRAS = {
     "cryptography": "sign",
     **dict.fromkeys(("fastapi", "h11", "prometheus_client", "python_multipart", "uvicorn"), "serve"),
     **dict.fromkeys(("torch", "onnx", "onnxscript", "onnxsim", "safetensors"), "export"),
-    **dict.fromkeys(("skimage", "scipy", "matplotlib", "jinja2", "markupsafe"), "evaluate"),
+    **dict.fromkeys(("skimage", "matplotlib", "jinja2", "markupsafe"), "evaluate"),
+    **dict.fromkeys(("fontTools", "fonticon_mdi7", "lucide", "svgelements"), "drawings"),
 }
 
 

@@ -87,7 +87,8 @@ def train(
     initial: Annotated[
         Path | None,
         typer.Option(
-            help="Checkpoint to start from, in place of random weights; --network may be a wider one.", metavar="FILE"
+            help="Checkpoint to start from, not from random weights; --network may be wider, with as many levels.",
+            metavar="FILE",
         ),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the training that -o belongs to.")] = False,
@@ -163,7 +164,7 @@ def train(
             min=16,
             max=1024,
             help="Training size, pixels: larger drawings are scaled down to it before the network sees them. Generated "
-            "drawings are a third of it to 8/3 of it. With --data, it is the size of the pairs.",
+            "drawings are a third of it to at most 8/3 of it. With --data, it is the size of the pairs.",
         ),
     ] = 192,
     seed: Annotated[

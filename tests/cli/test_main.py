@@ -101,3 +101,18 @@ main.main()
 def test_a_native_module_that_fails_without_a_word_lacks_memory_only_under_a_limit(limit: str, message: str) -> None:
     done = subprocess.run([sys.executable, "-c", _NATIVE_FAILURE, limit], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr.startswith(message)) == (1, True), done.stderr
+
+
+@pytest.mark.parametrize("package", ["fontTools", "fonticon_mdi7", "lucide", "svgelements"])
+def test_a_missing_package_of_the_drawings_is_named_by_its_extra(tmp_path: Path, package: str) -> None:
+    code = (
+        f"import sys; sys.modules[{package!r}] = None\n"
+        f"sys.argv = ['polyexport', 'dataset', {str(tmp_path / 'set')!r}, '--split', 'details', '--split', 'glyphs', "
+        "'--count', '6', '--size', '32']\n"
+        "import polyexport.cli.main as main; main.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    said = "error: this command needs more packages; install them with pip install 'polyexport[drawings]'"
+    assert done.stderr.splitlines()[-1] == said
+    assert not (tmp_path / "set").exists()

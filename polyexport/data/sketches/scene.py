@@ -21,7 +21,7 @@ class Scene:
     """Strokes on a page, in pixels of the result."""
 
     strokes: list[Stroke]
-    """Lines and contours of solid parts."""
+    """Lines and contours of solid parts, at least one."""
 
     width: float
     """Width of the lines, pixels of the result."""
@@ -56,7 +56,7 @@ def scene(rng: np.random.Generator, size: int, config: SketchConfig) -> Scene:
         strokes = bent(strokes, rng, float(rng.uniform(0.005, 0.03)) * size, float(rng.uniform(0.06, 0.25)) * size)
         if rng.random() < 0.5:
             strokes = bent(strokes, rng, 0.006 * size, 0.03 * size)
-    points = np.concatenate([stroke.points for stroke in strokes]) if strokes else np.zeros((1, 2))
+    points = np.concatenate([stroke.points for stroke in strokes])
     beyond = float(max(-points.min(), points.max() - size)) + width
     return Scene(strokes=strokes, width=width, beyond=max(0.0, beyond))
 
@@ -83,8 +83,6 @@ def _placed(
     frame: tuple[float, float, float, float],
 ) -> list[Stroke]:
     """Turn, mirror, stretch and scale a subject, and place it in a frame of the page."""
-    if not strokes:
-        return []
     draw = rng.random()
     angle = rng.normal(0, 0.12) if draw < 0.5 else rng.uniform(0, 2 * np.pi) if draw < 0.75 else 0.0
     cos, sin = np.cos(angle), np.sin(angle)
@@ -101,15 +99,18 @@ def _placed(
 
 
 def _subject(rng: np.random.Generator, config: SketchConfig) -> list[Stroke]:
-    """Draw one subject in a box of side 1 around 0."""
+    """Draw one subject in a box of side 1 around 0, at least one stroke."""
     draw = rng.random()
+    strokes: list[Stroke] = []
     if draw < config.icons:
-        return icon(rng)
-    if draw < config.icons + config.symbols:
-        return symbol(rng)
-    if draw < config.icons + config.symbols + config.letters:
-        return letter(rng)
-    strokes = outline(rng)
+        strokes = icon(rng)
+    elif draw < config.icons + config.symbols:
+        strokes = symbol(rng)
+    elif draw < config.icons + config.symbols + config.letters:
+        strokes = letter(rng)
+    if strokes:
+        return strokes
+    strokes = outline(rng)  # also in place of an empty icon, which a release of its package may have
     if rng.random() < config.details:
         strokes = strokes + _details(rng, strokes[0].points)
     return strokes

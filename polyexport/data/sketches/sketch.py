@@ -67,8 +67,6 @@ def _drawn(
     scale = 1 if aliased else 4 if size <= 96 else 3 if size <= 192 else 2
     for _ in range(_MAX_ATTEMPTS):
         drawn = scene(rng, size, config)
-        if not drawn.strokes:
-            continue
         grid = Grid(size=size, scale=scale, margin=int(min(drawn.beyond, 1.0 * size)) + 1)
         strokes, widths, rounded = drawn.strokes, _widths(rng, drawn, config), rng.random() < 0.7
         if rng.random() < config.doubled:

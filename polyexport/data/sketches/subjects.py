@@ -17,7 +17,6 @@ import numpy as np
 from polyexport.data.outlines import OUTLINES
 from polyexport.data.shapes import SHAPES
 from polyexport.data.sketches.strokes import Stroke, as_stroke, boxed
-from polyexport.errors import UsageError
 
 __all__ = ["icon", "letter", "outline", "symbol"]
 
@@ -58,14 +57,11 @@ def _package_folder(package: str) -> Path:
     """Return the folder of an installed package, without importing it.
 
     Raises:
-        UsageError: The package is not installed.
+        ModuleNotFoundError: The package is not installed.
     """
     spec = find_spec(package)
     if spec is None or not spec.submodule_search_locations:
-        raise UsageError(
-            f"the sketches need the package {package}, which is not installed",
-            remedy="pip install 'polyexport[drawings]'",
-        )
+        raise ModuleNotFoundError(f"No module named {package!r}", name=package)
     return Path(next(iter(spec.submodule_search_locations)))
 
 

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from PIL import Image
 
 from polyexport.data.sketches.gaps import _part
 from polyexport.data.sketches.raster import Grid, erased, inked
@@ -9,7 +10,7 @@ GRID = Grid(size=128, scale=2, margin=1)
 LINE = Stroke(points=densified(np.array([[10.0, 64.0], [118.0, 64.0]]), False, 0.9), closed=False)
 
 
-def length_along_the_middle(ink: "np.typing.ArrayLike") -> float:
+def length_along_the_middle(ink: Image.Image) -> float:
     pixels = np.asarray(ink)
     return float((pixels[len(pixels) // 2] > 0).sum() / GRID.scale)
 

@@ -1,4 +1,5 @@
 from dataclasses import fields, replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -85,8 +86,13 @@ def test_gaps_are_as_long_as_their_split_says(split: str, least: float, most: fl
 def captured_erasures(seed: int, size: int, config: SketchConfig) -> Erasures:
     """Draw a sketch and return what was erased of it."""
     seen: list[Erasures] = []
+
+    def capture(*arguments: Any) -> Erasures:
+        seen.append(gaps_in(*arguments))
+        return seen[-1]
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sketches, "gaps_in", lambda *arguments: seen.append(gaps_in(*arguments)) or seen[-1])
+        patch.setattr(sketches, "gaps_in", capture)
         sketch(np.random.default_rng(seed), size, config)
     return seen[-1]
 
@@ -115,10 +121,11 @@ def test_what_the_page_cuts_is_closed_by_its_edge() -> None:
 
 
 def test_no_answer_colors_the_whole_page() -> None:
-    for split in SKETCH_SPLITS:
-        for seed in range(60 if split in ("border", "overlapping") else 6):
-            _, answer = drawn(split, seed, 64)
-            assert (255 - answer[..., 0].astype(float)).mean() / 255 <= 0.94, (split, seed)
+    cases = [(split, seed) for split in SKETCH_SPLITS for seed in range(6)]
+    cases.append(("border", 319))  # its first attempt does
+    for split, seed in cases:
+        _, answer = drawn(split, seed, 64)
+        assert (255 - answer[..., 0].astype(float)).mean() / 255 <= 0.94, (split, seed)
 
 
 def test_an_inverted_page_is_dark_and_an_empty_one_mostly_paper() -> None:

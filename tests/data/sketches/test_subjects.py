@@ -1,11 +1,8 @@
-import importlib.util
-
 import numpy as np
 import pytest
 
 from polyexport.data.sketches import subjects
 from polyexport.data.sketches.strokes import Stroke
-from polyexport.errors import UsageError
 
 
 def area(stroke: Stroke) -> float:
@@ -41,13 +38,3 @@ def test_curves_are_followed() -> None:
     box = np.ptp(outer.points, axis=0)
     assert area(outer) == pytest.approx(np.pi / 4 * box[0] * box[1], rel=0.04)
     assert area(inner) < area(outer)
-
-
-def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(subjects, "find_spec", lambda name: None)
-    subjects._icon_files.cache_clear()
-    subjects._icon.cache_clear()
-    with pytest.raises(UsageError, match=r"need the package lucide") as error:
-        subjects.icon(np.random.default_rng(0))
-    assert "polyexport[drawings]" in str(error.value.remedy)
-    assert importlib.util.find_spec("lucide") is not None
