@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from polyexport.data.outlines import Points
 from polyexport.data.sketch_config import SketchConfig
 from polyexport.data.sketches.raster import Grid
-from polyexport.data.sketches.strokes import Stroke
+from polyexport.data.sketches.strokes import Stroke, normals
 
 __all__ = ["Erasures", "gaps_in"]
 
@@ -85,9 +85,7 @@ def _step(stroke: Stroke) -> float:
 def _beside_outside(stroke: Stroke, width: float, grid: Grid, outside: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Return at which vertices exactly one side of the stroke is outside, and the vertex is on the page: bool [K]."""
     points = stroke.points
-    along = np.gradient(points, axis=0) if len(points) > 2 else np.repeat(np.diff(points, axis=0), 2, axis=0)
-    normals = np.stack([-along[:, 1], along[:, 0]], axis=1) / np.maximum(np.linalg.norm(along, axis=1), 1e-9)[:, None]
-    reach = (width / 2 + 1.5 / grid.scale + 0.5) * normals
+    reach = (width / 2 + 1.5 / grid.scale + 0.5) * normals(points)
     sides = []
     for probe in (points + reach, points - reach):
         columns, rows = np.rint(grid.positions(probe)).astype(int).clip(0, grid.side - 1).T

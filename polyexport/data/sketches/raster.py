@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from polyexport.data.outlines import Points
-from polyexport.data.sketches.strokes import Stroke
+from polyexport.data.sketches.strokes import Stroke, normals
 
 __all__ = ["Grid", "erased", "inked", "outside_of", "page_of"]
 
@@ -113,8 +113,20 @@ def _line(
     pen.line(_pairs(ring), fill=fill, width=thickness)
     if thickness > 2:
         # Discs at the corners: Pillow's own round joints leave notches where vertices are close to each other.
-        for corner in points if closed or rounded else _away_from_ends(points, thickness / 2):
+        corners = points
+        if not (closed or rounded):
+            corners = _away_from_ends(points, thickness / 2)
+            _band(pen, points, thickness / 2, fill)
+        for corner in corners:
             _disc(pen, corner, (thickness - 1) / 2, fill=fill)
+
+
+def _band(pen: ImageDraw.ImageDraw, points: Points, reach: float, fill: int) -> None:
+    """Fill what is within ``reach`` of a line, square to it, without the wedges that bends leave between its parts."""
+    sideways = reach * normals(points)
+    left, right = points + sideways, points - sideways
+    for each in zip(left[:-1], left[1:], right[1:], right[:-1], strict=True):
+        pen.polygon(_pairs(np.stack(each)), fill=fill)
 
 
 def _away_from_ends(points: Points, distance: float) -> Points:

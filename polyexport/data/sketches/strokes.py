@@ -8,7 +8,7 @@ from PIL import Image
 
 from polyexport.data.outlines import Points
 
-__all__ = ["Stroke", "as_stroke", "bent", "boxed", "densified", "moved", "smooth_noise"]
+__all__ = ["Stroke", "as_stroke", "bent", "boxed", "densified", "moved", "normals", "smooth_noise"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,6 +62,14 @@ def densified(points: Points, closed: bool, step: float) -> Points:
     if not closed:
         at = np.append(at, along[-1])
     return np.stack([np.interp(at, along, ring[:, axis]) for axis in (0, 1)], axis=1)
+
+
+def normals(points: Points) -> Points:
+    """Return the direction square to a line at each of its vertices: [K, 2], of length 1, or 0 at equal vertices."""
+    along = np.gradient(points, axis=0) if len(points) > 2 else np.repeat(np.diff(points, axis=0), 2, axis=0)
+    square = np.stack([-along[:, 1], along[:, 0]], axis=1)
+    unit: Points = square / np.maximum(np.linalg.norm(along, axis=1), 1e-9)[:, None]
+    return unit
 
 
 def bent(strokes: list[Stroke], rng: np.random.Generator, amount: float, scale: float) -> list[Stroke]:
