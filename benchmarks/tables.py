@@ -166,6 +166,57 @@ def page() -> str:
     return "\n".join([*lines, "", told])
 
 
+def networks() -> str:
+    """The shipped network beside the one before it, one call on one thread."""
+    recorded = _json("network_times.json")
+    sizes = sorted({row["size"] for row in recorded["rows"]})
+    lines = [
+        f"| network | provider | {' | '.join(f'{size} pixels' for size in sizes)} |",
+        f"| --- | --- | {' | '.join('---' for _ in sizes)} |",
+    ]
+    by_row: dict[tuple[str, str], dict[int, str]] = {}
+    for row in recorded["rows"]:
+        ratio = "" if row["model"].startswith("before/") else f" ({row['ratio']:.2f})"
+        by_row.setdefault((row["model"], row["provider"]), {})[row["size"]] = f"{_ms(row['ms'])}{ratio}"
+    for (model, provider), times in by_row.items():
+        name = f"`{Path(model).stem}`" + (" before" if model.startswith("before/") else "")
+        lines.append(f"| {name} | {provider} | {' | '.join(times[size] for size in sizes)} |")
+    return "\n".join([*lines, ""])
+
+
+def edges() -> str:
+    """Time and memory of the exact edges of a fill."""
+    rows = _json("edges.json")["rows"]
+    sizes = sorted({row["size"] for row in rows})
+    lines = [
+        f"| kind of drawing | {' | '.join(str(size) for size in sizes)} |",
+        f"| --- | {' | '.join('---' for _ in sizes)} |",
+    ]
+    for kind in dict.fromkeys(row["kind"] for row in rows):
+        found = {row["size"]: row for row in rows if row["kind"] == kind}
+        cells = [
+            f"{1e3 * found[size]['us_per_pixel']:.0f} ns, {found[size]['growth_bytes_per_pixel']:.0f} bytes"
+            for size in sizes
+        ]
+        lines.append(f"| `{kind}` | {' | '.join(cells)} |")
+    return "\n".join([*lines, ""])
+
+
+def search() -> str:
+    """The search for depth, widths and training mix."""
+    lines = [
+        "| candidate | seed | steps | images | 128 pixels | wrong | 256 pixels | wrong |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for path in sorted(RESULTS.glob("search_*.json")):
+        recorded = _json(path.name)
+        for row in recorded["results"]:
+            cells = [f"{row[size]['psnr_db']:.1f} dB | {row[size]['wrong']:.0%}" for size in ("128", "256")]
+            counts = f"{recorded['seed']} | {row['steps']:,} | {row['images']:,}"
+            lines.append(f"| {row['name']} | {counts} | {' | '.join(cells)} |")
+    return "\n".join([*lines, ""])
+
+
 PARTS: dict[str, Callable[[], str]] = {
     "performance": performance,
     "parity": parity,
@@ -173,8 +224,11 @@ PARTS: dict[str, Callable[[], str]] = {
     "cluster": cluster,
     "service": service,
     "page": page,
+    "networks": networks,
+    "edges": edges,
+    "search": search,
 }
-PAGES = ("docs/performance.md", "docs/ray.md", "docs/serve.md", "docs/demo.md")
+PAGES = ("docs/performance.md", "docs/experiments.md", "docs/ray.md", "docs/serve.md", "docs/demo.md")
 
 
 def redrawn(text: str) -> str:
