@@ -119,15 +119,17 @@ def _regular_dashes(
     widths: list[float],
     borders: list[NDArray[np.bool_]],
 ) -> list[tuple[Points, float]]:
-    """Erase at even distances along every stroke that borders the outside."""
-    dash, gap = rng.uniform(0.015, 0.06) * grid.size, rng.uniform(0.01, 0.04) * grid.size
+    """Erase at even distances along every stroke that borders the outside; wide strokes have longer dashes and gaps."""
+    dash, gap = rng.uniform(0.015, 0.06) * grid.size, rng.uniform(0.01, 0.05) * grid.size
+    per_width = rng.uniform(0, 1.5)
     lines = []
     for stroke, width, border in zip(strokes, widths, borders, strict=True):
         if not border.any():
             continue
         along = _along(stroke.points)
-        period = dash + gap + width
+        erased = gap + per_width * width
+        period = dash + width + erased
         for at in np.searchsorted(along, np.arange(rng.uniform(0, 1) * period, along[-1], period)):
             if border[at]:
-                lines.append((_part(stroke, int(at), gap), width * 1.5 + 2 / grid.scale))  # noqa: PERF401 - two loops
+                lines.append((_part(stroke, int(at), erased), width * 1.5 + 2 / grid.scale))  # noqa: PERF401 - two loops
     return lines
