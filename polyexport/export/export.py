@@ -192,7 +192,7 @@ def export_source(
     speed: Speed | None = None
     precision = PRECISIONS[options.precision]
     if precision.convert is not None:
-        test, gate = DrawingTest(source, final, proof.encode), _gate(precision, options)
+        test, gate = DrawingTest(source, final, proof.encode), _gate(precision, options, source)
         conversion = Conversion(
             fp32=final.model,
             calibration_feeds=partial(calibration_feeds, source, final, proof.encode),
@@ -269,10 +269,16 @@ def _stage_line(stage: StageParity) -> str:
     )
 
 
-def _gate(precision: Precision, options: ExportOptions) -> QualityGate:
-    """Return the quality gate of a precision, with the user's limit on the loss of PSNR if there is one."""
+def _gate(precision: Precision, options: ExportOptions, source: Source) -> QualityGate:
+    """Return the quality gate of a precision, with the user's limit on the loss of PSNR if there is one.
+
+    Whether pixels are within 8 levels of the truth is a question of their shade, and ``fit`` gives a fill its exact
+    color, so it is not asked of a model whose result is a fill.
+    """
     gate = precision.gate
     assert gate is not None  # it belongs to the conversion
+    if (options.result or source.result) == "fill":
+        gate = replace(gate, within_8_loss=1.0)
     return gate if options.max_loss_db is None else replace(gate, psnr_loss_db=options.max_loss_db)
 
 

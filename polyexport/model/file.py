@@ -25,8 +25,8 @@ DEFAULT_MODEL = "small.onnx"
 
 SHIPPED_SHA256 = frozenset(
     (
-        "37fd31115e2ad54211189d5211051c03573ac4c0d905801bcddc786b66b1ea17",  # small.onnx
-        "5271325e8f3e2cdfe30b3eab0cc73766626b71dca1a62b42e2560b5d28146acc",  # small-int8.onnx
+        "24aba33bc8d4fe2beb062527adcc84873202f7e4ec72024ab4750d8435276995",  # small.onnx
+        "e01fadb622fe4a39107b2ad33543e7f8a85f8d36833ed2efeff9ade9799b3c25",  # small-int8.onnx
     )
 )
 """SHA-256 of the models that come with polyexport, which are trusted as its code is."""
