@@ -106,7 +106,7 @@ def _model_config(raw: dict[str, Any]) -> ModelConfig:
     palette = tuple((str(name), (int(r), int(g), int(b))) for name, (r, g, b) in raw["palette"])
     return ModelConfig(
         channels=tuple(int(width) for width in raw["channels"]),
-        context=tuple(int(dilation) for dilation in raw.get("context", ())),  # earlier versions had none
+        context=tuple(int(width) for width in raw.get("context", ())),  # absent in earlier versions
         embedding_dim=int(raw["embedding_dim"]),
         conditioning=raw["conditioning"],
         palette=palette,

@@ -1,8 +1,8 @@
 """Growth of a trained network without a change to its function, as the start of a larger network's training.
 
 Net2Wider of Chen, Goodfellow and Shlens, "Net2Net: Accelerating Learning via Knowledge Transfer" (2016,
-arXiv:1511.05641): every channel is copied, and the weights that read the copies are divided by their number. A network
-without context layers also gets those of the new configuration, whose output is zero at first.
+arXiv:1511.05641): every channel is copied, and the weights that read the copies are divided by their number. The
+deepest levels of a network without a context can become the context of a new one, in which they keep their widths.
 """
 
 from dataclasses import replace
@@ -23,17 +23,19 @@ def check_growth(old: ModelConfig, new: ModelConfig) -> None:
     """Check that a network can grow from one configuration to another.
 
     Raises:
-        ValueError: They differ in more than widths and context layers, a width is not a multiple of the old one, or the
-            old network has other context layers.
+        ValueError: They have other numbers of levels, differ in more than widths, or a width is not a multiple of the
+            old one; or the new context is neither that of the old network nor the widths of its deepest levels.
     """
-    same = replace(new, channels=old.channels, context=old.context) == old
-    if not same or len(old.channels) != len(new.channels) or (old.context and old.context != new.context):
+    if replace(new, channels=old.channels, context=old.context) != old or len(old.levels) != len(new.levels):
         raise ValueError(
-            "only widths can grow, and context layers be added where there are none: levels, embedding and "
-            "conditioning must be those of the old network"
+            "only widths can grow: embedding, conditioning and the number of levels must be those of the old network, "
+            f"whose {len(old.levels)} levels are {old.levels}, got {len(new.levels)}: {new.levels}"
         )
-    if any(wide % narrow for narrow, wide in zip(old.channels, new.channels, strict=True)):
-        raise ValueError(f"the new widths must be multiples of the old ones, got {new.channels} for {old.channels}")
+    if any(wide % narrow for narrow, wide in zip(old.levels, new.channels, strict=False)):
+        raise ValueError(f"the new widths must be multiples of the old ones, got {new.channels} for {old.levels}")
+    context = old.context or (old.levels[len(new.channels) - 1 :] if new.context else ())
+    if new.context != context:
+        raise ValueError(f"the context must be {context}, as in the old network, got {new.context}")
 
 
 def grow(source: ConditionalUNet, config: ModelConfig) -> ConditionalUNet:
@@ -48,54 +50,67 @@ def grow(source: ConditionalUNet, config: ModelConfig) -> ConditionalUNet:
         return source
     target = ConditionalUNet(config)
     generator = torch.Generator().manual_seed(0)
-    weights = source.state_dict()
-    copies = [wide // narrow for narrow, wide in zip(old.channels, config.channels, strict=True)]
-    grown = {name: weight for name, weight in target.state_dict().items() if name.startswith("context.")}
-    for name, weight in weights.items():
-        inputs, outputs = _copies_around(name, copies, old.channels)
+    copies = [wide // narrow for narrow, wide in zip(old.levels, config.channels, strict=False)]
+    grown: dict[str, Tensor] = {}
+    for name, weight in source.state_dict().items():
+        inputs, outputs = _copies_around(name, copies, old)
         wide = weight
         if outputs > 1 and weight.ndim:
             wide = wide.repeat_interleave(outputs, dim=0)
         if inputs is not None:
             wide = torch.cat([_spread(part, count, generator) for part, count in _parts(wide, inputs)], dim=1)
         grown[name] = wide.contiguous()
+    if config.context and not old.context:
+        same = torch.eye(config.context[0])[:, :, None, None]
+        widened = same.repeat_interleave(copies[-1], dim=0)
+        grown |= {
+            "narrowing.weight": _spread(same, copies[-1], generator),
+            "narrowing.bias": torch.zeros(config.context[0]),
+            "widening.weight": torch.cat([widened, torch.zeros(config.channels[-1], config.channels[-1], 1, 1)], dim=1),
+            "widening.bias": torch.zeros(config.channels[-1]),
+        }
     target.load_state_dict(grown)
     return target.train(source.training)
 
 
-def _copies_around(name: str, copies: list[int], channels: tuple[int, ...]) -> tuple[list[tuple[int, int]] | None, int]:
+def _copies_around(name: str, copies: list[int], old: ModelConfig) -> tuple[list[tuple[int, int]] | None, int]:
     """Return by how much the inputs and outputs of a weight grow.
 
-    Modules 0 and 3 of a block are its convolutions, 1 and 4 their batch normalizations. Of a context layer, they are
-    the convolution of each channel, the one over the channels and the batch normalization.
+    Modules 0 and 3 of a block are its convolutions, 1 and 4 their batch normalizations.
 
     Args:
         name: Name of the weight in the state dict.
-        copies: Copies of each channel, by level.
-        channels: Channels of the source network, by level.
+        copies: Copies of each channel, by level; levels without an entry are a context, and keep their widths.
+        old: Configuration of the source network.
 
     Returns:
         (channels, copies) of each group of input channels, None if no input grows; and the copies of each output.
     """
     kind, *rest = name.split(".")
-    last = len(channels) - 1
+    levels, last = old.levels, len(copies) - 1  # the last wide level
+    has_context = len(levels) > len(copies)
     if kind == "color_embedding":
         return None, 1
     if kind == "projection":
-        return None, copies[last]
+        return None, 1 if has_context else copies[last]
     if kind == "head":
-        return ([(channels[0], copies[0])] if rest[0] == "weight" else None), 1
-    if kind == "context":
-        return ([(channels[last], copies[last])] if rest[2] == "1" else None), copies[last]
+        return ([(levels[0], copies[0])] if rest[0] == "weight" else None), 1
+    if kind == "narrowing":
+        return ([(levels[last], copies[last])] if rest[0] == "weight" else None), 1
+    if kind == "widening":
+        groups = [(old.context[0], 1), (levels[last], copies[last])]
+        return (groups if rest[0] == "weight" else None), copies[last]
     number, module = int(rest[0]), int(rest[1])
-    level = number if kind == "encoder" else last - 1 - number
+    level = number if kind == "encoder" else len(levels) - 2 - number
+    if level > last or (kind == "decoder" and has_context and level == last):
+        return None, 1
     if module in (1, 4):
         return None, copies[level]
     if module == 3:
-        return [(channels[level], copies[level])], copies[level]
+        return [(levels[level], copies[level])], copies[level]
     if kind == "encoder":
-        return ([(channels[level - 1], copies[level - 1])] if level else None), copies[level]
-    return [(channels[level], copies[level]), (channels[level + 1], copies[level + 1])], copies[level]
+        return ([(levels[level - 1], copies[level - 1])] if level else None), copies[level]
+    return [(levels[level], copies[level]), (levels[level + 1], copies[level + 1])], copies[level]
 
 
 def _parts(weight: Tensor, groups: list[tuple[int, int]]) -> list[tuple[Tensor, int]]:

@@ -7,6 +7,7 @@ Shape legend: B batch, H and W image height and width, C channels of a level, D 
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -18,8 +19,8 @@ __all__ = ["BASE_CHANNELS", "BASE_CONTEXT", "SMALL_CHANNELS", "ConditionalUNet",
 BASE_CHANNELS = (64, 128, 256, 512, 1024)
 """Channels of each level of the ``base`` network, finest first."""
 
-BASE_CONTEXT = (1, 2, 4, 8)
-"""Dilations of the context layers of ``base``: at its bottleneck, they see shapes of 256 pixels as a whole."""
+BASE_CONTEXT = (128, 128, 128)
+"""Channels of the context of ``base``, finest first: thin levels below the wide ones, which see the whole."""
 
 SMALL_CHANNELS = (16, 16, 32, 64, 128, 128, 128)
 """Channels of each level of the ``small`` network, finest first. Seven levels see shapes of 512 pixels as a whole."""
@@ -33,10 +34,11 @@ class ModelConfig:
     """Architecture of a network. Two equal configurations give state dicts with the same keys and shapes."""
 
     channels: tuple[int, ...] = SMALL_CHANNELS
-    """Channels of each encoder level, finest first; the last is the bottleneck."""
+    """Channels of each encoder level, finest first; without a context, the last is the bottleneck."""
 
     context: tuple[int, ...] = ()
-    """Dilations of the context layers at the bottleneck, in their order."""
+    """Channels of a thin UNet that the last level continues in, finest first: those that the last level is narrowed to,
+    and those of the levels below, of which the last is then the bottleneck. Empty for no context."""
 
     embedding_dim: int = 128
     """Width D of the color embedding."""
@@ -50,8 +52,11 @@ class ModelConfig:
     def __post_init__(self) -> None:
         if not 2 <= len(self.channels) <= 8 or any(not 1 <= c <= 4096 for c in self.channels):
             raise ValueError(f"channels must be 2 to 8 widths of 1 to 4096, got {self.channels}")
-        if len(self.context) > 8 or any(not 1 <= dilation <= 64 for dilation in self.context):
-            raise ValueError(f"context must be at most 8 dilations of 1 to 64, got {self.context}")
+        if len(self.context) == 1 or len(self.levels) > 8 or any(not 1 <= c <= 4096 for c in self.context):
+            raise ValueError(
+                "context must be two or more widths of 1 to 4096, with at most 8 levels in all, or none; "
+                f"got {self.context} below {len(self.channels)} levels"
+            )
         if not 1 <= self.embedding_dim <= 4096:
             raise ValueError(f"embedding_dim must be 1 to 4096, got {self.embedding_dim}")
         if self.conditioning not in ("rgb", "vocabulary"):
@@ -64,9 +69,14 @@ class ModelConfig:
             raise ValueError("palette values must be from 0 to 255")
 
     @property
+    def levels(self) -> tuple[int, ...]:
+        """Channels of all levels, finest first, those of the context included."""
+        return self.channels + self.context[1:]
+
+    @property
     def size_multiple(self) -> int:
         """Number of pixels that heights and widths must be multiples of: each level but the first halves them."""
-        return int(2 ** (len(self.channels) - 1))
+        return int(2 ** (len(self.levels) - 1))
 
 
 class ConvBlock(nn.Sequential):
@@ -81,27 +91,6 @@ class ConvBlock(nn.Sequential):
             nn.BatchNorm2d(out_channels),
             nn.ReLU(inplace=True),
         )
-
-
-class ContextLayer(nn.Module):
-    """Residual layer that looks around each position from afar: [B, C, H, W] -> [B, C, H, W].
-
-    A dilated 3x3 convolution of each channel, as in the context module of Yu and Koltun (2016, arXiv:1511.07122), then
-    a 1x1 convolution over the channels. Its output is zero in a new layer, so that the layer changes nothing then.
-    """
-
-    def __init__(self, channels: int, dilation: int) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(
-            nn.Conv2d(channels, channels, 3, padding=dilation, dilation=dilation, groups=channels, bias=False),
-            nn.Conv2d(channels, channels, 1, bias=False),
-            nn.BatchNorm2d(channels),
-        )
-        nn.init.zeros_(self.layers.get_parameter("2.weight"))
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Add the layer's output to the features, which a ReLU keeps positive."""
-        return F.relu(features + self.layers(features))
 
 
 class ColorEmbedding(nn.Module):
@@ -139,24 +128,28 @@ class ConditionalUNet(nn.Module):
     """Network that fills an outline drawing with a color.
 
     The color embedding is projected to the bottleneck's channels and added at every position of the bottleneck, so it
-    works at any resolution. Upsampling uses ``scale_factor``, which exports without shape arithmetic.
+    works at any resolution. Upsampling uses ``scale_factor``, which exports without shape arithmetic. A context is
+    joined to the last level of ``config.channels`` by 1x1 convolutions: one narrows the level to the context's first
+    width, and one joins what the context returns with the level itself.
     """
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        widths = config.channels
+        wide, thin = config.channels, config.context
         self.encoder = nn.ModuleList(
             ConvBlock(in_channels, out_channels)
-            for in_channels, out_channels in zip((3, *widths[:-1]), widths, strict=True)
+            for in_channels, out_channels in (*pairwise((3, *wide)), *pairwise(thin))
         )
-        self.context = nn.Sequential(*(ContextLayer(widths[-1], dilation) for dilation in config.context))
         self.color_embedding = ColorEmbedding(config)
-        self.projection = nn.Linear(config.embedding_dim, widths[-1])
+        self.projection = nn.Linear(config.embedding_dim, config.levels[-1])
         self.decoder = nn.ModuleList(
-            ConvBlock(below + skip, skip) for below, skip in zip(widths[:0:-1], widths[-2::-1], strict=True)
+            ConvBlock(below + skip, skip) for below, skip in (*pairwise(thin[::-1]), *pairwise(wide[::-1]))
         )
-        self.head = nn.Conv2d(widths[0], 3, 1)
+        if thin:
+            self.narrowing = nn.Conv2d(wide[-1], thin[0], 1)
+            self.widening = nn.Conv2d(thin[0] + wide[-1], wide[-1], 1)
+        self.head = nn.Conv2d(wide[0], 3, 1)
 
     def forward(self, image: Tensor, color: Tensor) -> Tensor:
         """Fill drawings with colors.
@@ -170,6 +163,10 @@ class ConditionalUNet(nn.Module):
         """
         return self.decode(*self.encode(image), self.color_embedding(color))
 
+    def _is_joint(self, level: int) -> bool:
+        """Return whether the context begins at this level."""
+        return bool(self.config.context) and level == len(self.config.channels) - 1
+
     def encode(self, image: Tensor) -> tuple[Tensor, list[Tensor]]:
         """Encode images [B, 3, H, W], whatever the color, to the bottleneck and the skip connections, finest first."""
         skips: list[Tensor] = []
@@ -178,15 +175,21 @@ class ConditionalUNet(nn.Module):
             if level:
                 features = F.max_pool2d(features, 2)
             features = block(features)
+            if self._is_joint(level):
+                skips.append(features)
+                features = F.relu(self.narrowing(features))
             skips.append(features)
-        bottleneck: Tensor = self.context(skips.pop())
-        return bottleneck, skips
+        return skips.pop(), skips
 
     def decode(self, bottleneck: Tensor, skips: list[Tensor], embedding: Tensor) -> Tensor:
         """Decode the bottleneck, the skip connections and an embedding [B, D] to images [B, 3, H, W] in [-1, 1]."""
         features = bottleneck + self.projection(embedding)[:, :, None, None]  # [B, C, h, w] + [B, C, 1, 1]
-        for skip, block in zip(reversed(skips), self.decoder, strict=True):
-            features = F.interpolate(features, scale_factor=2.0, mode="bilinear", align_corners=False)
-            features = block(torch.cat([skip, features], dim=1))
+        rest = iter(reversed(skips))
+        for level, block in zip(range(len(self.encoder) - 1, -1, -1), (None, *self.decoder), strict=True):
+            if block is not None:
+                features = F.interpolate(features, scale_factor=2.0, mode="bilinear", align_corners=False)
+                features = block(torch.cat([next(rest), features], dim=1))
+            if self._is_joint(level):
+                features = F.relu(self.widening(torch.cat([features, next(rest)], dim=1)))
         # In float32 even under autocast: bfloat16 cannot represent the 8-bit levels near -1 and 1.
         return torch.tanh(self.head(features).float())

@@ -135,7 +135,7 @@ def load_state(path: Path, *, model: ConditionalUNet, averaged: AveragedModel, o
         length = int.from_bytes(data[:8], "little")
         header = read_json(read_json(data[8 : 8 + length])["__metadata__"][_METADATA_KEY])
         tensors = safetensors.torch.load(data)
-        declared = {"context": [], **header["model"]}  # earlier versions had no context layers
+        declared = {"context": [], **header["model"]}  # absent in earlier versions
         progress = Progress(**header["progress"])
         state = ResumedState(progress=progress, schedule=dict(header["schedule"]), options=dict(header["options"]))
         groups = list(header["groups"])

@@ -87,7 +87,7 @@ def train(
     initial: Annotated[
         Path | None,
         typer.Option(
-            help="Checkpoint to start from, not from random weights; --network may be wider, with as many levels.",
+            help="Checkpoint to start from, not from random weights; --network may be wider.",
             metavar="FILE",
         ),
     ] = None,
@@ -96,8 +96,8 @@ def train(
     network: Annotated[
         Network | None,
         typer.Option(
-            help="Size of the network. base: channels 64-128-256-512-1024, with context layers; small: channels "
-            "16-16-32-64-128-128-128.",
+            help="Size of the network. base: channels 64-128-256-512-1024, and thin levels below; small: "
+            "channels 16-16-32-64-128-128-128.",
             show_default="small, or that of --initial",
         ),
     ] = None,

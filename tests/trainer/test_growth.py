@@ -38,17 +38,13 @@ def test_copies_of_a_channel_learn_different_things() -> None:
 
 
 @torch.inference_mode()
-def test_new_context_layers_change_nothing_and_grow_with_the_network() -> None:
-    small = trained(NARROW)
-    seeing_far = grow(small, replace(NARROW, context=(1, 2)))
+def test_the_deepest_levels_become_a_context_and_stay_one() -> None:
+    small = trained(replace(NARROW, channels=(4, 6, 8, 8, 8)))
     image, color = torch.rand(2, 3, 32, 48) * 2 - 1, torch.rand(2, 3) * 2 - 1
-    assert torch.equal(seeing_far(image, color), small(image, color))
-
-    for layer in seeing_far.context:
-        torch.nn.init.uniform_(layer.get_parameter("layers.2.weight"), 5, 20)
-    large = grow(seeing_far, replace(WIDE, context=(1, 2)))
-    assert not torch.allclose(seeing_far(image, color), small(image, color), atol=1e-4)
-    assert torch.allclose(large(image, color), seeing_far(image, color), atol=1e-5)
+    with_context = grow(small, replace(NARROW, channels=(8, 6, 24), context=(8, 8, 8)))
+    assert torch.allclose(with_context(image, color), small(image, color), atol=1e-5)
+    wider = grow(with_context, replace(NARROW, channels=(16, 12, 48), context=(8, 8, 8)))
+    assert torch.allclose(wider(image, color), small(image, color), atol=1e-5)
 
 
 def test_the_same_configuration_is_the_same_network() -> None:
@@ -71,8 +67,9 @@ def test_what_cannot_grow_is_refused(config: ModelConfig, said: str) -> None:
         grow(trained(NARROW), config)
 
 
-def test_other_context_layers_are_refused() -> None:
-    seeing_far = ConditionalUNet(replace(NARROW, context=(1, 2)))
-    for context in [(), (1, 4)]:
-        with pytest.raises(ValueError, match="only widths can grow"):
-            grow(seeing_far, replace(NARROW, context=context))
+@pytest.mark.parametrize("context", [(), (8, 8, 6), (8, 8)])
+def test_another_context_is_refused(context: tuple[int, ...]) -> None:
+    old = replace(NARROW, context=(8, 8, 8))
+    channels = (4, 6, 8, *((8,) * (3 - max(len(context), 1))))
+    with pytest.raises(ValueError, match="the context must be"):
+        grow(ConditionalUNet(old), replace(NARROW, channels=channels, context=context))
