@@ -18,11 +18,11 @@ FOLDER = Path(__file__).parent
 GAP = 6
 SIZE = 256
 COLUMNS = [
-    ("details", 2),
-    ("open_lines", 6),
+    ("details", 8),
+    ("open_lines", 4),
     ("border", 3),
     ("bitten_gaps", 2),
-    ("large_gaps", 6),
+    ("large_gaps", 8),
     ("dashed", 9),
     ("wobbly", 7),
     ("pencil", 2),
