@@ -32,7 +32,7 @@ def test_no_command_but_train_and_export_loads_torch(tmp_path: Path) -> None:
         ["dataset", str(tmp_path / "set"), "--count", "2", "--size", "32"],
         ["infer", str(tmp_path / "set" / "inputs"), "--color", "red"],
         ["evaluate", "MODEL", str(tmp_path / "set")],
-        ["bench", "--seconds", "0.01", "--size", "32"],
+        ["bench", "--seconds", "0.01", "--size", "64"],
         ["doctor"],
     ):
         code = (

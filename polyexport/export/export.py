@@ -61,7 +61,7 @@ _GOLDEN_SIZE = 64
 _GOLDEN_SAMPLES = 6
 
 _FILL_ALLOWANCE_DB = 5.0
-"""How much farther from the picture of fp32 that of a fill may be, dB: its loss to the truth is what counts."""
+"""Allowance for the picture of a fill, dB: it may be farther from that of fp32, for its loss to the truth counts."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -7,7 +7,7 @@ from polyexport.bench.profile import count_macs, profile
 from polyexport.model.inspect import inspect_model
 from polyexport.model.model import Model
 
-FEEDS = {"image": np.full((1, 128, 128, 3), 255, np.uint8), "color": np.zeros((1, 3), np.uint8)}
+FEEDS = {"image": np.full((1, 192, 192, 3), 255, np.uint8), "color": np.zeros((1, 3), np.uint8)}
 
 
 @pytest.mark.parametrize("name", ["small.onnx", "small-int8.onnx"])

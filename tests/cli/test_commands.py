@@ -160,7 +160,7 @@ def test_a_data_set_is_the_same_for_one_seed_and_not_replaced(cli: Cli, refused:
 
 
 def test_bench_passes_misses_and_tells(cli: Cli) -> None:
-    quick = ("bench", "--seconds", 0.05, "--size", 32, "--provider", "cpu")
+    quick = ("bench", "--seconds", 0.05, "--size", 64, "--provider", "cpu")
     missed = cli(*quick, "--target-ms", 0.0001, check=7)
     assert "CPUExecutionProvider" in missed.stdout
     assert ": MISSED" in missed.stdout
@@ -173,7 +173,7 @@ def test_bench_passes_misses_and_tells(cli: Cli) -> None:
 
 
 def test_bench_keeps_and_compares_reports(cli: Cli, tmp_path: Path) -> None:
-    command = ["bench", "latency", "--seconds", 0.2, "--size", 32, "--provider", "cpu", "--target-ms", 100_000]
+    command = ["bench", "latency", "--seconds", 0.2, "--size", 64, "--provider", "cpu", "--target-ms", 100_000]
     first = cli(*command, "-o", "old.json", "--report", "page.html", "--compare", "onnxruntime-loop")
     assert "onnxruntime-loop" in first.stdout
     assert (tmp_path / "page.html").read_text().startswith("<!DOCTYPE html>")
@@ -189,11 +189,11 @@ def test_bench_keeps_and_compares_reports(cli: Cli, tmp_path: Path) -> None:
 
 def test_bench_refuses_before_it_measures(refused: Refused, tmp_path: Path) -> None:
     (tmp_path / "old.json").write_text("{}")
-    assert "multiple of 16" in refused(2, "bench", "--size", 50)
+    assert "multiple of 64" in refused(2, "bench", "--size", 50)
     assert "cannot compare with 'tensorflow'" in refused(2, "bench", "--compare", "torch,tensorflow")
     assert "expected 1" in refused(2, "bench", "--baseline", "old.json")
     assert "ends in .html" in refused(2, "bench", "--report", "page.pdf")
-    assert "exported from" in refused(2, "bench", "latency", "--seconds", 0.01, "--size", 32, "--compare", "torch")
+    assert "exported from" in refused(2, "bench", "latency", "--seconds", 0.01, "--size", 64, "--compare", "torch")
 
 
 def test_doctor_tells_what_is_there(cli: Cli) -> None:

@@ -93,7 +93,7 @@ def test_a_report_never_lands_on_something_else(refused: Refused, splits: Path, 
     assert "folder.html is not the name" in refused(2, "evaluate", shipped_path, splits, "--report", "folder.html")
 
 
-@pytest.mark.parametrize("missing", ["skimage", "scipy", "matplotlib", "jinja2"])
+@pytest.mark.parametrize("missing", ["skimage", "matplotlib", "jinja2"])
 def test_a_missing_library_is_named_with_its_extra(missing: str, splits: Path, shipped_path: Path) -> None:
     code = f"import sys; sys.modules[{missing!r}] = None\nfrom polyexport.cli.main import main\nmain()"
     arguments = ["evaluate", str(shipped_path), str(splits), "--report", str(splits.parent / "r.html")]

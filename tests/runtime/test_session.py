@@ -29,18 +29,18 @@ def call(height, width):
 """
 
 _MANY_SIZES = """
-sizes = [(16 * rows, 16 * columns) for rows in range(1, 9) for columns in range(1, 10)]
-for size in [sizes[-1], *sizes[:32]]:
+sizes = [(64 * rows, 64 * columns) for rows in range(1, 4) for columns in range(1, 14)]
+for size in [sizes[-1], *sizes[:18]]:
     call(*size)
 before = held()
-for size in sizes[32:]:
+for size in sizes[18:]:
     call(*size)
 print(held() - before)
 """
 
 _LARGE_CALL = """
 before = held()
-call(1056, 1056)
+call(1024, 1024)
 print(held() - before)
 """
 
