@@ -60,9 +60,6 @@ _TOOLS = ("torch", "onnx", "onnxscript", "onnxsim", "numpy")
 _GOLDEN_SIZE = 64
 _GOLDEN_SAMPLES = 6
 
-_FILL_ALLOWANCE_DB = 5.0
-"""Allowance for the picture of a fill, dB: it may be farther from that of fp32, for its loss to the truth counts."""
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ExportOptions:
@@ -195,7 +192,8 @@ def export_source(
     speed: Speed | None = None
     precision = PRECISIONS[options.precision]
     if precision.convert is not None:
-        test, gate = DrawingTest(source, final, proof.encode), _gate(precision, options, source)
+        test = DrawingTest(source, final, proof.encode, result=options.result)
+        gate = _gate(precision, options)
         conversion = Conversion(
             fp32=final.model,
             calibration_feeds=partial(calibration_feeds, source, final, proof.encode),
@@ -272,17 +270,10 @@ def _stage_line(stage: StageParity) -> str:
     )
 
 
-def _gate(precision: Precision, options: ExportOptions, source: Source) -> QualityGate:
-    """Return the quality gate of a precision, with the user's limit on the loss of PSNR if there is one.
-
-    The picture of a model whose result is a fill decides what is filled, and its shades have no effect: ``fit`` draws
-    the fill in its exact color. So pixels within 8 levels of the truth are not counted, and the picture may be farther
-    from that of fp32 where both are equally near to the truth.
-    """
+def _gate(precision: Precision, options: ExportOptions) -> QualityGate:
+    """Return the quality gate of a precision, with the user's limit on the loss of PSNR if there is one."""
     gate = precision.gate
     assert gate is not None  # it belongs to the conversion
-    if (options.result or source.result) == "fill":
-        gate = replace(gate, within_8_loss=1.0, psnr_to_fp32_db=gate.psnr_to_fp32_db - _FILL_ALLOWANCE_DB)
     return gate if options.max_loss_db is None else replace(gate, psnr_loss_db=options.max_loss_db)
 
 

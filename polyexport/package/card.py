@@ -115,9 +115,12 @@ def _fidelity(contract: Contract) -> Iterable[str]:
     if not contract.fidelity:
         return
     yield "## Fidelity"
+    images = "in the network's pictures"
+    if contract.result == "fill":
+        images = "in finished fills; the PSNR of fp32 and of this file is that of all pixels together"
     yield (
-        f'Quality of the {contract.precision} graph compared with the fp32 graph of the same weights. "Within 8" is '
-        "the share of pixels that differ from the true image by at most 8 levels in every channel."
+        f"Quality of the {contract.precision} graph compared with the fp32 graph of the same weights, {images}. "
+        '"Within 8" is the share of pixels that differ from the true image by at most 8 levels in every channel.'
     )
     yield table(
         (
