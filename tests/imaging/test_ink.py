@@ -1,10 +1,13 @@
 """Ink of drawings on white, colored, uneven and dark paper."""
 
+import io
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from PIL import Image
 
 from polyexport.imaging.ink import find_ink, page_is_dark
 from polyexport.imaging.neighbors import beside, largest, smallest
@@ -24,6 +27,26 @@ def test_black_on_white_keeps_its_exact_coverage() -> None:
     ink = find_ink(gray(LEVELS))
     assert ink is not None
     assert (ink.coverage == 255 - LEVELS).all()
+
+
+def test_smooth_edges_that_reach_far_are_exact_too() -> None:
+    levels = np.tile(LEVELS, (5, 1))
+    for row in (0, 1):
+        levels[row::5, 2::12] = levels[row::5, 9::12] = 252
+    ink = find_ink(gray(levels))
+    assert ink is not None
+    assert (ink.coverage == 255 - levels).all()
+
+
+@pytest.mark.parametrize("quality", [60, 75, 90])
+def test_ringing_of_jpeg_is_no_ink(quality: int) -> None:
+    levels = np.tile(np.array([255] * 12 + [96] + [0] * 6 + [160] + [255] * 12, np.uint8), (96, 3))
+    data = io.BytesIO()
+    Image.fromarray(gray(levels)).save(data, "JPEG", quality=quality)
+    ink = find_ink(np.asarray(Image.open(data)))
+    assert ink is not None
+    assert not ink.coverage[levels == 255].any()
+    assert (ink.coverage[levels == 0] == 255).all()
 
 
 @pytest.mark.parametrize("color", [(255, 255, 0), (0, 160, 255), (200, 120, 220), (128, 128, 128)])

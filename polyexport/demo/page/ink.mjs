@@ -11,6 +11,7 @@ import { BILINEAR, BOX, extremes, resample } from "./resample.mjs";
 const MIN_CONTRAST = 28;
 const NOISE_WIDTHS = 3.5;
 const FAINT = 24;
+const RINGING = 0.5;
 const CONTRAST = 1.1;
 export const WALL = 77; // coverage from which a pixel counts as ink
 const EVEN = 0.87;
@@ -87,7 +88,7 @@ export function findInk(pixels, size) {
   const paper = isFlat ? 255 : quantile(counts.subarray(split), 0.5) + split;
   const isSolid = 10 * sumOf(tones, 0, 256) >= sumOf(counts, 0, split);
   const [dark, isEven] = isSolid ? solidLevel(tones) : [quantile(counts.subarray(0, split), 0.02), true];
-  const isNoisy = !isFlat || sumOf(counts, 248, 255) > 0.3 * sumOf(counts, 64, 192) + 16;
+  const isNoisy = !isFlat || sumOf(counts, 248, 255) > RINGING * sumOf(counts, 64, 192) + 16;
   let coverage;
   if (isEven) {
     const softness = isSolid ? softnessOf(level, ink, size, paper, dark) : 1;
