@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-from polyexport.imaging.ink import Ink
+from polyexport.imaging.ink import WALL, Ink
 from polyexport.imaging.neighbors import SIDES, beside, largest, smallest
 
 __all__ = ["Regions", "fill_coverage", "find_regions"]
@@ -84,7 +84,7 @@ class Regions:
 
 def find_regions(ink: Ink) -> Regions:
     """Find the regions of paper between the ink of a picture."""
-    labels, count = ndimage.label(ink.coverage < ink.wall)
+    labels, count = ndimage.label(ink.coverage < WALL)
     edge = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
     return Regions(ink=ink, labels=labels, count=count, open=np.bincount(edge, minlength=count + 1))
 
@@ -265,9 +265,9 @@ def _edged(plane: Plane, ink: Ink) -> Plane:
     Returns:
         uint8 [H, W].
     """
-    is_ink = ink.coverage >= ink.wall
+    is_ink = ink.coverage >= WALL
     result = np.maximum(plane, ink.coverage)
-    clear = ink.wall - np.minimum(ink.coverage, ink.wall)  # 0 for ink
+    clear = WALL - np.minimum(ink.coverage, WALL)  # 0 for ink
     away, toward = _clearest(np.minimum(clear, ~plane)), _clearest(np.minimum(clear, plane))
     rim = np.flatnonzero(is_ink & (away > 0))
     # What ink leaves open of a pixel belongs to the side whose paper is clearer: the ink goes on into the other side.

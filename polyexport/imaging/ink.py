@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from polyexport.imaging.neighbors import largest, smallest
 from polyexport.imaging.pixels import Pixels
 
-__all__ = ["Ink", "find_ink", "page_is_dark"]
+__all__ = ["WALL", "Ink", "find_ink", "page_is_dark"]
 
 Plane = NDArray[np.uint8]
 
@@ -26,13 +26,13 @@ _FAINT = 24
 """Coverage under this is noise on paper that is not flat: 9 % of 255."""
 
 _RINGING = 0.5
-"""Levels of 248 to 254 for every one of 64 to 191, from which flat white paper has the ringing of JPEG around its lines.
-Smooth edges have up to 0.35, JPEG of quality 75 to 95 has 0.8 and more. Measured on drawings of 128 to 512 pixels."""
+"""Pixels of at most 3 % coverage for every one of 25 to 75 %, from which flat white paper has the ringing of JPEG
+around its lines. Smooth edges have up to 0.35, JPEG of quality 75 to 95 has 0.8 and more, at 128 to 512 pixels."""
 
 _CONTRAST = 1.1
 """A camera, a scanner and JPEG soften edges: coverage on such paper is spread from its middle by this. Measured."""
 
-_WALL = 77
+WALL = 77
 """Coverage from which a pixel separates regions of paper: 30 %, so that a smooth line one pixel wide has no holes."""
 
 _EVEN = 0.87
@@ -54,7 +54,7 @@ _MAX_SOFTNESS = 6.0
 """Largest width of an edge that is sharpened in full, pixels."""
 
 _DARK = 96
-"""Median level under which a page is dark."""
+"""Median luma under which a page is dark, 0 to 255."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -64,9 +64,6 @@ class Ink:
     coverage: Plane
     """uint8 [H, W]: share of each pixel that ink covers, 0 to 255."""
 
-    wall: int = _WALL
-    """Coverage from which a pixel counts as ink, 1 to 255."""
-
 
 def page_is_dark(pixels: Pixels) -> bool:
     """Return whether a picture shows light lines on dark paper.
@@ -75,10 +72,17 @@ def page_is_dark(pixels: Pixels) -> bool:
         pixels: uint8 [H, W, 3].
     """
     edge = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
-    if float(np.median(edge)) >= _DARK:
+    if float(np.median(_luma(edge))) >= _DARK:
         return False
     rows, columns = max(1, pixels.shape[0] // 128), max(1, pixels.shape[1] // 128)
-    return float(np.median(pixels[::rows, ::columns])) < _DARK
+    return float(np.median(_luma(pixels[::rows, ::columns]))) < _DARK
+
+
+def _luma(pixels: Pixels) -> NDArray[np.int32]:
+    """Return the luma of ITU-R BT.601 in 256ths, rounded down: a bright color counts as light."""
+    red, green, blue = (pixels[..., channel].astype(np.int32) for channel in range(3))
+    luma: NDArray[np.int32] = (77 * red + 150 * green + 29 * blue) >> 8
+    return luma
 
 
 def find_ink(pixels: Pixels) -> Ink | None:
@@ -108,14 +112,14 @@ def find_ink(pixels: Pixels) -> Ink | None:
     paper = 255 if flat else _quantile(counts[split:], 0.5) + split
     solid = 10 * len(inner) >= counts[:split].sum()  # thin lines have few pixels that are covered in full
     dark, even = _solid_level(inner) if solid else (_quantile(counts[:split], 0.02), True)
-    noisy = not flat or counts[248:255].sum() > _RINGING * counts[64:192].sum() + 16
+    noisy = not flat or _rings(counts, dark)
     if even:
         gain = max(_softness(level, ink, paper, dark) if solid else 1.0, _CONTRAST if noisy else 1.0)
         coverage = np.take(_ramp(paper, dark, gain, noisy=noisy), level)
     else:
         coverage = _uneven(level, paper, dark, core)
     if noisy:
-        coverage *= largest((coverage >= _WALL).view(np.uint8), 1)
+        coverage *= largest((coverage >= WALL).view(np.uint8), 1)
     return Ink(coverage=coverage)
 
 
@@ -150,6 +154,14 @@ def _solid_level(inner: Plane) -> tuple[int, bool]:
     tones = np.bincount(inner, minlength=256)
     darkest, middle = _quantile(tones, 0.1), _quantile(tones, 0.6)
     return _quantile(tones, 0.5), 255 - middle >= _EVEN * (255 - darkest)
+
+
+def _rings(counts: NDArray[np.int64], dark: int) -> bool:
+    """Return whether flat white paper with ink of the level ``dark`` has the ringing of JPEG around its lines."""
+    contrast = 255 - dark
+    pale = counts[255 - max(1, (14 * contrast + 255) // 510) : 255].sum()
+    halves = counts[255 - 3 * contrast // 4 : 255 - contrast // 4].sum()
+    return bool(pale > _RINGING * halves + 16)
 
 
 def _softness(level: Plane, ink: NDArray[np.bool_], paper: int, dark: int) -> float:

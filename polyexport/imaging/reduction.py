@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from polyexport.imaging.ink import Ink
+from polyexport.imaging.ink import WALL, Ink
 from polyexport.imaging.neighbors import largest
 
 __all__ = ["reduced"]
@@ -48,7 +48,7 @@ def _thin_blocks(ink: Ink, side: int) -> NDArray[np.bool_]:
     """Return the blocks that hold ink and have no solid block beside them, bool [rows, columns]."""
     means = np.asarray(Image.fromarray(ink.coverage).reduce(side))
     solid = largest((means >= _SOLID).view(np.uint8), 1)
-    thin: NDArray[np.bool_] = (_blocks(ink.coverage, side, np.maximum) >= ink.wall) & (solid == 0)
+    thin: NDArray[np.bool_] = (_blocks(ink.coverage, side, np.maximum) >= WALL) & (solid == 0)
     return thin
 
 

@@ -6,7 +6,8 @@ the network takes. Both return the output at the size of the input. An image tha
 passes through unchanged.
 
 A model whose result is a fill gets more: ``fit`` runs drawings up to the training size at their own size, scales larger
-ones down without losing thin lines, and pads both with white to the next multiple. Light lines on a dark page are
+ones down without losing thin lines, and pads both to the next multiple by repeating their last row and column. White
+would be a step in paper that is not white, and the end of a shape that the page cuts. Light lines on a dark page are
 inverted. At every size, its output then decides what is filled, and the ink of the whole drawing places the edge; see
 ``polyexport.imaging.fill``.
 """
@@ -172,7 +173,10 @@ class CanvasRule:
             pixels, edges = _drawing(pixels, inner)
         elif inner != (height, width):
             pixels = np.asarray(Image.fromarray(pixels).resize(inner[::-1], Image.Resampling.LANCZOS))
-        if inner != canvas:
+        below, beside = canvas[0] - inner[0], canvas[1] - inner[1]
+        if self.fill and (below or beside):
+            pixels = np.pad(pixels, ((0, below), (0, beside), (0, 0)), mode="edge")
+        elif inner != canvas:
             padded = np.full((*canvas, 3), _WHITE, dtype=np.uint8)
             padded[: inner[0], : inner[1]] = pixels
             pixels = padded

@@ -57,6 +57,15 @@ def test_colored_and_pale_ink_counts_in_full(color: tuple[int, int, int]) -> Non
     assert np.abs(ink.coverage.astype(int) - (255 - LEVELS)).max() <= 2
 
 
+@pytest.mark.parametrize("color", [(255, 192, 203), (192, 192, 192), (215, 215, 215), (255, 255, 120)])
+def test_pale_ink_on_a_large_page_keeps_its_exact_coverage(color: tuple[int, int, int]) -> None:
+    y, x = np.mgrid[:192, :192]
+    share = np.clip(6.5 - np.abs(np.hypot(y - 96, x - 96) - 60), 0, 1)[..., None]
+    ink = find_ink(np.rint(255 + (np.array(color) - 255) * share).astype(np.uint8))
+    assert ink is not None
+    assert np.abs(ink.coverage - 255 * share[..., 0]).max() <= 255 / (255 - min(color))
+
+
 def test_uneven_light_and_warm_paper_are_no_ink() -> None:
     rng = np.random.default_rng(0)
     y, x = np.mgrid[:200, :240]
@@ -90,6 +99,12 @@ def test_a_page_of_one_tone_has_no_ink(level: int) -> None:
 def test_light_lines_on_dark_paper_are_recognized() -> None:
     assert page_is_dark(255 - gray(LEVELS))
     assert not page_is_dark(gray(LEVELS))
+    ink = np.zeros((40, 40, 1))
+    ink[10:14] = 1
+    for paper in ((90, 200, 90), (255, 90, 90), (120, 130, 255), (255, 240, 150)):
+        assert not page_is_dark(np.rint(np.array(paper) * (1 - ink)).astype(np.uint8)), paper
+    for paper in ((30, 60, 160), (20, 80, 50), (90, 0, 0)):
+        assert page_is_dark(np.rint(np.array(paper) * (1 - ink) + 255 * ink).astype(np.uint8)), paper
     framed = np.full((40, 40, 3), 255, np.uint8)
     framed[:2] = framed[-2:] = framed[:, :2] = framed[:, -2:] = 0  # an outline along the page's edge
     assert not page_is_dark(framed)

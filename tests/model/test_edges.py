@@ -4,7 +4,6 @@ import hashlib
 import json
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
 from polyexport.imaging.pixels import Pixels
-from polyexport.model.canvas import CanvasRule
+from polyexport.model.canvas import CanvasRule, Size
 from polyexport.model.contract import Contract
 from polyexport.model.edges import InkEdges
 from polyexport.model.model import Model
@@ -66,7 +65,20 @@ def test_light_lines_on_dark_paper_are_turned_over() -> None:
     pixels = square(64, color="white", paper="black")
     canvas = FIT.place(pixels)
     assert np.array_equal(canvas.pixels, 255 - pixels)
-    assert np.array_equal(canvas.restore(network(canvas.pixels, RED), RED)[0, 0], (255, 255, 255))
+    light = FIT.place(square(64))
+    assert np.array_equal(
+        canvas.restore(network(canvas.pixels, RED), RED), light.restore(network(light.pixels, RED), RED)
+    )
+
+
+@pytest.mark.parametrize("paper", [(90, 200, 90), (255, 90, 90), (120, 130, 255), (200, 200, 200)])
+def test_padding_continues_the_paper_and_a_shape_that_the_page_cuts(paper: tuple[int, int, int]) -> None:
+    pixels = np.full((40, 50, 3), paper, np.uint8)
+    pixels[10:30, 20:] = 0
+    found = FIT.place(pixels).pixels
+    assert np.array_equal(found[:40, :50], pixels)
+    assert (found[40:] == paper).all()
+    assert np.array_equal(found[:40, 50:], np.repeat(pixels[:, -1:], 14, axis=1))
 
 
 def test_a_blank_page_stays_white_whatever_the_network_says() -> None:
@@ -127,17 +139,11 @@ def test_the_table_of_cases(case: dict[str, Any]) -> None:
     assert fill[..., 1].ravel().tolist() == case["fill"]
 
 
-@pytest.fixture
-def fill_model(tiny_model: Model) -> Model:
-    return Model(replace(tiny_model.contract, result="fill"), tiny_model.session, sha256=tiny_model.sha256)
-
-
-def test_a_model_of_fills_gives_one_flat_color_on_white(fill_model: Model, drawings: Path) -> None:
-    [[found]] = fill_model.colorize([drawings / "0.png"], ["#204060"])
-    share = (255 - found.astype(float)) / (255 - np.array([0x20, 0x40, 0x60]))
-    assert np.abs(share - share[..., :1]).max() < 0.01
-    [[again]] = fill_model.colorize([drawings / "0.png"], ["#204060"], size="native")
-    assert again.shape == found.shape
+@pytest.mark.parametrize("size", ["fit", "native"])
+def test_a_model_of_fills_gives_one_flat_color_on_white(shipped: Model, size: Size) -> None:
+    [[found]] = shipped.colorize([square(100)], ["#204060"], size=size)
+    assert (found[26:75, 26:75] == (0x20, 0x40, 0x60)).all()
+    assert (found[:25] == 255).all()
 
 
 def test_a_contract_says_what_the_result_is(tiny_model: Model) -> None:
@@ -199,10 +205,3 @@ def test_the_coverage_is_the_exact_quotient_so_that_every_processor_draws_the_sa
 def test_the_condition_knows_the_color_of_a_fill(tiny_model: Model, vocabulary_model: Model) -> None:
     assert tiny_model.condition.fill_color("#010203") == (1, 2, 3)
     assert vocabulary_model.condition.fill_color("lime") == (0, 255, 0)
-
-
-@pytest.fixture
-def fill_model_path(with_metadata: Callable[[str | None], bytes], tiny_model: Model, tmp_path: Path) -> Path:
-    path = tmp_path / "fill.onnx"
-    path.write_bytes(with_metadata(replace(tiny_model.contract, result="fill").to_json()))
-    return path

@@ -53,8 +53,13 @@ export class Canvas {
     this.height = padded(height);
     const scaled = isFill ? this.#drawing(image) : resample(image, imageSize, this.#inner, LANCZOS, { channels: 3 });
     this.pixels = new Uint8Array(3 * this.width * this.height).fill(WHITE);
-    for (let row = 0; row < height; row += 1) {
-      this.pixels.set(scaled.subarray(3 * row * width, 3 * (row + 1) * width), 3 * row * this.width);
+    for (let row = 0; row < (isFill ? this.height : height); row += 1) {
+      const from = 3 * Math.min(row, height - 1) * width;
+      this.pixels.set(scaled.subarray(from, from + 3 * width), 3 * row * this.width);
+      if (!isFill) continue;
+      for (let index = 3 * (row * this.width + width); index < 3 * (row + 1) * this.width; index += 1) {
+        this.pixels[index] = this.pixels[index - 3];
+      }
     }
   }
 

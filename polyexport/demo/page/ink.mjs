@@ -34,7 +34,8 @@ export function pageIsDark(pixels, { width, height }) {
   const edge = new Float64Array(256);
   const sampled = new Float64Array(256);
   const count = (into, row, column) => {
-    for (let channel = 0; channel < 3; channel += 1) into[pixels[3 * (row * width + column) + channel]] += 1;
+    const [red, green, blue] = pixels.subarray(3 * (row * width + column));
+    into[(77 * red + 150 * green + 29 * blue) >> 8] += 1;
   };
   for (const row of [0, height - 1]) for (let column = 0; column < width; column += 1) count(edge, row, column);
   for (const column of [0, width - 1]) for (let row = 0; row < height; row += 1) count(edge, row, column);
@@ -88,7 +89,7 @@ export function findInk(pixels, size) {
   const paper = isFlat ? 255 : quantile(counts.subarray(split), 0.5) + split;
   const isSolid = 10 * sumOf(tones, 0, 256) >= sumOf(counts, 0, split);
   const [dark, isEven] = isSolid ? solidLevel(tones) : [quantile(counts.subarray(0, split), 0.02), true];
-  const isNoisy = !isFlat || sumOf(counts, 248, 255) > RINGING * sumOf(counts, 64, 192) + 16;
+  const isNoisy = !isFlat || rings(counts, dark);
   let coverage;
   if (isEven) {
     const softness = isSolid ? softnessOf(level, ink, size, paper, dark) : 1;
@@ -170,6 +171,13 @@ function solidLevel(tones) {
 }
 
 /** Width of the edges of solid ink, pixels: 1 for smooth and for hard edges, more in a blurred picture. */
+function rings(counts, dark) {
+  const contrast = 255 - dark;
+  const pale = sumOf(counts, 255 - Math.max(1, Math.floor((14 * contrast + 255) / 510)), 255);
+  const halves = sumOf(counts, 255 - Math.floor((3 * contrast) / 4), 255 - Math.floor(contrast / 4));
+  return pale > RINGING * halves + 16;
+}
+
 function softnessOf(level, ink, { width }, paper, dark) {
   const [pale, deep] = [0.15, 0.85].map((share) => roundHalfToEven(paper + (dark - paper) * share));
   let [soft, edges] = [0, 0];

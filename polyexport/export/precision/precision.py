@@ -48,7 +48,7 @@ class Tolerance:
             faults.append(f"max abs diff {stage.max_abs_diff:.3g} > {self.max_abs_diff:.3g}")
         if stage.uint8_max_diff > self.uint8_max_diff:
             faults.append(f"8-bit difference {stage.uint8_max_diff} > {self.uint8_max_diff}")
-        if stage.uint8_equal < self.uint8_equal:
+        if not stage.uint8_equal >= self.uint8_equal:
             faults.append(f"{stage.uint8_equal:.4%} of 8-bit values equal < {self.uint8_equal:.4%}")
         if not stage.psnr_db >= self.psnr_db:
             faults.append(f"PSNR {stage.psnr_db:.1f} dB < {self.psnr_db:.1f} dB")
@@ -77,7 +77,7 @@ class QualityGate:
     """Smallest mean PSNR against the images of the fp32 graph, dB."""
 
     psnr_loss_db: float
-    """Largest loss of mean PSNR against the true images, dB."""
+    """Largest loss of PSNR against the true images, dB; see ``Fidelity`` for what is averaged."""
 
     within_8_loss: float
     """Largest loss of the fraction of pixels within 8 levels of the true images, 0 to 1."""

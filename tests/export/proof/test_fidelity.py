@@ -97,7 +97,7 @@ def test_a_graph_equals_itself(
 def test_a_shade_is_a_fault_of_a_picture_and_changes_no_fill(
     make_test: Callable[[Result], DrawingTest], shipped_path: Path
 ) -> None:
-    darker = changed(shipped_path, 1, -12)
+    darker = changed(shipped_path, 1, -4)
     assert any("dB to fp32" in fault for fault in faults(make_test("picture").fidelity(darker)))
     assert faults(make_test("fill").fidelity(darker)) == []
 
@@ -128,3 +128,22 @@ def test_exact_fills_hide_no_other() -> None:
     pooled, apart = (fidelity._fidelity("clean", scores, pooled=pooled) for pooled in (True, False))
     assert pooled.psnr_mean_db == pytest.approx(10 * np.log10(4), abs=1e-3)  # a quarter of all pixels is wrong
     assert apart.psnr_mean_db == pytest.approx((100 + 10 * np.log10(2)) / 2, abs=1e-3)
+
+
+def test_the_search_asks_no_distance_to_fp32_of_the_picture_of_a_fill(
+    make_test: Callable[[Result], DrawingTest], shipped_path: Path
+) -> None:
+    gate = PRECISIONS["int8"].gate
+    assert gate is not None
+    strict, darker = dataclasses.replace(gate, psnr_to_fp32_db=90), changed(shipped_path, 1, -1)
+    picture, fill = (make_test(result).headroom_db(darker, strict) for result in ("picture", "fill"))
+    assert picture < 0 < fill
+
+
+def test_a_network_without_known_colors_is_judged_by_its_pictures(
+    source: Source, make_test: Callable[[Result], DrawingTest], shipped_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    test = make_test("fill")
+    monkeypatch.setattr(type(source.condition()), "fill_color", lambda self, value: None)
+    darker = test.fidelity(changed(shipped_path, 1, -4))
+    assert any("dB to fp32" in fault for fault in faults(darker))

@@ -1,4 +1,5 @@
-from collections.abc import Callable
+import dataclasses
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -9,14 +10,18 @@ from onnx import numpy_helper
 from polyexport.data.splits import SPLITS
 from polyexport.errors import ContractError, ParityError
 from polyexport.export.export import ExportOptions, export_source
+from polyexport.export.precision import PRECISIONS
+from polyexport.export.proof import verify
 from polyexport.export.proof.verify import verify_against
 from polyexport.export.source.load import load_source
 from polyexport.export.source.source import Source
-from polyexport.model.contract import METADATA_KEY
+from polyexport.model.contract import METADATA_KEY, Contract, Fidelity, Result
+from polyexport.model.model import Model
 from polyexport.runtime.onnx_bytes import graph_sha256
 from polyexport.runtime.session import SessionOptions
 
 CPU = SessionOptions(provider="cpu")
+FILES_OF_0_1_0 = Path(__file__).parents[2] / "files_of_0_1_0"
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +77,57 @@ def test_a_reduced_precision_is_judged_on_images_too(source: Source, tmp_path: P
     stage, fidelity = verify_against((tmp_path / "h.onnx").read_bytes(), source, CPU)
     assert stage.name == "fp16"
     assert len(fidelity) == 1 + len(SPLITS)
+
+
+@pytest.mark.parametrize("name", ["rgb-int8.onnx", "rgb-fp16.onnx"])
+def test_a_file_whose_certificate_is_of_other_drawings_is_judged_by_the_gate(name: str) -> None:
+    source = load_source(FILES_OF_0_1_0 / "rgb.safetensors")
+    stage, fidelity = verify_against((FILES_OF_0_1_0 / name).read_bytes(), source, CPU)
+    assert stage.psnr_db > 30
+    assert len(fidelity) == 1 + len(SPLITS)
+
+
+def certified(result: Result, certificate: Sequence[Fidelity], contract: Contract) -> Contract:
+    return dataclasses.replace(contract, precision="int8", result=result, fidelity=tuple(certificate))
+
+
+ROW = Fidelity(
+    data="clean",
+    images=8,
+    psnr_to_fp32_mean_db=60,
+    psnr_to_fp32_min_db=50,
+    fp32_psnr_mean_db=40,
+    psnr_mean_db=39.8,
+    fp32_within_8=0.99,
+    within_8=0.99,
+)
+
+
+@pytest.mark.parametrize(
+    ("result", "psnr", "to_fp32", "faults"),
+    [
+        ("picture", 39.75, 59.5, 0),
+        ("picture", 39.6, 59.5, 1),
+        ("picture", 39.8, 58.9, 1),
+        ("picture", float("nan"), 60, 1),
+        ("fill", 39.3, 46, 0),
+        ("fill", 39.2, 46, 1),
+        ("fill", 39.8, 44, 1),
+    ],
+)
+def test_images_may_be_as_bad_as_the_certificate_or_the_gate_allows(
+    tiny_model: Model, result: Result, psnr: float, to_fp32: float, faults: int
+) -> None:
+    found = dataclasses.replace(ROW, psnr_mean_db=psnr, psnr_to_fp32_mean_db=to_fp32)
+    contract = certified(result, [ROW], tiny_model.contract)
+    assert len(verify._faults(contract, PRECISIONS["int8"], [found])) == faults
+
+
+def test_a_loss_that_the_export_accepted_is_accepted_again(tiny_model: Model) -> None:
+    lossy = dataclasses.replace(ROW, psnr_mean_db=38.5)
+    contract = certified("fill", [lossy], tiny_model.contract)
+    assert verify._faults(contract, PRECISIONS["int8"], [lossy]) == []
+    assert verify._faults(contract, PRECISIONS["int8"], [dataclasses.replace(ROW, psnr_mean_db=38.4)]) != []
 
 
 @pytest.mark.gpu
