@@ -31,7 +31,8 @@ _AROUND = 0.9
 """Share of the ink around an enclosed region that is part of the drawing, from which the region is filled."""
 
 _MIN_WEIGHT = 0.5
-"""Visible cells of a region that has a vote; what is smaller is filled if ink encloses it."""
+"""Visible cells of the grid for the votes, which has up to twice as many rows and columns as the coarse coverage, from
+which a region has a vote; what is smaller is filled if ink encloses it."""
 
 _NEAR_INK = 0.05
 """Weight of a cell's neighbors in its vote; it matters where ink hides the cell itself."""
@@ -270,7 +271,8 @@ def _edged(plane: Plane, ink: Ink) -> Plane:
     clear = WALL - np.minimum(ink.coverage, WALL)  # 0 for ink
     away, toward = _clearest(np.minimum(clear, ~plane)), _clearest(np.minimum(clear, plane))
     rim = np.flatnonzero(is_ink & (away > 0))
-    # What ink leaves open of a pixel belongs to the side whose paper is clearer: the ink goes on into the other side.
+    # What ink leaves open of a pixel is shared by the squares of how clear the paper of both sides is: nearly all of it
+    # belongs to the clearer side, as the ink goes on into the other one.
     outside, inside = (side.ravel()[rim].astype(np.float32) ** 2 for side in (away, toward))
     covered = ink.coverage.ravel()[rim].astype(np.float32)
     values = covered + (255 - covered) * (inside / (inside + outside))

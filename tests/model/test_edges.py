@@ -146,6 +146,16 @@ def test_a_model_of_fills_gives_one_flat_color_on_white(shipped: Model, size: Si
     assert (found[:25] == 255).all()
 
 
+@pytest.mark.parametrize(("height", "width", "paper"), [(160, 160, 200), (120, 160, 255), (160, 100, 225)])
+def test_pages_that_are_padded_are_filled_right(shipped: Model, height: int, width: int, paper: int) -> None:
+    page = Image.new("L", (width, height), paper)
+    ImageDraw.Draw(page).ellipse([30, 30, 130, 130], outline=0, width=4)
+    truth = Image.new("L", (width, height), 255)
+    ImageDraw.Draw(truth).ellipse([30, 30, 130, 130], fill=0)
+    [[found]] = shipped.colorize([np.asarray(page.convert("RGB"))], [RED])
+    assert (np.abs(found[..., 1].astype(int) - np.asarray(truth)) > 8).mean() < 0.01
+
+
 def test_a_contract_says_what_the_result_is(tiny_model: Model) -> None:
     fill = replace(tiny_model.contract, result="fill")
     assert Contract.from_json(fill.to_json()) == fill

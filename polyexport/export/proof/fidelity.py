@@ -38,7 +38,7 @@ the loss of one 8-bit graph was at most 0.33 dB on each of 46 sets of drawings; 
 _CALIBRATION_DRAWINGS = 64
 _BATCH_SIZE = 8
 
-# Beside the splits of the evaluation: hairlines in the colors that people name, as in most drawings that users have.
+# Beside the splits of the evaluation: hairlines in pure colors, as in most drawings that users have.
 _KINDS: dict[str, DrawingsConfig] = {
     "plain": replace(PLAIN_DRAWINGS, shapes=SIMPLE_SHAPES, antialiased=0, random_color=0, max_stroke=0.016),
     **{split.name: split.drawings for split in SPLITS.values()},
