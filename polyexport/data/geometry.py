@@ -1,10 +1,11 @@
 """Placement of outlines in an image, and the polylines that draw them with or without gaps."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from polyexport.data.outlines import Points
 
-__all__ = ["Cell", "broken", "cells", "joined", "placed"]
+__all__ = ["Cell", "broken", "cells", "distances_along", "joined", "placed"]
 
 Cell = tuple[float, float, float, float]
 """A rectangle of the image: x, y, width, height in pixels."""
@@ -40,6 +41,11 @@ def cells(rng: np.random.Generator, size: int, count: int) -> list[Cell]:
     return [quarters[i] for i in sorted(rng.permutation(4)[:count])]
 
 
+def distances_along(points: Points) -> NDArray[np.float64]:
+    """Return the distance of each vertex from the first one, along the line: [K], in the unit of the points."""
+    return np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))])
+
+
 def joined(points: Points) -> Points:
     """Close an outline as a polyline that runs one vertex past its start: Pillow rounds only corners inside a line."""
     return np.concatenate([points, points[:2]])
@@ -58,8 +64,7 @@ def broken(points: Points, rng: np.random.Generator, longest_gap: float, stroke_
         The polylines that are left of the outline.
     """
     closed = np.concatenate([points, points[:1]])
-    steps = np.linalg.norm(np.diff(closed, axis=0), axis=1)
-    along = np.concatenate([[0.0], np.cumsum(steps)])
+    along = distances_along(closed)
     perimeter = along[-1]
     # A stroke extends half its width beyond the ends of its polyline, which would close a gap as short as that.
     longest = min(longest_gap * perimeter, _LONGEST_GAP_PX + stroke_width)

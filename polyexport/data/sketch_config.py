@@ -36,7 +36,8 @@ class SketchConfig:
     """Probability that the edge of the page cuts the subject."""
 
     gapped: float = 0.5
-    """Probability of an outline with gaps, of one of the four kinds whose relative frequencies follow."""
+    """Probability of lines with gaps, of one of the four kinds whose relative frequencies follow. Solid parts have
+    none."""
 
     cut_gaps: float = 0.25
     """Relative frequency of one to four gaps with cut ends, each up to 6 % of the page's side long."""
@@ -64,7 +65,7 @@ class SketchConfig:
     """Probability of gray pencil of varying darkness, with grain."""
 
     marker: float = 0.05
-    """Probability of a translucent marker, which is darker where strokes overlap."""
+    """Probability of the ink of a translucent marker: the paper shows through all of it alike."""
 
     colored_ink: float = 0.15
     """Probability of colored or light ink in place of black or gray ink."""

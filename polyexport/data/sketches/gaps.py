@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from polyexport.data.geometry import distances_along
 from polyexport.data.outlines import Points
 from polyexport.data.sketch_config import SketchConfig
 from polyexport.data.sketches.raster import Grid
@@ -12,7 +13,7 @@ from polyexport.data.sketches.strokes import Stroke, normals
 
 __all__ = ["Erasures", "gaps_in"]
 
-_LARGEST_SHARE = {"cut": 0.25, "bitten": 0.25, "large": 0.2}
+_LARGEST_SHARE = {"cut": 0.25, "bitten": 0.25, "large": 0.2, "dashes": 0.55}
 """Largest part of an outline's length that gaps of each kind may take together."""
 
 
@@ -35,7 +36,9 @@ def gaps_in(
     widths: list[float],
     outside: NDArray[np.bool_],
 ) -> Erasures:
-    """Choose gaps at places where a stroke separates the outside from something else.
+    """Choose gaps at places where a line separates the outside from something else.
+
+    Solid parts have none: what cuts a line leaves only a notch in ink that is thicker.
 
     Args:
         rng: Source of randomness.
@@ -47,10 +50,12 @@ def gaps_in(
     """
     lines: list[tuple[Points, float]] = []
     bites: list[tuple[Points, float]] = []
+    widths = [width for stroke, width in zip(strokes, widths, strict=True) if not stroke.solid]
+    strokes = [stroke for stroke in strokes if not stroke.solid]
     borders = [_beside_outside(stroke, width, grid, outside) for stroke, width in zip(strokes, widths, strict=True)]
     lengths = [float(border.sum()) * _step(stroke) for border, stroke in zip(borders, strokes, strict=True)]
     total = sum(lengths)
-    if total < 8 or not any(border.any() for border in borders):
+    if total < 8:
         return Erasures(lines=[], bites=[])
     frequencies = np.array([config.cut_gaps, config.bitten_gaps, config.large_gaps, config.dashes])
     kind = ("cut", "bitten", "large", "dashes")[int(rng.choice(4, p=frequencies / frequencies.sum()))]
@@ -62,7 +67,7 @@ def gaps_in(
         "large": (1, 0.06, 0.16),
         "dashes": (int(rng.integers(8, 40)), 0.012, 0.05),
     }[kind]
-    share = _LARGEST_SHARE.get(kind, 0.55)
+    share = _LARGEST_SHARE[kind]
     odds = np.array(lengths) / total
     for _ in range(count):
         number = int(rng.choice(len(strokes), p=odds))
@@ -83,7 +88,7 @@ def _step(stroke: Stroke) -> float:
 
 
 def _beside_outside(stroke: Stroke, width: float, grid: Grid, outside: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return at which vertices exactly one side of the stroke is outside, and the vertex is on the page: bool [K]."""
+    """Return at which vertices exactly one side of the line is outside, and the vertex is on the page: bool [K]."""
     points = stroke.points
     reach = (width / 2 + 1.5 / grid.scale + 0.5) * normals(points)
     sides = []
@@ -92,24 +97,19 @@ def _beside_outside(stroke: Stroke, width: float, grid: Grid, outside: NDArray[n
         sides.append(outside[rows, columns])
     near = 0.02 * grid.size
     on_page = ((points > near) & (points < grid.size - near)).all(axis=1)
-    between: NDArray[np.bool_] = (sides[0] | sides[1] if stroke.solid else sides[0] ^ sides[1]) & on_page
+    between: NDArray[np.bool_] = (sides[0] ^ sides[1]) & on_page
     return between
 
 
 def _part(stroke: Stroke, at: int, length: float) -> Points:
     """Return the part of a stroke around a vertex that is ``length`` long."""
     whole = np.concatenate([stroke.points, stroke.points[:1]]) if stroke.closed else stroke.points
-    along = _along(whole)
+    along = distances_along(whole)
     count = 2 + int(2 * length / max(_step(stroke), 1e-6))
     positions = along[at] + np.linspace(-length / 2, length / 2, count)
     if stroke.closed:
         positions %= along[-1]
     return np.stack([np.interp(positions, along, whole[:, axis]) for axis in (0, 1)], axis=1)
-
-
-def _along(points: Points) -> NDArray[np.float64]:
-    """Return the distance of each vertex from the first one, along the line: [K]."""
-    return np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))])
 
 
 def _regular_dashes(
@@ -119,14 +119,14 @@ def _regular_dashes(
     widths: list[float],
     borders: list[NDArray[np.bool_]],
 ) -> list[tuple[Points, float]]:
-    """Erase at even distances along every stroke that borders the outside; wide strokes have longer dashes and gaps."""
+    """Erase at even distances along every line that borders the outside; wide lines have longer dashes and gaps."""
     dash, gap = rng.uniform(0.015, 0.06) * grid.size, rng.uniform(0.01, 0.05) * grid.size
     per_width = rng.uniform(0, 1.5)
     lines = []
     for stroke, width, border in zip(strokes, widths, borders, strict=True):
         if not border.any():
             continue
-        along = _along(stroke.points)
+        along = distances_along(stroke.points)
         erased = gap + per_width * width
         period = dash + width + erased
         for at in np.searchsorted(along, np.arange(rng.uniform(0, 1) * period, along[-1], period)):

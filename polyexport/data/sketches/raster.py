@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
+from polyexport.data.geometry import distances_along
 from polyexport.data.outlines import Points
 from polyexport.data.sketches.strokes import Stroke, normals
 
@@ -60,7 +61,7 @@ def inked(
         elif isinstance(width, float):
             _line(pen, points, width * grid.scale, 255, closed=stroke.closed, rounded=rounded)
         else:
-            _uneven_line(pen, points, stroke.closed, width * grid.scale)
+            _uneven_line(pen, points, width * grid.scale, closed=stroke.closed, rounded=rounded)
     return image
 
 
@@ -115,7 +116,7 @@ def _line(
         # Discs at the corners: Pillow's own round joints leave notches where vertices are close to each other.
         corners = points
         if not (closed or rounded):
-            corners = _away_from_ends(points, thickness / 2)
+            corners = points[_away_from_ends(points, thickness / 2)]
             _band(pen, points, thickness / 2, fill)
         for corner in corners:
             _disc(pen, corner, (thickness - 1) / 2, fill=fill)
@@ -129,17 +130,22 @@ def _band(pen: ImageDraw.ImageDraw, points: Points, reach: float, fill: int) -> 
         pen.polygon(_pairs(np.stack(each)), fill=fill)
 
 
-def _away_from_ends(points: Points, distance: float) -> Points:
-    """Return the vertices at which a disc of this radius does not reach beyond the ends of the line."""
-    along = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1))])
-    kept: Points = points[(along >= distance) & (along[-1] - along >= distance)]
+def _away_from_ends(points: Points, radius: NDArray[np.float64] | float) -> NDArray[np.bool_]:
+    """Return at which vertices a disc of this radius does not reach beyond the ends of the line: bool [K]."""
+    along = distances_along(points)
+    kept: NDArray[np.bool_] = (along >= radius) & (along[-1] - along >= radius)
     return kept
 
 
-def _uneven_line(pen: ImageDraw.ImageDraw, points: Points, closed: bool, widths: NDArray[np.float64]) -> None:
+def _uneven_line(
+    pen: ImageDraw.ImageDraw, points: Points, widths: NDArray[np.float64], *, closed: bool, rounded: bool
+) -> None:
     ring = np.concatenate([points, points[:1]]) if closed else points
     thick = np.concatenate([widths, widths[:1]]) if closed else widths
     for start, end, width in zip(ring[:-1], ring[1:], (thick[:-1] + thick[1:]) / 2, strict=True):
         pen.line(_pairs(np.stack([start, end])), fill=255, width=max(1, round(float(width))))
-        if width > 2:
-            _disc(pen, end, float(width) / 2 - 0.5, fill=255)
+    discs = widths > 2
+    if not (closed or rounded):
+        discs &= _away_from_ends(points, widths / 2)
+    for corner, width in zip(points[discs], widths[discs], strict=True):
+        _disc(pen, corner, float(width) / 2 - 0.5, fill=255)

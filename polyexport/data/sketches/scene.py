@@ -42,7 +42,7 @@ def scene(rng: np.random.Generator, size: int, config: SketchConfig) -> Scene:
         strokes += _placed(rng, _subject(rng, config), size, width, _frame(rng, size, cut=cut))
     else:
         apart = rng.random() < 0.5
-        for cell in cells(rng, size, min(count, 4)):
+        for cell in cells(rng, size, count):
             frame = cell if apart else _frame(rng, size, cut=cut, smallest=0.25)
             strokes += _placed(rng, _subject(rng, config), size, width, frame)
     if rng.random() < config.open_lines:

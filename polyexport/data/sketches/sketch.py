@@ -14,7 +14,8 @@ from polyexport.data.sketches.strokes import bent
 __all__ = ["sketch"]
 
 _MAX_ATTEMPTS = 8
-"""Attempts at a sketch that encloses something and does not fill the page; the last one is kept as it is."""
+"""Attempts at a sketch that encloses something, does not fill the page, and has lines if it is to have gaps; the last
+one is kept as it is."""
 
 _LITTLE_ENCLOSED = 0.02
 """Part of the page under which the paper that a drawing encloses counts as little."""
@@ -75,8 +76,9 @@ def _drawn(
         ink = inked(grid, strokes, widths, rounded=rounded)
         outside = outside_of(ink)
         answer = _answer(outside, grid)
+        fits = answer.mean() <= _LARGEST_FILL and not (gapped and all(stroke.solid for stroke in strokes))
         enclosed = (answer - _share(page_of(ink, grid))).mean()
-        if answer.mean() <= _LARGEST_FILL and (enclosed > _LITTLE_ENCLOSED or rng.random() < config.open_subjects):
+        if fits and (enclosed > _LITTLE_ENCLOSED or rng.random() < config.open_subjects):
             break
     if gapped:
         widest = [float(np.max(width)) for width in widths]

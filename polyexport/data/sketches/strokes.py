@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from polyexport.data.geometry import distances_along
 from polyexport.data.outlines import Points
 
 __all__ = ["Stroke", "as_stroke", "bent", "boxed", "densified", "moved", "normals", "smooth_noise"]
@@ -53,8 +54,8 @@ def densified(points: Points, closed: bool, step: float) -> Points:
     ring = np.concatenate([points, points[:1]]) if closed else points
     if len(ring) < 2:
         return points
-    lengths = np.linalg.norm(np.diff(ring, axis=0), axis=1)
-    along = np.concatenate([[0.0], np.cumsum(lengths)])
+    along = distances_along(ring)
+    lengths = np.diff(along)
     pieces = np.maximum(1, np.ceil(lengths / step)).astype(int)
     starts = np.repeat(np.arange(len(pieces)), pieces)
     within = np.arange(len(starts)) - np.repeat(np.cumsum(pieces) - pieces, pieces)

@@ -33,7 +33,7 @@ PLAIN_SKETCHES = SketchConfig(
     open_subjects=0,
     outlines=DrawingConfig(random_color=1),
 )
-"""Whole sketches of one subject in black ink, mostly on white paper: a split changes what makes it difficult."""
+"""Whole sketches of one subject in black or gray ink, mostly on white paper; a split changes what is difficult."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

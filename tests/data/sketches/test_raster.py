@@ -16,8 +16,10 @@ def length_along_the_middle(ink: Image.Image) -> float:
 
 
 @pytest.mark.parametrize("width", [1.5, 4.0, 11.5])
-def test_round_ends_are_longer_by_the_width_and_cut_ends_are_not(width: float) -> None:
-    cut, rounded = (length_along_the_middle(inked(GRID, [LINE], [width], rounded=ends)) for ends in (False, True))
+@pytest.mark.parametrize("uneven", [False, True])
+def test_round_ends_are_longer_by_the_width_and_cut_ends_are_not(width: float, uneven: bool) -> None:
+    given = np.full(len(LINE.points), width) if uneven else width
+    cut, rounded = (length_along_the_middle(inked(GRID, [LINE], [given], rounded=ends)) for ends in (False, True))
     assert cut == pytest.approx(108, abs=1)
     assert rounded == pytest.approx(108 + width, abs=1)
 

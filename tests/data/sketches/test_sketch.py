@@ -5,12 +5,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
+from PIL import Image
 
 from polyexport.data.drawings import draw
 from polyexport.data.sketch_config import SketchConfig
 from polyexport.data.sketches import sketch as sketches
 from polyexport.data.sketches.gaps import Erasures, gaps_in
+from polyexport.data.sketches.raster import Grid, erased, inked, outside_of
 from polyexport.data.sketches.sketch import sketch
+from polyexport.data.sketches.strokes import Stroke, densified
 from polyexport.data.splits import SPLITS
 from polyexport.data.splits.split import PLAIN_SKETCHES
 from polyexport.evaluate.floodfill import flood_fill
@@ -95,6 +99,53 @@ def captured_erasures(seed: int, size: int, config: SketchConfig) -> Erasures:
         patch.setattr(sketches, "gaps_in", capture)
         sketch(np.random.default_rng(seed), size, config)
     return seen[-1]
+
+
+def share_of_opened(config: SketchConfig, seeds: int) -> float:
+    """Return the share of sketches with gaps through which more than 1 % of the grid becomes outside."""
+    before: list[NDArray[np.bool_]] = []
+    after: list[NDArray[np.bool_]] = []
+
+    def choose(*arguments: Any) -> Erasures:
+        before.append(arguments[-1])
+        return gaps_in(*arguments)
+
+    def erase(ink: Image.Image, *arguments: Any) -> None:
+        erased(ink, *arguments)
+        after.append(outside_of(ink))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sketches, "gaps_in", choose)
+        patch.setattr(sketches, "erased", erase)
+        for seed in range(seeds):
+            sketch(np.random.default_rng(seed), 64, config)
+    return float(np.mean([(gone & ~was).mean() > 0.01 for was, gone in zip(before, after, strict=True)]))
+
+
+@pytest.mark.parametrize("split", ["cut_gaps", "bitten_gaps", "large_gaps", "dashed"])
+@pytest.mark.parametrize("kind", ["icons", "symbols", "letters", "outlines"])
+def test_gaps_open_sketches_of_every_kind_of_subject(kind: str, split: str) -> None:
+    config = SPLITS[split].drawings
+    assert isinstance(config, SketchConfig)
+    icons, symbols, letters = (float(kind == each) for each in ("icons", "symbols", "letters"))
+    assert share_of_opened(replace(config, icons=icons, symbols=symbols, letters=letters), 30) >= 0.85
+
+
+@pytest.mark.parametrize("kind", ["cut_gaps", "bitten_gaps", "large_gaps", "dashes"])
+def test_gaps_are_in_lines_and_never_in_solid_parts(kind: str) -> None:
+    corners = np.array([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]])
+    left, right = (densified(16 * corners + [x, 64], True, 0.9) for x in (30, 98))
+    solid, line = Stroke(points=left, solid=1), Stroke(points=right)
+    chosen = dict.fromkeys(("cut_gaps", "bitten_gaps", "large_gaps", "dashes"), 0.0) | {kind: 1.0}
+    config = replace(PLAIN_SKETCHES, gapped=1, **chosen)  # type: ignore[arg-type]
+    grid = Grid(size=128, scale=1, margin=1)
+    for seed in range(5):
+        for strokes in ([solid], [solid, line]):
+            outside = outside_of(inked(grid, strokes, [3.0] * len(strokes), rounded=False))
+            erasures = gaps_in(np.random.default_rng(seed), config, grid, strokes, [3.0] * len(strokes), outside)
+            erased_at = [*(points for points, _ in erasures.lines), *(center[None] for center, _ in erasures.bites)]
+            assert bool(erased_at) == (len(strokes) == 2)
+            assert all((points[:, 0] > 64).all() for points in erased_at)
 
 
 def test_dashes_leave_much_of_every_outline() -> None:
