@@ -5,7 +5,7 @@ arXiv:1511.05641): every channel is copied, and the weights that read the copies
 deepest levels of a network without a context can become the context of a new one, in which they keep their widths.
 """
 
-from dataclasses import replace
+from itertools import zip_longest
 
 import torch
 from torch import Tensor
@@ -26,16 +26,32 @@ def check_growth(old: ModelConfig, new: ModelConfig) -> None:
         ValueError: They have other numbers of levels, differ in more than widths, or a width is not a multiple of the
             old one; or the new context is neither that of the old network nor the widths of its deepest levels.
     """
-    if replace(new, channels=old.channels, context=old.context) != old or len(old.levels) != len(new.levels):
+    differing = _fixed_that_differ(old, new)
+    if differing:
         raise ValueError(
-            "only widths can grow: embedding, conditioning and the number of levels must be those of the old network, "
-            f"whose {len(old.levels)} levels are {old.levels}, got {len(new.levels)}: {new.levels}"
+            f"only widths can grow, got {', '.join(differing)}: give the same, or start from random weights"
         )
     if any(wide % narrow for narrow, wide in zip(old.levels, new.channels, strict=False)):
         raise ValueError(f"the new widths must be multiples of the old ones, got {new.channels} for {old.levels}")
     context = old.context or (old.levels[len(new.channels) - 1 :] if new.context else ())
     if new.context != context:
         raise ValueError(f"the context must be {context}, as in the old network, got {new.context}")
+
+
+def _fixed_that_differ(old: ModelConfig, new: ModelConfig) -> list[str]:
+    """Describe each part of two configurations that cannot grow and is not the same in both."""
+    described: list[tuple[str, object, object]] = []
+    if len(old.levels) != len(new.levels):
+        described.append(("levels", f"{len(new.levels)} {new.levels}", f"{len(old.levels)} {old.levels}"))
+    if old.embedding_dim != new.embedding_dim:
+        described.append(("embedding_dim", new.embedding_dim, old.embedding_dim))
+    if old.conditioning != new.conditioning:
+        described.append(("conditioning", new.conditioning, old.conditioning))
+    elif old.palette != new.palette:
+        colors = zip_longest(new.palette, old.palette)
+        number, (got, expected) = next((at, pair) for at, pair in enumerate(colors) if pair[0] != pair[1])
+        described.append((f"palette color {number}", got, expected))
+    return [f"{name} {got} for {expected} of the old network" for name, got, expected in described]
 
 
 def grow(source: ConditionalUNet, config: ModelConfig) -> ConditionalUNet:

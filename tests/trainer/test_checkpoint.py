@@ -39,6 +39,23 @@ def test_what_is_saved_is_loaded(tiny_checkpoint: Path, tmp_path: Path) -> None:
         assert torch.equal(first.model(image, color), again.model(image, color))
 
 
+def test_a_network_with_a_context_is_saved_and_loaded(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = ConditionalUNet(ModelConfig(channels=(4, 6), context=(4, 4), embedding_dim=5)).eval()
+    path = tmp_path / "context.safetensors"
+    save_checkpoint(Checkpoint(model=model, training_size=32), path)
+    loaded = load_checkpoint(path).model
+
+    assert loaded.config == model.config
+    image, color = torch.rand(1, 3, 16, 16), torch.rand(1, 3)
+    with torch.inference_mode():
+        assert torch.equal(loaded(image, color), model(image, color))
+    with pytest.raises(CheckpointError, match="do not fit"):
+        load_checkpoint(rewritten(path, tmp_path / "lie.safetensors", context=[4, 5]))
+    with pytest.raises(CheckpointError, match="do not fit"):
+        load_checkpoint(rewritten(path, tmp_path / "lie.safetensors", context=[]))
+
+
 def test_kernels_and_matrices_in_float16_are_read_as_float32(tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = ConditionalUNet(ModelConfig(channels=(16, 32), embedding_dim=16)).eval()
@@ -46,7 +63,10 @@ def test_kernels_and_matrices_in_float16_are_read_as_float32(tmp_path: Path) -> 
     save_checkpoint(Checkpoint(model=model, training_size=32), path, float16=True)
     save_checkpoint(Checkpoint(model=model, training_size=32), whole)
     assert path.stat().st_size < 0.6 * whole.stat().st_size
-    loaded = load_checkpoint(path).model
+    checkpoint = load_checkpoint(path)
+    assert checkpoint.float16_tensors == sum(tensor.ndim >= 2 for tensor in model.state_dict().values())
+    assert load_checkpoint(whole).float16_tensors == 0
+    loaded = checkpoint.model
 
     for name, tensor in model.state_dict().items():
         again = loaded.state_dict()[name]

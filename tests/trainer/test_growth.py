@@ -1,13 +1,15 @@
+import re
 from dataclasses import replace
 
 import pytest
 import torch
 
-from trainer.growth import grow
+from trainer.growth import check_growth, grow
 from trainer.network import ConditionalUNet, ModelConfig
 
 NARROW = ModelConfig(channels=(4, 6, 8), embedding_dim=5)
 WIDE = replace(NARROW, channels=(16, 12, 24))
+RED = (("red", (255, 0, 0)),)
 
 
 def trained(config: ModelConfig) -> ConditionalUNet:
@@ -29,10 +31,22 @@ def test_the_larger_network_computes_the_same() -> None:
     assert torch.allclose(large(image, color), small(image, color), atol=1e-5)
 
 
-def test_copies_of_a_channel_learn_different_things() -> None:
-    large = grow(trained(NARROW), WIDE).train()
+DEEP = replace(NARROW, channels=(4, 6, 8, 8, 8))
+WITH_CONTEXT = replace(NARROW, channels=(4, 6, 8), context=(8, 8, 8))
+
+
+@pytest.mark.parametrize(
+    ("old", "weight"),
+    [
+        (NARROW, "encoder.1.3.weight"),
+        *((old, f"{module}.weight") for old in (DEEP, WITH_CONTEXT) for module in ("encoder.2.3", "widening")),
+    ],
+)
+def test_copies_of_a_channel_learn_different_things(old: ModelConfig, weight: str) -> None:
+    context = () if old is NARROW else (8, 8, 8)
+    large = grow(trained(old), replace(WIDE, context=context)).train()
     large(torch.rand(2, 3, 32, 32), torch.rand(2, 3)).square().mean().backward()
-    gradient = large.get_parameter("encoder.1.3.weight").grad  # outputs 0 and 1 are copies of one channel
+    gradient = large.get_parameter(weight).grad  # outputs 0 and 1 are copies of one channel
     assert gradient is not None
     assert not torch.allclose(gradient[0], gradient[1], rtol=1e-4)
 
@@ -57,14 +71,34 @@ def test_the_same_configuration_is_the_same_network() -> None:
     [
         (replace(NARROW, channels=(4, 7, 8)), "must be multiples"),
         (replace(NARROW, channels=(4, 6, 4)), "must be multiples"),
-        (replace(NARROW, channels=(4, 6, 8, 8)), "only widths can grow"),
-        (replace(NARROW, embedding_dim=6), "only widths can grow"),
-        (replace(NARROW, conditioning="vocabulary", palette=(("red", (255, 0, 0)),)), "only widths can grow"),
+        (
+            replace(NARROW, channels=(4, 6, 8, 8)),
+            "got levels 4 (4, 6, 8, 8) for 3 (4, 6, 8) of the old network: give the same, or start from random weights",
+        ),
+        (replace(NARROW, embedding_dim=6), "got embedding_dim 6 for 5 of the old network: give"),
+        (replace(NARROW, conditioning="vocabulary", palette=RED), "got conditioning vocabulary for rgb of the old"),
+        (
+            replace(NARROW, channels=(8, 12), embedding_dim=6),
+            "got levels 2 (8, 12) for 3 (4, 6, 8) of the old network, embedding_dim 6 for 5 of the old network:",
+        ),
     ],
 )
 def test_what_cannot_grow_is_refused(config: ModelConfig, said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=re.escape(said)):
         grow(trained(NARROW), config)
+
+
+@pytest.mark.parametrize(
+    ("palette", "said"),
+    [
+        ((("red", (255, 0, 1)),), "palette color 0 ('red', (255, 0, 1)) for ('red', (255, 0, 0)) of"),
+        ((*RED, ("blue", (0, 0, 255))), "palette color 1 ('blue', (0, 0, 255)) for None of"),
+    ],
+)
+def test_another_palette_is_refused(palette: tuple[tuple[str, tuple[int, int, int]], ...], said: str) -> None:
+    old = replace(NARROW, conditioning="vocabulary", palette=RED)
+    with pytest.raises(ValueError, match=re.escape(said)):
+        check_growth(old, replace(old, palette=palette))
 
 
 @pytest.mark.parametrize("context", [(), (8, 8, 6), (8, 8)])

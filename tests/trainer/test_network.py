@@ -44,9 +44,14 @@ def test_the_color_reaches_every_pixel_and_the_encoder_never_sees_it(conditionin
     one, other = (
         (torch.tensor([0]), torch.tensor([7])) if palette else (torch.full((1, 3), -1.0), torch.full((1, 3), 1.0))
     )
+    encoded: list[torch.Tensor] = []
+    for block in model.encoder:
+        block.register_forward_hook(lambda module, inputs, features: encoded.append(features))
     with torch.inference_mode():
         difference = (model(image, one) - model(image, other)).abs().amax(dim=1)
     assert (difference > 1e-4).float().mean() > 0.95  # ReLU may still hide it from a few
+    assert len(encoded) == 6
+    assert all(torch.equal(*features) for features in zip(encoded[:3], encoded[3:], strict=True))
 
 
 def test_decoding_twice_from_one_encoding_equals_two_runs() -> None:
