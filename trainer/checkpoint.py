@@ -13,6 +13,7 @@ from typing import Any
 import safetensors.torch
 import torch
 from safetensors import SafetensorError
+from torch import Tensor
 
 from polyexport.errors import CheckpointError, reason_of
 from polyexport.imaging.pixels import MAX_TRAINING_SIZE
@@ -60,6 +61,7 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path, *, float16: bool = False
         float16: Round kernels and matrices to float16, which halves the file. Reading converts them to float32 again.
 
     Raises:
+        CheckpointError: float16 does not hold a weight; an earlier file at ``path`` is unchanged.
         OutputError: The file cannot be written; an earlier file at ``path`` is unchanged.
     """
     header = {
@@ -70,9 +72,21 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path, *, float16: bool = False
     }
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in checkpoint.model.state_dict().items()}
     if float16:
-        weights |= {name: tensor.half() for name, tensor in weights.items() if tensor.ndim >= 2}
+        weights |= {name: _half(tensor, name, path) for name, tensor in weights.items() if tensor.ndim >= 2}
     data = safetensors.torch.save(weights, metadata={_METADATA_KEY: json.dumps(header, sort_keys=True)})
     write_atomic(path, data)
+
+
+def _half(tensor: Tensor, name: str, path: Path) -> Tensor:
+    """Round a weight to float16, in which large values are infinite, and refuse them."""
+    half = tensor.half()
+    if not half.isfinite().all():
+        raise CheckpointError(
+            f"{path} cannot be written in float16, which holds values up to 65504: {name} has values up to "
+            f"{tensor.abs().max().item():.6g}",
+            remedy="keep it in float32, without --float16",
+        )
+    return half
 
 
 def weights_sha256(path: Path) -> str:

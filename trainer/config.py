@@ -106,6 +106,10 @@ class TrainConfig:
     devices: int = 1
     """Number of GPUs, or of processes where there is no GPU; each takes its share of the batches."""
 
+    float16: bool = False
+    """Round the kernels and matrices of ``output`` to float16 at the end of the training, which halves the file. The
+    scores are those before the rounding; the files in the training's folder stay in float32."""
+
     strategy: str = "auto"
     """Lightning's name of the strategy by which several devices work together: ``ddp``, ``fsdp``, ..."""
 

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from polyexport.data.drawings import Drawing
 from polyexport.storage.files import check_output_file, check_writable
 from trainer.batches import Batch, BatchStream, is_fill, pair_batches, synthetic_batches
-from trainer.checkpoint import weights_sha256
+from trainer.checkpoint import load_checkpoint, save_checkpoint, weights_sha256
 from trainer.config import Precision, TrainConfig, run_folder
 from trainer.growth import grow
 from trainer.loop import TrainingLoop
@@ -60,7 +60,8 @@ def train(
     Raises:
         OutputError: A checkpoint cannot be written; the one before it is complete.
         UsageError: There is nothing to resume.
-        CheckpointError: The state to resume is damaged, or of another architecture.
+        CheckpointError: The state to resume is damaged, or of another architecture; or float16 does not hold a weight
+            of the result, which stays in float32.
         TrainingError: The loss or the weights are no longer finite; the last good checkpoint stays.
     """
     check_output_file(config.output)
@@ -99,6 +100,8 @@ def train(
     try:
         with bar:
             stopped_early = loop.run(iter(batches), bar)
+        if config.float16 and fabric.is_global_zero:
+            save_checkpoint(load_checkpoint(config.output), config.output, float16=True)
         fabric.barrier()  # only the main process writes the checkpoint: wait until it is there
         result = TrainResult(
             output=config.output,

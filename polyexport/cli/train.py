@@ -175,6 +175,14 @@ def train(
     workers: Annotated[
         int, typer.Option(min=0, max=64, help="Number of processes that prepare batches; 0: the training process.")
     ] = 1,
+    float16: Annotated[
+        bool,
+        typer.Option(
+            "--float16",
+            help="Round the kernels and matrices of the best weights to float16 at the end, which halves the file. "
+            "Scores are those before the rounding; --resume continues from float32.",
+        ),
+    ] = False,
     devices: Annotated[
         int, typer.Option(min=1, max=1024, help="Number of GPUs, or of processes on a machine without a GPU.")
     ] = 1,
@@ -248,6 +256,7 @@ def train(
         seed=seed,
         validate_every=validate_every,
         workers=workers,
+        float16=float16,
         devices=devices,
         strategy=strategy,
     )

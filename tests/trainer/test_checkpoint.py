@@ -74,6 +74,25 @@ def test_kernels_and_matrices_in_float16_are_read_as_float32(tmp_path: Path) -> 
         assert torch.allclose(again, tensor, rtol=2**-10, atol=1e-7)
 
 
+@pytest.mark.parametrize("value", [65520.0, -1e30, float("inf"), float("nan")])
+def test_weights_that_float16_does_not_hold_are_refused(value: float, tmp_path: Path) -> None:
+    model = ConditionalUNet(ModelConfig(channels=(4, 6), embedding_dim=5)).eval()
+    path = tmp_path / "half.safetensors"
+    head = model.get_parameter("head.weight")
+    with torch.no_grad():
+        head[0, 0, 0, 0] = 65504.0  # the largest value of float16
+    save_checkpoint(Checkpoint(model=model, training_size=32), path, float16=True)
+    before = path.read_bytes()
+    with torch.no_grad():
+        head[0, 0, 0, 0] = value
+    with pytest.raises(
+        CheckpointError, match=r"up to 65504: head\.weight has values up to .*without --float16"
+    ) as caught:
+        save_checkpoint(Checkpoint(model=model, training_size=32), path, float16=True)
+    assert "\n" not in str(caught.value)
+    assert path.read_bytes() == before
+
+
 @pytest.mark.parametrize("kept", [0, 4, 8, 100, 0.5, 0.999])
 def test_a_truncated_checkpoint_is_refused(tiny_checkpoint: Path, tmp_path: Path, kept: float) -> None:
     data = tiny_checkpoint.read_bytes()

@@ -18,7 +18,7 @@ from polyexport.data.drawings import Drawing, draw
 from polyexport.data.vocabulary import VOCABULARY
 from polyexport.errors import CheckpointError, OutputError, TrainingError, UsageError
 from trainer.batches import Batch, SizedBatch
-from trainer.checkpoint import load_checkpoint, weights_sha256
+from trainer.checkpoint import Checkpoint, load_checkpoint, weights_sha256
 from trainer.config import TrainConfig
 from trainer.network import ConditionalUNet, ModelConfig
 from trainer.tracking import Tracker, open_tracker
@@ -219,6 +219,37 @@ def test_a_training_is_resumed_that_was_ended_before_its_first_validation(tmp_pa
     with pytest.raises(Killed):
         train(early, open_record=killed_at(10))
     assert train(early, resume=True).best_step == 12
+
+
+def test_a_result_in_float16_is_resumed_and_started_from(tmp_path: Path) -> None:
+    half = train(config(tmp_path / "half", float16=True))
+    with pytest.raises(Killed):
+        train(config(tmp_path / "broken", float16=True), open_record=killed_at(10))
+    assert load_checkpoint(tmp_path / "broken").float16_tensors == 0
+    train(config(tmp_path / "broken", float16=True), resume=True)
+    whole = train(config(tmp_path / "whole"))
+    loaded, latest = load_checkpoint(tmp_path / "half"), load_checkpoint(tmp_path / "half.run" / "last.safetensors")
+
+    assert (tmp_path / "half").read_bytes() == (tmp_path / "broken").read_bytes()
+    assert loaded.float16_tensors == sum(tensor.ndim >= 2 for tensor in loaded.model.state_dict().values())
+    assert latest.float16_tensors == 0
+    assert half.weights_sha256 == weights_sha256(tmp_path / "half") != whole.weights_sha256
+    train(config(tmp_path / "whole", float16=True), resume=True)  # there is nothing left to train
+    assert weights_sha256(tmp_path / "whole") == half.weights_sha256
+    train(config(tmp_path / "next", initial=loaded, learning_rate=1e-8, steps=1))
+    head = load_checkpoint(tmp_path / "next").model.head.weight
+    assert torch.allclose(head, loaded.model.head.weight, atol=1e-5)
+
+
+def test_a_result_that_float16_does_not_hold_stays_in_float32(tmp_path: Path) -> None:
+    large = ConditionalUNet(config(tmp_path / "c").model)
+    with torch.no_grad():
+        large.head.weight.fill_(1e5)
+    initial = Checkpoint(model=large, training_size=16)
+    with pytest.raises(CheckpointError, match=r"c cannot be written in float16, .* head\.weight .*without --float16"):
+        train(config(tmp_path / "c", initial=initial, float16=True))
+    assert load_checkpoint(tmp_path / "c").float16_tensors == 0
+    assert train(config(tmp_path / "c", initial=initial), resume=True).steps == 12
 
 
 def test_a_finished_training_can_be_extended(tmp_path: Path) -> None:
