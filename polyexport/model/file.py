@@ -26,7 +26,7 @@ DEFAULT_MODEL = "small.onnx"
 SHIPPED_SHA256 = frozenset(
     (
         "24aba33bc8d4fe2beb062527adcc84873202f7e4ec72024ab4750d8435276995",  # small.onnx
-        "47a393ec3cbb51c8ec24cec64d8c6a84e1bcf19493b04ddb68746fd2ff1eff8d",  # small-int8.onnx
+        "a1619e6cc0aa2e6a4ce3e827dbcfb4aee9778db482c60fcd613f593e47d740c5",  # small-int8.onnx
     )
 )
 """SHA-256 of the models that come with polyexport, which are trusted as its code is."""
