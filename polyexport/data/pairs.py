@@ -1,41 +1,22 @@
-"""Paired data sets on disk: outline drawings, a color for each, and the drawings filled with it.
+"""Data sets of outline drawings, a color for each, and the drawings filled with it.
 
-    inputs/   outputs/   data.json
-
-``data.json`` is a list of ``{"input_polygon": name, "colour": color, "output_image": name}``; the names are relative to
-``inputs/`` and ``outputs/``. A color is any text that ``polyexport.imaging.color`` reads. An entry may give its
-``"shape"``; without it, the shape is the first run of letters in the name of the input.
+They are the image pairs of ``polyexport.data.image_pairs`` whose condition is a color.
 """
 
 import json
 import os
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from polyexport.errors import ColorError, DatasetError, ImageError, UsageError, reason_of
+from polyexport.data.image_pairs import INDEX, INPUTS, OUTPUTS, ImagePair, read_images, read_index, read_indexed_pairs
+from polyexport.errors import DatasetError, UsageError
 from polyexport.imaging.codecs.png import encode_png
-from polyexport.imaging.color import Color, parse_color
-from polyexport.imaging.pixels import Pixels, read_image
+from polyexport.imaging.color import Color
+from polyexport.imaging.pixels import Pixels
 from polyexport.storage.file_set import open_file_set
-from polyexport.storage.files import read_limited
-from polyexport.storage.strict_json import read_json
 
-__all__ = ["Pair", "PairPixels", "entry_color", "read_pair", "read_pairs", "read_splits", "write_pairs"]
-
-INDEX = "data.json"
-INPUTS = "inputs"
-OUTPUTS = "outputs"
-MAX_INDEX_BYTES = 64 * 1024 * 1024
-MAX_INDEX_VALUES = 4_000_000  # a million entries of three members
-MAX_SHAPE_LENGTH = 64
-
-# The published data set in this layout calls (0, 255, 0) green, which CSS calls lime. Hex names any other green.
-_LAYOUT_NAMES = {"green": (0, 255, 0)}
-
-_LETTERS = re.compile(r"[^\W\d_]+")
+__all__ = ["Pair", "PairPixels", "read_pair", "read_pairs", "read_splits", "write_pairs"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,28 +54,19 @@ class PairPixels:
 
 
 def read_pairs(folder: Path) -> list[Pair]:
-    """Read and check the index of a data set, which may come from an untrusted source.
+    """Read and check the index of a data set of filled drawings, which may come from an untrusted source.
 
     Raises:
-        DatasetError: The index is missing, too large or not valid JSON, or an entry lacks a key, has an unknown color,
-            or names a file that is missing or outside the folder. The message names the first such fault.
+        DatasetError: The index cannot be used (see ``read_indexed_pairs``), or its entries have no colors. The message
+            names the first such fault.
     """
-    return [_pair(folder, number, entry) for number, entry in enumerate(_entries(folder))]
+    return [_filled(folder, pair) for pair in read_indexed_pairs(folder)]
 
 
-def _entries(folder: Path) -> list[Any]:
-    """Read the index of a data set; raises DatasetError if it is not a list."""
-    index = folder / INDEX
-    layout = f"expected {INPUTS}/, {OUTPUTS}/ and {INDEX}"
-    try:
-        entries = read_json(read_limited(index, MAX_INDEX_BYTES), max_values=MAX_INDEX_VALUES)
-    except OSError as error:
-        raise DatasetError(f"{index} cannot be read ({error.strerror})", remedy=layout) from error
-    except ValueError as error:
-        raise DatasetError(f"{index} is not JSON ({reason_of(error)})", remedy=layout) from error
-    if not isinstance(entries, list) or not entries:
-        raise DatasetError(f"{index} is not a list of entries", remedy=layout)
-    return entries
+def _filled(folder: Path, pair: ImagePair) -> Pair:
+    if not isinstance(pair.condition, Color):
+        raise DatasetError(f"the entries of {folder / INDEX} have no colors", remedy="give every entry its color")
+    return Pair(input=pair.input, color=pair.condition, output=pair.output, shape=pair.shape)
 
 
 def read_splits(folders: Iterable[Path]) -> dict[str, list[Pair]]:
@@ -129,84 +101,13 @@ def _sets_in(folder: Path) -> list[Path]:
         return [folder]  # read_pairs reports the error
 
 
-def entry_color(text: str, parse: Callable[[str], Color] = parse_color) -> Color:
-    """Parse the color of a data set's entry.
-
-    Args:
-        text: The entry's color. ``green`` means (0, 255, 0), as in the published data set.
-        parse: Parser for every other text.
-
-    Raises:
-        ColorError: ``parse`` does not know the color.
-    """
-    name = text.strip().lower()
-    return Color(name, _LAYOUT_NAMES[name]) if name in _LAYOUT_NAMES else parse(text)
-
-
-def _pair(folder: Path, number: int, entry: object) -> Pair:
-    where = f"{folder / INDEX}, entry {number}"
-    keys = ("input_polygon", "colour", "output_image")
-    if not isinstance(entry, dict) or any(not isinstance(entry.get(key), str) for key in keys):
-        raise DatasetError(f"{where} is not an object with {', '.join(keys)} as text", remedy="correct the entry")
-    input_name, color_name, output_name = (entry[key] for key in keys)
-    try:
-        color = entry_color(color_name)
-    except ColorError as error:
-        raise DatasetError(f"{where}: {error.message}", remedy=error.remedy) from error
-    return Pair(
-        input=_inside(folder / INPUTS, input_name, where),
-        color=color,
-        output=_inside(folder / OUTPUTS, output_name, where),
-        shape=_shape(entry.get("shape", ""), where) or _shape_in(Path(input_name).stem),
-    )
-
-
-def _shape(value: object, where: str) -> str:
-    if not isinstance(value, str) or len(value) > MAX_SHAPE_LENGTH or not value.isprintable():
-        raise DatasetError(
-            f"{where}: its shape is not printable text of up to {MAX_SHAPE_LENGTH} characters",
-            remedy="correct the shape or leave it out",
-        )
-    return value
-
-
-def _shape_in(stem: str) -> str:
-    """Return the first run of letters in a file name: ``star`` for ``star``, ``012_star`` and ``star_3_red``."""
-    letters = _LETTERS.search(stem)
-    return letters[0].lower()[:MAX_SHAPE_LENGTH] if letters else ""
-
-
-def _inside(root: Path, name: str, where: str) -> Path:
-    remedy = f"name a file inside {root}"
-    try:
-        path = (root / name).resolve()
-        relative = not Path(name).is_absolute() and ".." not in Path(name).parts
-        inside = relative and root.resolve() in path.parents
-        exists = inside and path.is_file()
-    except (OSError, ValueError, RuntimeError) as error:  # RuntimeError: a link to itself
-        raise DatasetError(f"{where}: {name!r} is not a usable path", remedy=remedy) from error
-    if not inside:
-        raise DatasetError(f"{where}: {name!r} leaves the data set", remedy=remedy)
-    if not exists:
-        raise DatasetError(f"{where}: {name!r} is missing", remedy=remedy)
-    return path
-
-
 def read_pair(pair: Pair) -> PairPixels:
     """Decode both images of a pair.
 
     Raises:
         DatasetError: An image cannot be read, or the two images differ in size.
     """
-    try:
-        image, colored = read_image(pair.input).pixels, read_image(pair.output).pixels
-    except ImageError as error:
-        raise DatasetError(f"{pair.input} or {pair.output}: {error.message}", remedy=error.remedy) from error
-    if image.shape != colored.shape:
-        raise DatasetError(
-            f"{pair.input} is {image.shape[1]}x{image.shape[0]}, {pair.output} {colored.shape[1]}x{colored.shape[0]}",
-            remedy="give both images the same size",
-        )
+    image, colored = read_images(pair.input, pair.output)
     return PairPixels(image=image, color=pair.color, colored=colored, shape=pair.shape)
 
 
@@ -250,7 +151,7 @@ def _listed(folder: Path) -> Iterator[str]:
         UsageError: The index cannot be read, so it is unknown which files belong to the data set.
     """
     try:
-        entries = _entries(folder)
+        entries = read_index(folder)
     except DatasetError as error:
         raise UsageError(error.message, remedy="move it away or name another folder") from error
     yield INDEX

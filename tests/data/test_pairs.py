@@ -9,7 +9,8 @@ import pytest
 from PIL import Image
 
 from polyexport.data.drawings import draw
-from polyexport.data.pairs import INDEX, PairPixels, read_pair, read_pairs, read_splits, write_pairs
+from polyexport.data.image_pairs import INDEX
+from polyexport.data.pairs import PairPixels, read_pair, read_pairs, read_splits, write_pairs
 from polyexport.errors import DatasetError, UsageError
 from polyexport.imaging.color import color_of, parse_color
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from polyexport.data.pairs import INDEX, INPUTS, MAX_INDEX_BYTES, MAX_INDEX_VALUES, entry_color
+from polyexport.data.image_pairs import INDEX, INPUTS, MAX_INDEX_BYTES, MAX_INDEX_VALUES, entry_color
 from polyexport.errors import PolyexportError, UsageError, reason_of
 from polyexport.imaging.color import Color, parse_color
 from polyexport.storage.files import read_limited
