@@ -156,10 +156,21 @@ class ProviderError(PolyexportError):
     exit_code = ExitCode.PROVIDER_UNAVAILABLE
 
 
-def reason_of(error: BaseException) -> str:
-    """Return the first line of another library's exception, cut to fit into a message of one line."""
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]{6,}|\b0x[0-9a-fA-F]{9,}\b")
+"""Addresses in memory, such as Python writes into the text of objects: they differ in every run and say nothing. Error
+codes are shorter."""
+
+
+def reason_of(error: BaseException, *, whole: bool = False) -> str:
+    """Return what another library's exception says, cut to fit into a message of one line, without memory addresses.
+
+    Args:
+        error: The exception.
+        whole: True for all of its lines, joined; False for the first, which says the most in most libraries.
+    """
     lines = str(error).strip().splitlines()
-    return lines[0][:200] if lines else type(error).__name__
+    text = " ".join(" ".join(lines).split()) if whole else "".join(lines[:1])
+    return _ADDRESS.sub("", text)[:200] or type(error).__name__
 
 
 _OUT_OF_MEMORY = re.compile(

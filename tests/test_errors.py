@@ -4,7 +4,15 @@ import os
 import pytest
 
 from polyexport import errors
-from polyexport.errors import ExitCode, OutOfMemoryError, PolyexportError, UsageError, check_memory, out_of_memory
+from polyexport.errors import (
+    ExitCode,
+    OutOfMemoryError,
+    PolyexportError,
+    UsageError,
+    check_memory,
+    out_of_memory,
+    reason_of,
+)
 
 DESIGN = {
     "UsageError": 2,
@@ -86,3 +94,19 @@ def test_the_line_that_names_the_lack_of_memory_is_quoted() -> None:
         check_memory(RuntimeError("Exception from core.cpp:117:\nstd::bad_alloc\n"), "loading a model")
     with pytest.raises(OutOfMemoryError, match="while reading a file; lower"):
         check_memory(OutOfMemoryError("reading a file"), "loading a model")
+
+
+@pytest.mark.parametrize(
+    ("said", "first", "whole"),
+    [
+        ("", "ValueError", "ValueError"),
+        ("one\n  two", "one", "one two"),
+        (f"{'a' * 300}\nb", "a" * 200, "a" * 200),
+        ("<function norm at 0x7f5a0d1f1440> is no number", "<function norm> is no number", None),
+        ("\n<built-in method f of type object at 0x55D0A1B2C3D4>", "<built-in method f of type object>", None),
+        ("pointer 0x7ffdeadbeef0, code 0x8007000E", "pointer , code 0x8007000E", None),
+    ],
+)
+def test_what_another_library_says_has_no_addresses(said: str, first: str, whole: str | None) -> None:
+    assert reason_of(ValueError(said)) == first
+    assert reason_of(ValueError(said), whole=True) == (first if whole is None else whole)

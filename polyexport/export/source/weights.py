@@ -92,7 +92,7 @@ class Weights:
 
 
 def read_weights(path: Path) -> Weights:
-    """Read a ``.safetensors``, ``.pth`` or ``.pt`` file of at most 8 GiB.
+    """Read a file of ``torch.save`` or safetensors of at most 8 GiB.
 
     Color names stand in the file's dictionary under ``color_mappings``, ``color_to_idx`` or ``color_map``; in a
     safetensors file their JSON stands among the metadata.
@@ -113,7 +113,7 @@ def read_weights(path: Path) -> Weights:
         else:
             foreign[name] = type(value).__name__
     if not tensors:
-        keys = f"the keys {first_names(map(str, loaded.values))}" if loaded.values else "nothing"
+        keys = f"the keys {first_names(map(_key, loaded.values))}" if loaded.values else "nothing"
         raise CheckpointError(f"{path} holds {keys}, expected a state dict of tensors", remedy=REMEDY)
     mappings = (loaded.values.get(key) for key in COLOR_MAPPINGS)
     told = ((key, loaded.values.get(key)) for key in _PROGRESS)
@@ -122,7 +122,9 @@ def read_weights(path: Path) -> Weights:
         tensors=tensors,
         homes=homes,
         foreign=foreign,
-        color_mappings=tuple(mapping for mapping in mappings if isinstance(mapping, dict) and mapping),
+        color_mappings=tuple(
+            dict(dict.items(mapping)) for mapping in mappings if isinstance(mapping, dict) and mapping
+        ),
         progress=", ".join(f"{key} {value}" for key, value in told if type(value) is int and 0 <= value < 10**12),
         size_bytes=loaded.size_bytes,
         sha256=loaded.sha256,
@@ -152,7 +154,8 @@ def _walk(values: dict[Any, Any], path: Path) -> Iterator[tuple[str, str, object
     while waiting:
         place, key, depth, beside_tensors, holder = waiting.pop()
         assert isinstance(holder, dict | list | tuple)
-        items = list(holder.items() if isinstance(holder, dict) else enumerate(holder))
+        # Not holder.items(): a pickle can give an ordered dictionary attributes that hide its methods.
+        items = list(dict.items(holder) if isinstance(holder, dict) else enumerate(holder))
         seen += len(items)
         if depth > _MAX_DEPTH or seen > _MAX_VALUES:
             raise CheckpointError(

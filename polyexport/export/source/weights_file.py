@@ -1,6 +1,7 @@
 """Reading of untrusted files of weights, from ``torch.save`` or safetensors, into plain values.
 
-Unpickling is restricted to ``weights_only=True``, and a refused file is not tried again in any other way.
+Unpickling is restricted to ``weights_only=True`` and the stand-ins for harmless containers, and a refused file is not
+tried again in any other way.
 """
 
 import collections
@@ -20,6 +21,7 @@ import torch
 from safetensors import SafetensorError
 
 from polyexport.errors import CheckpointError, reason_of
+from polyexport.export.source.containers import STAND_INS
 from polyexport.storage.files import read_limited
 from polyexport.storage.strict_json import read_json
 
@@ -44,7 +46,6 @@ _LEGACY_PICKLES = 4  # the magic number, the version, facts about the machine, a
 _MAX_HEADER_BYTES = 1 << 24
 """Largest header of a safetensors file. 100,000 tensors need less."""
 
-_PICKLED = (".pth", ".pt")
 _FORBIDDEN = re.compile(r"GLOBAL ([\w.]+)")
 
 
@@ -61,27 +62,43 @@ class LoadedFile:
 
 
 def read_file(path: Path) -> LoadedFile:
-    """Read a ``.safetensors``, ``.pth`` or ``.pt`` file of at most 8 GiB. The bytes that are hashed are those loaded.
+    """Read a file of ``torch.save`` or safetensors of at most 8 GiB. The bytes that are hashed are those loaded.
 
+    Which of the two it is, its first bytes tell; so suffixes such as ``.ckpt``, ``.bin`` and ``.pth.tar`` mean nothing.
     The JSON of ``COLOR_MAPPINGS`` among the metadata of a safetensors file stands in the dictionary beside the tensors.
 
     Raises:
-        CheckpointError: The file is unreadable, damaged, of another kind, or holds anything but plain data.
+        CheckpointError: The file is unreadable, damaged, of another kind, or holds anything but plain data and
+            harmless containers.
     """
-    suffix = path.suffix.lower()
-    if suffix == ".pt2":
+    if path.suffix.lower() == ".pt2":
         raise _is_program(path)
-    if suffix not in (".safetensors", *_PICKLED):
-        raise CheckpointError(f"{path} is not a .safetensors, .pth or .pt file", remedy=REMEDY)
     try:
         data = read_limited(path, _MAX_BYTES)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or reason_of(error)
         raise CheckpointError(f"{path} cannot be read ({reason})", remedy="give a file of weights") from error
-    loaded = _read_pickled(data, path) if suffix in _PICKLED else _read_safetensors(data, path)
+    if data.startswith(b"PK"):
+        _check_archive(data, path)
+        loaded = _unpickle(data, path)
+    elif data.startswith(_LEGACY_START):
+        _check_legacy(data, path)
+        loaded = _unpickle(data, path)
+    elif path.suffix.lower() == ".safetensors" or data[8:9] == b"{":
+        loaded = _read_safetensors(data, path)
+    else:
+        raise CheckpointError(
+            f"{path} is not a zip archive or a pickle of protocol 2, as torch.save writes them, nor a safetensors file",
+            remedy=REMEDY,
+        )
     if not isinstance(loaded, dict):
         raise CheckpointError(f"{path} holds a {type(loaded).__name__}, expected a dictionary", remedy=REMEDY)
-    return LoadedFile(values=loaded, size_bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
+    return LoadedFile(
+        # A pickle can give an ordered dictionary attributes that hide its methods.
+        values=dict(dict.items(loaded)),
+        size_bytes=len(data),
+        sha256=hashlib.sha256(data).hexdigest(),
+    )
 
 
 def _read_safetensors(data: bytes, path: Path) -> dict[str, Any]:
@@ -103,13 +120,9 @@ def _read_safetensors(data: bytes, path: Path) -> dict[str, Any]:
     return {**named, **dict(sorted(tensors.items()))}  # safetensors gives them in no order
 
 
-def _read_pickled(data: bytes, path: Path) -> object:
-    if data.startswith(b"PK"):
-        _check_archive(data, path)
-    else:
-        _check_legacy(data, path)
+def _unpickle(data: bytes, path: Path) -> object:
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), torch.serialization.safe_globals(STAND_INS):
             warnings.simplefilter("ignore")  # about pickle protocols; unsafe files are refused
             return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -148,10 +161,6 @@ def _check_archive(data: bytes, path: Path) -> None:
 
 def _check_legacy(data: bytes, path: Path) -> None:
     """Refuse files of the format before zip archives whose pickles are too long, without making an object of them."""
-    if not data.startswith(_LEGACY_START):
-        raise CheckpointError(
-            f"{path} is not a zip archive or a pickle of protocol 2, as torch.save writes them", remedy=REMEDY
-        )
     start = io.BytesIO(data[:_MAX_PICKLE_BYTES])
     try:
         for _ in range(_LEGACY_PICKLES):
