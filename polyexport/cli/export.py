@@ -14,7 +14,7 @@ from polyexport.cli.options import JsonFlag, Quiet, Verbose
 from polyexport.cli.sources import load, read_images
 from polyexport.errors import UsageError
 from polyexport.export.precision import PRECISIONS, REFERENCE
-from polyexport.model.conditions import CONDITION_MODULES
+from polyexport.model.conditions import COLOR_MODULES
 
 __all__ = ["export"]
 
@@ -51,7 +51,7 @@ class ColorInput(StrEnum):
 if TYPE_CHECKING:
     _Conditioning = str
 else:
-    _Conditioning = Literal[tuple(CONDITION_MODULES)]
+    _Conditioning = Literal[tuple(COLOR_MODULES)]
 
 
 def _with_precision_flags(command: Callable[..., None]) -> Callable[..., None]:

@@ -15,13 +15,13 @@ import onnxruntime as ort
 
 from polyexport import __version__
 from polyexport.data.pairs import read_pairs
-from polyexport.errors import ParityError
+from polyexport.errors import ParityError, UsageError
 from polyexport.evaluate.predict import predict
 from polyexport.export.graph.many_colors import many_colors_graph
 from polyexport.export.graph.trace import OPSET, simplify
 from polyexport.export.precision import PRECISIONS, REFERENCE
 from polyexport.export.precision.precision import Conversion, Precision, QualityGate
-from polyexport.export.proof.drawings import drawings
+from polyexport.export.proof.examples import example_images, picture_for
 from polyexport.export.proof.fidelity import DrawingTest, calibration_feeds
 from polyexport.export.proof.parity import CPU_OPTIONS, Candidate
 from polyexport.export.proof.proof import Proof
@@ -30,7 +30,7 @@ from polyexport.export.source.source import Source
 from polyexport.imaging.codecs.png import encode_png
 from polyexport.imaging.pixels import Pixels
 from polyexport.imaging.psnr import psnr_db
-from polyexport.model.conditions.fields import ColorInput
+from polyexport.model.conditions.fields import ColorInput, ConditionValue
 from polyexport.model.contract import (
     COLORED,
     IMAGE_INPUT,
@@ -40,12 +40,12 @@ from polyexport.model.contract import (
     GoldenSample,
     Parity,
     Quality,
-    Result,
     StageParity,
 )
 from polyexport.model.loading.limits import DEFAULT_LIMITS
 from polyexport.model.loading.verdicts import remember
 from polyexport.model.model import Model
+from polyexport.model.result import ResultKind
 from polyexport.model.samples import SAMPLES_KEY, fitting_samples, read_samples, samples_json
 from polyexport.model.signature import SigningKey, signature_path
 from polyexport.runtime.graph_limits import refuse_unbounded
@@ -74,7 +74,7 @@ class ExportOptions:
     many_colors: bool = False
     """The graph takes several colors of one image in a run."""
 
-    result: Result | None = None
+    result: ResultKind | None = None
     """Kind of the network's output: a picture, or a fill with one color on white; None for what the source says."""
 
     min_speedup: float = 1.0
@@ -172,7 +172,16 @@ def export_source(
         check_output_file(file)  # before minutes of work, not after
     for remark in source.remarks:
         report(remark)
+    if (options.many_colors or options.color_input == "embedding") and source.output_name != COLORED:
+        raise UsageError(
+            "a palette graph or one that takes embeddings needs a network that makes an RGB picture of an RGB image "
+            "and a color, at one size",
+            remedy="leave out --palette and --color-input",
+        )
     proof = Proof.of(source, options.color_input, images=images)
+    for remark in proof.source.remarks[len(source.remarks) :]:
+        report(remark)
+    source = proof.source
     stages: list[StageParity] = []
 
     def prove(candidate: Candidate, precision: Precision = REFERENCE) -> Candidate:
@@ -192,11 +201,11 @@ def export_source(
     speed: Speed | None = None
     precision = PRECISIONS[options.precision]
     if precision.convert is not None:
-        test = DrawingTest(source, final, proof.encode, result=options.result)
+        test = DrawingTest(source, final, result=options.result)
         gate = _gate(precision, options)
         conversion = Conversion(
             fp32=final.model,
-            calibration_feeds=partial(calibration_feeds, source, final, proof.encode),
+            calibration_feeds=partial(calibration_feeds, source, final),
             headroom_db=lambda graph: test.headroom_db(graph, gate),
             flags=options.flags,
             report=report,
@@ -208,18 +217,22 @@ def export_source(
         final = prove(reduced, precision)
 
     model = final.model
-    golden = _golden(proof, final)
+    golden = _golden(proof, final, images)
     parity = proof.parity(stages)
     contract = Contract(
-        conditioning=source.conditioning,
-        palette=source.palette,
-        color_input=proof.condition.fields.color_input,
-        embedding=proof.condition.fields.embedding,
-        many_colors=options.many_colors,
+        image_channels=source.image_channels,
+        conditions=tuple(
+            replace(condition.fields, many_colors=True) if options.many_colors else condition.fields
+            for condition in proof.conditions
+        ),
+        result=replace(source.result, kind=options.result) if options.result else source.result,
+        output_name=source.output_name,
         size_multiple=source.size_multiple,
+        smallest_size=source.smallest_size,
         training_size=source.training_size,
+        training_width=source.training_width,
         fixed_size=source.fixed_size,
-        result=options.result or source.result,
+        batch_one=source.batch_one,
         precision=options.precision,
         opset=OPSET,
         versions={
@@ -236,7 +249,7 @@ def export_source(
     )
     if quality_data is not None:
         contract = replace(contract, quality=_quality(_packed(model, contract), quality_data))
-    data = _packed(model, contract, fitting_samples(golden[1:]))
+    data = _packed(model, contract, fitting_samples(golden[1:], contract.version))
     loaded = Model.from_bytes(data, CPU_OPTIONS)  # what is written is what users can load and verify
     for sample in read_samples(data):
         loaded.repeat_golden(sample)
@@ -322,32 +335,43 @@ def _speed(
 def _packed(model: onnx.ModelProto, contract: Contract | None, samples: Sequence[GoldenSample] = ()) -> bytes:
     """Serialize a model file; two contracts of one graph differ in its metadata only."""
     entries = {} if contract is None else {METADATA_KEY: contract.to_json()}
-    if samples:
-        entries[SAMPLES_KEY] = samples_json(samples)
+    if samples and contract is not None:
+        entries[SAMPLES_KEY] = samples_json(samples, contract.version)
     del model.metadata_props[:]
     for key, value in entries.items():
         model.metadata_props.add(key=key, value=value)
     return bytes(model.SerializeToString(deterministic=True))
 
 
-def _golden(proof: Proof, final: Candidate) -> list[GoldenSample]:
-    """Return golden samples on different drawings in different colors; the first is the one that every load repeats."""
+def _golden(proof: Proof, final: Candidate, images: Sequence[Pixels]) -> list[GoldenSample]:
+    """Return golden samples on different images under different settings; every load repeats the first one."""
     source = proof.source
-    side = (
-        source.training_size if source.fixed_size else -(-_GOLDEN_SIZE // source.size_multiple) * source.size_multiple
-    )
-    colors = itertools.cycle(proof.condition.golden_values())
+    least = max(_GOLDEN_SIZE, source.smallest_size)
+    side = -(-least // source.size_multiple) * source.size_multiple
+    height, width = source.fixed_shape or (side, side)
+    seen = example_images(source, images[:_GOLDEN_SAMPLES], height, width, _GOLDEN_SAMPLES)
+    values = [
+        itertools.cycle(condition.golden_values()) if condition.textual else None for condition in proof.conditions
+    ]
     session = open_session(final.model.SerializeToString(), CPU_OPTIONS)
     samples: list[GoldenSample] = []
-    for drawing, color in zip(drawings(_GOLDEN_SAMPLES, max(16, side)), colors, strict=False):
-        image, row = drawing[:side, :side], proof.condition.encode(color)[None]
-        feeds = {IMAGE_INPUT: image[None], final.color_name: row[:, None] if final.many_colors else row}
-        colored = session.run(COLORED, feeds).reshape(image.shape)
+    for number, image in enumerate(seen):
+        given: list[ConditionValue] = []
+        feeds = {IMAGE_INPUT: image[None]}
+        for condition, cycle in zip(proof.conditions, values, strict=True):
+            if cycle is not None:
+                given.append(next(cycle))
+            else:
+                picture = picture_for(image, number, condition.fields.channels)
+                given.append(base64.b64encode(encode_png(picture)).decode())
+            row = condition.encode(given[-1])[None]
+            feeds[condition.name] = row[:, None] if final.many_colors else row
+        result = session.run(final.output, feeds)
         samples.append(
             GoldenSample(
                 image_png=base64.b64encode(encode_png(image)).decode(),
-                color=color,
-                colored_png=base64.b64encode(encode_png(colored)).decode(),
+                values=tuple(given),
+                result_png=base64.b64encode(encode_png(result.reshape(result.shape[-3:]))).decode(),
             )
         )
     return samples

@@ -33,11 +33,12 @@ __all__ = [
     "decode",
     "inspect_header",
     "read_image",
+    "to_channels",
     "to_pixels",
 ]
 
 Pixels = NDArray[np.uint8]
-"""uint8 [H, W, 3], RGB, 0 to 255."""
+"""uint8 [H, W, C], 0 to 255: gray (1 channel), RGB (3) or RGBA (4); RGB where nothing else is said."""
 
 MAX_SIDE = 2048
 """Largest height and width of an image that one call of a network takes, in pixels."""
@@ -92,14 +93,15 @@ class DecodedImage:
     """An image in the form that a model takes."""
 
     pixels: Pixels
-    """uint8 [H, W, 3], RGB, upright, alpha composited on white; read-only."""
+    """uint8 [H, W, channels], upright, RGB with alpha composited on white unless other channels were asked for;
+    read-only."""
 
     warnings: tuple[str, ...] = ()
     """One line for each thing that was dropped from the file, such as further frames or broken EXIF data."""
 
 
-def read_image(path: Path) -> DecodedImage:
-    """Read and decode one regular file; a pipe or a device is refused without blocking.
+def read_image(path: Path, *, channels: int = 3) -> DecodedImage:
+    """Read and decode one regular file, as ``decode`` does; a pipe or a device is refused without blocking.
 
     Raises:
         ImageError: The file is unreadable, not a regular file, too large, or no image of a known format.
@@ -108,15 +110,16 @@ def read_image(path: Path) -> DecodedImage:
         data = read_limited(path, MAX_FILE_BYTES)
     except OSError as error:
         raise ImageError(f"cannot be read ({error.strerror or error})", remedy="give a readable image file") from error
-    return decode(data)
+    return decode(data, channels=channels)
 
 
-def decode(data: bytes, *, max_pixels: int = MAX_PIXELS) -> DecodedImage:
+def decode(data: bytes, *, max_pixels: int = MAX_PIXELS, channels: int = 3) -> DecodedImage:
     """Decode the first frame of an image file.
 
     Args:
         data: The whole file.
         max_pixels: Largest width times height that is accepted.
+        channels: Channels of the result; see ``to_pixels``.
 
     Raises:
         ImageError: The data are empty, truncated, corrupt or of an unknown format, or the image has more than
@@ -132,10 +135,10 @@ def decode(data: bytes, *, max_pixels: int = MAX_PIXELS) -> DecodedImage:
         image.load()
         if image.mode == "P":
             _check_palette(image)
-        pixels = to_pixels(image, notes)
+        pixels = to_pixels(image, notes, channels=channels)
     if box and box != (0, 0, pixels.shape[1], pixels.shape[0]):
         left, top, right, bottom = box
-        white = np.full_like(pixels, 255)
+        white = np.full_like(pixels, 255)  # with alpha, white that is opaque
         white[top:bottom, left:right] = pixels[top:bottom, left:right]
         pixels = white
     pixels.setflags(write=False)
@@ -195,31 +198,56 @@ def _check_palette(image: Image.Image) -> None:
         raise ValueError(f"a pixel of color {last} in a palette of {colors}")
 
 
-def to_pixels(image: Image.Image, notes: list[str] | None = None) -> Pixels:
-    """Convert a pillow image of any mode to upright RGB pixels.
+def to_pixels(image: Image.Image, notes: list[str] | None = None, *, channels: int = 3) -> Pixels:
+    """Convert a pillow image of any mode to upright pixels.
 
-    Alpha is composited on white; gray values of more than 8 bits are scaled to 8 bits.
+    Gray values of more than 8 bits are scaled to 8 bits.
 
     Args:
         image: A pillow image in any mode.
         notes: A list that gets one line for each thing that was dropped.
+        channels: 3 for RGB, with alpha composited on white; 1 for the luma (BT.601) of that; 4 for RGBA, opaque where
+            the image has no alpha.
 
     Returns:
-        uint8 [H, W, 3], RGB, 0 to 255.
+        uint8 [H, W, channels], 0 to 255.
     """
     notes = [] if notes is None else notes
     image.load()  # also turns an image upright whose orientation is among the tags of its format
     transpose = _TRANSPOSES.get(_orientation(image, notes))
     upright = image if transpose is None else image.transpose(transpose)
     if upright.mode.startswith("I") or upright.mode == "F":
-        return _from_deep_gray(upright, image, notes)
+        return to_channels(_from_deep_gray(upright, image, notes), channels)
     if upright.mode == "LAB":
         profiles = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
         upright = ImageCms.profileToProfile(upright, *profiles, outputMode="RGB") or upright
     if upright.has_transparency_data:
         rgba = upright.convert("RGBA")
+        if channels == 4:
+            return np.asarray(rgba)
         upright = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
-    return np.asarray(upright if upright.mode == "RGB" else upright.convert("RGB"))
+    return to_channels(np.asarray(upright if upright.mode == "RGB" else upright.convert("RGB")), channels)
+
+
+def to_channels(pixels: Pixels, channels: int) -> Pixels:
+    """Convert pixels to another number of channels.
+
+    Args:
+        pixels: uint8 [H, W, C], gray, RGB or RGBA.
+        channels: 1 for luma (BT.601, in integers as pillow computes it), 3 for RGB, 4 for RGBA, opaque if there was no
+            alpha. Alpha is left out, not composited.
+
+    Returns:
+        uint8 [H, W, channels]; the same array if it has these channels.
+    """
+    if pixels.shape[2] == channels:
+        return pixels
+    if channels == 1:
+        return np.asarray(Image.fromarray(np.ascontiguousarray(pixels[..., :3])).convert("L"))[..., None]
+    colors = np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels[..., :3]
+    if channels == 3:
+        return colors
+    return np.concatenate([colors, np.full_like(colors[..., :1], 255)], axis=2)
 
 
 def _orientation(image: Image.Image, notes: list[str]) -> int:

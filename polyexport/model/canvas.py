@@ -1,18 +1,20 @@
 """The canvas: how an image of any size is placed on pixels that the network can take, and how its output is cut back.
 
-``fit`` puts the image on a square canvas of the model's own size: larger images are scaled down, smaller ones are
-padded with white and never enlarged. ``native`` keeps the image's own resolution and pads it to the next multiple that
-the network takes. Both return the output at the size of the input. An image that already has the size of the canvas
-passes through unchanged.
+``fit`` scales images down that are larger than the model's own size, and never enlarges one. ``native`` keeps the
+image's own resolution. Both pad to the next multiple that the network takes, or to the one size of a network that takes
+no other, by repeating the image's last row and column: white would be a step in paper that is not white, and the end of
+a shape that the page cuts. Models of pictures whose files are of version 2 get the white squares that they were made
+for. Both return the output at the size of the input, times the scale of the result. An image that already has the size
+of the canvas passes through unchanged.
 
-A model whose result is a fill gets more: ``fit`` runs drawings up to the training size at their own size, scales larger
-ones down without losing thin lines, and pads both to the next multiple by repeating their last row and column. White
-would be a step in paper that is not white, and the end of a shape that the page cuts. Light lines on a dark page are
-inverted. At every size, its output then decides what is filled, and the ink of the whole drawing places the edge; see
-``polyexport.imaging.fill``.
+A model whose result is a fill gets more: ``fit`` scales large drawings down without losing thin lines, and light lines
+on a dark page are inverted. At every size, its output then decides what is filled, and the ink of the whole drawing
+places the edge; see ``polyexport.imaging.fill``.
 """
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
+from fractions import Fraction
 from typing import Literal
 
 import numpy as np
@@ -22,10 +24,11 @@ from polyexport.errors import ImageError, UsageError
 from polyexport.imaging.pixels import MAX_SIDE, Pixels
 from polyexport.model.edges import InkEdges
 
-__all__ = ["MAX_NATIVE_PIXELS", "Canvas", "CanvasRule", "Size"]
+__all__ = ["MAX_NATIVE_PIXELS", "Canvas", "CanvasRule", "Size", "resized"]
 
-Size = Literal["fit", "native"] | int
-"""A canvas size as users give it: ``fit``, ``native``, or the largest side of a canvas in pixels."""
+Size = Literal["auto", "fit", "native"] | int
+"""A canvas size as users give it: ``auto`` for what suits the model, ``fit``, ``native``, or the largest side of a
+canvas in pixels."""
 
 MAX_NATIVE_PIXELS = MAX_SIDE**2
 """Largest number of pixels of one canvas and of one batch. A full-width network needs about 2 KiB per pixel."""
@@ -38,7 +41,7 @@ class Canvas:
     """An image placed on its canvas, and what is needed to cut the output back to the image's size."""
 
     pixels: Pixels
-    """uint8 [H, W, 3]; H and W are multiples of the model's ``size_multiple``."""
+    """uint8 [H, W, channels]; H and W are multiples of the model's ``size_multiple``."""
 
     height: int
     """Height of the input image, pixels."""
@@ -55,32 +58,42 @@ class Canvas:
     edges: InkEdges | None = None
     """The ink of the image, for a model whose result is a fill; None for the network's picture itself."""
 
+    original: Pixels | None = None
+    """The image itself, uint8 [height, width, channels], where the result needs it; None otherwise."""
+
     def batch_limit(self, wanted: int) -> int:
         """Return how many canvases of this shape one call of the network may take: at most ``wanted``, at least 1."""
         height, width = self.pixels.shape[:2]
         return max(1, min(wanted, MAX_NATIVE_PIXELS // int(height * width)))
 
-    def restore(self, output: Pixels, color: tuple[int, int, int] | None = None) -> Pixels:
-        """Cut the network's output on this canvas back to the size of the image.
+    def restore(self, output: Pixels, color: tuple[int, int, int] | None = None, *, mixed: bool = True) -> Pixels:
+        """Cut the network's output on this canvas back to the size of the image, times the scale of the result.
 
         Args:
-            output: uint8 [H, W, 3], the shape of ``pixels``.
-            color: sRGB of the fill, from ``Condition.fill_color``; None if no color is known, which gives the network's
-                own picture also for a fill.
+            output: uint8 [s H, s W, C]; s, the scale of the result, follows from the shape of ``pixels``.
+            color: sRGB of the fill, from ``ColorCondition.fill_color``; None if no color is known, which gives the
+                network's own picture also for a fill.
+            mixed: whether values between pixels may be mixed; labels must not be.
 
         Returns:
-            A new array, uint8 [height, width, 3].
+            A new array, uint8 [s height, s width, C], rounded up.
         """
-        inner = output[: self.inner_height, : self.inner_width]
+        scale = Fraction(output.shape[0], self.pixels.shape[0])
+        inner = output[: math.ceil(self.inner_height * scale), : math.ceil(self.inner_width * scale)]
         if self.edges is not None and color is not None:
             return self.edges.draw(inner, color)
-        if (self.inner_height, self.inner_width) == (self.height, self.width):
+        size = math.ceil(self.height * scale), math.ceil(self.width * scale)
+        if inner.shape[:2] == size:
             return inner.copy()
         # Bilinear: a sharper filter overshoots at the edges of a flat color.
-        resized = Image.fromarray(np.ascontiguousarray(inner)).resize(
-            (self.width, self.height), Image.Resampling.BILINEAR
-        )
-        return np.array(resized)
+        return resized(inner, size, Image.Resampling.BILINEAR if mixed else Image.Resampling.NEAREST)
+
+
+def resized(pixels: Pixels, size: tuple[int, int], filter_: Image.Resampling) -> Pixels:
+    """Scale pixels of any number of channels to a height and width; a new array, uint8 [height, width, channels]."""
+    squeezed = pixels[..., 0] if pixels.shape[2] == 1 else pixels
+    image = Image.fromarray(np.ascontiguousarray(squeezed)).resize(size[::-1], filter_)
+    return np.array(image).reshape(*size, pixels.shape[2])
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -104,7 +117,22 @@ class CanvasRule:
     """The model's result is a fill of the drawing."""
 
     square: bool = True
-    """Every canvas of ``fit`` is a square of the side ``size``."""
+    """Every canvas of ``fit`` is a square of the side ``size``, or has ``width``."""
+
+    width: int = 0
+    """Width of every canvas where it is not ``size``, which then is their height; 0 where it is."""
+
+    smallest: int = 1
+    """Smallest height and width of a canvas, pixels."""
+
+    white: bool = True
+    """Canvases are padded with white rather than with the image's last row and column, unless ``fill``."""
+
+    channels: int = 3
+    """Channels of a canvas: 1, 3 or 4."""
+
+    keep_original: bool = False
+    """A canvas keeps the pixels of its image."""
 
     def __post_init__(self) -> None:
         if self.mode not in ("fit", "native"):
@@ -120,7 +148,17 @@ class CanvasRule:
 
     @classmethod
     def for_size(
-        cls, size: Size, *, training_size: int, multiple: int, fixed_size: bool, fill: bool = False
+        cls,
+        size: Size,
+        *,
+        training_size: int,
+        multiple: int,
+        fixed_shape: tuple[int, int] | None = None,
+        smallest: int = 1,
+        fill: bool = False,
+        white: bool = True,
+        channels: int = 3,
+        keep_original: bool = False,
     ) -> "CanvasRule":
         """Make the rule for a size that a user gave and a network.
 
@@ -128,39 +166,50 @@ class CanvasRule:
             size: ``fit`` takes the training size.
             training_size: side of the images that the network was trained on, pixels.
             multiple: the network's ``size_multiple``.
-            fixed_size: the network takes ``training_size`` alone.
+            fixed_shape: the one height and width that the network takes, pixels; None if it takes others.
+            smallest: smallest height and width that the network takes, pixels.
             fill: the network's result is a fill of the drawing.
+            white: pad pictures with white, on squares, rather than with their last row and column.
+            channels: channels of the network's image.
+            keep_original: whether a canvas keeps the pixels of its image.
 
         Raises:
             UsageError: the network cannot take this size.
         """
         if not isinstance(size, int) and size not in ("fit", "native"):
-            raise UsageError(f"unknown size {size!r}", remedy="give fit, native or a number of pixels")
-        if fixed_size and size not in ("fit", training_size):
-            raise UsageError(f"the network takes only {training_size}x{training_size} pixels", remedy="give --size fit")
+            raise UsageError(f"unknown size {size!r}", remedy="give auto, fit, native or a number of pixels")
+        if fixed_shape and size not in ("fit", training_size):
+            raise UsageError(
+                f"the network takes only {fixed_shape[1]}x{fixed_shape[0]} pixels", remedy="give --size fit"
+            )
         mode: Literal["fit", "native"] = "native" if size == "native" else "fit"
         return cls(
             mode=mode,
             size=size if isinstance(size, int) else training_size,
             multiple=multiple,
             fill=fill,
-            square=fixed_size or not fill,
+            square=fixed_shape is not None or (white and not fill),
+            width=fixed_shape[1] if fixed_shape and fixed_shape[1] != training_size else 0,
+            smallest=smallest,
+            white=white,
+            channels=channels,
+            keep_original=keep_original,
         )
 
     def place(self, pixels: Pixels) -> Canvas:
         """Place an image on its canvas.
 
         Args:
-            pixels: uint8 [H, W, 3], any size.
+            pixels: uint8 [H, W, channels], any size.
 
         Raises:
             ImageError: in ``native`` mode, the canvas would have more than ``MAX_NATIVE_PIXELS``.
         """
         height, width = pixels.shape[:2]
-        scale = min(1.0, self.size / max(height, width)) if self.mode == "fit" else 1.0
+        scale = min(1.0, self.size / height, (self.width or self.size) / width) if self.mode == "fit" else 1.0
         inner = (max(1, round(height * scale)), max(1, round(width * scale)))
         if self.mode == "fit" and self.square:
-            canvas = (self.size, self.size)
+            canvas = (self.size, self.width or self.size)
         else:
             canvas = (self._padded(inner[0]), self._padded(inner[1]))
         if canvas[0] * canvas[1] > MAX_NATIVE_PIXELS:
@@ -168,24 +217,35 @@ class CanvasRule:
                 f"{width}x{height} pixels, more than the {MAX_NATIVE_PIXELS} that the network takes at full size",
                 remedy="use --size fit",
             )
-        edges = None
+        edges, original = None, pixels if self.keep_original else None
         if self.fill:
             pixels, edges = _drawing(pixels, inner)
         elif inner != (height, width):
-            pixels = np.asarray(Image.fromarray(pixels).resize(inner[::-1], Image.Resampling.LANCZOS))
-        below, beside = canvas[0] - inner[0], canvas[1] - inner[1]
-        if self.fill and (below or beside):
-            pixels = np.pad(pixels, ((0, below), (0, beside), (0, 0)), mode="edge")
-        elif inner != canvas:
-            padded = np.full((*canvas, 3), _WHITE, dtype=np.uint8)
-            padded[: inner[0], : inner[1]] = pixels
-            pixels = padded
+            pixels = resized(pixels, inner, Image.Resampling.LANCZOS)
+        if inner != canvas:
+            pad = ((0, canvas[0] - inner[0]), (0, canvas[1] - inner[1]), (0, 0))
+            if self.fill or not self.white:
+                pixels = np.pad(pixels, pad, mode="edge")
+            else:
+                padded = np.full((*canvas, pixels.shape[2]), _WHITE, dtype=np.uint8)
+                padded[: inner[0], : inner[1]] = pixels
+                pixels = padded
         return Canvas(
-            pixels=pixels, height=height, width=width, inner_height=inner[0], inner_width=inner[1], edges=edges
+            pixels=pixels,
+            height=height,
+            width=width,
+            inner_height=inner[0],
+            inner_width=inner[1],
+            edges=edges,
+            original=original,
         )
 
+    def for_picture(self, channels: int) -> "CanvasRule":
+        """Return the rule for second pictures of a number of channels, such as masks, on the canvases of this rule."""
+        return replace(self, channels=channels, fill=False, keep_original=False)
+
     def _padded(self, side: int) -> int:
-        return -(-side // self.multiple) * self.multiple
+        return -(-max(side, self.smallest) // self.multiple) * self.multiple
 
 
 def _drawing(pixels: Pixels, size: tuple[int, int]) -> tuple[Pixels, InkEdges]:

@@ -1,43 +1,48 @@
 """The contract of a model file: its inputs, its output, and the metadata that is needed to run it.
 
-The graph takes ``image`` (uint8 [batch, height, width, 3], RGB) and a condition, whose name, type and shape its kind
-decides (``polyexport.model.conditions``), and gives ``colored`` (uint8 [batch, height, width, 3]). With ``many_colors``
-the condition has one more axis, [batch, colors, ...], and ``colored`` is uint8 [batch, colors, height, width, 3].
-Everything else stands as one JSON object under ``METADATA_KEY`` in the model's ``metadata_props``.
+The graph takes ``image`` (uint8 [batch, height, width, channels]) and its conditions: none, one or several, whose
+names, types and shapes their kinds decide (``polyexport.model.conditions``). It gives ``result`` (uint8 [batch, scale x
+height, scale x width, channels]), which is called ``colored`` in files of version 2. With ``many_colors`` the color has
+one more axis, [batch, colors, ...], and so has the output. Everything else stands as one JSON object under
+``METADATA_KEY`` in the model's ``metadata_props``.
+
+A contract is written in the oldest version that can say it, so that earlier versions of polyexport run the file as
+well: version 2 has exactly one condition, a color, and an RGB picture of the image's own size in and out.
 """
 
 import json
 import re
 from dataclasses import asdict, dataclass, field
-from typing import Literal
+from typing import Any
 
 from polyexport.errors import ContractError, reason_of
 from polyexport.imaging.pixels import MAX_SIDE, MAX_TRAINING_SIZE
 from polyexport.model.canvas import CanvasRule, Size
 from polyexport.model.conditions import condition_of
 from polyexport.model.conditions.condition import Condition
-from polyexport.model.conditions.fields import ColorInput, ConditionFields, ConditionValue, Embedding, Palette
+from polyexport.model.conditions.fields import ColorFields, ConditionFields, ConditionValue
 from polyexport.model.contract_limits import MAX_CONTRACT_VALUES, check_sizes
+from polyexport.model.result import PICTURE, ResultFields
 from polyexport.storage.strict_json import read_json
 from polyexport.storage.typed_json import build
 
 __all__ = [
     "COLORED",
-    "CONTRACT_VERSION",
+    "CONTRACT_VERSIONS",
     "IMAGE_INPUT",
     "METADATA_KEY",
     "PRECISION_NAME",
+    "RESULT",
     "Contract",
     "Fidelity",
     "GoldenSample",
     "Parity",
     "Quality",
-    "Result",
     "StageParity",
 ]
 
-CONTRACT_VERSION = 2
-"""Version of the contract that this version of polyexport writes and reads."""
+CONTRACT_VERSIONS = (2, 3)
+"""Versions of the contract that this version of polyexport writes and reads."""
 
 METADATA_KEY = "polyexport.contract"
 """Key of the contract in the model's ``metadata_props``."""
@@ -45,11 +50,11 @@ METADATA_KEY = "polyexport.contract"
 IMAGE_INPUT = "image"
 """Name of the graph's first input."""
 
-COLORED = "colored"
+RESULT = "result"
 """Name of the graph's output."""
 
-Result = Literal["picture", "fill"]
-"""Kind of a model's output."""
+COLORED = "colored"
+"""Name of the graph's output in files of version 2."""
 
 _REMEDY = "give a model that `polyexport export` wrote with this version"
 
@@ -100,7 +105,7 @@ class Parity:
     """Number of images of each size."""
 
     colors: int
-    """Number of conditions."""
+    """Number of settings of the conditions, such as colors."""
 
     batches: tuple[int, ...]
     """Batch sizes, images per call."""
@@ -172,48 +177,111 @@ class GoldenSample:
     image_png: str
     """Base64 of the input, a PNG file."""
 
-    color: ConditionValue
-    """Value of the condition; ``Condition.encode`` turns it into a row of the input."""
+    values: tuple[ConditionValue, ...] = ()
+    """Value of each condition; ``Condition.encode`` turns it into a row of the input."""
 
-    colored_png: str
+    result_png: str
     """Base64 of the output, a PNG file."""
 
     def __post_init__(self) -> None:
-        if isinstance(self.color, tuple) and any(not 0 <= channel <= 255 for channel in self.color):
-            raise ValueError(f"golden.color must be from 0 to 255, got {self.color}")
+        for value in self.values:
+            if isinstance(value, tuple) and any(not 0 <= channel <= 255 for channel in value):
+                raise ValueError(f"golden.color must be from 0 to 255, got {value}")
+
+    def to_entries(self, version: int) -> dict[str, Any]:
+        """Return the JSON object of a sample in a version of the contract."""
+        if version == 2:
+            return {"image_png": self.image_png, "color": self.values[0], "colored_png": self.result_png}
+        return asdict(self)
+
+    @classmethod
+    def entries_of(cls, value: Any) -> Any:
+        """Return the JSON object of a sample of any version in the newest form; anything else as it is."""
+        if not isinstance(value, dict) or not _OLD_SAMPLE & value.keys():
+            return value
+        renamed = {("result_png" if key == "colored_png" else key): one for key, one in value.items() if key != "color"}
+        return renamed | ({"values": [value["color"]]} if "color" in value else {})
+
+
+_OLD_SAMPLE = frozenset(("color", "colored_png"))
+_OLD_COLOR = ("conditioning", "palette", "color_input", "embedding", "many_colors")
+"""Entries of version 2 that describe its one condition, a color."""
+
+_NEW_ENTRIES = (
+    "batch_one",
+    "conditions",
+    "image_channels",
+    "image_fidelity",
+    "output_name",
+    "result",
+    "smallest_size",
+    "training_width",
+)
+"""Entries that version 2 does not have, or has in another form."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ImageFidelity:
+    """Pictures of a reduced precision, compared with those of the fp32 graph on images that the user gave."""
+
+    images: int
+    """Number of images."""
+
+    sha256: str
+    """SHA-256 of the decoded images, lowercase hex."""
+
+    psnr_mean_db: float
+    """Mean PSNR against the pictures of the fp32 graph, decibels, at most 100."""
+
+    psnr_min_db: float
+    """Lowest PSNR against a picture of the fp32 graph, decibels."""
+
+    ssim_mean: float
+    """Mean structural similarity with the pictures of the fp32 graph, at most 1."""
+
+    ssim_min: float
+    """Lowest structural similarity with a picture of the fp32 graph."""
+
+    float_layers: tuple[str, ...] = ()
+    """Names of the layers that were left in float."""
+
+    reduced_layers: int = 0
+    """Number of layers that compute in the reduced precision."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Contract:
     """The metadata of one model file."""
 
-    conditioning: str
-    """Kind of condition that the network was trained on: a key of ``CONDITION_MODULES``."""
+    image_channels: int = 3
+    """Channels of the input image: 1 for gray, 3 for RGB, 4 for RGBA."""
 
-    palette: Palette = ()
-    """Names and sRGB values of the colors that the model knows, in index order; empty if it has no list of colors."""
+    conditions: tuple[ConditionFields, ...] = ()
+    """What the model takes beside the image, in the order of the graph's inputs."""
 
-    color_input: ColorInput = "color"
-    """Second input of the graph: the condition itself, or its embedding."""
+    result: ResultFields = PICTURE
+    """What the model makes of the image."""
 
-    embedding: Embedding | None = None
-    """Source of the vectors; None unless the second input is an embedding."""
-
-    many_colors: bool = False
-    """The graph takes several colors per image: second input and output have a further axis, [batch, colors, ...]."""
+    output_name: str = RESULT
+    """Name of the graph's output."""
 
     size_multiple: int
     """Height and width of the input are multiples of this."""
 
+    smallest_size: int = 1
+    """Smallest height and width of the input, pixels."""
+
     training_size: int
-    """Height and width of the training images, pixels."""
+    """Height and width of the training images, pixels; their height if ``training_width`` is another."""
+
+    training_width: int = 0
+    """Width of the training images, pixels; 0 where it is their height."""
 
     fixed_size: bool = False
     """The model takes images of ``training_size`` alone."""
 
-    result: Result = "picture"
-    """The model's output: a picture, or a fill of the drawing with one color on white, whose edges are those of the
-    drawing's ink."""
+    batch_one: bool = False
+    """The graph takes one image at a time; the runtime calls it once for each image of a batch."""
 
     precision: str = "fp32"
     """Name of the precision that the graph was exported in; see ``PRECISION_NAME``."""
@@ -239,6 +307,9 @@ class Contract:
     fidelity: tuple[Fidelity, ...] = ()
     """Comparison of a reduced precision with fp32, for each kind of drawings; empty for fp32."""
 
+    image_fidelity: ImageFidelity | None = None
+    """Comparison of a reduced precision with fp32 on the user's images; None for fp32."""
+
     golden: GoldenSample
     """Input and output that are repeated whenever the model is loaded."""
 
@@ -246,58 +317,119 @@ class Contract:
     """Scores on a data set; None if they were not measured."""
 
     def __post_init__(self) -> None:
-        condition_of(self._condition_fields())  # refuses entries that contradict each other
+        for fields in self.conditions:
+            condition_of(fields)  # refuses entries that contradict each other
+        names = [condition.name for condition in self.built_conditions()]
+        if len(set(names)) < len(names) or len(names) > _MAX_CONDITIONS:
+            raise ValueError(f"conditions must be up to {_MAX_CONDITIONS} of different names, got {names[:20]}")
+        if sum(fields.kind == "color" for fields in self.conditions) > 1:
+            raise ValueError("conditions must hold one color at most")
+        if self.many_colors and len(self.conditions) > 1:
+            raise ValueError("many_colors belongs to a model that takes a color and nothing else beside the image")
+        if len(self.golden.values) != len(self.conditions):
+            raise ValueError(f"golden has {len(self.golden.values)} values for {len(self.conditions)} conditions")
+        if self.image_channels not in (1, 3, 4):
+            raise ValueError(f"image_channels must be 1, 3 or 4, got {self.image_channels}")
+        if self.output_name not in (RESULT, COLORED):
+            raise ValueError(f"output_name must be {RESULT} or {COLORED}, got {self.output_name[:60]!r}")
         if not self.parity.stages:
             raise ValueError("parity has no stage")
         if not 1 <= self.size_multiple <= MAX_SIDE:
             raise ValueError(f"size_multiple must be 1 to {MAX_SIDE}, got {self.size_multiple}")
-        if not self.size_multiple <= self.training_size <= MAX_TRAINING_SIZE or self.training_size % self.size_multiple:
+        for name, size in (("training_size", self.training_size), ("training_width", self.training_width or None)):
+            if size is None:
+                continue
+            if not self.size_multiple <= size <= MAX_TRAINING_SIZE or size % self.size_multiple:
+                raise ValueError(
+                    f"{name} must be a multiple of {self.size_multiple} up to {MAX_TRAINING_SIZE}, got {size}"
+                )
+        if not 1 <= self.smallest_size <= self.training_size:
+            raise ValueError(f"smallest_size must be 1 to {self.training_size}, got {self.smallest_size}")
+        if self.training_width and not self.fixed_size:
+            raise ValueError("training_width belongs to a model of a fixed size")
+        if self.result.ratio.denominator > 1 and self.size_multiple % self.result.ratio.denominator:
             raise ValueError(
-                f"training_size must be a multiple of {self.size_multiple} up to {MAX_TRAINING_SIZE}, "
-                f"got {self.training_size}"
+                f"size_multiple must be a multiple of {self.result.ratio.denominator} for a result of scale "
+                f"{self.result.scale}, got {self.size_multiple}"
             )
+        if self.result.kind == "fill" and (self.color is None or self.image_channels != 3):
+            raise ValueError("a fill needs a color and an RGB image")
         if not PRECISION_NAME.fullmatch(self.precision):
             raise ValueError(
                 "precision must be 1 to 16 lowercase letters, digits and underscores, got " + repr(self.precision)[:60]
             )
 
-    def _condition_fields(self) -> ConditionFields:
-        return ConditionFields(
-            conditioning=self.conditioning,
-            palette=self.palette,
-            color_input=self.color_input,
-            embedding=self.embedding,
-            many_colors=self.many_colors,
+    @property
+    def version(self) -> int:
+        """Oldest version of the contract that can say what this one says."""
+        old = (
+            len(self.conditions) == 1
+            and self.color is not None
+            and not self.color.name
+            and (self.image_channels, self.result.channels, self.result.scale) == (3, 3, "1")
+            and self.result.kind in ("picture", "fill")
+            and (self.smallest_size, self.training_width, self.batch_one) == (1, 0, False)
+            and self.image_fidelity is None
+            and self.output_name == COLORED
         )
+        return 2 if old else 3
 
     @property
-    def condition(self) -> Condition:
-        """The condition that the model takes beside the image, built anew."""
-        return condition_of(self._condition_fields())
+    def color(self) -> ColorFields | None:
+        """The condition that is a color; None if no condition is."""
+        return next((fields for fields in self.conditions if fields.kind == "color"), None)
 
-    def canvas_rule(self, size: Size = "fit") -> CanvasRule:
+    @property
+    def many_colors(self) -> bool:
+        """Whether the graph takes several colors per image."""
+        return self.color is not None and self.color.many_colors
+
+    @property
+    def fixed_shape(self) -> tuple[int, int] | None:
+        """Height and width of every image, pixels; None if the model takes images of other sizes."""
+        return (self.training_size, self.training_width or self.training_size) if self.fixed_size else None
+
+    def built_conditions(self) -> tuple[Condition[Any], ...]:
+        """Build the conditions that the model takes beside the image, anew."""
+        return tuple(condition_of(fields) for fields in self.conditions)
+
+    def canvas_rule(self, size: Size = "auto", *, keep_original: bool = False) -> CanvasRule:
         """Return the rule that places images on canvases of a size for this model.
 
         Args:
             size: ``fit`` is the training size, ``native`` each image's own size, a number the largest side of a canvas
-                in pixels; the canvases of models of pictures, and of those with a fixed size, are squares.
+                in pixels; ``auto`` is ``fit`` for fills, for models of one size and for files of version 2, and
+                ``native`` for all others. The canvases of ``fit`` are squares for pictures of files of version 2.
+            keep_original: whether a canvas keeps the pixels of its image, as a mask that becomes its alpha needs them.
 
         Raises:
             UsageError: the network cannot take this size.
         """
+        if size == "auto":
+            size = "fit" if self.version == 2 or self.fixed_size else "native"
         return CanvasRule.for_size(
             size,
             training_size=self.training_size,
             multiple=self.size_multiple,
-            fixed_size=self.fixed_size,
-            fill=self.result == "fill",
+            fixed_shape=self.fixed_shape,
+            smallest=self.smallest_size,
+            fill=self.result.kind == "fill",
+            white=self.version == 2,
+            channels=self.image_channels,
+            keep_original=keep_original or self.result.kind == "alpha",
         )
 
     def to_json(self) -> str:
         """Return the metadata value; equal contracts give equal text."""
-        entries = {"contract_version": CONTRACT_VERSION, **asdict(self)}
-        if self.result == "picture":
-            del entries["result"]  # its absence means a picture: earlier versions refuse a contract that has it
+        version = self.version
+        entries = {"contract_version": version, **asdict(self), "golden": self.golden.to_entries(version)}
+        if version == 2:
+            assert self.color is not None
+            color = asdict(self.color)
+            entries = {key: value for key, value in entries.items() if key not in _NEW_ENTRIES}
+            entries |= {key: color[key] for key in _OLD_COLOR}
+            if self.result.kind != "picture":
+                entries["result"] = self.result.kind  # its absence means a picture: version 0.1.0 refuses the entry
         return json.dumps(entries, sort_keys=True)
 
     @classmethod
@@ -313,10 +445,45 @@ class Contract:
             raise ContractError(f"the model's contract is not JSON ({reason_of(error)})", remedy=_REMEDY) from error
         entries = raw if isinstance(raw, dict) else {}
         version = entries.pop("contract_version", None)
-        if version != CONTRACT_VERSION:
-            raise ContractError(f"contract version {repr(version)[:60]}, expected {CONTRACT_VERSION}", remedy=_REMEDY)
+        if version not in CONTRACT_VERSIONS or type(version) is not int:
+            raise ContractError(
+                f"contract version {repr(version)[:60]}, expected {' or '.join(map(str, CONTRACT_VERSIONS))}",
+                remedy=_REMEDY,
+            )
         try:
             check_sizes(entries)
-            return build(cls, {"result": "picture", **entries})
+            return build(cls, _renewed(entries) if version == 2 else entries)
         except (ValueError, OverflowError) as error:
             raise ContractError(f"the model's contract is unusable: {error}", remedy=_REMEDY) from error
+
+
+_MAX_CONDITIONS = 16
+
+
+def _renewed(entries: dict[str, Any]) -> dict[str, Any]:
+    """Return the entries of version 2 as version 3 has them.
+
+    Raises:
+        ValueError: An entry of the color is missing, or one is there that version 2 does not have.
+    """
+    unknown = sorted((set(_NEW_ENTRIES) - {"result"}) & set(entries))
+    if unknown:
+        raise ValueError(f"the object has an unknown {', '.join(unknown)}")
+    missing = sorted(set(_OLD_COLOR) - set(entries))
+    if missing:
+        raise ValueError(f"the object lacks {', '.join(missing)}")
+    kind = entries.get("result", "picture")
+    if kind not in ("picture", "fill"):
+        raise ValueError(f"result is {repr(kind)[:60]}, expected 'picture' or 'fill'")
+    return {
+        **{key: value for key, value in entries.items() if key not in _OLD_COLOR},
+        "batch_one": False,
+        "conditions": [{"kind": "color", "name": "", **{key: entries[key] for key in _OLD_COLOR}}],
+        **({"golden": GoldenSample.entries_of(entries["golden"])} if "golden" in entries else {}),
+        "image_channels": 3,
+        "image_fidelity": None,
+        "output_name": COLORED,
+        "result": {"kind": kind, "scale": "1", "channels": 3},
+        "smallest_size": 1,
+        "training_width": 0,
+    }

@@ -27,7 +27,7 @@ MAX_SAMPLE_SIDE = 1024
 
 _MAX_PNG_TEXT = 6 << 20  # base64 of 1024x1024 pixels that do not compress has 4.2 million characters
 _MAX_VECTOR_TEXT = 1 << 19  # base64 of the longest embedding has 350 thousand
-_PICTURES = ("image_png", "colored_png")
+_PICTURES = ("image_png", "colored_png", "result_png", "values")
 _MAX_TEXTS = {**dict.fromkeys(_PICTURES, _MAX_PNG_TEXT), "color": _MAX_VECTOR_TEXT}
 _UNLIMITED = frozenset(("table", "encoder"))  # the size of the metadata limits these
 

@@ -15,6 +15,7 @@ __all__ = [
     "MAX_MODEL_BYTES",
     "SHIPPED_SHA256",
     "default_model_path",
+    "peek_contract",
     "read_contract",
     "read_model",
     "refusals_named",
@@ -80,6 +81,20 @@ def refusals_named(name: str) -> Iterator[None]:
         raise ContractError(f"model {name} is refused: {error.message}", remedy=error.remedy) from error
 
 
+def peek_contract(file: Path, *, signed_by: Path | None = None) -> Contract:
+    """Read the contract of a model file without its graph, to tell how the model is to be called.
+
+    Its graph is not compared with the contract; loading the model does that.
+
+    Raises:
+        ContractError: the file cannot be read, or has no contract that this version reads.
+        SignatureError: the signature is missing, or does not hold for the file and the key.
+    """
+    data = read_model(file, signed_by=signed_by)
+    with refusals_named(str(file)):
+        return _contract_of(data)
+
+
 def read_contract(data: bytes) -> Contract:
     """Read the contract from the bytes of a model file, without loading the graph.
 
@@ -91,13 +106,17 @@ def read_contract(data: bytes) -> Contract:
     refuse_unbounded(data)
     found = graph_sha256(data)
     refuse_external_data(data)
-    text = metadata_props(data).get(METADATA_KEY)
-    if text is None:
-        raise ContractError(f"its metadata has no {METADATA_KEY}", remedy=_REMEDY)
-    contract = Contract.from_json(text)
+    contract = _contract_of(data)
     if found != contract.graph_sha256:
         raise ContractError(
             f"its graph was changed: it has SHA-256 {found[:12]}..., the contract {contract.graph_sha256[:12]}...",
             remedy="fetch or export it again",
         )
     return contract
+
+
+def _contract_of(data: bytes) -> Contract:
+    text = metadata_props(data).get(METADATA_KEY)
+    if text is None:
+        raise ContractError(f"its metadata has no {METADATA_KEY}", remedy=_REMEDY)
+    return Contract.from_json(text)

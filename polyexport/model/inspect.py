@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from polyexport.errors import ContractError, PolyexportError, reason_of
-from polyexport.model.contract import IMAGE_INPUT, Contract
+from polyexport.model.contract import Contract
 from polyexport.model.file import read_contract, read_model, refusals_named
 from polyexport.model.loading.confinement import run_confined
 from polyexport.model.loading.limits import DEFAULT_LIMITS, LoadLimits
@@ -316,7 +316,8 @@ def _shapes(model: "onnx.ModelProto", size: int, *num_colors: int) -> dict[str, 
     graph = model.graph
     del graph.value_info[:]  # an exporter may have left the extents of another size there
     for value in _inputs(model):
-        free = (1, size, size) if value.name == IMAGE_INPUT else (1, *num_colors)
+        pictures = len(value.type.tensor_type.shape.dim) == 4  # batch, height, width, channels
+        free = (1, size, size) if pictures else (1, *num_colors)
         for dimension, extent in zip(value.type.tensor_type.shape.dim, free, strict=False):
             dimension.dim_value = extent
     for value in graph.output:

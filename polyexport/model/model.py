@@ -4,31 +4,37 @@ import base64
 import hashlib
 import itertools
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
 from polyexport.errors import ContractError, ImageError, UsageError, check_memory, reason_of
-from polyexport.imaging.pixels import Pixels, decode, inspect_header, read_image, to_pixels
-from polyexport.model.canvas import Canvas, Size
-from polyexport.model.conditions.condition import ColorLike, ConditionRow
-from polyexport.model.contract import COLORED, IMAGE_INPUT, Contract, GoldenSample
+from polyexport.imaging.pixels import Pixels, decode, inspect_header, read_image, to_channels, to_pixels
+from polyexport.model.canvas import Canvas, CanvasRule, Size
+from polyexport.model.conditions.color_condition import ColorCondition, ColorLike
+from polyexport.model.conditions.condition import ConditionRow
+from polyexport.model.contract import IMAGE_INPUT, Contract, GoldenSample
 from polyexport.model.contract_limits import MAX_SAMPLE_SIDE
 from polyexport.model.file import read_contract, refusals_named
 from polyexport.model.nan_watch import WATCH, all_numbers, watched
+from polyexport.model.settings import Setting, describe_conditions, setting_from
 from polyexport.runtime.open import open_session
 from polyexport.runtime.session import Session, SessionOptions, TensorType
 
-__all__ = ["GOLDEN_TOLERANCE", "Model"]
+__all__ = ["GOLDEN_TOLERANCE", "ConditionRows", "Model", "check_same_size"]
 
 GOLDEN_TOLERANCE = 0.5
 """Largest mean absolute difference, in levels, at which a golden sample counts as repeated."""
 
 ImageLike = str | Path | Image.Image | NDArray[np.uint8]
+
+ConditionRows = tuple[ConditionRow, ...]
+"""One row for each condition of a model, in the order of the contract."""
 
 _REMEDY = "give a model that `polyexport export` wrote"
 
@@ -41,9 +47,10 @@ class Model:
         self.session = session
         self.sha256 = sha256
         """SHA-256 of the model file, lowercase hex."""
-        self.condition = contract.condition
-        """The condition that the model takes beside the image; it turns colors into rows of the second input."""
-        self.condition.open()
+        self.conditions = contract.built_conditions()
+        """What the model takes beside the image, in the order of the graph's inputs."""
+        for condition in self.conditions:
+            condition.open()
         self._watched = WATCH in session.outputs
         self._check_graph()
         self._sample_pixels = MAX_SAMPLE_SIDE**2
@@ -87,19 +94,46 @@ class Model:
         admit(sha256)
         loaded: list[Model] = []
         open_session(
-            watched(data),
+            watched(data, contract.output_name),
             replace(options, precision=contract.precision),
             accept=lambda session: loaded.append(cls(contract, session, sha256=sha256)),
         )
         return loaded[-1]
 
+    @property
+    def color_condition(self) -> ColorCondition:
+        """The color that the model takes beside the image.
+
+        Raises:
+            UsageError: it takes no color.
+        """
+        for condition in self.conditions:
+            if isinstance(condition, ColorCondition):
+                return condition
+        raise UsageError(
+            f"the model takes no color; it takes {describe_conditions(self.conditions)}",
+            remedy="give a model that takes a color, or call Model.apply",
+        )
+
     def _check_graph(self) -> None:
-        side = self.contract.training_size if self.contract.fixed_size else None
-        pixels = TensorType("tensor(uint8)", (None, side, side, 3))
-        colored = TensorType("tensor(uint8)", (None, None, side, side, 3)) if self.contract.many_colors else pixels
+        contract = self.contract
+        batch = 1 if contract.batch_one else None
+        shape: tuple[int | None, ...] = contract.fixed_shape or (None, None)
+        ratio = contract.result.ratio
+        made = tuple(None if extent is None else math.ceil(extent * ratio) for extent in shape)
+        image = TensorType("tensor(uint8)", (batch, *shape, contract.image_channels))
+        inputs = {IMAGE_INPUT: image}
+        for condition in self.conditions:
+            _, *extents = condition.tensor_type.shape
+            if not condition.textual:
+                extents[:2] = shape
+            inputs[condition.name] = TensorType(condition.tensor_type.dtype, (batch, *extents))
+        many = (None,) if contract.many_colors else ()
+        result = TensorType("tensor(uint8)", (batch, *many, *made, contract.result.channels))
+        outputs = {name: value for name, value in self.session.outputs.items() if name != WATCH}
         for kind, found, expected in (
-            ("inputs", self.session.inputs, {IMAGE_INPUT: pixels, self.condition.name: self.condition.tensor_type}),
-            ("outputs", {k: v for k, v in self.session.outputs.items() if k != WATCH}, {COLORED: colored}),
+            ("inputs", self.session.inputs, inputs),
+            ("outputs", outputs, {contract.output_name: result}),
         ):
             if found != expected:
                 raise ContractError(f"its {kind} are {_signature(found)}, not {_signature(expected)}", remedy=_REMEDY)
@@ -113,16 +147,24 @@ class Model:
         Raises:
             ContractError: the sample cannot be run, or comes out more than ``GOLDEN_TOLERANCE`` levels off.
         """
+        contract = self.contract
+        enlarged = max(1, math.ceil(contract.result.ratio))
+        scaled = self._sample_pixels * enlarged**2
         try:
-            image, colored = (
-                decode(base64.b64decode(png), max_pixels=self._sample_pixels).pixels
-                for png in (golden.image_png, golden.colored_png)
+            image = decode(
+                base64.b64decode(golden.image_png), max_pixels=self._sample_pixels, channels=contract.image_channels
+            ).pixels
+            expected = decode(
+                base64.b64decode(golden.result_png), max_pixels=scaled, channels=contract.result.channels
+            ).pixels
+            rows = tuple(
+                condition.encode(value) for condition, value in zip(self.conditions, golden.values, strict=True)
             )
-            found = self.run_rows([image], [self.condition.encode(golden.color)])[0]
-            if found.shape != colored.shape:
-                raise ValueError(f"it is {list(found.shape)}, and {list(colored.shape)} in the contract")  # noqa: TRY301
+            found = self.run_rows([image], [rows])[0]
+            if found.shape != expected.shape:
+                raise ValueError(f"it is {list(found.shape)}, and {list(expected.shape)} in the contract")  # noqa: TRY301
             # Another processor or provider rounds a few values the other way; a wrong weight shifts them all.
-            difference = float(np.mean(np.abs(found.astype(np.int16) - colored)))
+            difference = float(np.mean(np.abs(found.astype(np.int16) - expected)))
         except Exception as error:
             check_memory(error, "repeating the golden sample of the model")
             raise ContractError(f"its golden sample cannot be repeated: {reason_of(error)}", remedy=_REMEDY) from error
@@ -132,66 +174,97 @@ class Model:
             )
         return difference
 
-    def run(self, image: ArrayLike, color: ArrayLike) -> NDArray[np.uint8]:
+    def run(self, image: ArrayLike, *conditions: ArrayLike) -> NDArray[np.uint8]:
         """Run the graph once, on inputs exactly as the contract has them.
 
+        A graph that takes one image at a time is run once for each image.
+
         Args:
-            image: uint8 [N, H, W, 3], RGB; H and W multiples of ``contract.size_multiple``.
-            color: one row of the condition for each image, [N, ...], of its ``dtype`` and ``row_shape``; with
+            image: uint8 [N, H, W, C] with the channels of ``contract.image_channels``; H and W multiples of
+                ``contract.size_multiple``.
+            conditions: for each condition one row for each image, [N, ...], of its ``dtype`` and ``row_shape``; with
                 ``many_colors`` there is one more axis, [N, K, ...].
 
         Returns:
-            uint8 [N, H, W, 3], RGB; [N, K, H, W, 3] with ``many_colors``.
+            uint8 [N, s H, s W, C] with the scale and the channels of ``contract.result``; [N, K, H, W, 3] with
+            ``many_colors``.
 
         Raises:
             UsageError: inputs of another dtype or shape, or a size the network cannot take.
             ImageError: the network gives NaN or infinity.
             ContractError: the graph gives an output of another shape.
         """
-        image, color = np.asarray(image), np.asarray(color)
-        if image.dtype != np.uint8 or image.ndim != 4 or image.shape[3] != 3 or 0 in image.shape:
-            raise UsageError(f"image is {image.dtype} {list(image.shape)}", remedy="give uint8 [N, H, W, 3]")
-        size, multiple = self.contract.training_size, self.contract.size_multiple
-        if self.contract.fixed_size and image.shape[1:3] != (size, size):
+        images = np.asarray(image)
+        self._check_image(images)
+        if len(conditions) != len(self.conditions):
             raise UsageError(
-                f"the network cannot take {image.shape[2]}x{image.shape[1]} pixels",
-                remedy=f"give {size}x{size}, the only size that it knows, or use Model.colorize",
+                f"got {len(conditions)} conditions, expected {len(self.conditions)}",
+                remedy=f"the model takes {describe_conditions(self.conditions)}",
             )
-        if image.shape[1] % multiple or image.shape[2] % multiple:
+        feeds = {IMAGE_INPUT: images}
+        for condition, value in zip(self.conditions, conditions, strict=True):
+            feeds[condition.name] = self._checked_rows(condition, np.asarray(value), images)
+        if self.contract.batch_one and len(images) > 1:
+            split = ({name: value[i : i + 1] for name, value in feeds.items()} for i in range(len(images)))
+            return np.concatenate([self._call(one) for one in split])
+        return self._call(feeds)
+
+    def _check_image(self, image: NDArray[Any]) -> None:
+        channels, multiple = self.contract.image_channels, self.contract.size_multiple
+        if image.dtype != np.uint8 or image.ndim != 4 or image.shape[3] != channels or 0 in image.shape:
+            raise UsageError(f"image is {image.dtype} {list(image.shape)}", remedy=f"give uint8 [N, H, W, {channels}]")
+        _, height, width, _ = image.shape
+        fixed = self.contract.fixed_shape
+        if fixed and (height, width) != fixed:
             raise UsageError(
-                f"the network cannot take {image.shape[2]}x{image.shape[1]} pixels",
-                remedy=f"pad to multiples of {multiple}, or use Model.colorize",
+                f"the network cannot take {width}x{height} pixels",
+                remedy=f"give {fixed[1]}x{fixed[0]}, the only size that it knows, or use Model.apply",
             )
-        many = color.shape[1:2] if self.contract.many_colors else ()
-        expected = (len(image), *many, *self.condition.row_shape)
-        if (color.dtype, color.shape) != (self.condition.dtype, expected) or 0 in color.shape:
-            wanted = [len(image), *(["colors"] if self.contract.many_colors else []), *self.condition.row_shape]
+        if height % multiple or width % multiple or min(height, width) < self.contract.smallest_size:
+            least = f" of at least {self.contract.smallest_size}" if self.contract.smallest_size > multiple else ""
             raise UsageError(
-                f"color is {color.dtype} {list(color.shape)}",
-                remedy=f"give {self.condition.dtype} [{', '.join(map(str, wanted))}]",
+                f"the network cannot take {width}x{height} pixels",
+                remedy=f"pad to multiples of {multiple}{least}, or use Model.apply",
             )
-        feeds = {IMAGE_INPUT: image, self.condition.name: color}
-        colored, *watch = self.session.run_all([COLORED, WATCH] if self._watched else [COLORED], feeds)
+
+    def _checked_rows(self, condition: Any, rows: NDArray[Any], image: NDArray[Any]) -> NDArray[Any]:
+        many = rows.shape[1:2] if self.contract.many_colors else ()
+        row_shape = condition.row_shape if condition.textual else (*image.shape[1:3], condition.fields.channels)
+        expected = (len(image), *many, *row_shape)
+        if (rows.dtype, rows.shape) != (condition.dtype, expected) or 0 in rows.shape:
+            wanted = [len(image), *(["colors"] if self.contract.many_colors else []), *row_shape]
+            raise UsageError(
+                f"{condition.name} is {rows.dtype} {list(rows.shape)}",
+                remedy=f"give {condition.dtype} [{', '.join(map(str, wanted))}]",
+            )
+        return rows
+
+    def _call(self, feeds: Mapping[str, NDArray[Any]]) -> NDArray[np.uint8]:
+        name, image = self.contract.output_name, feeds[IMAGE_INPUT]
+        result, *watch = self.session.run_all([name, WATCH] if self._watched else [name], feeds)
         bad = int(np.count_nonzero(~all_numbers(watch[0]))) if watch else 0
         if bad:
             raise ImageError(
                 f"{bad} of {len(watch[0])} images came out of the network as no numbers (NaN or infinity)",
                 remedy="export the model in fp32, or run it on another provider",
             )
-        if colored.shape != (len(image), *many, *image.shape[1:]):
-            raise ContractError(f"the graph made {list(colored.shape)} of {list(image.shape)}", remedy=_REMEDY)
-        return colored
+        many = feeds[self.conditions[0].name].shape[1:2] if self.contract.many_colors else ()
+        ratio = self.contract.result.ratio
+        made = tuple(math.ceil(extent * ratio) for extent in image.shape[1:3])
+        if result.shape != (len(image), *many, *made, self.contract.result.channels):
+            raise ContractError(f"the graph made {list(result.shape)} of {list(image.shape)}", remedy=_REMEDY)
+        return result
 
-    def run_rows(self, canvases: Sequence[Pixels], rows: Sequence[ConditionRow]) -> Sequence[Pixels]:
-        """Run pairs of an image and a row of the second input, and return one output for each, in order.
+    def run_rows(self, canvases: Sequence[Pixels], rows: Sequence[ConditionRows]) -> Sequence[Pixels]:
+        """Run pairs of an image and the rows of its conditions, and return one output for each, in order.
 
         All images have one shape. With ``many_colors``, pairs that follow each other with the same array share what
         does not depend on the color.
         """
         if not self.contract.many_colors:
-            return list(self.run(np.stack(canvases), np.stack(rows)))
+            return list(self.run(np.stack(canvases), *(np.stack(one) for one in zip(*rows, strict=True))))
         groups: list[tuple[Pixels, list[ConditionRow]]] = []
-        for canvas, row in zip(canvases, rows, strict=True):
+        for canvas, (row,) in zip(canvases, rows, strict=True):
             if not groups or groups[-1][0] is not canvas:
                 groups.append((canvas, []))
             groups[-1][1].append(row)
@@ -205,19 +278,95 @@ class Model:
             results.extend(colored.reshape(-1, *colored.shape[2:]))
         return results
 
-    def run_canvases(self, canvases: Sequence[Canvas], colors: Sequence[ColorLike]) -> Sequence[Pixels]:
-        """Run one batch: ``canvases[i]``, all of one shape, in ``colors[i]`` -> one uint8 [H, W, 3] output for each."""
-        return self.run_rows([canvas.pixels for canvas in canvases], [self.condition.row(color) for color in colors])
+    def rows_of(self, setting: Setting, pictures: Sequence[Pixels] = ()) -> ConditionRows:
+        """Return the rows of a setting, and of the second pictures on their canvases, in the order of the contract.
+
+        Args:
+            setting: Values of the conditions that text gives.
+            pictures: uint8 [H, W, channels] for each condition that is a picture, placed as its image is.
+
+        Raises:
+            UsageError: A value that the model does not know.
+        """
+        values, second = iter(setting.values), iter(pictures)
+        return tuple(
+            condition.row(next(values)) if condition.textual else next(second) for condition in self.conditions
+        )
+
+    def recipe_of(self, setting: Setting) -> dict[str, Any]:
+        """Return what stands for a setting in the recipe of an output, by the names of the conditions.
+
+        Raises:
+            UsageError: A value that the model does not know.
+        """
+        textual = [condition for condition in self.conditions if condition.textual]
+        return {
+            condition.name: condition.recipe(value) for condition, value in zip(textual, setting.values, strict=True)
+        }
+
+    def finish(self, canvas: Canvas, output: Pixels, setting: Setting, *, as_alpha: bool = False) -> Pixels:
+        """Turn the network's output on a canvas into the result for the image.
+
+        Args:
+            canvas: The image on its canvas; for an alpha, with the original.
+            output: uint8 [s H, s W, C], as ``run_rows`` gives it.
+            setting: Values of the conditions that text gives.
+            as_alpha: Make a mask the alpha of the image, as a result of the kind ``alpha`` always is.
+
+        Returns:
+            uint8 [s height, s width, C]; RGBA for an alpha.
+        """
+        kind = self.contract.result.kind
+        fill = self.fill_color(setting)
+        result = canvas.restore(output, fill, mixed=kind != "labels")
+        if not as_alpha and kind != "alpha":
+            return result
+        assert canvas.original is not None
+        return np.concatenate([to_channels(canvas.original, 3), result[..., :1]], axis=2)
+
+    def fill_color(self, setting: Setting) -> tuple[int, int, int] | None:
+        """Return the sRGB values in which the model fills for a setting; None if its result is no fill.
+
+        Raises:
+            ColorError: A color that the model does not know.
+        """
+        if self.contract.result.kind != "fill":
+            return None
+        textual = [condition for condition in self.conditions if condition.textual]
+        for condition, value in zip(textual, setting.values, strict=True):
+            if isinstance(condition, ColorCondition):
+                return condition.fill_color(value)
+        return None
+
+    def run_canvases(
+        self,
+        canvases: Sequence[Canvas],
+        settings: Sequence[Setting],
+        pictures: Sequence[Sequence[Pixels]] | None = None,
+    ) -> Sequence[Pixels]:
+        """Run one batch: ``canvases[i]``, all of one shape, with ``settings[i]`` -> one output for each.
+
+        Args:
+            canvases: Images on their canvases.
+            settings: Values of the conditions that text gives, for each canvas.
+            pictures: Second pictures on the canvases, for each canvas; None for a model that takes none.
+
+        Returns:
+            uint8 [s H, s W, C] for each canvas.
+        """
+        seconds = pictures if pictures is not None else [()] * len(canvases)
+        rows = [self.rows_of(setting, second) for setting, second in zip(settings, seconds, strict=True)]
+        return self.run_rows([canvas.pixels for canvas in canvases], rows)
 
     def colorize(
-        self, images: Iterable[ImageLike], colors: Iterable[ColorLike], *, size: Size = "fit"
+        self, images: Iterable[ImageLike], colors: Iterable[ColorLike], *, size: Size = "auto"
     ) -> list[list[Pixels]]:
-        """Color every image in every color.
+        """Color every image in every color, with a model that takes a color and nothing else beside the image.
 
         Args:
             images: paths, pillow images, or uint8 arrays [H, W, 3] in RGB, of any sizes.
             colors: what ``polyexport infer --color`` takes, ``Color``, or (r, g, b) from 0 to 255.
-            size: ``fit``, ``native``, or a canvas size in pixels; see ``polyexport.model.canvas``.
+            size: ``auto``, ``fit``, ``native``, or a canvas size in pixels; see ``polyexport.model.canvas``.
 
         Returns:
             ``result[i][k]`` is image i in color k: uint8 [H, W, 3] at the size of image i.
@@ -225,31 +374,105 @@ class Model:
         Raises:
             ImageError: an image that cannot be read, or for which the network gives NaN or infinity.
             ColorError: a color that cannot be read, or that the model does not know.
+            UsageError: the model takes other conditions.
         """
-        parsed = [self.condition.parse(color) for color in colors]
-        for color in parsed:
-            self.condition.row(color)
+        name = self.color_condition.name
+        settings = [setting_from(self.conditions, {name: color}) for color in colors]
+        for setting in settings:
+            self.rows_of(setting)
         canvas_rule = self.contract.canvas_rule(size)
         results: list[list[Pixels]] = []
         for image in images:
-            canvas = canvas_rule.place(_pixels(image))
-            per_run = canvas.batch_limit(len(parsed) or 1)
+            canvas = canvas_rule.place(_pixels(image, self.contract.image_channels))
+            per_run = canvas.batch_limit(len(settings) or 1)
             outputs: list[Pixels] = []
-            for start in range(0, len(parsed), per_run):
-                batch = parsed[start : start + per_run]
+            for start in range(0, len(settings), per_run):
+                batch = settings[start : start + per_run]
                 outputs.extend(self.run_canvases([canvas] * len(batch), batch))
-            fills = map(self.condition.fill_color, parsed)
-            results.append([canvas.restore(output, fill) for output, fill in zip(outputs, fills, strict=True)])
+            results.append(
+                [self.finish(canvas, output, setting) for output, setting in zip(outputs, settings, strict=True)]
+            )
         return results
 
+    def apply(
+        self,
+        images: Iterable[ImageLike],
+        conditions: Mapping[str, Any] | None = None,
+        *,
+        pictures: Mapping[str, Iterable[ImageLike]] | None = None,
+        size: Size = "auto",
+        as_alpha: bool = False,
+    ) -> list[Pixels]:
+        """Run every image under the same conditions, with a model of any kind.
 
-def _pixels(image: ImageLike) -> Pixels:
+        Args:
+            images: paths, pillow images, or uint8 arrays [H, W, C] with the model's channels, of any sizes.
+            conditions: a value for each condition by its name, such as ``{"sigma": 25}``; what has a default may be
+                left out.
+            pictures: for each condition that is a picture, one for each image, of the image's size.
+            size: ``auto``, ``fit``, ``native``, or a canvas size in pixels; see ``polyexport.model.canvas``.
+            as_alpha: make a mask the alpha of its image.
+
+        Returns:
+            One result for each image: uint8 [s H, s W, C] at the size of the image times ``contract.result.scale``.
+
+        Raises:
+            ImageError: an image that cannot be read, a picture of another size than its image, or an image for which
+                the network gives NaN or infinity.
+            UsageError: a condition that is missing, unknown or out of range.
+        """
+        setting = setting_from(self.conditions, conditions or {})
+        rule = self.contract.canvas_rule(size, keep_original=as_alpha)
+        rules = self.picture_rules(rule)
+        given = dict(pictures or {})
+        if given.keys() != rules.keys():
+            raise UsageError(
+                f"got the pictures {', '.join(given) or 'of no condition'}, expected {', '.join(rules) or 'none'}",
+                remedy=f"the model takes {describe_conditions(self.conditions)}",
+            )
+        results: list[Pixels] = []
+        for image, *seconds in zip(images, *(given[name] for name in rules), strict=True):
+            canvas = rule.place(_pixels(image, self.contract.image_channels))
+            placed = []
+            for (name, own), second in zip(rules.items(), seconds, strict=True):
+                pixels = _pixels(second, own.channels)
+                check_same_size(name, pixels, canvas)
+                placed.append(own.place(pixels).pixels)
+            output = self.run_canvases([canvas], [setting], [placed])[0]
+            results.append(self.finish(canvas, output, setting, as_alpha=as_alpha))
+        return results
+
+    def picture_rules(self, rule: CanvasRule) -> dict[str, CanvasRule]:
+        """Return the rule that places the second pictures of each condition that is one."""
+        return {
+            condition.name: rule.for_picture(condition.fields.channels)
+            for condition in self.conditions
+            if not condition.textual
+        }
+
+
+def check_same_size(name: str, pixels: Pixels, canvas: Canvas) -> None:
+    """Check that a second picture has the size of its image.
+
+    Raises:
+        ImageError: it has another size.
+    """
+    if pixels.shape[:2] != (canvas.height, canvas.width):
+        raise ImageError(
+            f"its {name} has {pixels.shape[1]}x{pixels.shape[0]} pixels, the image {canvas.width}x{canvas.height}",
+            remedy="give pictures of one size",
+        )
+
+
+def _pixels(image: ImageLike, channels: int) -> Pixels:
     if isinstance(image, (str, Path)):
-        return read_image(Path(image)).pixels
+        return read_image(Path(image), channels=channels).pixels
     if isinstance(image, Image.Image):
-        return to_pixels(image)
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
-        raise UsageError(f"an image array is {image.dtype} {list(image.shape)}", remedy="give uint8 [H, W, 3]")
+        return to_pixels(image, channels=channels)
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != channels or 0 in image.shape:
+        raise UsageError(
+            f"an image array is {image.dtype} {list(image.shape)}", remedy=f"give uint8 [H, W, {channels}]"
+        )
     return image
 
 

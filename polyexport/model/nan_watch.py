@@ -13,7 +13,6 @@ operators in ``_SCALING``.
 import numpy as np
 from numpy.typing import NDArray
 
-from polyexport.model.contract import COLORED
 from polyexport.runtime.onnx_bytes import records
 
 __all__ = ["WATCH", "all_numbers", "watched"]
@@ -31,23 +30,27 @@ _SCALING = frozenset(("Add", "Sub", "Mul", "Div"))
 _Node = tuple[str, list[str]]  # operator and inputs
 
 
-def watched(model: bytes) -> bytes:
+def watched(model: bytes, output: str) -> bytes:
     """Append the extra output ``WATCH`` to the bytes of a model file.
 
+    Args:
+        model: The bytes.
+        output: Name of the graph's output.
+
     Returns:
-        The model with the output ``WATCH``; unchanged if its ``colored`` is not made by a QuantizeLinear.
+        The model with the output ``WATCH``; unchanged if its output is not made by a QuantizeLinear.
 
     Raises:
         ContractError: not a whole protobuf message.
         UnicodeDecodeError: names that are not UTF-8.
     """
-    floats = _last_floats(_nodes(memoryview(model)))
+    floats = _last_floats(_nodes(memoryview(model)), output)
     if not floats:
         return model
     mean = _record(_NODE_INPUT, floats.encode()) + _record(_NODE_OUTPUT, WATCH.encode())
     mean += _record(_OP_TYPE, b"GlobalAveragePool")
-    output = _record(_NAME, WATCH.encode())
-    return model + _record(_GRAPH, _record(_NODE, mean) + _record(_OUTPUT, output))
+    declared = _record(_NAME, WATCH.encode())
+    return model + _record(_GRAPH, _record(_NODE, mean) + _record(_OUTPUT, declared))
 
 
 def all_numbers(watch: NDArray[np.floating]) -> NDArray[np.bool_]:
@@ -76,9 +79,9 @@ def _nodes(model: memoryview) -> dict[str, _Node]:
     return nodes
 
 
-def _last_floats(nodes: dict[str, _Node]) -> str:
-    """Name the float tensor whose 8-bit conversion becomes ``colored``, before scaling; empty if there is none."""
-    name, converted = COLORED, False
+def _last_floats(nodes: dict[str, _Node], output: str) -> str:
+    """Name the float tensor whose 8-bit conversion becomes the output, before scaling; empty if there is none."""
+    name, converted = output, False
     for _ in range(_MAX_NODES_TO_FLOATS):
         kind, inputs = nodes.get(name, ("", []))
         scaled = kind in _SCALING and not any(other in nodes for other in inputs[1:])

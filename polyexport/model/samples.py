@@ -7,7 +7,7 @@ not know them read the file as before.
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from polyexport.errors import ContractError, reason_of
 from polyexport.model.contract import GoldenSample
@@ -25,7 +25,7 @@ MAX_SAMPLES_BYTES = 256 * 1024
 """Largest size of the entry with the further golden samples, bytes."""
 
 _MAX_SAMPLES = 16
-_MAX_VALUES = 200  # four members a sample, and three more for sRGB values
+_MAX_VALUES = 1000  # four members a sample, a value for each condition, and three more for sRGB values
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,18 +33,23 @@ class _Samples:
     samples: tuple[GoldenSample, ...]
 
 
-def fitting_samples(samples: Sequence[GoldenSample]) -> tuple[GoldenSample, ...]:
+def fitting_samples(samples: Sequence[GoldenSample], version: int) -> tuple[GoldenSample, ...]:
     """Return the samples that fit into ``MAX_SAMPLES_BYTES``, in order; those that are too large are left out."""
     fitting: list[GoldenSample] = []
     for sample in samples[:_MAX_SAMPLES]:
-        if len(samples_json([*fitting, sample])) <= MAX_SAMPLES_BYTES:
+        if len(samples_json([*fitting, sample], version)) <= MAX_SAMPLES_BYTES:
             fitting.append(sample)
     return tuple(fitting)
 
 
-def samples_json(samples: Sequence[GoldenSample]) -> str:
-    """Return the metadata value that holds some samples; equal samples give equal text."""
-    return json.dumps(asdict(_Samples(samples=tuple(samples))), sort_keys=True)
+def samples_json(samples: Sequence[GoldenSample], version: int) -> str:
+    """Return the metadata value that holds some samples; equal samples give equal text.
+
+    Args:
+        samples: Golden samples.
+        version: Version of the contract that the samples belong to.
+    """
+    return json.dumps({"samples": [sample.to_entries(version) for sample in samples]}, sort_keys=True)
 
 
 def read_samples(data: bytes) -> tuple[GoldenSample, ...]:
@@ -62,6 +67,8 @@ def read_samples(data: bytes) -> tuple[GoldenSample, ...]:
             raise ValueError(f"{len(text)} bytes, more than the limit of {MAX_SAMPLES_BYTES}")  # noqa: TRY301
         raw = read_json(text, max_depth=4, max_values=_MAX_VALUES)
         check_sizes(raw, "the entry")
+        if isinstance(raw, dict) and isinstance(raw.get("samples"), list):
+            raw["samples"] = [GoldenSample.entries_of(one) for one in raw["samples"]]
         samples = build(_Samples, raw).samples
         if len(samples) > _MAX_SAMPLES:
             raise ValueError(f"{len(samples)} samples, more than the limit of {_MAX_SAMPLES}")  # noqa: TRY301

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import polyexport
-from polyexport.model.conditions import CONDITION_MODULES
+from polyexport.model.conditions import COLOR_MODULES, CONDITION_MODULES
 from polyexport.model.file import read_model
 from polyexport.model.loading.limits import DEFAULT_LIMITS, LoadLimits
 from polyexport.model.loading.load import open_model
@@ -107,7 +107,7 @@ def _contents(model: Model, data: bytes, signature: bytes | None, options: Trito
         "README.md": readme(
             contract, name=options.name, signature=signature_path(_MODEL).name if signature is not None else None
         ),
-        "requirements.txt": _REQUIREMENTS + (_REQUIREMENTS_OF_FILLS if contract.result == "fill" else ""),
+        "requirements.txt": _REQUIREMENTS + (_REQUIREMENTS_OF_FILLS if contract.result.kind == "fill" else ""),
         f"triton/{options.name}/config.pbtxt": triton_config(contract, options),
     }
     return {name: text.encode() for name, text in texts.items()} | {
@@ -124,7 +124,7 @@ def _contents(model: Model, data: bytes, signature: bytes | None, options: Trito
 def _modules() -> dict[str, bytes]:
     """Return the source files that ``run.py`` imports, by their path."""
     providers = [PROVIDER_MODULES[name] for name in runner.PROVIDERS]
-    entries = [runner.__name__, *CONDITION_MODULES.values(), *providers]
+    entries = [runner.__name__, *COLOR_MODULES.values(), *CONDITION_MODULES.values(), *providers]
     return vendored_modules(entries, root=Path(polyexport.__file__).parents[1])
 
 

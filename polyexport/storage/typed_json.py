@@ -65,6 +65,7 @@ def _value(kind: Any, value: object, where: str) -> Any:
 
 
 def _union(kinds: tuple[Any, ...], value: object, where: str) -> Any:
+    kinds = _of_same_kind(kinds, value, where)
     faults = []
     for kind in kinds:
         try:
@@ -73,6 +74,21 @@ def _union(kinds: tuple[Any, ...], value: object, where: str) -> Any:
             faults.append(str(error))
     # Report an alternative other than None: a value was given, so None was not meant.
     raise ValueError(faults[0] if kinds[-1] is types.NoneType else faults[-1])
+
+
+def _of_same_kind(kinds: tuple[Any, ...], value: object, where: str) -> tuple[Any, ...]:
+    """Return the dataclass whose literal ``kind`` is that of an object, where the alternatives are told apart by it."""
+    literals = {get_args(_hints(kind)["kind"])[0]: kind for kind in kinds if "kind" in _hints(kind)}
+    if len(literals) < len(kinds) or not isinstance(value, dict):
+        return kinds
+    kind = value.get("kind")
+    if not isinstance(kind, str) or kind not in literals:
+        raise ValueError(f"{where}.kind is {_name(kind)}, expected {' or '.join(map(repr, literals))}")
+    return (literals[kind],)
+
+
+def _hints(kind: Any) -> dict[str, Any]:
+    return get_type_hints(kind) if is_dataclass(kind) else {}
 
 
 def _finite(value: float, where: str) -> float:

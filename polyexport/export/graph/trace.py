@@ -4,8 +4,8 @@ import contextlib
 import io
 import logging
 import warnings
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,11 +16,23 @@ from torch import Tensor, nn
 
 from polyexport.errors import ModelError, check_memory, reason_of
 from polyexport.export.graph.norms import write_out_norms
-from polyexport.export.source.source import Source
-from polyexport.model.conditions.condition import COLOR_INPUT, EMBEDDING_INPUT, Condition
-from polyexport.model.contract import COLORED, IMAGE_INPUT
+from polyexport.export.source.source import UNIT, Source
+from polyexport.model.conditions.color_condition import COLOR_INPUT, EMBEDDING_INPUT, ColorCondition
+from polyexport.model.conditions.condition import Condition
+from polyexport.model.conditions.fields import Embedding
+from polyexport.model.contract import IMAGE_INPUT
 
-__all__ = ["OPSET", "Traced", "check_graph", "float_output", "simplify", "trace", "trace_encoder"]
+__all__ = [
+    "OPSET",
+    "Traced",
+    "check_graph",
+    "example_shape",
+    "float_output",
+    "simplify",
+    "trace",
+    "trace_encoder",
+    "trace_with_fallback",
+]
 
 OPSET = 21
 """ONNX opset of exported graphs; ONNX Runtime reads it since version 1.18."""
@@ -52,19 +64,29 @@ class _UInt8Wrapper(nn.Module):
     can get the scaling wrong. Only for tracing: the ONNX operators have no values in PyTorch.
     """
 
-    def __init__(self, source: Source, condition: Condition) -> None:
+    def __init__(self, source: Source, conditions: Sequence[Condition[Any]]) -> None:
         super().__init__()
-        self.module = source.module if condition.trained is condition else source.without_embedder()
+        embedded = any(isinstance(each, ColorCondition) and each.trained is not each for each in conditions)
+        self.module = source.without_embedder() if embedded else source.module
         self.value_range = source.value_range
         self.output_range = source.output_range
 
-    def forward(self, image: Tensor, color: Tensor) -> Tensor:
+    def forward(self, image: Tensor, *conditions: Tensor) -> Tensor:
         planes = _dequantized(image.permute(0, 3, 1, 2), *self.value_range)
-        colored = self.module(planes, _dequantized(color, *self.value_range) if color.dtype == torch.uint8 else color)
+        result = self.module(planes, *map(self._condition, conditions))
         low, high = self.output_range
-        inputs = (colored - low if low else colored, torch.tensor((high - low) / 255), torch.tensor(0).to(torch.uint8))
-        levels = torch.onnx.ops.symbolic("QuantizeLinear", inputs, dtype=torch.uint8, shape=colored.shape)
+        inputs = (result - low if low else result, torch.tensor((high - low) / 255), torch.tensor(0).to(torch.uint8))
+        levels = torch.onnx.ops.symbolic("QuantizeLinear", inputs, dtype=torch.uint8, shape=result.shape)
         return levels.permute(0, 2, 3, 1)
+
+    def _condition(self, value: Tensor) -> Tensor:
+        if value.dtype != torch.uint8:
+            return value
+        return (
+            _dequantized(value.permute(0, 3, 1, 2), *UNIT)
+            if value.ndim == 4
+            else _dequantized(value, *self.value_range)
+        )
 
 
 class _EncoderWrapper(nn.Module):
@@ -80,27 +102,96 @@ class _EncoderWrapper(nn.Module):
         return embedding
 
 
-def trace(source: Source, condition: Condition | None = None) -> Traced:
-    """Trace with dynamic batch and, unless the size is fixed, dynamic height and width.
+def trace(source: Source, conditions: Sequence[Condition[Any]] | None = None) -> Traced:
+    """Trace with dynamic batch, height and width, as far as the source says that they are free.
 
     Args:
         source: The network.
-        condition: Second input of the graph; the network's own condition if None.
+        conditions: Further inputs of the graph; the network's own conditions if None.
 
     Raises:
         ModelError: the tracer refuses the module; the message has its reason.
     """
-    batch = torch.export.Dim("batch")
-    size, multiple = source.training_size, source.size_multiple
-    height, width = torch.export.Dim("rows", min=1), torch.export.Dim("columns", min=1)
-    # The traced example has different extents of more than one, so that none is taken for a constant.
-    image = torch.zeros(2, *((size, size) if source.fixed_size else (2 * multiple, 3 * multiple)), 3, dtype=torch.uint8)
-    free: dict[int, Any] = {0: batch} if source.fixed_size else {0: batch, 1: multiple * height, 2: multiple * width}
-    condition = condition or source.condition()
-    color = torch.from_numpy(np.zeros((2, *condition.row_shape), condition.dtype))
-    wrapper = _UInt8Wrapper(source, condition)
-    shapes = {"image": free, "color": {0: batch}}
-    return _export(wrapper, (image, color), shapes, [IMAGE_INPUT, condition.name], COLORED)
+    conditions = source.built_conditions() if conditions is None else conditions
+    free: dict[int, Any] = {} if source.batch_one else {0: torch.export.Dim("batch")}
+    extents: dict[int, Any] = {}
+    if not source.fixed_size:
+        multiple, least = source.size_multiple, -(-source.smallest_size // source.size_multiple)
+        extents = {
+            1: multiple * torch.export.Dim("rows", min=least),
+            2: multiple * torch.export.Dim("columns", min=least),
+        }
+    count = 1 if source.batch_one else 2
+    shape = example_shape(source)
+    examples = [torch.zeros(count, *shape, source.image_channels, dtype=torch.uint8)]
+    shapes: list[dict[int, Any]] = [free | extents]
+    for condition in conditions:
+        row = condition.row_shape if condition.textual else (*shape, condition.fields.channels)
+        examples.append(torch.from_numpy(np.zeros((count, *row), condition.dtype)))
+        shapes.append(free if condition.textual else free | extents)
+    return _export(
+        _UInt8Wrapper(source, conditions),
+        tuple(examples),
+        {"image": shapes[0], "conditions": tuple(shapes[1:])},
+        [IMAGE_INPUT, *(condition.name for condition in conditions)],
+        source.output_name,
+    )
+
+
+def example_shape(source: Source) -> tuple[int, int]:
+    """Return the height and width that a network is traced with, pixels.
+
+    Two different extents of more than one multiple, so that none is taken for a constant; the one size of a network
+    that takes no other.
+    """
+    if source.fixed_shape is not None:
+        return source.fixed_shape
+    multiple = source.size_multiple
+    count = max(2, -(-source.smallest_size // multiple))
+    return count * multiple, (count + 1) * multiple
+
+
+def trace_with_fallback(source: Source, embedding: Embedding | None = None) -> tuple[Source, Traced]:
+    """Trace a network as freely as it lets itself be traced.
+
+    A loop over the images of a batch, or a shape that is read as a number, freezes an extent. Then the graph takes one
+    image at a time, and if that does not help, images of the training size alone.
+
+    Args:
+        source: The network.
+        embedding: Source of the vectors that the graph takes in place of a color; None for the color itself.
+
+    Returns:
+        The source as it was traced, with a remark if something was frozen, and its trace.
+
+    Raises:
+        ModelError: the tracer refuses the module in every way; the message has its first reason.
+    """
+    refusal: ModelError | None = None
+    for batch_one, fixed_size, remark in _FALLBACKS:
+        if remark and batch_one <= source.batch_one and fixed_size <= source.fixed_size:
+            continue  # no less than what was tried
+        attempt = replace(
+            source,
+            batch_one=source.batch_one or batch_one,
+            fixed_size=source.fixed_size or fixed_size,
+            remarks=(*source.remarks, remark) if remark else source.remarks,
+        )
+        try:
+            return attempt, trace(attempt, attempt.built_conditions(embedding))
+        except ModelError as error:
+            refusal = refusal or error
+    assert refusal is not None
+    raise refusal
+
+
+_FALLBACKS = (
+    (False, False, ""),
+    (True, False, "its trace freezes the batch, so the graph takes one image at a time"),
+    (False, True, "its trace freezes the size of the image, so the graph takes the training size alone"),
+    (True, True, "its trace freezes batch and size, so the graph takes one image of the training size at a time"),
+)
+"""Whether the graph takes one image at a time, whether it takes one size, and what the user is told."""
 
 
 def trace_encoder(source: Source) -> onnx.ModelProto:
@@ -117,7 +208,7 @@ def trace_encoder(source: Source) -> onnx.ModelProto:
 def _export(
     wrapper: nn.Module,
     example: tuple[Tensor, ...],
-    shapes: dict[str, dict[int, Any]],
+    shapes: dict[str, Any],
     inputs: list[str],
     output: str,
 ) -> Traced:
@@ -192,6 +283,9 @@ def check_graph(model: onnx.ModelProto) -> None:
         raise ModelError(f"the exported graph is not valid ONNX: {reason_of(error)}", remedy=_REMEDY) from error
 
 
+_AXES = ("batch", "height", "width")
+
+
 def _strip(model: onnx.ModelProto) -> None:
     """Remove source lines and paths of this machine, and the statistics of the simplifier."""
     del model.metadata_props[:]
@@ -203,11 +297,13 @@ def _strip(model: onnx.ModelProto) -> None:
         holder.doc_string = ""
         del holder.metadata_props[:]
     graph.name = "polyexport"
+    known = {dimension.dim_param for value in graph.input for dimension in value.type.tensor_type.shape.dim}
     for value in (*graph.input, *graph.output):
         extents = value.type.tensor_type.shape.dim
-        for dimension, name in zip(extents, ("batch", "height", "width"), strict=False):
+        for dimension, name in zip(extents, _AXES, strict=False):
             if not dimension.HasField("dim_value"):
-                dimension.dim_param = name
+                changed = name != "batch" and dimension.dim_param not in ("", *known)
+                dimension.dim_param = f"result_{name}" if changed else name
     del graph.value_info[:]  # symbolic shapes in the tracer's names; ONNX Runtime infers shapes again
 
 
@@ -218,7 +314,7 @@ def float_output(model: onnx.ModelProto, source: Source) -> str:
         ModelError: the graph does not end as it was written.
     """
     producers = {output: node for node in model.graph.node for output in node.output}
-    node = producers[COLORED]
+    node = producers[source.output_name]
     while node.op_type in ("Transpose", "Reshape"):
         node = producers[node.input[0]]
     if node.op_type != "QuantizeLinear":

@@ -5,6 +5,7 @@ what it keeps. So the program, run node by node in float32, has the true value o
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +19,6 @@ from torch import Tensor, fx
 from polyexport.errors import reason_of
 from polyexport.export.precision.precision import NodeTolerance
 from polyexport.export.proof.parity import Candidate
-from polyexport.model.contract import COLORED, IMAGE_INPUT
 
 __all__ = ["Cause", "failing_node", "find_cause", "open_unfused", "program_values", "symbolic_value"]
 
@@ -68,25 +68,39 @@ def symbolic_value(inputs: list[Tensor], operator: str) -> Tensor:
     return (torch.round(value / scale) + zero_point).clamp(0, 255).to(torch.uint8)
 
 
-def program_values(program: torch.export.ExportedProgram, *inputs: NDArray[Any]) -> dict[str, NDArray[Any]]:
-    """Run a traced program in float32 on the CPU: every tensor under the name that it has in the graph."""
+def program_values(
+    program: torch.export.ExportedProgram, output: str, *inputs: NDArray[Any]
+) -> dict[str, NDArray[Any]]:
+    """Run a traced program in float32 on the CPU.
+
+    Args:
+        program: The program.
+        output: Name of the graph's output.
+        inputs: Inputs in the program's order.
+
+    Returns:
+        Every tensor under the name that it has in the graph.
+    """
     recorder = _Recorder(program.module())
     with torch.inference_mode():
         recorder.run(*(torch.from_numpy(np.array(value)) for value in inputs))
     outputs = [spec.arg.name for spec in program.graph_signature.output_specs]
-    recorder.values[COLORED] = recorder.values[outputs[0]]
+    recorder.values[output] = recorder.values[outputs[0]]
     return recorder.values
 
 
 def find_cause(
-    candidate: Candidate, values: dict[str, NDArray[Any]], image: NDArray[np.uint8], tolerance: NodeTolerance
+    candidate: Candidate,
+    values: dict[str, NDArray[Any]],
+    feeds: Mapping[str, NDArray[Any]],
+    tolerance: NodeTolerance,
 ) -> Cause | None:
     """Compare a graph's tensors with the program's.
 
     Args:
         candidate: The graph.
-        values: Result of ``program_values`` for ``image`` and the candidate's first colors, one each.
-        image: uint8 [B, H, W, 3].
+        values: Result of ``program_values`` for the same inputs.
+        feeds: Inputs of the graph by name.
         tolerance: Largest error of a tensor that counts as rounding, from the graph's precision.
 
     Returns:
@@ -104,11 +118,9 @@ def find_cause(
     present = {value.name for value in graph.output}
     taps = [found_as[name] for name in names]
     tapped.graph.output.extend(onnx.ValueInfoProto(name=name) for name in taps if name not in present)
-    rows = candidate.rows[: len(image)]
     try:
         session = open_unfused(tapped)
-        feeds = {IMAGE_INPUT: image, candidate.color_name: rows[:, None] if candidate.many_colors else rows}
-        found = dict(zip(names, session.run(taps, feeds), strict=True))
+        found = dict(zip(names, session.run(taps, dict(feeds)), strict=True))
     except Exception as error:  # noqa: BLE001 - ONNX Runtime raises unrelated types
         return failing_node(graph, str(error), reason_of(error))
     for node in graph.node:

@@ -8,18 +8,21 @@ import contextlib
 import copy
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from polyexport.errors import reason_of
-from polyexport.export.graph.trace import Traced, float_output
+from polyexport.export.graph.trace import Traced, example_shape, float_output
 from polyexport.export.proof.cause import Cause, program_values
+from polyexport.export.proof.examples import Example, stacked
 from polyexport.export.proof.local_cause import layer_of
+from polyexport.export.proof.parity import Candidate
 from polyexport.export.source.source import Source
 from polyexport.imaging.pixels import Pixels
+from polyexport.model.conditions.condition import Condition
 
 __all__ = ["Diagnosis", "diagnose_network", "diagnose_sensitivity", "diagnose_tracing", "remedy_of"]
 
@@ -79,26 +82,25 @@ def remedy_of(cause: Cause, stage: str) -> str:
     return f"{_NOTHING}; {tool.get(stage, 'export with another version of onnxsim')}"
 
 
-def diagnose_network(source: Source, images: Sequence[Pixels], colors: NDArray[np.generic]) -> Diagnosis | None:
+def diagnose_network(source: Source, examples: Sequence[Example]) -> Diagnosis | None:
     """Run a copy of the network twice on the same image, and on the image beside another one.
 
     Args:
         source: The network.
-        images: Two images of one size, uint8 [H, W, 3].
-        colors: Two conditions as ``Condition.proof_rows`` has them, [2, ...].
+        examples: Two examples of one size.
 
     Returns:
         A diagnosis if the network is random, changes itself, or mixes the images of a batch.
     """
     try:
         run = _Run(source, source.module)
-        changed = run.changed_buffers(images[:1], colors[:1])
+        changed = run.changed_buffers(examples[:1])
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            first = run(images[:1], colors[:1])
-            second = run(images[:1], colors[:1])
+            first = run(examples[:1])
+            second = run(examples[:1])
             torch.manual_seed(0)
-            first_again = run(images[:1], colors[:1])
+            first_again = run(examples[:1])
     except Exception:  # noqa: BLE001 - a network that takes no single image, or cannot be copied
         return None
     if (difference := run.difference(first, second)) > 0:
@@ -115,7 +117,7 @@ def diagnose_network(source: Source, images: Sequence[Pixels], colors: NDArray[n
             remedy=f"{_NOTHING}; change nothing of self in forward unless self.training",
         )
     with contextlib.suppress(Exception):
-        beside = run(images[:2], colors[:2])[:1]
+        beside = run(examples[:2])[:1]
         if (difference := run.difference(first, beside)) > _TOLERANCE:
             return Diagnosis(
                 text="the output for an image depends on the other images of its batch: it differs by "
@@ -127,41 +129,40 @@ def diagnose_network(source: Source, images: Sequence[Pixels], colors: NDArray[n
 
 
 def diagnose_tracing(
-    source: Source, traced: Traced, image: Pixels, colors: NDArray[np.generic], rows: NDArray[np.generic]
+    source: Source, traced: Traced, conditions: Sequence[Condition[Any]], examples: Sequence[Example]
 ) -> Diagnosis | None:
     """Compare the traced program with the network, in batches of one and two, at an image's size and the traced size.
 
     Args:
         source: The network.
         traced: Its program.
-        image: uint8 [H, W, 3], of a size that the network takes.
-        colors: Two conditions of the network, [2, ...].
-        rows: The same two as the program takes them, [2, ...].
+        conditions: The conditions as the program takes them.
+        examples: Two examples of a size that the network takes.
 
     Returns:
         A diagnosis if the program fails or is another function; None if it is the network.
     """
-    height, width = image.shape[:2]
-    size, multiple = source.training_size, source.size_multiple
-    example = (size, size) if source.fixed_size else (2 * multiple, 3 * multiple)
-    own = _Traced(source, traced)
+    height, width = examples[0].image.shape[:2]
+    example = example_shape(source)
+    own = _Traced(source, traced, conditions)
+    counts = (1,) if source.batch_one else (1, 2)
     faults = {
-        (count, place): own.fault(_repeated(image, count, *place), colors[:count], rows[:count])
-        for count in (1, 2)
+        (count, place): own.fault(_repeated(examples[:count], *place))
+        for count in counts
         for place in dict.fromkeys(((height, width), example))
     }
-    here = [count for count in (1, 2) if faults[count, (height, width)]]
+    here = [count for count in counts if faults[count, (height, width)]]
     if not here:
         return None
     fault = faults[here[0], (height, width)]
     where = f"on batch {here[0]} of {width}x{height} pixels"
-    if faults[2, example]:
+    if faults[counts[-1], example]:
         return Diagnosis(
             text=f"{fault} {where}, and so it is at the size and batch that it was traced with",
             remedy=f"{_NOTHING}; let forward compute the same while it is traced: no torch.compiler.is_exporting, and "
             "no branch on values",
         )
-    if not faults[2, (height, width)]:
+    if not faults[counts[-1], (height, width)]:
         return Diagnosis(
             text=f"{fault} {where}, and not with the two images that it was traced with: its batch is frozen",
             remedy=f"{_NOTHING}; take the batch from image.shape[0], without a loop over the images of a batch, len() "
@@ -175,20 +176,18 @@ def diagnose_tracing(
     )
 
 
-def diagnose_sensitivity(
-    source: Source, traced: Traced, images: Sequence[Pixels], colors: NDArray[np.generic]
-) -> Diagnosis | None:
+def diagnose_sensitivity(source: Source, traced: Traced, examples: Sequence[Example]) -> Diagnosis | None:
     """Run the network in float64, and on an image with changes that float32 can hardly tell.
 
     Returns:
         A diagnosis if either moves the output by more than rounding, so that no other program can give the same output.
     """
     run = _Run(source, source.module)
-    first = run(images[:1], colors[:1])
+    first = run(examples[:1])
     generator = torch.Generator().manual_seed(0)
-    moved = [run.difference(first, run(images[:1], colors[:1], noise=generator))]
+    moved = [run.difference(first, run(examples[:1], noise=generator))]
     with contextlib.suppress(Exception):  # a network that names float32 does not run in float64
-        moved.append(run.difference(first, _Run(source, source.module, torch.float64)(images[:1], colors[:1])))
+        moved.append(run.difference(first, _Run(source, source.module, torch.float64)(examples[:1])))
     if (difference := max(moved)) <= _TOLERANCE / 2:
         return None
     text = f"the network turns rounding into differences of {difference:.3g}"
@@ -216,16 +215,15 @@ class _Run:
         self._source, self._dtype = source, dtype
         self._module = copy.deepcopy(module).to(dtype)
 
-    def __call__(
-        self, images: Sequence[Pixels], colors: NDArray[np.generic], noise: torch.Generator | None = None
-    ) -> Tensor:
-        planes = self._source.scaled(torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).contiguous())
+    def __call__(self, examples: Sequence[Example], noise: torch.Generator | None = None) -> Tensor:
+        images, rows = stacked(examples)
+        planes = self._source.scaled(torch.from_numpy(images).permute(0, 3, 1, 2).contiguous())
         if noise is not None:
             planes = planes * (1 + _CHANGE * (2 * torch.rand(planes.shape, generator=noise) - 1))
-        condition = self._source.condition_tensor(np.array(colors))
+        conditions = self._source.condition_tensors(rows)
         with torch.inference_mode():
-            exact = condition.to(self._dtype) if condition.is_floating_point() else condition
-            result: Tensor = self._module(planes.to(self._dtype), exact)
+            exact = (each.to(self._dtype) if each.is_floating_point() else each for each in conditions)
+            result: Tensor = self._module(planes.to(self._dtype), *exact)
         return result.double()
 
     def difference(self, one: Tensor, other: Tensor) -> float:
@@ -233,10 +231,10 @@ class _Run:
         low, high = self._source.output_range
         return float((one - other).abs().max()) * 2 / (high - low)
 
-    def changed_buffers(self, images: Sequence[Pixels], colors: NDArray[np.generic]) -> list[str]:
+    def changed_buffers(self, examples: Sequence[Example]) -> list[str]:
         """Names of the buffers and parameters that a run changes."""
         before = {name: value.clone() for name, value in self._tensors()}
-        self(images, colors)
+        self(examples)
         return [name for name, value in self._tensors() if name in before and not torch.equal(value, before[name])]
 
     def _tensors(self) -> Iterator[tuple[str, Tensor]]:
@@ -247,27 +245,44 @@ class _Run:
 class _Traced:
     """A program beside the network that it was traced from."""
 
-    def __init__(self, source: Source, traced: Traced) -> None:
+    def __init__(self, source: Source, traced: Traced, conditions: Sequence[Condition[Any]]) -> None:
         self._run, self._traced = _Run(source, source.module), traced
-        self._output = float_output(traced.model, source)
+        self._candidate = Candidate(
+            name="raw",
+            model=traced.model,
+            float_output=float_output(traced.model, source),
+            output=source.output_name,
+            conditions=tuple(conditions),
+        )
 
-    def fault(self, images: Sequence[Pixels], colors: NDArray[np.generic], rows: NDArray[np.generic]) -> str:
+    def fault(self, examples: Sequence[Example]) -> str:
         """Describe how the program differs from the network on a batch; empty if it does not, or the network fails."""
         try:
-            true = self._run(images, colors)
+            true = self._run(examples)
         except Exception:  # noqa: BLE001 - not a size that the network takes
             return ""
         try:
-            values = program_values(self._traced.program, np.stack(images), rows)
+            feeds = self._candidate.feeds(*stacked(examples))
+            values = program_values(self._traced.program, self._candidate.output, *feeds.values())
         except Exception as error:  # noqa: BLE001 - a guard that the tracer wrote, or an operator's own error
             return f"the traced program itself fails ({reason_of(error)})"
-        found = torch.from_numpy(values[self._output]).double()
+        found = torch.from_numpy(values[self._candidate.float_output]).double()
         difference = self._run.difference(true, found) if found.shape == true.shape else np.inf
         return f"the traced program differs from the network by {difference:.3g}" if difference > _TOLERANCE else ""
 
 
-def _repeated(image: Pixels, count: int, height: int, width: int) -> list[Pixels]:
-    """Images of a size, cut from one that is repeated; each is turned once more than the one before."""
+def _repeated(examples: Sequence[Example], height: int, width: int) -> list[Example]:
+    """Return examples of a size, cut from the first one, whose pictures are repeated; the second is turned."""
+    return [
+        Example(
+            _cut(examples[0].image, number, height, width),
+            tuple(_cut(row, number, height, width) if row.ndim == 3 else row for row in example.rows),
+        )
+        for number, example in enumerate(examples)
+    ]
+
+
+def _cut(image: Pixels, number: int, height: int, width: int) -> Pixels:
     rows, columns = -(-height // image.shape[0]), -(-width // image.shape[1])
     tiled = np.tile(image, (rows, columns, 1))[:height, :width]
-    return [np.ascontiguousarray(tiled[:: -1 if number % 2 else 1]) for number in range(count)]
+    return np.ascontiguousarray(tiled[:: -1 if number % 2 else 1])

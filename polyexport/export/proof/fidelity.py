@@ -2,7 +2,7 @@
 
 import math
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import islice
@@ -24,7 +24,9 @@ from polyexport.export.source.source import Source
 from polyexport.imaging.pixels import Pixels
 from polyexport.imaging.psnr import psnr_db, psnr_db_of_mse
 from polyexport.model.canvas import CanvasRule
-from polyexport.model.contract import COLORED, IMAGE_INPUT, Fidelity, Result
+from polyexport.model.conditions.color_condition import ColorCondition
+from polyexport.model.contract import Fidelity
+from polyexport.model.result import ResultKind
 from polyexport.runtime.open import open_session
 from polyexport.runtime.session import Session, SessionOptions
 
@@ -57,7 +59,7 @@ class _Sample:
     """sRGB of the fill; None if the network's colors are not known, so that ``fit`` gives its picture."""
 
     row: NDArray[Any]
-    """Row of the graph's second input that belongs to the color."""
+    """Row of the color, as the network was trained on it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,22 +83,20 @@ class DrawingTest:
         self,
         source: Source,
         fp32: Candidate,
-        encode: Callable[[NDArray[Any]], NDArray[Any]],
         options: SessionOptions = CPU_OPTIONS,
         *,
-        result: Result | None = None,
+        result: ResultKind | None = None,
     ) -> None:
         """Set up the comparison.
 
         Args:
             source: The network, which decides size and colors.
             fp32: The graph to measure against; every other graph has the same inputs.
-            encode: Turns conditions of the module [K, ...] into rows of the graph's second input [K, ...].
             options: Execution provider that the graphs run on.
             result: What the network's output is; None for what the source says.
         """
-        self._source, self._encode, self._options, self._fp32 = source, encode, options, fp32
-        self._fill = (result or source.result) == "fill"
+        self._source, self._options, self._fp32 = source, options, fp32
+        self._fill = (result or source.result.kind) == "fill"
 
     @cached_property
     def _samples(self) -> dict[str, list[_Sample]]:
@@ -155,7 +155,7 @@ class DrawingTest:
             "fit",
             training_size=self._source.training_size,
             multiple=self._source.size_multiple,
-            fixed_size=self._source.fixed_size,
+            fixed_shape=self._source.fixed_shape,
             fill=True,
         )
         result = []
@@ -175,13 +175,13 @@ class DrawingTest:
 
     def _drawn(self, kind: str, count: int) -> Iterator[_Sample]:
         source, number = self._source, zlib.crc32(kind.encode())  # a new kind does not change the drawings of others
-        palette, condition, size = tuple(rgb for _, rgb in source.palette), source.condition(), source.training_size
+        palette, condition, size = tuple(rgb for _, rgb in source.palette), _color(self._fp32), source.training_size
         for index in range(count):
             rng = np.random.default_rng([_SEED, number, index])
             drawing = draw(rng, max(16, size), with_palette(_KINDS[kind], palette))
-            row = self._encode(condition.drawing_row(drawing.color, rng))[0]
+            row = condition.trained.drawing_row(drawing.color, rng)[0]
             image, truth = drawing.image[:size, :size], drawing.colored[:size, :size]
-            yield _Sample(image=image, truth=truth, color=condition.fill_color(drawing.color), row=row)
+            yield _Sample(image=image, truth=truth, color=condition.trained.fill_color(drawing.color), row=row)
 
     def _pictures(self, model: onnx.ModelProto) -> dict[str, list[Pixels]]:
         session = open_session(model.SerializeToString(), self._options)
@@ -191,15 +191,11 @@ class DrawingTest:
         }
 
     def _run(self, session: Session, inputs: dict[str, NDArray[Any]]) -> NDArray[np.uint8]:
-        colored: NDArray[np.uint8] = session.run(COLORED, inputs)
+        colored: NDArray[np.uint8] = session.run(self._fp32.output, inputs)
         return colored[:, 0] if self._fp32.many_colors else colored
 
     def _inputs(self, samples: Sequence[_Sample], images: Sequence[Pixels]) -> dict[str, NDArray[Any]]:
-        rows = np.stack([sample.row for sample in samples])
-        return {
-            IMAGE_INPUT: np.stack(images),
-            self._fp32.color_name: rows[:, None] if self._fp32.many_colors else rows,
-        }
+        return self._fp32.feeds(np.stack(images), [np.stack([sample.row for sample in samples])])
 
 
 def _score(own: Pixels, fp32: Pixels, truth: Pixels) -> _Score:
@@ -237,12 +233,16 @@ def _fidelity(kind: str, scores: Sequence[_Score], *, pooled: bool) -> Fidelity:
     )
 
 
-def calibration_feeds(
-    source: Source, fp32: Candidate, encode: Callable[[NDArray[Any]], NDArray[Any]]
-) -> list[dict[str, NDArray[Any]]]:
+def _color(fp32: Candidate) -> ColorCondition:
+    (condition,) = fp32.conditions
+    assert isinstance(condition, ColorCondition)  # generated drawings belong to networks that take a color alone
+    return condition
+
+
+def calibration_feeds(source: Source, fp32: Candidate) -> list[dict[str, NDArray[Any]]]:
     """Return generated drawings for calibration, none of which the quality gate uses, as inputs of the graph."""
     palette = tuple(rgb for _, rgb in source.palette)
-    condition, size = source.condition(), source.training_size
+    condition, size = _color(fp32).trained, source.training_size
     feeds = []
     for start in range(0, _CALIBRATION_DRAWINGS, _BATCH_SIZE):
         images, rows = [], []
@@ -250,7 +250,6 @@ def calibration_feeds(
             rng = np.random.default_rng([_SEED, index])
             drawing = draw(rng, max(16, size), with_palette(SketchConfig(), palette))
             images.append(drawing.image[:size, :size])
-            rows.append(encode(condition.drawing_row(drawing.color, rng))[0])
-        colors = np.stack(rows)
-        feeds.append({IMAGE_INPUT: np.stack(images), fp32.color_name: colors[:, None] if fp32.many_colors else colors})
+            rows.append(condition.drawing_row(drawing.color, rng)[0])
+        feeds.append(fp32.feeds(np.stack(images), [np.stack(rows)]))
     return feeds

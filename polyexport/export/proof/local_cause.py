@@ -19,7 +19,6 @@ from torch import Tensor, fx
 from polyexport.errors import reason_of
 from polyexport.export.proof.cause import Cause, failing_node, open_unfused, symbolic_value
 from polyexport.export.proof.parity import Candidate
-from polyexport.model.contract import COLORED, IMAGE_INPUT
 
 __all__ = ["find_local_cause", "layer_of"]
 
@@ -36,15 +35,15 @@ def find_local_cause(
     candidate: Candidate,
     program: torch.export.ExportedProgram,
     values: Mapping[str, NDArray[Any]],
-    image: NDArray[np.uint8],
+    inputs: Mapping[str, NDArray[Any]],
 ) -> Cause | None:
     """Judge every piece of a graph between tensors that the program has values for.
 
     Args:
         candidate: An fp32 graph.
         program: The program that it was traced as.
-        values: Result of ``program_values`` for ``image`` and the candidate's first colors, one each.
-        image: uint8 [B, H, W, 3].
+        values: Result of ``program_values`` for the same inputs.
+        inputs: Inputs of the graph by name.
 
     Returns:
         The first piece, in the graph's order, whose result is wrong, by its last node; or the node that fails to run;
@@ -55,16 +54,14 @@ def find_local_cause(
     named = [name for node in graph.node for name in node.output if name in values]
     cut = {name for name in named if kinds.get(name) == (values[name].dtype, values[name].ndim)}
     pieces = _cut_model(candidate.model, named, cut, kinds)
-    rows = candidate.rows[: len(image)]
-    feeds = {IMAGE_INPUT: image, candidate.color_name: rows[:, None] if candidate.many_colors else rows}
-    feeds |= {f"{name}{_TRUE}": values[name] for name in cut}
+    feeds = dict(inputs) | {f"{name}{_TRUE}": values[name] for name in cut}
     try:
         session = open_unfused(pieces)
         wanted = {each.name for each in session.get_inputs()}
         found = session.run(named, {name: value for name, value in feeds.items() if name in wanted})
     except Exception as error:  # noqa: BLE001 - ONNX Runtime raises unrelated types
         return failing_node(graph, str(error), reason_of(error))
-    truths = _Truths(program, values)
+    truths = _Truths(program, values, candidate.output)
     makers = {name: node for node in graph.node for name in node.output}
     for name, value in zip(named, found, strict=True):
         fault = _fault(truths.of(name, _sources(name, makers, cut)), values[name], value)
@@ -130,12 +127,11 @@ def _sources(name: str, makers: Mapping[str, onnx.NodeProto], cut: set[str]) -> 
 class _Truths:
     """The program's pieces, run in float64."""
 
-    def __init__(self, program: torch.export.ExportedProgram, values: Mapping[str, NDArray[Any]]) -> None:
+    def __init__(self, program: torch.export.ExportedProgram, values: Mapping[str, NDArray[Any]], output: str) -> None:
         module = program.module()
         self._runner = fx.Interpreter(module)
         self._nodes = {node.name: node for node in module.graph.nodes}
-        output = program.graph_signature.output_specs[0].arg.name
-        self._nodes[COLORED] = self._nodes[output]
+        self._nodes[output] = self._nodes[program.graph_signature.output_specs[0].arg.name]
         self._values = values
 
     def of(self, name: str, sources: frozenset[str]) -> NDArray[np.float64]:

@@ -1,21 +1,22 @@
 """Parity of a graph with the PyTorch module: the outputs for the same images, compared value by value."""
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import onnx
-import torch
 from numpy.typing import NDArray
-from PIL import Image
 
 from polyexport.errors import ParityError, PolyexportError, check_memory, reason_of
-from polyexport.export.proof.drawings import drawings
+from polyexport.export.proof.examples import Example, example_images, fitted, picture_for, setting_rows, stacked
 from polyexport.export.source.source import Source
-from polyexport.imaging.pixels import MAX_SIDE, Pixels
+from polyexport.imaging.pixels import MAX_SIDE, Pixels, to_channels
 from polyexport.imaging.psnr import psnr_db_of_mse
-from polyexport.model.contract import COLORED, IMAGE_INPUT, StageParity
+from polyexport.model.conditions.color_condition import ColorCondition
+from polyexport.model.conditions.condition import Condition
+from polyexport.model.contract import IMAGE_INPUT, StageParity
 from polyexport.runtime.open import open_session
 from polyexport.runtime.session import Session, SessionOptions
 
@@ -26,7 +27,7 @@ CPU_OPTIONS = SessionOptions(provider="cpu")
 MAX_IMAGES = 16
 """Images of a proof; the outputs of the PyTorch module are kept for all of them."""
 
-_MAX_PAIRS = 36  # images times colors of one batch size, beyond which not every pair is compared
+_MAX_PAIRS = 24  # images times settings at the training size, beyond which not every pair is compared
 _SMALLEST_DRAWING_PIXELS = 16
 
 
@@ -41,14 +42,18 @@ class ParityOptions:
     images: int = 6
     """Drawings per size, used when no images are given."""
 
+    def batches_of(self, source: Source) -> tuple[int, ...]:
+        """The batch sizes that a network can take."""
+        return (1,) if source.batch_one else self.batches
+
     def sizes_of(self, source: Source) -> tuple[tuple[int, int], ...]:
-        """The sizes that a network can take."""
+        """The sizes that a network can take; the training size is the second one, if there are several."""
         size, multiple = source.training_size, source.size_multiple
-        if source.fixed_size:
-            return ((size, size),)
+        if source.fixed_shape is not None:
+            return (source.fixed_shape,)
         if self.sizes:
             return self.sizes
-        least = -(-_SMALLEST_DRAWING_PIXELS // multiple) * multiple
+        least = -(-max(_SMALLEST_DRAWING_PIXELS, source.smallest_size) // multiple) * multiple
         half = max(least, size // 2 // multiple * multiple)
         size = max(least, size)
         twice = 2 * size if 2 * size <= MAX_SIDE else size
@@ -57,7 +62,7 @@ class ParityOptions:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Candidate:
-    """A graph that stands for the module, with the names of its tensors and the rows of its second input."""
+    """A graph that stands for the module, with the names of its tensors and the conditions that it takes."""
 
     name: str
     """Name of the stage, such as ``simplified``."""
@@ -66,67 +71,136 @@ class Candidate:
     float_output: str
     """Name of the network's own output, before it is shifted and quantized."""
 
-    color_name: str
-    """Name of the second input."""
+    output: str
+    """Name of the graph's output."""
 
-    rows: NDArray[Any]
-    """The reference's K colors as the graph takes them: [K, ...]."""
+    conditions: tuple[Condition[Any], ...]
+    """What the graph takes beside the image, in order."""
 
     many_colors: bool = False
+
+    def feeds(self, images: NDArray[np.uint8], rows: Sequence[NDArray[Any]]) -> dict[str, NDArray[Any]]:
+        """Return the inputs of the graph by name.
+
+        Args:
+            images: uint8 [B, H, W, C].
+            rows: Rows of each condition as the network was trained on it, [B, ...]; with ``many_colors`` either that,
+                for one color of each image, or [B, K, ...].
+        """
+        feeds: dict[str, NDArray[Any]] = {IMAGE_INPUT: images}
+        for condition, row in zip(self.conditions, rows, strict=True):
+            feeds[condition.name] = self._encoded(condition, row)
+        return feeds
+
+    def _encoded(self, condition: Condition[Any], rows: NDArray[Any]) -> NDArray[Any]:
+        if not isinstance(condition, ColorCondition):
+            return rows
+        own = len(condition.trained.row_shape)
+        flat = rows.reshape(-1, *rows.shape[rows.ndim - own :])
+        encoded = condition.encode_trained(flat)
+        if not self.many_colors:
+            return encoded
+        colors = rows.shape[1] if rows.ndim > 1 + own else 1
+        return encoded.reshape(len(rows), colors, *encoded.shape[1:])
 
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """The module's outputs in float32, for every image in every color at every size."""
+    """The module's outputs in float32, one for each example: an image of some size under some conditions."""
 
     source: Source
     options: ParityOptions
-    colors: NDArray[Any]
-    """The K conditions that the module gets, [K, ...]; see ``Condition.proof_rows``."""
+    settings: int
+    """Number of settings of the conditions that text gives."""
 
-    pixels: dict[tuple[int, int], list[Pixels]] = field(default_factory=dict)
+    images: int
+    """Number of images at each size."""
+
+    examples: dict[tuple[int, int], list[Example]] = field(default_factory=dict)
     outputs: dict[tuple[int, int], NDArray[np.float32]] = field(default_factory=dict)
-    """Size -> [images, K, H, W, 3], scaled to [-1, 1]."""
+    """Size -> [examples, s H, s W, C], scaled to [-1, 1]."""
 
     @classmethod
-    def of(cls, source: Source, options: ParityOptions, images: Sequence[Pixels] = ()) -> "Reference":
-        """Run the module on the CPU.
+    def of(
+        cls,
+        source: Source,
+        options: ParityOptions,
+        images: Sequence[Pixels] = (),
+        pictures: Mapping[str, Sequence[Pixels]] | None = None,
+    ) -> "Reference":
+        """Run the module on the CPU, once for each example.
+
+        At the training size every image is compared under every setting, or, where that would be too many, every image
+        and every setting; at the other sizes every image once.
 
         Args:
             source: The network.
             options: Sizes, batches and number of drawings.
-            images: uint8 [H, W, 3] each, resized to every size, the first ``MAX_IMAGES`` of them; generated drawings
+            images: uint8 [H, W, C] each, resized to every size, the first ``MAX_IMAGES`` of them; generated drawings
                 if empty.
+            pictures: For each condition that is a picture one for each image, uint8 [H, W, C]; made from the images if
+                None.
 
         Raises:
             ParityError: the module fails on one of the sizes.
         """
-        reference = cls(source, options, source.condition().proof_rows())
-        condition = source.condition_tensor(reference.colors)
-        low, high = source.output_range
-        for height, width in options.sizes_of(source):
-            pixels = _resized(images[:MAX_IMAGES] or drawings(options.images, max(height, width)), height, width)
+        settings = setting_rows(source.built_conditions())
+        count = min(len(images), MAX_IMAGES) or options.images
+        reference = cls(source, options, len(settings), count)
+        sizes = options.sizes_of(source)
+        whole = sizes[min(1, len(sizes) - 1)]
+        for height, width in sizes:
+            seen = example_images(source, images[:MAX_IMAGES], height, width, options.images)
+            pairs = _pairs(len(seen), len(settings)) if (height, width) == whole else _each(len(seen), len(settings))
+            second = _second_pictures(source, seen, pictures or {}, height, width)
+            examples = [Example(seen[i], _merged(source, settings[k], second[i])) for i, k in pairs]
             outputs = []
-            for image in pixels:
-                planes = source.scaled(torch.from_numpy(image.copy()).permute(2, 0, 1).contiguous())
+            for example in examples:
                 try:
-                    with torch.inference_mode():
-                        colored = source.module(planes.expand(len(condition), -1, -1, -1), condition)
+                    output = source.run(*stacked([example]))[0]
                 except Exception as error:
                     check_memory(error, "comparing the graph with the network")
                     raise ParityError(
                         f"the PyTorch model itself fails on {width}x{height} pixels: {reason_of(error)}",
                         remedy="give the sizes that it takes with --size and --size-multiple",
                     ) from error
-                outputs.append(((colored - low) * (2 / (high - low)) - 1).permute(0, 2, 3, 1).numpy())
-            reference.pixels[height, width] = pixels
+                low, high = source.output_range
+                outputs.append(((output - low) * (2 / (high - low)) - 1).permute(1, 2, 0).numpy())
+            reference.examples[height, width] = examples
             reference.outputs[height, width] = np.stack(outputs)
         return reference
 
-    @property
-    def images(self) -> int:
-        """Number of images at each size."""
-        return len(next(iter(self.pixels.values())))
+
+def _pairs(images: int, settings: int) -> list[tuple[int, int]]:
+    """Return pairs of an image and a setting, those of one image after each other."""
+    if images * settings <= _MAX_PAIRS:
+        return [(image, setting) for image in range(images) for setting in range(settings)]
+    return sorted({(i % images, i % settings) for i in range(max(images, settings, _MAX_PAIRS))})
+
+
+def _each(images: int, settings: int) -> list[tuple[int, int]]:
+    return [(image, image % settings) for image in range(images)]
+
+
+def _second_pictures(
+    source: Source, images: Sequence[Pixels], given: Mapping[str, Sequence[Pixels]], height: int, width: int
+) -> list[list[Pixels]]:
+    """Return the second pictures of each image, in the order of the conditions that are pictures."""
+    second: list[list[Pixels]] = []
+    for number, image in enumerate(images):
+        own = []
+        for fields in source.conditions:
+            if fields.kind == "image":
+                found = given.get(fields.name)
+                picture = found[number] if found else picture_for(image, number, fields.channels)
+                own.append(fitted(to_channels(picture, fields.channels), height, width))
+        second.append(own)
+    return second
+
+
+def _merged(source: Source, setting: Sequence[Any], pictures: Sequence[Pixels]) -> tuple[Any, ...]:
+    values, second = iter(setting), iter(pictures)
+    return tuple(next(second) if fields.kind == "image" else next(values) for fields in source.conditions)
 
 
 @dataclass(slots=True)
@@ -140,7 +214,7 @@ class _Differences:
     values: int = 0
 
     def add(self, reference: NDArray[np.float32], candidate: NDArray[np.float32], levels: NDArray[np.uint8]) -> None:
-        """Add one batch: float outputs [..., H, W, 3] of both, in [-1, 1], and the candidate's 8-bit output."""
+        """Add one batch: float outputs [..., H, W, C] of both, in [-1, 1], and the candidate's 8-bit output."""
         difference = float(np.max(np.abs(reference - candidate)))
         self.max_abs = max(self.max_abs, difference if np.isfinite(difference) else np.inf)
         expected = np.clip(np.rint((np.nan_to_num(reference) + 1) * 127.5), 0, 255).astype(np.uint8)
@@ -152,26 +226,26 @@ class _Differences:
 
 
 def compare(reference: Reference, candidate: Candidate, options: SessionOptions = CPU_OPTIONS) -> StageParity:
-    """Run a graph on every image of the reference, in every batch size, and compare its outputs with the module's.
+    """Run a graph on every example of the reference, in batches of every size, and compare it with the module.
 
     Raises:
         ParityError: the graph cannot be loaded or fails on a batch or a size that the module takes.
     """
     session = open_session(_with_output(candidate), options)
     low, high = reference.source.output_range
+    batches = reference.options.batches_of(reference.source)
     differences = _Differences()
-    for (height, width), pixels in reference.pixels.items():
-        expected = reference.outputs[height, width]
-        for batch in reference.options.batches:
-            for image, color in _batches(len(pixels), len(reference.colors), batch, many=candidate.many_colors):
-                feeds = {
-                    IMAGE_INPUT: np.stack([pixels[i] for i in image]),
-                    candidate.color_name: candidate.rows[color],
-                }
-                levels, floats = _run(session, candidate, feeds, f"batch {batch} at {width}x{height} pixels")
-                floats = np.moveaxis(floats.astype(np.float32), 1, 3) * (2 / (high - low)) - (high + low) / (high - low)
-                wanted = expected[image[:, None], color] if candidate.many_colors else expected[image, color]
-                differences.add(wanted, floats.reshape(wanted.shape), levels.reshape(wanted.shape))
+    for (height, width), examples in reference.examples.items():
+        for chosen in _batches(examples, batches, many=candidate.many_colors):
+            images, rows = stacked([examples[i] for i in chosen.ravel()])
+            if candidate.many_colors:
+                images = images[:: chosen.shape[1]]
+                rows = tuple(row.reshape(*chosen.shape, *row.shape[1:]) for row in rows)
+            where = f"batch {len(chosen)} at {width}x{height} pixels"
+            wanted = reference.outputs[height, width][chosen]
+            levels, floats = _run(session, candidate, candidate.feeds(images, rows), where, wanted.shape)
+            floats = np.moveaxis(floats.astype(np.float32), 1, 3) * (2 / (high - low)) - (high + low) / (high - low)
+            differences.add(wanted, floats.reshape(wanted.shape), levels.reshape(wanted.shape))
     return StageParity(
         name=candidate.name,
         nodes=len(candidate.model.graph.node),
@@ -184,10 +258,14 @@ def compare(reference: Reference, candidate: Candidate, options: SessionOptions 
 
 
 def _run(
-    session: Session, candidate: Candidate, feeds: Mapping[str, NDArray[np.generic]], where: str
+    session: Session,
+    candidate: Candidate,
+    feeds: Mapping[str, NDArray[np.generic]],
+    where: str,
+    wanted: tuple[int, ...],
 ) -> list[NDArray[Any]]:
     try:
-        levels, floats = session.run_all((COLORED, candidate.float_output), feeds)
+        levels, floats = session.run_all((candidate.output, candidate.float_output), feeds)
     except PolyexportError:
         raise
     except Exception as error:
@@ -196,8 +274,6 @@ def _run(
             f"stage {candidate.name} fails on {where}: {reason_of(error)}",
             remedy="nothing was written; export with other versions of torch or onnxsim",
         ) from error
-    batch = feeds[candidate.color_name].shape[: 1 + candidate.many_colors]
-    wanted = (*batch, *feeds[IMAGE_INPUT].shape[1:])
     if levels.shape != wanted:
         raise ParityError(
             f"stage {candidate.name} makes {list(levels.shape)} of {where}, expected {list(wanted)}",
@@ -214,29 +290,23 @@ def _with_output(candidate: Candidate) -> bytes:
     return bytes(tapped.SerializeToString())
 
 
-def _resized(images: Sequence[Pixels], height: int, width: int) -> list[Pixels]:
-    return [
-        image if image.shape[:2] == (height, width) else np.asarray(Image.fromarray(image).resize((width, height)))
-        for image in images
-    ]
+def _batches(examples: Sequence[Example], batches: Sequence[int], *, many: bool) -> Iterator[NDArray[np.intp]]:
+    """Yield the indices of the examples of each call: [batch], or [batch, colors] with ``many``.
 
-
-def _batches(
-    images: int, colors: int, batch: int, *, many: bool
-) -> Iterator[tuple[NDArray[np.intp], NDArray[np.intp]]]:
-    """Yield indices of images [batch] and of colors [batch], or [batch, colors] with ``many``.
-
-    Every image in every color, or, where that would be too many, every image and every color. Batches are of exactly
-    ``batch``; the last one is filled up from the start.
+    The sizes of the batches take turns, and every one of them has its turn. Batches are of exactly these sizes; the
+    last ones are filled up from the start. With ``many``, the examples of one image are the colors of one call.
     """
+    groups: list[list[int]] = [[index] for index in range(len(examples))]
     if many:
-        for start in range(0, images, batch):
-            chosen = np.arange(start, start + batch) % images
-            yield chosen, np.tile(np.arange(colors), (batch, 1))
-        return
-    pairs = [(image, color) for image in range(images) for color in range(colors)]
-    if len(pairs) > _MAX_PAIRS:
-        pairs = [(i % images, i % colors) for i in range(max(images, colors, _MAX_PAIRS))]
-    for start in range(0, len(pairs), batch):
-        chosen = np.array([pairs[i % len(pairs)] for i in range(start, start + batch)])
-        yield chosen[:, 0], chosen[:, 1]
+        by_image = itertools.groupby(range(len(examples)), key=lambda index: id(examples[index].image))
+        groups = [list(group) for _, group in by_image]
+    for _, alike in itertools.groupby(sorted(groups, key=len), key=len):
+        same = list(alike)
+        start = 0
+        for turn in itertools.count():
+            if start >= len(same) and turn >= len(batches):
+                break
+            batch = batches[turn % len(batches)]
+            chosen = np.array([same[i % len(same)] for i in range(start, start + batch)])
+            yield chosen if many else chosen[:, 0]
+            start += batch

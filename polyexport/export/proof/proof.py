@@ -1,7 +1,7 @@
 """Proof of an export: every stage is compared with the PyTorch module; a failure names the first wrong node."""
 
 import base64
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -9,10 +9,9 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import torch
-from numpy.typing import NDArray
 
 from polyexport.errors import ModelError, ParityError, reason_of
-from polyexport.export.graph.trace import Traced, float_output, trace, trace_encoder
+from polyexport.export.graph.trace import Traced, float_output, trace_encoder, trace_with_fallback
 from polyexport.export.precision import REFERENCE
 from polyexport.export.precision.precision import Precision
 from polyexport.export.proof.cause import Cause, find_cause, program_values
@@ -23,10 +22,12 @@ from polyexport.export.proof.diagnosis import (
     diagnose_tracing,
     remedy_of,
 )
+from polyexport.export.proof.examples import Example, stacked
 from polyexport.export.proof.local_cause import find_local_cause
 from polyexport.export.proof.parity import CPU_OPTIONS, Candidate, ParityOptions, Reference, compare
 from polyexport.export.source.source import Source
 from polyexport.imaging.pixels import Pixels
+from polyexport.model.conditions.color_condition import ColorCondition
 from polyexport.model.conditions.condition import Condition
 from polyexport.model.conditions.fields import ColorInput, Embedding
 from polyexport.model.contract import Parity, StageParity
@@ -45,7 +46,10 @@ def embedding_of(source: Source) -> Embedding:
         ModelError: nobody said which submodule embeds the color, it is not one vector per color, or it cannot be
             exported.
     """
-    own = source.condition().fields.embedding
+    color = _color_of(source.built_conditions())
+    if color is None:
+        raise ModelError("the network takes no color", remedy="leave out --color-input embedding")
+    own = color.fields.embedding
     if own is not None:
         return own
     if not source.embedding:
@@ -53,7 +57,7 @@ def embedding_of(source: Source) -> Embedding:
             "which submodule makes the color embedding is not known",
             remedy="name it with --embedding, such as color.mlp",
         )
-    conditions = source.condition_tensor(source.condition().proof_rows())
+    (conditions,) = source.condition_tensors((color.proof_rows(),))
     with torch.inference_mode():
         embedded = source.embedder()(conditions)
     if not isinstance(embedded, torch.Tensor) or embedded.ndim != 2 or len(embedded) != len(conditions):
@@ -67,14 +71,20 @@ def embedding_of(source: Source) -> Embedding:
     return Embedding(dim=embedded.shape[1], encoder=base64.b64encode(encoder).decode())
 
 
+def _color_of(conditions: Sequence[Condition[Any]]) -> ColorCondition | None:
+    return next((each for each in conditions if isinstance(each, ColorCondition)), None)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Proof:
     """A network, its traced program and its PyTorch outputs, with which graphs are compared."""
 
     source: Source
+    """The network, as far as it let itself be traced."""
+
     reference: Reference
-    condition: Condition
-    """The condition as the graphs take it."""
+    conditions: tuple[Condition[Any], ...]
+    """The conditions as the graphs take them."""
 
     traced: Traced
     options: SessionOptions = CPU_OPTIONS
@@ -89,6 +99,7 @@ class Proof:
         embedding: Embedding | None = None,
         parity: ParityOptions | None = None,
         images: Sequence[Pixels] = (),
+        pictures: Mapping[str, Sequence[Pixels]] | None = None,
         options: SessionOptions = CPU_OPTIONS,
     ) -> "Proof":
         """Trace the network and run it on everything that the graphs will be compared on.
@@ -98,7 +109,8 @@ class Proof:
             color_input: Second input of the graphs: the color, or its embedding.
             embedding: The embedding of an earlier export, for ``color_input`` ``embedding``; made anew if None.
             parity: Sizes, batches and number of drawings; the defaults of ``ParityOptions`` if None.
-            images: Images to compare on, uint8 [H, W, 3] each; generated drawings if empty.
+            images: Images to compare on, uint8 [H, W, C] each; generated drawings if empty.
+            pictures: For each condition that is a picture one for each image; made from the images if None.
             options: Execution provider that the graphs run on.
 
         Raises:
@@ -107,12 +119,11 @@ class Proof:
         """
         if color_input == "embedding" and embedding is None:
             embedding = embedding_of(source)
-        condition = source.condition(embedding)
-        traced = trace(source, condition)
+        source, traced = trace_with_fallback(source, embedding)
         proof = cls(
             source=source,
-            reference=Reference.of(source, parity or ParityOptions(), images),
-            condition=condition,
+            reference=Reference.of(source, parity or ParityOptions(), images, pictures),
+            conditions=source.built_conditions(embedding),
             traced=traced,
             options=options,
         )
@@ -120,9 +131,10 @@ class Proof:
             proof.check_encoder()
         return proof
 
-    def encode(self, conditions: NDArray[Any]) -> NDArray[Any]:
-        """Turn conditions of the module, [K, ...], into rows of the graph's second input, [K, ...], as users do."""
-        return self.condition.encode_trained(conditions)
+    @property
+    def color(self) -> ColorCondition | None:
+        """The color as the graphs take it; None if they take none."""
+        return _color_of(self.conditions)
 
     def candidate(self, name: str, model: onnx.ModelProto, *, many_colors: bool = False) -> Candidate:
         """Describe a graph so that it can be compared."""
@@ -130,8 +142,8 @@ class Proof:
             name=name,
             model=model,
             float_output=float_output(model, self.source),
-            color_name=self.condition.name,
-            rows=self.encode(self.reference.colors),
+            output=self.source.output_name,
+            conditions=self.conditions,
             many_colors=many_colors,
         )
 
@@ -141,10 +153,12 @@ class Proof:
         Raises:
             ParityError: they differ.
         """
-        colors = self.reference.colors
+        assert self.color is not None  # an encoder is that of a color
+        rows = self.color.trained.proof_rows()
         with torch.inference_mode():
-            true = self.source.embedder()(self.source.condition_tensor(colors)).numpy()
-        difference, largest = float(np.max(np.abs(self.encode(colors) - true))), float(np.max(np.abs(true)))
+            true = self.source.embedder()(*self.source.condition_tensors((rows,))).numpy()
+        found = self.color.encode_trained(rows)
+        difference, largest = float(np.max(np.abs(found - true))), float(np.max(np.abs(true)))
         if not difference <= _ENCODER_TOLERANCE * max(1.0, largest):
             raise ParityError(
                 f"stage encoder differs from the PyTorch model: max abs diff {difference:.3g}", remedy=_REMEDY
@@ -172,40 +186,34 @@ class Proof:
         return stage
 
     def _diagnosis(self, candidate: Candidate, precision: Precision) -> Diagnosis:
-        """Look for the cause of a difference: in the network, in what was traced of it, in the graph's nodes."""
-        colors, rows = self._two(self.reference.colors), self._two(candidate.rows)
-        pictures = list(self.reference.pixels.values())
-        found = diagnose_network(self.source, self._two(pictures[0]), colors)
-        for pixels in pictures:
-            found = found or diagnose_tracing(self.source, self.traced, pixels[0], colors, rows)
+        """Find out why a stage differs: the network, its trace, one node, or a network that amplifies rounding."""
+        every = [_two(examples) for examples in self.reference.examples.values()]
+        found = diagnose_network(self.source, every[0])
+        for pair in every:
+            found = found or diagnose_tracing(self.source, self.traced, self.conditions, pair)
         if found is not None:
             return found
-        for pixels in pictures:
+        for pair in every:
             for count in (1, 2):
                 try:
-                    cause = self._cause(candidate, precision, np.stack(self._two(pixels)[:count]), rows[:count])
+                    cause = self._cause(candidate, precision, pair[:count])
                 except Exception as error:  # noqa: BLE001 - an operator's own error
                     return Diagnosis(text=f"the traced program fails: {reason_of(error)}", remedy=_REMEDY)
                 if cause is not None:
                     return Diagnosis(text=f"first wrong node: {cause}", remedy=remedy_of(cause, candidate.name))
-        sensitive = diagnose_sensitivity(self.source, self.traced, pictures[0], colors)
-        agreed = f"every tensor that can be compared agrees with the traced program on {2 * len(pictures)} inputs"
+        sensitive = diagnose_sensitivity(self.source, self.traced, every[0])
+        agreed = f"every tensor that can be compared agrees with the traced program on {2 * len(every)} inputs"
         return sensitive or Diagnosis(text=agreed, remedy=_REMEDY)
 
-    def _cause(
-        self, candidate: Candidate, precision: Precision, images: NDArray[np.uint8], rows: NDArray[Any]
-    ) -> Cause | None:
-        """Find the first wrong node with some images, each in one color."""
-        candidate = replace(candidate, rows=rows)
-        values = program_values(self.traced.program, images, rows)
+    def _cause(self, candidate: Candidate, precision: Precision, examples: Sequence[Example]) -> Cause | None:
+        """Find the first wrong node with some examples."""
+        images, rows = stacked(examples)
+        inputs = replace(candidate, many_colors=False).feeds(images, rows)
+        values = program_values(self.traced.program, candidate.output, *inputs.values())
+        feeds = candidate.feeds(images, rows)
         if precision.node_tolerance is None:
-            return find_local_cause(candidate, self.traced.program, values, images)
-        return find_cause(candidate, values, images, precision.node_tolerance)
-
-    @staticmethod
-    def _two(values: Any) -> Any:
-        """Two of a list or an array, the same one twice if there is only one."""
-        return values[:2] if len(values) > 1 else [*values, *values] if isinstance(values, list) else values[[0, 0]]
+            return find_local_cause(candidate, self.traced.program, values, feeds)
+        return find_cause(candidate, values, feeds, precision.node_tolerance)
 
     def parity(self, stages: Sequence[StageParity]) -> Parity:
         """Return the certificate of the stages that were proven."""
@@ -214,7 +222,13 @@ class Proof:
             candidate=f"ONNX Runtime {ort.__version__}, {self.options.provider}",
             stages=tuple(stages),
             images=self.reference.images,
-            colors=len(self.reference.colors),
-            batches=self.reference.options.batches,
-            sizes=tuple(self.reference.pixels),
+            colors=self.reference.settings,
+            batches=self.reference.options.batches_of(self.source),
+            sizes=tuple(self.reference.examples),
         )
+
+
+def _two(examples: Sequence[Example]) -> list[Example]:
+    """Return two examples, the first twice if there is only one; with different images if there are any."""
+    other = next((example for example in examples if example.image is not examples[0].image), examples[-1])
+    return [examples[0], other]

@@ -15,6 +15,7 @@ from polyexport.export.proof.fidelity import DrawingTest
 from polyexport.export.proof.proof import Proof
 from polyexport.export.source.source import Source
 from polyexport.imaging.pixels import Pixels
+from polyexport.model.conditions.fields import ConditionFields
 from polyexport.model.contract import Contract, Fidelity, StageParity
 from polyexport.model.model import Model
 from polyexport.runtime.session import SessionOptions
@@ -53,8 +54,13 @@ def verify_against(
     options = replace(options, use_tf32=False)
     contract = Model.from_bytes(data, options).contract
     precision = precision_named(contract.precision)
-    for name in ("conditioning", "palette", "size_multiple", "training_size", "fixed_size"):
-        found, expected = getattr(contract, name), getattr(source, name)
+    embedding = contract.color.embedding if contract.color is not None else None
+    proof = Proof.of(source, "embedding" if embedding else "color", embedding=embedding, images=images, options=options)
+    source = proof.source
+    for name, found, expected in (
+        ("conditions", tuple(map(_plain, contract.conditions)), tuple(map(_plain, source.condition_fields(embedding)))),
+        *((name, getattr(contract, name), getattr(source, name)) for name in _COMPARED),
+    ):
         if found != expected:
             raise ParityError(
                 f"the model has {name} {str(found)[:60]}, the network {str(expected)[:60]}",
@@ -62,7 +68,6 @@ def verify_against(
             )
     if contract.checkpoint_sha256 != source.sha256:
         report(f"the weights are of another file: {source.sha256[:12]}..., not {contract.checkpoint_sha256[:12]}...")
-    proof = Proof.of(source, contract.color_input, embedding=contract.embedding, images=images, options=options)
     model = onnx.load_model_from_string(data)
     candidate = proof.candidate(contract.precision, model, many_colors=contract.many_colors)
     stage = proof.check(candidate, precision)
@@ -76,7 +81,7 @@ def verify_against(
     if contract.many_colors:
         fp32 = many_colors_graph(fp32)
     reference = replace(candidate, name=REFERENCE.name, model=fp32)
-    fidelity = DrawingTest(source, reference, proof.encode, options, result=contract.result).fidelity(model)
+    fidelity = DrawingTest(source, reference, options, result=contract.result.kind).fidelity(model)
     if faults := _faults(contract, precision, fidelity):
         raise ParityError(
             f"images are worse than the certificate says: {'; '.join(faults)}", remedy="export the network again"
@@ -84,6 +89,14 @@ def verify_against(
     worst = min(fidelity, key=lambda one: one.psnr_to_fp32_mean_db)
     report(f"fidelity: {worst.psnr_to_fp32_mean_db:.1f} dB to fp32 on {worst.data}, the least of {len(fidelity)} kinds")
     return stage, fidelity
+
+
+_COMPARED = ("image_channels", "size_multiple", "smallest_size", "training_size", "training_width", "fixed_size")
+
+
+def _plain(fields: ConditionFields) -> ConditionFields:
+    """Return a condition without what a rewrite of the graph adds to it."""
+    return replace(fields, many_colors=False) if fields.kind == "color" else fields
 
 
 def _faults(contract: Contract, precision: Precision, fidelity: Sequence[Fidelity]) -> list[str]:
@@ -97,7 +110,7 @@ def _faults(contract: Contract, precision: Precision, fidelity: Sequence[Fidelit
     same_drawings = contract.versions.get("polyexport") == __version__ and [
         (one.data, one.images) for one in contract.fidelity
     ] == [(one.data, one.images) for one in fidelity]
-    if same_drawings and contract.result == "picture":
+    if same_drawings and contract.result.kind == "picture":
         return [
             f"{one.data}: {one.psnr_mean_db:.2f} dB, {one.psnr_to_fp32_mean_db:.1f} dB to fp32"
             for one in fidelity

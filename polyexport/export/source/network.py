@@ -28,7 +28,7 @@ from polyexport.export.source.spec import (
 )
 from polyexport.export.source.weights import Weights, describe, read_weights
 from polyexport.imaging.color import parse_color
-from polyexport.model.conditions.fields import MAX_EMBEDDING_DIM, Palette
+from polyexport.model.conditions.fields import MAX_EMBEDDING_DIM, ColorFields, Embedding, Palette
 
 __all__ = ["load_network"]
 
@@ -57,13 +57,19 @@ def load_network(spec: NetworkSpec) -> Source:
     palette = _palette(spec, weights) if named else ()
     fitted = fit_weights(module, weights, key=spec.weights_key, apart=spec.embedding_table)
     table = _table(spec, weights, palette, fitted.table) if fitted.table is not None else None
-    source = Source(
-        module=module,
+    vectors = Embedding.from_table(table) if table is not None else None
+    if vectors is None and spec.embedding_dim:
+        vectors = Embedding(dim=spec.embedding_dim)
+    color = ColorFields(
         conditioning=conditioning,
         palette=palette,
+        color_input="embedding" if vectors else "color",
+        embedding=vectors,
+    )
+    source = Source(
+        module=module,
+        conditions=(color,),
         embedding=spec.embedding,
-        embedding_dim=table.shape[1] if table is not None else spec.embedding_dim,
-        embedding_table=table,
         value_range=spec.value_range,
         output_range=spec.output_range or spec.value_range,
         size_multiple=spec.size_multiple or spec.size,
@@ -210,16 +216,19 @@ def _try(source: Source, batch: int, height: int, width: int, remedy: str) -> No
     """Run the network on noise; refuse it with one line that gives the shapes of its inputs and outputs."""
     generator = torch.Generator().manual_seed(0)
 
+    assert source.color is not None
+    conditioning = source.color.conditioning
+
     def noise(*shape: int) -> Tensor:
-        low, high = source.value_range if source.conditioning == "rgb" or len(shape) == 4 else (-1.0, 1.0)
+        low, high = source.value_range if conditioning == "rgb" or len(shape) == 4 else (-1.0, 1.0)
         return torch.rand(shape, generator=generator) * (high - low) + low
 
     image = noise(batch, 3, height, width)
-    if source.conditioning == "vocabulary":
+    if conditioning == "vocabulary":
         last = len(source.palette) - 1
         condition, known = torch.arange(batch).neg().add(last).clamp(min=0), f" up to {last}"
     else:
-        condition, known = noise(batch, 3 if source.conditioning == "rgb" else source.embedding_dim), ""
+        condition, known = noise(batch, source.color.embedding.dim if source.color.embedding else 3), ""
     try:
         with torch.no_grad():
             colored = source.module(image, condition)

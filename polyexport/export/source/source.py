@@ -1,7 +1,7 @@
 """The description of a network to export: a PyTorch module, and what the contract has to say about it."""
 
 import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,15 +11,17 @@ from torch import Tensor, nn
 
 from polyexport.model.conditions import condition_of
 from polyexport.model.conditions.condition import Condition
-from polyexport.model.conditions.fields import ConditionFields, Embedding, Palette
-from polyexport.model.contract import Result
+from polyexport.model.conditions.fields import ColorFields, ConditionFields, Embedding, Palette
+from polyexport.model.contract import COLORED, RESULT
+from polyexport.model.result import PICTURE, ResultFields
 
-__all__ = ["SIGNED", "Source", "ValueRange"]
+__all__ = ["SIGNED", "UNIT", "Source", "ValueRange"]
 
 ValueRange = tuple[float, float]
 """The values of a network's tensor that the pixel values 0 and 255 are mapped to."""
 
 SIGNED: ValueRange = (-1.0, 1.0)
+UNIT: ValueRange = (0.0, 1.0)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,24 +29,27 @@ class Source:
     """A network to export, its weights loaded."""
 
     module: nn.Module
-    """forward(image, condition), in evaluation mode: float32 [B, 3, H, W] in ``value_range``, and float32 [B, 3] in
-    ``value_range`` (``rgb``), int64 [B] (``vocabulary``) or float32 [B, D] (``embedding``) -> float32 [B, 3, H, W] in
-    ``output_range``."""
+    """forward(image, *conditions), in evaluation mode: float32 [B, C, H, W] in ``value_range``, and the conditions in
+    their order, each as its kind has it -> float32 [B, C', s H, s W] in ``output_range``:
 
-    conditioning: str
-    """Kind of condition that the network was trained on: a key of ``CONDITION_MODULES``."""
+    - color: float32 [B, 3] in ``value_range`` (``rgb``), int64 [B] (``vocabulary``) or float32 [B, D] (``embedding``);
+    - label: int64 [B]; number: float32 [B]; vector: float32 [B, D];
+    - image: float32 [B, channels, H, W] in 0..1.
 
-    palette: Palette = ()
-    """Names and sRGB values of the colors that the network knows, in index order; empty if it has no list."""
+    What a network wants otherwise, ``polyexport.export.source.adapter`` does around it."""
+
+    conditions: tuple[ConditionFields, ...] = ()
+    """What the network takes beside the image, in the order of its arguments. A color is described as the network was
+    trained on it."""
+
+    image_channels: int = 3
+    """Channels C of the input image: 1, 3 or 4."""
+
+    result: ResultFields = PICTURE
+    """What the network makes of the image, with its scale s and its channels C'."""
 
     embedding: str = ""
-    """Dotted name of the submodule that makes the embedding of the condition; empty if none was named."""
-
-    embedding_dim: int = 0
-    """Width D of the condition with ``embedding`` conditioning."""
-
-    embedding_table: NDArray[np.float32] | None = None
-    """[colors, D], one row for each name of the palette, for ``embedding`` conditioning."""
+    """Dotted name of the submodule that makes the embedding of a color; empty if none was named."""
 
     value_range: ValueRange = SIGNED
     """Value range of the network's input image."""
@@ -55,17 +60,23 @@ class Source:
     size_multiple: int
     """Height and width of every image are multiples of this, pixels."""
 
+    smallest_size: int = 1
+    """Smallest height and width of an image, pixels."""
+
     training_size: int
-    """Height and width of the training images, pixels."""
+    """Height and width of the training images, pixels; their height if ``training_width`` is another."""
+
+    training_width: int = 0
+    """Width of the training images, pixels; 0 where it is their height."""
 
     fixed_size: bool = False
     """The network takes images of ``training_size`` only."""
 
-    result: Result = "picture"
-    """The network's output: a picture, or a fill of the drawing with one color on white."""
+    batch_one: bool = False
+    """The network, or its trace, takes one image at a time."""
 
     network: str
-    """``trainer``, or ``package.module:Class``."""
+    """``trainer``, ``package.module:Class``, or the name of the file that holds the whole network."""
 
     sha256: str
     """SHA-256 of the file that held the weights, lowercase hex."""
@@ -74,53 +85,97 @@ class Source:
     """Name of the set of weights in that file that was taken; ``.`` is the whole file."""
 
     remarks: tuple[str, ...] = ()
-    """Lines for the user about the weights: which were taken, what was left out, what was converted."""
+    """Lines for the user about what was found out: which weights were taken, what was left out, what was assumed."""
 
     def __post_init__(self) -> None:
         for name, (low, high) in (("value_range", self.value_range), ("output_range", self.output_range)):
             if not np.isfinite([low, high]).all() or not low < high:
                 raise ValueError(f"{name} must be two growing numbers, got {low} and {high}")
-        if self.embedding_table is not None and self.embedding_table.shape != (len(self.palette), self.embedding_dim):
-            raise ValueError(
-                f"the embedding's table is {list(self.embedding_table.shape)}, "
-                f"expected [{len(self.palette)}, {self.embedding_dim}]"
-            )
+
+    @property
+    def color(self) -> ColorFields | None:
+        """The condition that is a color, as the network was trained on it; None if no condition is."""
+        return next((fields for fields in self.conditions if fields.kind == "color"), None)
+
+    @property
+    def palette(self) -> Palette:
+        """Names and sRGB values of the colors that the network knows, in index order; empty if it has no list."""
+        return self.color.palette if self.color is not None else ()
+
+    @property
+    def fixed_shape(self) -> tuple[int, int] | None:
+        """Height and width of every image, pixels; None if the network takes images of other sizes."""
+        return (self.training_size, self.training_width or self.training_size) if self.fixed_size else None
+
+    @property
+    def output_name(self) -> str:
+        """Name of the graph's output: that of contract version 2 where it can describe the network."""
+        old = (
+            len(self.conditions) == 1
+            and self.color is not None
+            and not self.color.name
+            and (self.image_channels, self.result.channels, self.result.scale) == (3, 3, "1")
+            and self.result.kind in ("picture", "fill")
+            and (self.smallest_size, self.training_width, self.batch_one) == (1, 0, False)
+        )
+        return COLORED if old else RESULT
 
     def scaled(self, levels: Tensor) -> Tensor:
         """Convert uint8 pixel values of any shape to float32 in ``value_range``."""
         low, high = self.value_range
         return levels.to(torch.float32) * ((high - low) / 255) + low
 
-    def condition(self, embedding: Embedding | None = None) -> Condition:
-        """Return the condition as the network takes it, or as a graph takes it whose input is its embedding.
+    def condition_fields(self, embedding: Embedding | None = None) -> tuple[ConditionFields, ...]:
+        """Return the conditions as the network takes them, or as a graph does whose color is its embedding.
 
         Args:
-            embedding: source of the vectors that the graph takes; None for the network's own condition.
+            embedding: source of the vectors that the graph takes; None for the network's own color.
         """
-        if embedding is None and self.embedding_table is not None:
-            embedding = Embedding.from_table(self.embedding_table)
-        elif embedding is None and self.embedding_dim:
-            embedding = Embedding(dim=self.embedding_dim)
-        return condition_of(
-            ConditionFields(
-                conditioning=self.conditioning,
-                palette=self.palette,
-                color_input="embedding" if embedding else "color",
-                embedding=embedding,
-            )
+        if embedding is None:
+            return self.conditions
+        return tuple(
+            replace(fields, color_input="embedding", embedding=embedding) if fields.kind == "color" else fields
+            for fields in self.conditions
         )
 
-    def condition_tensor(self, rows: NDArray[Any]) -> Tensor:
-        """Turn conditions, [K, ...] as ``Condition.trained`` has them, into the tensor that ``forward`` takes."""
-        condition = torch.from_numpy(rows)
-        return self.scaled(condition) if condition.dtype == torch.uint8 else condition
+    def built_conditions(self, embedding: Embedding | None = None) -> tuple[Condition[Any], ...]:
+        """Build the conditions of ``condition_fields``, anew."""
+        return tuple(condition_of(fields) for fields in self.condition_fields(embedding))
+
+    def condition_tensors(self, rows: tuple[NDArray[Any], ...]) -> tuple[Tensor, ...]:
+        """Turn conditions, [B, ...] each as the network was trained on them, into the tensors that ``forward`` takes.
+
+        Args:
+            rows: for each condition its rows; pictures are uint8 [B, H, W, channels].
+        """
+        tensors = []
+        for row in rows:
+            tensor = torch.from_numpy(np.ascontiguousarray(row))
+            if tensor.dtype == torch.uint8 and tensor.ndim == 4:
+                tensor = (tensor.permute(0, 3, 1, 2).to(torch.float32) * (1 / 255)).contiguous()
+            elif tensor.dtype == torch.uint8:
+                tensor = self.scaled(tensor)
+            tensors.append(tensor)
+        return tuple(tensors)
+
+    def run(self, images: NDArray[np.uint8], rows: tuple[NDArray[Any], ...]) -> Tensor:
+        """Run the network on the CPU: uint8 [B, H, W, C] and conditions [B, ...] -> float32 [B, C', s H, s W].
+
+        Args:
+            images: Images of one size.
+            rows: For each condition its rows, as ``condition_tensors`` takes them.
+        """
+        planes = self.scaled(torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2).contiguous())
+        with torch.inference_mode():
+            output: Tensor = self.module(planes, *self.condition_tensors(rows))
+        return output
 
     def embedder(self) -> nn.Module:
-        """Return the submodule that makes the embedding of the condition."""
+        """Return the submodule that makes the embedding of the color."""
         return self.module.get_submodule(self.embedding)
 
     def without_embedder(self) -> nn.Module:
-        """Return a copy of the module that takes the embedding as its condition: forward(image, float32 [B, D])."""
+        """Return a copy of the module that takes the embedding as its color: forward(image, float32 [B, D])."""
         changed = copy.deepcopy(self.module)
         changed.set_submodule(self.embedding, nn.Identity())
         return changed

@@ -15,7 +15,7 @@ from polyexport.errors import ColorError, UsageError
 from polyexport.export.source.source import SIGNED, ValueRange
 from polyexport.imaging.color import COLOR_NAME, parse_color
 from polyexport.imaging.pixels import MAX_TRAINING_SIZE
-from polyexport.model.conditions import CONDITION_MODULES
+from polyexport.model.conditions import COLOR_MODULES
 from polyexport.model.conditions.fields import MAX_EMBEDDING_DIM, Palette
 
 __all__ = [
@@ -99,9 +99,9 @@ class NetworkSpec:
         for bounds in (self.value_range, self.output_range or SIGNED):
             checked_range(*bounds)
         expect(
-            self.conditioning in (None, *CONDITION_MODULES),
+            self.conditioning in (None, *COLOR_MODULES),
             f"conditioning is {self.conditioning!r}",
-            f"give {' or '.join(CONDITION_MODULES)}",
+            f"give {' or '.join(COLOR_MODULES)}",
         )
         expect(
             0 < self.size <= MAX_TRAINING_SIZE,

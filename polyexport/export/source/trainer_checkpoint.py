@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from polyexport.export.source.source import Source
-from polyexport.model.contract import Result
+from polyexport.model.conditions.fields import ColorFields
+from polyexport.model.result import ResultFields
 from trainer.checkpoint import Checkpoint, load_checkpoint
 
 __all__ = ["load_trainer_checkpoint"]
@@ -23,8 +24,7 @@ def load_trainer_checkpoint(path: Path) -> Source:
     config = loaded.model.config
     return Source(
         module=loaded.model,
-        conditioning=config.conditioning,
-        palette=config.palette,
+        conditions=(ColorFields(conditioning=config.conditioning, palette=config.palette),),
         embedding="color_embedding",
         size_multiple=config.size_multiple,
         training_size=loaded.training_size,
@@ -35,13 +35,13 @@ def load_trainer_checkpoint(path: Path) -> Source:
     )
 
 
-def _result(training: dict[str, Any]) -> Result:
+def _result(training: dict[str, Any]) -> ResultFields:
     """Tell from the record of a training what the network was trained to make. The record is untrusted."""
     scored = training.get("scored_on")
     # Earlier records have no result; those of generated drawings, which are fills, are scored on such.
     scored_on = scored.get("drawings") if isinstance(scored, dict) else None
     found = training.get("result", "fill" if scored_on == "generated drawings" else "picture")
-    return "fill" if found == "fill" else "picture"
+    return ResultFields(kind="fill" if found == "fill" else "picture")
 
 
 def _remarks(checkpoint: Checkpoint) -> tuple[str, ...]:

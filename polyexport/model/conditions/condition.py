@@ -1,35 +1,30 @@
-"""The base class of the kinds of condition, and the names of the input that carries one."""
+"""The base class of the kinds of condition."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from polyexport.imaging.color import Color, color_of
 from polyexport.model.conditions.fields import ConditionFields, ConditionValue
 from polyexport.runtime.session import TensorType
 
-__all__ = ["COLOR_INPUT", "EMBEDDING_INPUT", "ColorLike", "Condition", "ConditionRow"]
-
-COLOR_INPUT = "color"
-"""Name of the graph's second input where it is a color."""
-
-EMBEDDING_INPUT = "color_embedding"
-"""Name of the graph's second input where it is the embedding of a color."""
-
-ColorLike = Color | str | tuple[int, int, int]
-"""A color as callers give it: a ``Color``, text, or sRGB from 0 to 255."""
+__all__ = ["Condition", "ConditionRow"]
 
 ConditionRow = NDArray[Any]
 """The value of a condition for one image, as the graph takes it: an array of ``row_shape`` and ``dtype``."""
 
 _ONNX_TYPES = {"uint8": "tensor(uint8)", "int64": "tensor(int64)", "float32": "tensor(float)"}
 
+Fields = TypeVar("Fields", bound=ConditionFields)
 
-class Condition(ABC):
+
+class Condition(ABC, Generic[Fields]):
     """One kind of condition: how its values are read, checked, encoded and described.
+
+    A value has three forms. What callers give, text or Python objects, is read by ``parse`` into a hashable object. A
+    contract holds it as ``value_of`` gives it. The graph takes it as ``encode`` gives it, one row for each image.
 
     It is safe to call from several threads. Building one is cheap: what takes time, such as loading an encoder, waits
     for the first value or for ``open``.
@@ -38,37 +33,35 @@ class Condition(ABC):
         ValueError: entries of the contract that this kind does not allow.
     """
 
-    kind: ClassVar[str]
-    """Name in the registry, and value of ``conditioning`` in a contract."""
+    textual: ClassVar[bool] = True
+    """Whether a text gives a value; a second picture is given by its path instead, one for each image."""
 
     summary: ClassVar[str]
     """Values that the network was trained on, in a few words for the model card."""
 
-    name: str = COLOR_INPUT
+    name: str
     """Name of the graph's input."""
 
     dtype: np.dtype[Any]
     """Type of the input's values."""
 
-    row_shape: tuple[int, ...]
-    """Shape of the input without the axis of the batch and that of the colors."""
+    row_shape: tuple[int | str, ...]
+    """Shape of the input without the axis of the batch; a name where the extent is free."""
 
     meaning: str
     """Content of the input, in a few words for the table of tensors."""
 
-    def __init__(self, fields: ConditionFields) -> None:
-        self.fields = fields
-        self._values = dict(fields.palette)
+    default: Any = None
+    """Value, as ``parse`` returns it, of a call that gives none; None if every call has to give one."""
 
-    @property
-    def trained(self) -> "Condition":
-        """The condition that the network was trained on: this one, or the one that an embedding stands for."""
-        return self
+    def __init__(self, fields: Fields) -> None:
+        self.fields = fields
+        self.name = fields.name
 
     @property
     def axes(self) -> tuple[str | int, ...]:
         """Shape of the input without the axis of the batch; a name where the extent is free."""
-        return (*(("colors",) if self.fields.many_colors else ()), *self.row_shape)
+        return self.row_shape
 
     @property
     def tensor_type(self) -> TensorType:
@@ -76,29 +69,27 @@ class Condition(ABC):
         free = tuple(None if isinstance(extent, str) else extent for extent in self.axes)
         return TensorType(_ONNX_TYPES[self.dtype.name], (None, *free))
 
-    def open(self) -> None:  # noqa: B027 - most kinds have nothing to load
+    def open(self) -> None:
         """Load what the condition needs to encode values, so that a fault shows now and not at the first image.
 
         Raises:
             ContractError: an encoder in the contract that is not what the contract says.
         """
 
-    def parse(self, value: ColorLike) -> Color:
-        """Read a color: a name in the palette of the model, or anything that ``polyexport.imaging.color`` reads.
+    @abstractmethod
+    def parse(self, value: Any) -> Any:
+        """Read a value: text, or the Python object that it means. The result is hashable, and ``parse`` keeps it.
 
         Raises:
-            ColorError: it names no color.
+            UsageError: it is not a value of this condition; the remedy says what is.
         """
-        if isinstance(value, str) and (name := value.strip().lower()) in self._values:
-            return Color(name, self._values[name])
-        return color_of(value)
 
     @abstractmethod
-    def value_of(self, color: Color) -> ConditionValue:
-        """Return the value that stands for a color in a contract.
+    def value_of(self, value: Any) -> ConditionValue:
+        """Return the form in which a contract holds a value that ``parse`` returned.
 
         Raises:
-            ColorError: a color that the model does not know; the remedy names others.
+            UsageError: a value that the model does not know; the remedy names others.
         """
 
     @abstractmethod
@@ -109,35 +100,27 @@ class Condition(ABC):
             ValueError: a value of another kind of condition. Other errors of numpy and ONNX Runtime come out as well.
         """
 
-    def row(self, value: ColorLike) -> ConditionRow:
-        """Turn a color into one row of the graph's input. The caller must not change the array.
+    def row(self, value: Any) -> ConditionRow:
+        """Turn a value into one row of the graph's input. The caller must not change the array.
 
         Raises:
-            ColorError: it names no color, or one that the model does not know.
+            UsageError: it is not a value of this condition, or one that the model does not know.
         """
         return self.encode(self.value_of(self.parse(value)))
 
-    def fill_color(self, value: ColorLike) -> tuple[int, int, int] | None:
-        """Return the sRGB values, 0 to 255, in which the model fills for a color; None if they cannot be known.
+    def recipe(self, value: Any) -> Any:
+        """Return what stands for a value in the recipe of an output, a JSON value.
+
+        Two values with the same recipe give the same pixels.
 
         Raises:
-            ColorError: it names no color, or one that the model does not know.
-        """
-        return None
-
-    def recipe(self, value: ColorLike) -> Any:
-        """Return what stands for a color in the recipe of an output, a JSON value.
-
-        Two colors with the same recipe give the same pixels.
-
-        Raises:
-            ColorError: it names no color, or one that the model does not know.
+            UsageError: it is not a value of this condition, or one that the model does not know.
         """
         return self.row(value).tolist()
 
-    def encode_trained(self, rows: NDArray[Any]) -> NDArray[Any]:
-        """Turn conditions as the network was trained on them, [K, ...], into rows of the graph's input, [K, ...]."""
-        return rows
+    @abstractmethod
+    def folder(self, value: Any) -> str:
+        """Return a part of the name of an output's folder for a value that ``parse`` returned."""
 
     @abstractmethod
     def describe(self) -> str:
@@ -149,7 +132,7 @@ class Condition(ABC):
 
     @abstractmethod
     def example(self) -> str | None:
-        """Return a color that the model takes, as one word for a shell; None if it takes no color by name."""
+        """Return a value that the model takes, as one word for a shell; None if no text gives one."""
 
     @abstractmethod
     def golden_values(self) -> Sequence[ConditionValue]:
@@ -160,13 +143,4 @@ class Condition(ABC):
 
     @abstractmethod
     def proof_rows(self) -> NDArray[Any]:
-        """Return the conditions on which an export is compared with its network, [K, ...], as ``trained`` has them."""
-
-    @abstractmethod
-    def drawing_row(self, rgb: tuple[int, int, int], rng: np.random.Generator) -> NDArray[Any]:
-        """Return the condition for a generated drawing, [1, ...], as the network was trained on it.
-
-        Args:
-            rgb: color of the drawing; a value of the palette if the model has one.
-            rng: source of a condition that no color determines.
-        """
+        """Return the values on which an export is compared with its network, [K, ...], as the network takes them."""

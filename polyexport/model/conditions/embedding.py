@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 
 from polyexport.errors import ColorError, ContractError
 from polyexport.imaging.color import Color
-from polyexport.model.conditions.condition import COLOR_INPUT, EMBEDDING_INPUT, ColorLike, Condition, ConditionRow
-from polyexport.model.conditions.fields import ConditionFields, ConditionValue
+from polyexport.model.conditions.color_condition import COLOR_INPUT, EMBEDDING_INPUT, ColorCondition, ColorLike
+from polyexport.model.conditions.condition import ConditionRow
+from polyexport.model.conditions.fields import ColorFields, ConditionValue
 from polyexport.model.conditions.rgb import RgbCondition
 from polyexport.model.conditions.vocabulary import VocabularyCondition
 from polyexport.runtime.graph_limits import refuse_unbounded
@@ -32,15 +33,15 @@ _Colors = RgbCondition | VocabularyCondition
 _COLORS: dict[str, type[_Colors]] = {each.kind: each for each in (RgbCondition, VocabularyCondition)}
 
 
-class EmbeddingCondition(Condition):
+class EmbeddingCondition(ColorCondition):
     """A vector that stands for a color: float32 [dim], from an encoder, a table, or the caller alone."""
 
     kind = "embedding"
     summary = "vectors that stand for colors"
-    name = EMBEDDING_INPUT
+    default_name = EMBEDDING_INPUT
     dtype = np.dtype(np.float32)
 
-    def __init__(self, fields: ConditionFields) -> None:
+    def __init__(self, fields: ColorFields) -> None:
         super().__init__(fields)
         if fields.embedding is None:
             raise ValueError("a network that was trained on vectors takes them as its input")
@@ -60,7 +61,7 @@ class EmbeddingCondition(Condition):
         self._encode_cached = functools.lru_cache(maxsize=_CACHED_ROWS)(self._encode)
 
     @property
-    def trained(self) -> Condition:
+    def trained(self) -> ColorCondition:
         """The condition that the network was trained on: colors, or these vectors."""
         return self if self.fields.conditioning == self.kind or self._colors is None else self._colors
 
@@ -178,7 +179,7 @@ class EmbeddingCondition(Condition):
         return self._vectors(row) if self.trained is self else row
 
 
-def _colors_of(fields: ConditionFields) -> _Colors | None:
+def _colors_of(fields: ColorFields) -> _Colors | None:
     """Return the condition that knows the colors of the vectors; None if no color has a vector.
 
     Raises:
@@ -192,7 +193,7 @@ def _colors_of(fields: ConditionFields) -> _Colors | None:
         kind = fields.conditioning
     if kind not in _COLORS:
         raise ValueError(f"conditioning {kind} cannot be given to the network as an embedding")
-    return _COLORS[kind](ConditionFields(conditioning=kind, palette=fields.palette))
+    return _COLORS[kind](ColorFields(conditioning=kind, palette=fields.palette))
 
 
 CONDITION = EmbeddingCondition

@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polyexport.imaging.color import Color, parse_color
-from polyexport.model.conditions.condition import ColorLike, Condition, ConditionRow
-from polyexport.model.conditions.fields import ConditionFields, ConditionValue
+from polyexport.model.conditions.color_condition import ColorCondition, ColorLike
+from polyexport.model.conditions.condition import ConditionRow
+from polyexport.model.conditions.fields import ColorFields, ConditionValue
 
 __all__ = ["CONDITION", "RgbCondition"]
 
@@ -18,7 +19,7 @@ _FURTHER_GOLDEN_COLORS = ("blue", "white", "#1f7a3c", "#c0c8d0", "#4b0f2e")
 _PROOF_COLORS = ("red", "lime", "black", "orange", "#7f8081")
 
 
-class RgbCondition(Condition):
+class RgbCondition(ColorCondition):
     """Any 24-bit color: uint8 [3], sRGB from 0 to 255."""
 
     kind = "rgb"
@@ -27,7 +28,7 @@ class RgbCondition(Condition):
     dtype = np.dtype(np.uint8)
     row_shape = (3,)
 
-    def __init__(self, fields: ConditionFields) -> None:
+    def __init__(self, fields: ColorFields) -> None:
         super().__init__(fields)
         if fields.palette:
             raise ValueError("a palette belongs to a list of colors, and rgb conditioning takes any color")

@@ -7,8 +7,9 @@ from numpy.typing import NDArray
 
 from polyexport.errors import ColorError
 from polyexport.imaging.color import Color
-from polyexport.model.conditions.condition import ColorLike, Condition, ConditionRow
-from polyexport.model.conditions.fields import ConditionFields, ConditionValue
+from polyexport.model.conditions.color_condition import ColorCondition, ColorLike
+from polyexport.model.conditions.condition import ConditionRow
+from polyexport.model.conditions.fields import ColorFields, ConditionValue
 
 __all__ = ["CONDITION", "VocabularyCondition"]
 
@@ -16,7 +17,7 @@ _SHOWN_COLORS = 12
 _GOLDEN_COLORS = 6
 
 
-class VocabularyCondition(Condition):
+class VocabularyCondition(ColorCondition):
     """One of the colors in the palette: an int64 scalar, the index of the color."""
 
     kind = "vocabulary"
@@ -25,7 +26,7 @@ class VocabularyCondition(Condition):
     dtype = np.dtype(np.int64)
     row_shape = ()
 
-    def __init__(self, fields: ConditionFields) -> None:
+    def __init__(self, fields: ColorFields) -> None:
         super().__init__(fields)
         if not fields.palette:
             raise ValueError("a palette belongs to vocabulary conditioning, and there is none")
