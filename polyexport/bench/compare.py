@@ -22,8 +22,7 @@ from polyexport.bench.measure import in_turn, warm_up
 from polyexport.bench.scenarios.scenario import Settings
 from polyexport.bench.statistics import WINDOWS, is_steady, ratio_interval
 from polyexport.errors import PolyexportError, UsageError, reason_of
-from polyexport.model.conditions.condition import ConditionRow
-from polyexport.model.contract import COLORED, IMAGE_INPUT
+from polyexport.model.contract import IMAGE_INPUT, Contract
 from polyexport.model.model import Model
 from polyexport.runtime.cores import granted_cores
 from polyexport.runtime.provider import provider_of
@@ -44,10 +43,15 @@ class _Work:
     """Model file."""
 
     checkpoint: Path | None
-    image: Pixels4
-    color: ConditionRow
-    many_colors: bool
-    """Whether the model has an axis of colors, which has one element here."""
+    contract: Contract
+    inputs: tuple[NDArray[Any], ...]
+    """The image, uint8 [1, H, W, C], and the rows of each condition; an axis of colors has one element."""
+
+    @property
+    def feeds(self) -> dict[str, NDArray[Any]]:
+        """Inputs of the graph by name."""
+        names = [IMAGE_INPUT, *(condition.name for condition in self.contract.built_conditions())]
+        return dict(zip(names, self.inputs, strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +87,12 @@ def compare(
         UsageError: a program needs a package or a checkpoint that is missing.
     """
     check_available(names, checkpoint)
-    image, color = inputs(model, checked_size(model, settings.size))
-    work = _Work(path, checkpoint, image, color, model.contract.many_colors)
+    work = _Work(path, checkpoint, model.contract, inputs(model, checked_size(model, settings.size)))
     ours = _Contender(
         "polyexport",
         f"Model.run on {model.session.execution_provider}, as `infer` calls it",
         _versions(provider_of(model.session.execution_provider).runtime),
-        lambda: model.run(image, color),
+        lambda: model.run(*work.inputs),
     )
     contenders = [ours]
     for name in names:
@@ -103,11 +106,11 @@ def compare(
             raise PolyexportError(
                 f"{contender.name} cannot do this work: {reason_of(error)}", remedy="leave it out of --compare"
             ) from error
-        outputs.append(output.reshape(image.shape))
+        outputs.append(output.reshape(-1, *output.shape[-3:]))
     torch_names = [
         number for number, contender in enumerate(contenders) if contender.name in ("torch", "torch-per-image")
     ]
-    reference = outputs[torch_names[0]] if torch_names else _plain(work)().reshape(image.shape)
+    reference = outputs[torch_names[0]] if torch_names else _plain(work)().reshape(outputs[0].shape)
     progress(f"comparing {', '.join(contender.name for contender in contenders)}")
     blocks = in_turn([contender.call for contender in contenders], seconds=settings.seconds)
     results = []
@@ -156,10 +159,12 @@ def _torch(name: ContenderName, work: _Work) -> _Contender:
     torch.set_num_threads(granted_cores())
     assert work.checkpoint is not None  # check_available
     source = load_source(work.checkpoint)
-    rows = work.color[:, 0] if work.many_colors else work.color
-    if rows.dtype != source.condition().dtype:
+    image, *rows = work.inputs
+    rows = [row[:, 0] if work.contract.many_colors else row for row in rows]
+    taken, wanted = ([row.dtype for row in rows], [condition.dtype for condition in source.built_conditions()])
+    if taken != wanted:
         raise UsageError(
-            f"the model takes {rows.dtype}, and {name} takes {source.condition().dtype}",
+            f"the model takes {', '.join(map(str, taken))}, and {name} takes {', '.join(map(str, wanted))}",
             remedy="compare a model that takes what its network takes, exported with --color-input color",
         )
     module: Any = source.module.eval()
@@ -168,22 +173,24 @@ def _torch(name: ContenderName, work: _Work) -> _Contender:
         module = torch.compile(module)
 
     def network(pixels: torch.Tensor) -> torch.Tensor:
-        colored: torch.Tensor = module(pixels, source.condition_tensor(rows))
+        colored: torch.Tensor = module(pixels, *source.condition_tensors(tuple(rows)))
         return ((colored - low) * (255 / (high - low))).round().clamp(0, 255).to(torch.uint8)
 
     @torch.inference_mode()
     def call() -> Pixels4:
-        pixels = source.scaled(torch.from_numpy(work.image)).permute(0, 3, 1, 2).contiguous()
+        pixels = source.scaled(torch.from_numpy(image)).permute(0, 3, 1, 2).contiguous()
         return network(pixels).permute(0, 2, 3, 1).numpy()
 
     @torch.inference_mode()
     def call_per_image() -> Pixels4:
         colored = []
-        for one in work.image:
-            picture = Image.fromarray(one).convert("RGB")
-            pixels = source.scaled(torch.from_numpy(np.array(picture))).permute(2, 0, 1).unsqueeze(0)
+        for one in image:
+            picture = Image.fromarray(one[..., 0] if one.shape[2] == 1 else one)
+            levels = torch.from_numpy(np.array(picture).reshape(one.shape))
+            pixels = source.scaled(levels).permute(2, 0, 1).unsqueeze(0)
             made = network(pixels)[0].permute(1, 2, 0).numpy()
-            colored.append(np.asarray(Image.fromarray(made)))
+            shown = Image.fromarray(made[..., 0] if made.shape[2] == 1 else made)
+            colored.append(np.asarray(shown).reshape(made.shape))
         return np.stack(colored)
 
     how = {
@@ -196,8 +203,8 @@ def _torch(name: ContenderName, work: _Work) -> _Contender:
 
 def _openvino(name: ContenderName, work: _Work) -> _Contender:
     compiled = openvino_core().compile_model(str(work.path), "CPU", {"PERFORMANCE_HINT": "LATENCY"})
-    feeds = {IMAGE_INPUT: work.image, _second(compiled.inputs): work.color}
-    output = compiled.output(COLORED)
+    feeds = work.feeds
+    output = compiled.output(work.contract.output_name)
 
     def call() -> Pixels4:
         return np.array(compiled(feeds)[output])
@@ -213,17 +220,13 @@ def _plain(work: _Work) -> Call:
     import onnxruntime as ort
 
     session = ort.InferenceSession(str(work.path), providers=["CPUExecutionProvider"])
-    second = next(value.name for value in session.get_inputs() if value.name != IMAGE_INPUT)
+    feeds = work.feeds
 
     def call() -> Pixels4:
-        colored: Pixels4 = session.run([COLORED], {IMAGE_INPUT: work.image, second: work.color})[0]
-        return colored
+        result: Pixels4 = session.run([work.contract.output_name], feeds)[0]
+        return result
 
     return call
-
-
-def _second(ports: Sequence[Any]) -> str:
-    return next(str(port.any_name) for port in ports if port.any_name != IMAGE_INPUT)
 
 
 def _versions(*modules: str) -> str:

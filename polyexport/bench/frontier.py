@@ -75,14 +75,14 @@ def frontier(
             )
             try:
                 model = load_model(path, provider=provider, limits=limits)
-                image, color = inputs(model, size or model.contract.training_size)
+                given = inputs(model, size or model.contract.training_size)
                 psnr = _mean_psnr_db(model, size or model.contract.training_size)
             except PolyexportError as error:
                 variants.append(replace(named, note=error.message))
                 continue
             measured = replace(named, precision=model.contract.precision, psnr_db=psnr)
 
-            call = functools.partial(model.run, image, color)
+            call = functools.partial(model.run, *given)
             warm_up(call)
             candidates.append(_Candidate(measured, call))
     if not candidates:
@@ -117,7 +117,7 @@ def _ms(variant: Variant) -> float:
 
 def _mean_psnr_db(model: Model, size: int) -> float:
     scores = []
-    palette = model.contract.palette
+    palette = model.color_condition.fields.palette
     for number in range(_DRAWINGS):
         wanted = palette[number % len(palette)][1] if palette else None
         drawing = draw(np.random.default_rng([_SEED, number]), size, color=wanted)

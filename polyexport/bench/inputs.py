@@ -1,6 +1,7 @@
-"""Inputs of the network for benchmarks: one outline drawing, and colors."""
+"""Inputs of the network for benchmarks: one outline drawing, and conditions."""
 
 import itertools
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,6 +9,8 @@ from PIL import Image, ImageDraw
 
 from polyexport.errors import UsageError
 from polyexport.imaging.color import parse_color
+from polyexport.imaging.pixels import to_channels
+from polyexport.model.conditions.color_condition import ColorCondition
 from polyexport.model.conditions.condition import ConditionRow
 from polyexport.model.model import Model
 
@@ -43,31 +46,55 @@ def checked_size(model: Model, wanted: int, images: int = 1) -> int:
     return size
 
 
-def inputs(model: Model, size: int, batch_size: int = 1) -> tuple[NDArray[np.uint8], ConditionRow]:
-    """A batch of one outline drawing, uint8 [N, size, size, 3], and one color for each, for ``Model.run``.
+def inputs(model: Model, size: int, batch_size: int = 1) -> tuple[NDArray[Any], ...]:
+    """Return the arguments of ``Model.run`` for a batch of one outline drawing, all under the same conditions.
 
     The image is an outline and not noise, though a convolution takes as long on either.
+
+    Args:
+        model: the model that is measured.
+        size: height and width, pixels; a model of one size that is no square has its own.
+        batch_size: number N of images.
+
+    Returns:
+        uint8 [N, size, size, C], and the rows of each condition, [N, ...].
     """
-    image = np.repeat(_outline(size)[None], batch_size, axis=0)
-    color = np.repeat(_color_rows(model, 1), batch_size, axis=0)
-    return image, color[:, None] if model.contract.many_colors else color
+    height, width = model.contract.fixed_shape or (size, size)
+    image = to_channels(_outline(max(height, width))[:height, :width], model.contract.image_channels)
+    arrays = [image]
+    for condition, value in zip(model.conditions, model.contract.golden.values, strict=True):
+        if isinstance(condition, ColorCondition):
+            (row,) = _color_rows(condition, 1)
+            arrays.append(row[None] if model.contract.many_colors else row)
+        elif condition.textual:
+            arrays.append(condition.encode(value))
+        else:
+            arrays.append(to_channels(_outline(max(height, width))[:height, :width], condition.fields.channels))
+    return tuple(np.repeat(array[None], batch_size, axis=0) for array in arrays)
 
 
 def palette_inputs(model: Model, size: int, colors: int) -> tuple[NDArray[np.uint8], ConditionRow]:
     """One outline drawing in several colors, for ``Model.run``.
 
     A model that takes one color for each image gets a batch of equal images.
+
+    Raises:
+        UsageError: the model takes no color, or more than that.
     """
+    condition = model.color_condition
+    if len(model.conditions) > 1:
+        raise UsageError("the model takes more than a color", remedy="leave out --scenario palette")
     many = model.contract.many_colors
     image = np.repeat(_outline(size)[None], 1 if many else colors, axis=0)
-    rows = _color_rows(model, colors)
+    rows = _color_rows(condition, colors)
     return image, rows[None] if many else rows
 
 
-def _color_rows(model: Model, colors: int) -> ConditionRow:
+def _color_rows(condition: ColorCondition, colors: int) -> ConditionRow:
     """Rows of the color input, one for each color; a model that knows fewer colors gets the first ones again."""
-    known = [rgb for _, rgb in model.contract.palette] or [parse_color(name).rgb for name in _COLOR_NAMES]
-    return np.stack([model.condition.row(rgb) for rgb in itertools.islice(itertools.cycle(known), colors)])
+    palette = condition.fields.palette
+    known = [rgb for _, rgb in palette] or [parse_color(name).rgb for name in _COLOR_NAMES]
+    return np.stack([condition.row(rgb) for rgb in itertools.islice(itertools.cycle(known), colors)])
 
 
 def _outline(size: int) -> NDArray[np.uint8]:

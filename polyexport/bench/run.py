@@ -102,8 +102,8 @@ def bench(
     machine = environment()  # first, for the load that it records
     model = load(threads=threads or granted_cores(), streams=1, images=0)
     size = checked_size(model, settings.size, max(scenario.images_per_call for scenario in scenarios))
-    image, color = inputs(model, size)
-    feeds = {IMAGE_INPUT: image, model.condition.name: color}
+    names = [IMAGE_INPUT, *(condition.name for condition in model.conditions)]
+    feeds = dict(zip(names, inputs(model, size), strict=True))
     macs = count_macs(read_model(path), feeds)
     progress("measuring the limit of this machine")
     limits = measure_limits(provider)

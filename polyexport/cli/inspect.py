@@ -22,7 +22,13 @@ __all__ = ["inspect"]
 _LABEL_COLUMNS = 11
 _TEXT_COLUMNS = 100
 
-_RESULTS = {"picture": "a picture", "fill": "a fill of the drawing, with the edges of its ink"}
+_RESULTS = {
+    "picture": "a picture",
+    "fill": "a fill of the drawing, with the edges of its ink",
+    "mask": "a mask",
+    "alpha": "the alpha of the image",
+    "labels": "labels, one for each pixel",
+}
 
 
 def inspect(
@@ -59,9 +65,10 @@ def _rows(inspection: "Inspection") -> Iterator[tuple[str, str]]:
         for tensor in tensors:
             yield label, f"{tensor.name:<{widest}} {tensor}"
     yield "sizes", _sizes(contract)
-    yield "result", _RESULTS[contract.result]
+    yield "result", _result(contract)
     several = "; several in one call" if contract.many_colors else ""
-    yield "colors", contract.condition.describe() + several
+    for condition in contract.built_conditions():
+        yield "colors" if contract.version == 2 else condition.name, condition.describe() + several
     yield "parameters", f"{inspection.parameters:,}; initializers {_scaled(inspection.initializer_bytes, 'B')}"
     yield "MACs", _macs(inspection.macs)
     counts = ", ".join(f"{operator} {count}" for operator, count in inspection.nodes.items())
@@ -72,11 +79,18 @@ def _rows(inspection: "Inspection") -> Iterator[tuple[str, str]]:
     yield "versions", ", ".join(f"{tool} {version}" for tool, version in contract.versions.items()) or "unknown"
 
 
+def _result(contract: "Contract") -> str:
+    result = contract.result
+    return _RESULTS[result.kind] + (f", {result.scale} times the size of the image" if result.scale != "1" else "")
+
+
 def _sizes(contract: "Contract") -> str:
-    known = f"{contract.training_size}x{contract.training_size}"
+    known = f"{contract.training_width or contract.training_size}x{contract.training_size}"
+    one = "; one image in a call" if contract.batch_one else ""
     if contract.fixed_size:
-        return f"{known} alone"
-    return f"height and width multiples of {contract.size_multiple}, trained at {known}"
+        return f"{known} alone{one}"
+    least = f" from {contract.smallest_size}" if contract.smallest_size > contract.size_multiple else ""
+    return f"height and width multiples of {contract.size_multiple}{least}, trained at {known}{one}"
 
 
 def _macs(macs: "Macs") -> str:
@@ -84,7 +98,7 @@ def _macs(macs: "Macs") -> str:
         return f"unknown: {macs.unknown}"
     parts = ", ".join(f"{operator} {_scaled(count)}" for operator, count in macs.by_type.items())
     further = "" if macs.further_color is None else f"; each further color {_scaled(macs.further_color)}"
-    return f"{_scaled(macs.total)} for one {macs.size}x{macs.size} image in one color ({parts or 'none'}){further}"
+    return f"{_scaled(macs.total)} for one {macs.size}x{macs.size} image ({parts or 'none'}){further}"
 
 
 def _certificate(contract: "Contract") -> Iterator[tuple[str, str]]:
@@ -92,7 +106,8 @@ def _certificate(contract: "Contract") -> Iterator[tuple[str, str]]:
     batches = ", ".join(map(str, parity.batches))
     sizes = ", ".join(f"{width}x{height}" for height, width in parity.sizes)
     yield "parity", f"{parity.candidate} against {parity.reference}"
-    yield "", f"{parity.images} images x {parity.colors} colors x batches {batches} x sizes {sizes}"
+    settings = f" under {parity.colors} settings of their conditions" if parity.colors > 1 else ""
+    yield "", f"{parity.images} images{settings}, in batches of {batches}, at {sizes}"
     widest = max(5, *(len(stage.name) for stage in parity.stages))
     yield "", f"{'stage':<{widest}}  nodes  max abs diff  8-bit equal  largest diff  PSNR dB"
     for stage in parity.stages:
@@ -103,6 +118,14 @@ def _certificate(contract: "Contract") -> Iterator[tuple[str, str]]:
         to_truth = f"{one.psnr_mean_db:.2f} dB to the truth (fp32 {one.fp32_psnr_mean_db:.2f})"
         within = f"{one.within_8:.3%} of pixels within 8 (fp32 {one.fp32_within_8:.3%})"
         yield "fidelity", f"{one.data}, {one.images} images: {to_fp32}, {to_truth}, {within}"
+    if (own := contract.image_fidelity) is not None:
+        near = f"{own.psnr_mean_db:.2f} dB to fp32 (min {own.psnr_min_db:.2f})"
+        alike = f"SSIM {own.ssim_mean:.4f} (min {own.ssim_min:.4f})"
+        yield "fidelity", f"{own.images} images of the user's, SHA-256 {own.sha256[:12]}...: {near}, {alike}"
+        yield (
+            "",
+            f"{own.reduced_layers} layers in {contract.precision}; in float: {', '.join(own.float_layers) or 'none'}",
+        )
     if contract.quality is not None:
         one_set = contract.quality
         scores = f"PSNR {one_set.psnr_mean_db:.2f} dB (min {one_set.psnr_min_db:.2f})"

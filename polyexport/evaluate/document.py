@@ -53,7 +53,7 @@ def facts_of(model: Model, file: Path, size: str) -> ModelFacts:
         file=file.name,
         sha256=model.sha256,
         checkpoint_sha256=contract.checkpoint_sha256,
-        conditioning=contract.conditioning,
+        conditioning=contract.color.conditioning if contract.color is not None else "",
         training_size=contract.training_size,
         size_multiple=contract.size_multiple,
         precision=contract.precision,

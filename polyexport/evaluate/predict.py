@@ -7,6 +7,7 @@ from polyexport.data.pairs import Pair, PairPixels, read_pair
 from polyexport.imaging.pixels import Pixels
 from polyexport.model.canvas import Size
 from polyexport.model.model import Model
+from polyexport.model.settings import setting_from
 
 __all__ = ["Prediction", "predict"]
 
@@ -27,11 +28,12 @@ def predict(model: Model, pairs: Iterable[Pair], *, size: Size = "fit") -> Itera
     Raises:
         DatasetError: a pair that cannot be read.
         ColorError: a color that the model does not know.
+        UsageError: the model takes no color.
     """
-    canvas_rule = model.contract.canvas_rule(size)
+    canvas_rule, name = model.contract.canvas_rule(size), model.color_condition.name
     for pair in pairs:
         pixels = read_pair(pair)
         canvas = canvas_rule.place(pixels.image)
-        output = model.run_canvases([canvas], [pair.color])[0]
-        colored = canvas.restore(output, model.condition.fill_color(pair.color))
+        setting = setting_from(model.conditions, {name: pair.color})
+        colored = model.finish(canvas, model.run_canvases([canvas], [setting])[0], setting)
         yield Prediction(pair=pair, pixels=pixels, colored=colored)

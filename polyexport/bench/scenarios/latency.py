@@ -49,8 +49,8 @@ class Latency(Scenario):
         threads = subject.threads or granted_cores()
         model = subject.load(threads=threads, streams=1, images=0)
         size = checked_size(model, settings.size, self.images_per_call)
-        image, color = inputs(model, size)
-        call = functools.partial(model.run, image, color)
+        given = inputs(model, size)
+        call = functools.partial(model.run, *given)
         row_name = f"{self.rate:g} requests/s" if self.rate else "closed loop"
         progress(f"{self.name}, {row_name}, at {size}x{size}")
         peak_rss_mib(reset=True)

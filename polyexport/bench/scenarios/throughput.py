@@ -52,8 +52,8 @@ class Throughput(Scenario):
         rows = []
         for batch_size in self.batch_sizes:
             progress(f"{self.name}, batch {batch_size}, at {size}x{size}")
-            image, color = inputs(model, size, batch_size)
-            call = functools.partial(model.run, image, color)
+            given = inputs(model, size, batch_size)
+            call = functools.partial(model.run, *given)
             peak_rss_mib(reset=True)
             with callers(call, number) as loop:
                 warm_up(call)
