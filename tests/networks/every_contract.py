@@ -10,13 +10,14 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
+from contracts import color_contract, color_golden, with_color
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from polyexport.data.drawings import draw
 from polyexport.imaging.codecs.png import encode_png
-from polyexport.model.conditions.fields import Embedding
-from polyexport.model.contract import METADATA_KEY, Contract, Fidelity, GoldenSample, Parity, Quality, StageParity
+from polyexport.model.conditions.fields import ColorFields, Embedding
+from polyexport.model.contract import METADATA_KEY, Contract, Fidelity, Parity, Quality, StageParity
 from polyexport.runtime.onnx_bytes import graph_sha256
 
 PALETTE = (("red", (255, 0, 0)), ("lime", (0, 255, 0)), ("house blue", (10, 20, 200)))
@@ -64,17 +65,18 @@ def _graph(contract: Contract) -> onnx.GraphProto:
     many = ["colors"] if contract.many_colors else []
     sides = [SIZE, SIZE] if contract.fixed_size else ["height", "width"]
     constants = {"half": np.float32(0.5), "axes": np.array([2, 3] if many else [1, 2])}
-    if contract.embedding is not None:
+    fields = _color(contract)
+    if fields.embedding is not None:
         second = helper.make_tensor_value_info("color_embedding", TensorProto.FLOAT, ["batch", *many, DIM])
         nodes = [helper.make_node("MatMul", ["color_embedding", "mix"], ["rgb"])]
         constants["mix"] = MIX
-    elif contract.conditioning == "rgb":
+    elif fields.conditioning == "rgb":
         second = helper.make_tensor_value_info("color", TensorProto.UINT8, ["batch", *many, 3])
         nodes = [helper.make_node("Cast", ["color"], ["rgb"], to=TensorProto.FLOAT)]
     else:
         second = helper.make_tensor_value_info("color", TensorProto.INT64, ["batch", *many])
         nodes = [helper.make_node("Gather", ["palette", "color"], ["rgb"])]
-        constants["palette"] = np.array([rgb for _, rgb in contract.palette], np.float32)
+        constants["palette"] = np.array([rgb for _, rgb in fields.palette], np.float32)
     pixels = "image"
     if many:
         constants["one"] = np.array([1])
@@ -96,6 +98,11 @@ def _graph(contract: Contract) -> onnx.GraphProto:
     )
 
 
+def _color(contract: Contract) -> ColorFields:
+    assert contract.color is not None
+    return contract.color
+
+
 def contract_of(kind: str) -> Contract:
     """Of a kind, without the hash of its graph and without a true golden sample."""
     embedding = None
@@ -106,7 +113,7 @@ def contract_of(kind: str) -> Contract:
     stage = StageParity(
         name="raw", nodes=7, max_abs_diff=1e-6, uint8_max_diff=1, uint8_equal=0.9999999, psnr_db=99.5, values=1000
     )
-    return Contract(
+    return color_contract(
         **KINDS[kind],
         embedding=embedding,
         size_multiple=4,
@@ -138,7 +145,7 @@ def contract_of(kind: str) -> Contract:
             ),
         ),
         quality=Quality(data="a|b", images=9, psnr_mean_db=44.0, psnr_min_db=33.0),
-        golden=GoldenSample(image_png="", color=0, colored_png=""),
+        golden=color_golden(),
     )
 
 
@@ -147,27 +154,28 @@ def _build(kind: str, **changes: Any) -> bytes:
     contract = contract_of(kind)
     model = _model(_graph(contract))
     image = draw(np.random.default_rng(1), SIZE).image
-    color: int | tuple[int, int, int] | str = (255, 136, 0) if contract.conditioning == "rgb" else 1
+    fields = _color(contract)
+    color: int | tuple[int, int, int] | str = (255, 136, 0) if fields.conditioning == "rgb" else 1
     row: NDArray[Any]
-    if contract.embedding is None:
-        row = np.array(color, np.uint8 if contract.conditioning == "rgb" else np.int64)
-    elif contract.embedding.encoder:
+    if fields.embedding is None:
+        row = np.array(color, np.uint8 if fields.conditioning == "rgb" else np.int64)
+    elif fields.embedding.encoder:
         row = ort.InferenceSession(encoder()).run(None, {"color": np.array([color], np.uint8)})[0][0]
-    elif contract.embedding.table:
+    elif fields.embedding.table:
         row = TABLE[1]
     else:
         row = np.linspace(0, 1, DIM, dtype=np.float32)
         color = base64.b64encode(row.astype("<f4").tobytes()).decode()
-    name = "color_embedding" if contract.embedding else "color"
+    name = "color_embedding" if fields.embedding else "color"
     feeds = {"image": image[None], name: row[None, None] if contract.many_colors else row[None]}
     colored = ort.InferenceSession(model.SerializeToString()).run(None, feeds)[0].reshape(SIZE, SIZE, 3)
-    golden = GoldenSample(
+    golden = color_golden(
         image_png=base64.b64encode(encode_png(image)).decode(),
         color=color,
         colored_png=base64.b64encode(encode_png(colored)).decode(),
     )
     contract = replace(contract, golden=golden, graph_sha256=graph_sha256(model.SerializeToString()))
-    contract = replace(contract, **changes)
+    contract = with_color(contract, **changes)
     helper.set_model_props(model, {METADATA_KEY: contract.to_json()})
     return bytes(model.SerializeToString())
 

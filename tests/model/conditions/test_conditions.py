@@ -1,18 +1,18 @@
 import base64
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import onnx
 import pytest
+from contracts import color_contract, color_golden, with_color
 from onnx import TensorProto, helper, numpy_helper
 
 from polyexport.errors import ColorError, ContractError
 from polyexport.imaging.color import parse_color
-from polyexport.model.conditions.condition import Condition
+from polyexport.model.conditions.color_condition import ColorCondition
 from polyexport.model.conditions.fields import Embedding
-from polyexport.model.contract import Contract, GoldenSample, Parity, StageParity
+from polyexport.model.contract import Contract, Parity, StageParity
 from polyexport.runtime.session import TensorType
 
 PALETTE = (("red", (255, 0, 0)), ("lime", (0, 255, 0)), ("sea", (0, 105, 148)))
@@ -27,8 +27,7 @@ def contract(**changes: Any) -> Contract:
     parity = Parity(reference="a", candidate="b", stages=(stage,), images=1, colors=1, batches=(1,), sizes=((8, 8),))
     promised: dict[str, Any] = {"conditioning": "rgb", "size_multiple": 4, "training_size": 8, "opset": 21}
     promised |= {"network": "a", "checkpoint_sha256": "b", "graph_sha256": "c", "parity": parity}
-    golden = GoldenSample(image_png="", color=0, colored_png="")
-    return Contract(**promised | {"golden": golden} | changes)
+    return color_contract(**promised | {"golden": color_golden()} | changes)
 
 
 def base64_of(data: bytes) -> str:
@@ -65,8 +64,9 @@ ENCODER = vectors(Embedding(dim=2, encoder=encoder()))
 BARE = vectors(Embedding(dim=2), conditioning="embedding")
 
 
-def opened(made: Contract) -> Condition:
-    condition = made.condition
+def opened(made: Contract) -> ColorCondition:
+    (condition,) = made.built_conditions()
+    assert isinstance(condition, ColorCondition)
     condition.open()
     return condition
 
@@ -161,7 +161,7 @@ def test_what_is_no_color_is_refused(made: Contract) -> None:
 )
 def test_the_type_of_the_input(made: Contract, dtype: str, row: tuple[int, ...]) -> None:
     assert opened(made).tensor_type == TensorType(dtype, (None, *row))
-    assert opened(replace(made, many_colors=True)).tensor_type == TensorType(dtype, (None, None, *row))
+    assert opened(with_color(made, many_colors=True)).tensor_type == TensorType(dtype, (None, None, *row))
 
 
 @pytest.mark.parametrize(
@@ -194,7 +194,7 @@ def test_several_threads_share_one() -> None:
 
 
 def test_a_name_of_the_models_own_is_read_before_css_names() -> None:
-    own = replace(VOCABULARY, palette=(("house blue", (1, 2, 3)), ("red", (250, 0, 0)), ("lime", (0, 255, 0))))
+    own = with_color(VOCABULARY, palette=(("house blue", (1, 2, 3)), ("red", (250, 0, 0)), ("lime", (0, 255, 0))))
     condition = opened(own)
     assert condition.parse(" House Blue ").rgb == (1, 2, 3)
     assert condition.parse("red").rgb == (250, 0, 0)
@@ -222,6 +222,6 @@ def test_an_embedding_that_was_changed_is_refused() -> None:
     ids=["rgb", "vocabulary", "large vocabulary", "one color", "table", "encoder", "vectors"],
 )
 def test_golden_samples_get_different_values(described: Contract, count: int) -> None:
-    condition = described.condition
+    (condition,) = described.built_conditions()
     rows = [condition.encode(value).tobytes() for value in condition.golden_values()]
     assert len(rows) == len(set(rows)) == count

@@ -14,13 +14,14 @@ from typing import get_args
 import numpy as np
 import onnx
 import pytest
+from contracts import with_color
 from onnx import helper
 from PIL import Image
 
 from polyexport.errors import ContractError
 from polyexport.model import conditions
-from polyexport.model.conditions.condition import Condition
-from polyexport.model.conditions.fields import ColorInput, ConditionFields, Embedding
+from polyexport.model.conditions.color_condition import ColorCondition
+from polyexport.model.conditions.fields import ColorFields, ColorInput, Embedding
 from polyexport.model.contract import METADATA_KEY
 from polyexport.model.file import read_contract
 from polyexport.model.loading.limits import DEFAULT_LIMITS
@@ -36,18 +37,18 @@ import numpy as np
 
 from polyexport.errors import ColorError
 from polyexport.imaging.color import Color
-from polyexport.model.conditions.condition import Condition
+from polyexport.model.conditions.color_condition import ColorCondition
 
 COLORS = (Color("warm", (255, 136, 0)), Color("cold", (0, 90, 255)))
 
 
-class WarmthCondition(Condition):
+class WarmthCondition(ColorCondition):
     """Warm or cold: uint8 [3], the color that stands for it."""
 
     kind = "warmth"
     summary = "warm or cold"
     meaning = "how warm the picture is"
-    name = "warmth"
+    default_name = "warmth"
     dtype = np.dtype(np.uint8)
     row_shape = (3,)
 
@@ -88,7 +89,7 @@ CONDITION = WarmthCondition
 COMMAND = """
 import sys
 from polyexport.model import conditions
-conditions.CONDITION_MODULES = {**conditions.CONDITION_MODULES, "warmth": "warmth"}
+conditions.COLOR_MODULES = {**conditions.COLOR_MODULES, "warmth": "warmth"}
 # The process that loads a file first has the registry without the new row.
 from dataclasses import asdict
 from json import dumps, loads
@@ -107,17 +108,17 @@ def warm_model(tiny_model_path: Path, tmp_path: Path, monkeypatch: pytest.Monkey
     (tmp_path / "modules").mkdir()
     (tmp_path / "modules" / "warmth.py").write_text(WARMTH)
     monkeypatch.syspath_prepend(tmp_path / "modules")
-    monkeypatch.setattr(conditions, "CONDITION_MODULES", {**conditions.CONDITION_MODULES, "warmth": "warmth"})
+    monkeypatch.setattr(conditions, "COLOR_MODULES", {**conditions.COLOR_MODULES, "warmth": "warmth"})
     model = onnx.load(tiny_model_path)
     contract = read_contract(tiny_model_path.read_bytes())
     del model.metadata_props[:]
     model.graph.input[1].name = "warmth"
     for node in model.graph.node:
         node.input[:] = ["warmth" if name == "color" else name for name in node.input]
-    contract = replace(
+    contract = with_color(
         contract,
         conditioning="warmth",
-        golden=replace(contract.golden, color=0),
+        golden=replace(contract.golden, values=(0,)),
         graph_sha256=graph_sha256(model.SerializeToString()),
     )
     helper.set_model_props(model, {METADATA_KEY: contract.to_json()})
@@ -179,15 +180,15 @@ def test_a_kind_that_is_in_no_row_is_refused(warm_model: Path, monkeypatch: pyte
 
 
 def test_every_row_leads_to_a_class_of_its_name() -> None:
-    for name, module in conditions.CONDITION_MODULES.items():
+    for name, module in conditions.COLOR_MODULES.items():
         kind = importlib.import_module(module).CONDITION
-        assert issubclass(kind, Condition)
+        assert issubclass(kind, ColorCondition)
         assert kind.kind == name
-    assert set(get_args(ColorInput)) - set(conditions.CONDITION_MODULES) == {"color"}
+    assert set(get_args(ColorInput)) - set(conditions.COLOR_MODULES) == {"color"}
 
 
 def test_a_kind_without_an_embedding_says_so(warm_model: Path) -> None:
-    assert read_contract(warm_model.read_bytes()).condition.kind == "warmth"
-    fields = ConditionFields(conditioning="warmth", color_input="embedding", embedding=Embedding(dim=3))
+    assert load_model(warm_model, provider="cpu").color_condition.kind == "warmth"
+    fields = ColorFields(conditioning="warmth", color_input="embedding", embedding=Embedding(dim=3))
     with pytest.raises(ValueError, match="warmth cannot be given to the network as an embedding"):
         conditions.condition_of(fields)
