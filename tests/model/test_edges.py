@@ -19,6 +19,7 @@ from polyexport.model.canvas import CanvasRule, Size
 from polyexport.model.contract import Contract
 from polyexport.model.edges import InkEdges
 from polyexport.model.model import Model
+from polyexport.model.result import ResultFields
 
 FIT = CanvasRule(size=64, multiple=16, fill=True, square=False)
 NATIVE = CanvasRule(mode="native", size=64, multiple=16, fill=True, square=False)
@@ -157,7 +158,7 @@ def test_pages_that_are_padded_are_filled_right(shipped: Model, height: int, wid
 
 
 def test_a_contract_says_what_the_result_is(tiny_model: Model) -> None:
-    fill = replace(tiny_model.contract, result="fill")
+    fill = replace(tiny_model.contract, result=ResultFields(kind="fill"))
     assert Contract.from_json(fill.to_json()) == fill
     assert fill.canvas_rule() == CanvasRule(
         size=fill.training_size, multiple=fill.size_multiple, fill=True, square=False
@@ -167,7 +168,7 @@ def test_a_contract_says_what_the_result_is(tiny_model: Model) -> None:
 def test_a_contract_without_the_entry_is_one_of_pictures(tiny_model: Model) -> None:
     text = tiny_model.contract.to_json()
     assert "result" not in json.loads(text)
-    assert Contract.from_json(text).result == "picture"
+    assert Contract.from_json(text).result.kind == "picture"
     assert Contract.from_json(text).to_json() == text
 
 
@@ -213,5 +214,5 @@ def test_the_coverage_is_the_exact_quotient_so_that_every_processor_draws_the_sa
 
 
 def test_the_condition_knows_the_color_of_a_fill(tiny_model: Model, vocabulary_model: Model) -> None:
-    assert tiny_model.condition.fill_color("#010203") == (1, 2, 3)
-    assert vocabulary_model.condition.fill_color("lime") == (0, 255, 0)
+    assert tiny_model.color_condition.fill_color("#010203") == (1, 2, 3)
+    assert vocabulary_model.color_condition.fill_color("lime") == (0, 255, 0)

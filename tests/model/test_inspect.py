@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from contracts import color_contract, color_golden
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from polyexport.errors import ContractError, ExitCode, PolyexportError
 from polyexport.imaging.codecs.png import encode_png
-from polyexport.model.conditions.condition import COLOR_INPUT
-from polyexport.model.contract import COLORED, IMAGE_INPUT, METADATA_KEY, Contract, GoldenSample, Parity, StageParity
+from polyexport.model.conditions.color_condition import COLOR_INPUT
+from polyexport.model.contract import COLORED, IMAGE_INPUT, METADATA_KEY, Parity, StageParity
 from polyexport.model.inspect import GraphFacts, Tensor, inspect_graph, inspect_model
 from polyexport.runtime.onnx_bytes import graph_sha256
 from polyexport.runtime.open import open_session
@@ -75,9 +76,9 @@ def write(model: onnx.ModelProto, folder: Path, **changes: Any) -> Path:
         "checkpoint_sha256": "0" * 64,
         "graph_sha256": graph_sha256(data),
         "parity": PARITY,
-        "golden": GoldenSample(image_png=pngs[0], color=(1, 2, 3), colored_png=pngs[1]),
+        "golden": color_golden(image_png=pngs[0], color=(1, 2, 3), colored_png=pngs[1]),
     }
-    contract = Contract(**promised | changes)
+    contract = color_contract(**promised | changes)
     helper.set_model_props(model, {METADATA_KEY: contract.to_json()})
     path = folder / "handmade.onnx"
     path.write_bytes(model.SerializeToString())

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
+from contracts import color_contract, color_golden, with_color
 from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
@@ -19,9 +20,9 @@ from polyexport.data.drawings import draw
 from polyexport.errors import ColorError, ContractError, UsageError
 from polyexport.imaging.codecs.png import encode_png
 from polyexport.imaging.psnr import psnr_db
-from polyexport.model.conditions.condition import COLOR_INPUT, EMBEDDING_INPUT
+from polyexport.model.conditions.color_condition import COLOR_INPUT, EMBEDDING_INPUT
 from polyexport.model.conditions.fields import Embedding
-from polyexport.model.contract import COLORED, IMAGE_INPUT, METADATA_KEY, Contract, GoldenSample, Parity, StageParity
+from polyexport.model.contract import COLORED, IMAGE_INPUT, METADATA_KEY, Contract, Parity, StageParity
 from polyexport.model.loading.load import load_model
 from polyexport.model.model import Model
 from polyexport.runtime.onnx_bytes import graph_sha256
@@ -109,7 +110,7 @@ def test_a_model_without_the_contract_is_refused(
 def test_a_contract_that_lies_about_the_graph_is_refused(
     with_metadata: Callable[[str | None], bytes], tiny_model: Model
 ) -> None:
-    lie = replace(tiny_model.contract, conditioning="vocabulary", palette=(("red", (255, 0, 0)),))
+    lie = with_color(tiny_model.contract, conditioning="vocabulary", palette=(("red", (255, 0, 0)),))
     with pytest.raises(ContractError, match="color"):
         Model.from_bytes(with_metadata(lie.to_json()), CPU)
 
@@ -128,10 +129,10 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_vocabulary_takes_its_names_and_values_and_names_the_nearest(vocabulary_model: Model) -> None:
-    assert vocabulary_model.condition.row("lime") == 1
-    assert vocabulary_model.condition.row("#0000ff") == 2
+    assert vocabulary_model.color_condition.row("lime") == 1
+    assert vocabulary_model.color_condition.row("#0000ff") == 2
     with pytest.raises(ColorError, match="nearest are red"):
-        vocabulary_model.condition.row("tomato")
+        vocabulary_model.color_condition.row("tomato")
     assert vocabulary_model.colorize([np.zeros((8, 8, 3), np.uint8)], ["blue"])[0][0].shape == (8, 8, 3)
 
 
@@ -309,7 +310,7 @@ def handmade_bytes(kind: str = "rgb", *, many_colors: bool = False, fixed: bool 
     stage = StageParity(
         name="raw", nodes=6, max_abs_diff=0.0, uint8_max_diff=0, uint8_equal=1.0, psnr_db=100.0, values=1
     )
-    contract = Contract(
+    contract = color_contract(
         **{
             **promised,
             "many_colors": many_colors,
@@ -323,7 +324,7 @@ def handmade_bytes(kind: str = "rgb", *, many_colors: bool = False, fixed: bool 
             "parity": Parity(
                 reference="a", candidate="b", stages=(stage,), images=1, colors=1, batches=(1,), sizes=((SIDE, SIDE),)
             ),
-            "golden": GoldenSample(
+            "golden": color_golden(
                 image_png=pngs[0],
                 color=base64_of(TABLE[1].astype("<f4").tobytes()) if kind == "vectors" else golden,
                 colored_png=pngs[1],
@@ -360,9 +361,9 @@ def test_a_model_that_takes_vectors_alone_runs_on_vectors_alone() -> None:
     assert colored[1, 0, 0].tolist() == [0, 0, 200]
     with pytest.raises(ColorError, match="takes embeddings"):
         model.colorize(IMAGES, ["red"])
-    with pytest.raises(UsageError, match=r"color is float32 \[2, 4\]; give float32 \[2, 3\]"):
+    with pytest.raises(UsageError, match=r"color_embedding is float32 \[2, 4\]; give float32 \[2, 3\]"):
         model.run(image, np.zeros((2, 4), np.float32))
-    with pytest.raises(UsageError, match="color is float64"):
+    with pytest.raises(UsageError, match="color_embedding is float64"):
         model.run(image, np.zeros((2, 3)))
 
 
@@ -371,7 +372,7 @@ def test_many_colors_in_one_run_are_as_many_runs(kind: str) -> None:
     many, single = handmade(kind, many_colors=True), handmade(kind)
     image = np.stack([np.roll(IMAGES[2][:4, :8], i, axis=1) for i in range(2)])
     rows = [
-        [single.condition.row(name) for name in names]
+        [single.color_condition.row(name) for name in names]
         for names in (("red", "lime", "#006994"), ("lime", "lime", "red"))
     ]
     color: np.ndarray = np.array(rows)
@@ -416,7 +417,7 @@ def test_an_image_in_several_colors_is_run_once(
     canvases: list[np.ndarray], runs: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     single, many = handmade("vocabulary"), handmade("vocabulary", many_colors=True)
-    rows = [np.array(i % 3, np.int64) for i in range(len(canvases))]
+    rows = [(np.array(i % 3, np.int64),) for i in range(len(canvases))]
     expected = single.run_rows(canvases, rows)
     seen = []
 
@@ -435,7 +436,7 @@ def test_an_image_in_several_colors_is_run_once(
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 2)), min_size=1, max_size=12))
 def test_any_order_of_images_and_colors_comes_back_in_that_order(pairs: list[tuple[int, int]]) -> None:
     canvases = [(A, B, C)[image] for image, _ in pairs]
-    rows = [np.array(color, np.int64) for _, color in pairs]
+    rows = [(np.array(color, np.int64),) for _, color in pairs]
     expected = SINGLE.run_rows(canvases, rows)
     found = MANY.run_rows(canvases, rows)
     assert all(np.array_equal(*pair) for pair in zip(expected, found, strict=True))
@@ -469,7 +470,7 @@ def test_a_size_that_is_fixed_in_the_graph_or_the_contract_alone_is_refused(many
 def promising(data: bytes, **changes: Any) -> bytes:
     """The same graph under another contract."""
     model = onnx.load_model_from_string(data)
-    contract = replace(Contract.from_json(model.metadata_props[0].value), **changes)
+    contract = with_color(Contract.from_json(model.metadata_props[0].value), **changes)
     helper.set_model_props(model, {METADATA_KEY: contract.to_json()})
     return bytes(model.SerializeToString())
 
@@ -511,7 +512,7 @@ def test_a_golden_sample_in_no_color_of_the_model_is_refused(
     data = handmade_bytes(kind)
     golden = Model.from_bytes(data, CPU).contract.golden
     with pytest.raises(ContractError, match="golden sample cannot be repeated"):
-        Model.from_bytes(promising(data, golden=replace(golden, color=color)), CPU)
+        Model.from_bytes(promising(data, golden=replace(golden, values=(color,))), CPU)
 
 
 def test_a_golden_sample_of_another_size_is_refused() -> None:
@@ -519,7 +520,7 @@ def test_a_golden_sample_of_another_size_is_refused() -> None:
     one = base64_of(encode_png(np.zeros((1, 1, 3), np.uint8)))
     black = base64_of(encode_png(np.zeros((SIDE, SIDE, 3), np.uint8)))
     with pytest.raises(ContractError, match=r"golden sample .*: it is \[8, 8, 3\], and \[1, 1, 3\] in the contract"):
-        handmade(golden=GoldenSample(image_png=black, color=(0, 255, 0), colored_png=one))
+        handmade(golden=color_golden(image_png=black, color=(0, 255, 0), colored_png=one))
 
 
 FILE = handmade_bytes()

@@ -16,6 +16,7 @@ from polyexport.model.contract import METADATA_KEY, Contract
 from polyexport.model.loading.load import load_model
 from polyexport.model.model import Model
 from polyexport.model.nan_watch import WATCH, watched
+from polyexport.model.settings import setting_of
 from polyexport.pipeline.decoding.pool import DecodingPool
 from polyexport.pipeline.job import Job, run_job
 from polyexport.pipeline.outputs.disk import OutputFolder
@@ -70,8 +71,8 @@ def test_what_is_no_number_is_an_error_and_not_black(breaking: Path, provider: s
 
 def test_a_run_fails_the_image_that_came_out_as_no_numbers(breaking: Path, drawings: Path, tmp_path: Path) -> None:
     (drawings / "3.png").write_bytes(encode_png(np.zeros((64, 64, 3), np.uint8)))
-    plan = make_plan([drawings], [parse_color("red")], output=tmp_path / "out")
     model = load_model(breaking, provider="cpu")
+    plan = make_plan([drawings], [setting_of(model.conditions, [parse_color("red")])], output=tmp_path / "out")
     results: list[ItemResult] = []
     assert isinstance(plan.output, Path)
     with OutputFolder(plan.output) as folder, DecodingPool(jobs=1) as decoders:
@@ -99,14 +100,14 @@ def test_the_watch_does_not_change_a_pixel(shipped_path: Path, shipped: Model) -
 
 def test_a_graph_that_converts_nothing_is_left_alone(relu_model: onnx.ModelProto) -> None:
     data = relu_model.SerializeToString()
-    assert watched(data) == data
+    assert watched(data, "colored") == data
 
 
 @settings(max_examples=60)
 @given(st.binary(max_size=120))
 def test_any_bytes_are_watched_or_refused(data: bytes) -> None:
     try:
-        found = watched(data)
+        found = watched(data, "colored")
     except (ContractError, UnicodeDecodeError):
         return
     assert found.startswith(data)

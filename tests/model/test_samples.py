@@ -8,15 +8,15 @@ from pathlib import Path
 
 import onnx
 import pytest
+from contracts import color_golden
 
 from polyexport.errors import ContractError
-from polyexport.model.contract import GoldenSample
 from polyexport.model.samples import MAX_SAMPLES_BYTES, SAMPLES_KEY, fitting_samples, read_samples, samples_json
 
 SAMPLES = (
-    GoldenSample(image_png="a", color=(1, 2, 3), colored_png="b"),
-    GoldenSample(image_png="c", color=4, colored_png="d"),
-    GoldenSample(image_png="e", color="AAAA", colored_png="f"),
+    color_golden(image_png="a", color=(1, 2, 3), colored_png="b"),
+    color_golden(image_png="c", color=4, colored_png="d"),
+    color_golden(image_png="e", color="AAAA", colored_png="f"),
 )
 
 
@@ -32,15 +32,15 @@ def holding(text: str) -> bytes:
 
 
 def test_what_is_written_is_read() -> None:
-    assert read_samples(holding(samples_json(SAMPLES))) == SAMPLES
+    assert read_samples(holding(samples_json(SAMPLES, 2))) == SAMPLES
     assert read_samples(b"") == ()
 
 
 def test_samples_that_are_too_large_are_left_out() -> None:
     small, large = SAMPLES[0], replace(SAMPLES[1], image_png="x" * MAX_SAMPLES_BYTES)
-    assert fitting_samples([large, small, large, *SAMPLES]) == (small, *SAMPLES)
-    assert len(fitting_samples([small] * 100)) == 16
-    assert read_samples(holding(samples_json(fitting_samples([large])))) == ()
+    assert fitting_samples([large, small, large, *SAMPLES], 2) == (small, *SAMPLES)
+    assert len(fitting_samples([small] * 100, 2)) == 16
+    assert read_samples(holding(samples_json(fitting_samples([large], 2), 2))) == ()
 
 
 @pytest.mark.parametrize(
@@ -51,10 +51,10 @@ def test_samples_that_are_too_large_are_left_out() -> None:
         ('{"samples": {}}', "samples is"),
         ('{"samples": [], "samples": []}', "stands twice"),
         ('{"samples": [{"image_png": "", "color": [0, 0, 256], "colored_png": ""}]}', "0 to 255"),
-        ('{"samples": [{"image_png": "", "color": 0}]}', "lacks colored_png"),
-        (samples_json(SAMPLES * 6), "18 samples, more than the limit"),
-        (" " * MAX_SAMPLES_BYTES + samples_json(()), "more than the limit"),
-        (samples_json([replace(SAMPLES[0], image_png=png_header(1025))]), "1025x1025 pixels, more than 1024x1024"),
+        ('{"samples": [{"image_png": "", "color": 0}]}', "lacks result_png"),
+        (samples_json(SAMPLES * 6, 2), "18 samples, more than the limit"),
+        (" " * MAX_SAMPLES_BYTES + samples_json((), 2), "more than the limit"),
+        (samples_json([replace(SAMPLES[0], image_png=png_header(1025))], 2), "1025x1025 pixels, more than 1024x1024"),
         ("[" * 1000, "inside each other"),
     ],
 )
@@ -65,7 +65,7 @@ def test_unusable_samples_are_refused(text: str, reason: str) -> None:
 
 def test_an_exported_file_has_samples_of_other_drawings_in_other_colors(tiny_model_path: Path) -> None:
     samples = read_samples(tiny_model_path.read_bytes())
-    assert len({sample.image_png for sample in samples}) == len({sample.color for sample in samples}) == 5
+    assert len({sample.image_png for sample in samples}) == len({sample.values for sample in samples}) == 5
 
 
 @pytest.mark.parametrize("kind", ["rgb", "vocabulary"])

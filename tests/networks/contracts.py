@@ -1,4 +1,4 @@
-"""Contracts of models that take a color, as version 2 described them: with the entries of the color beside the others."""
+"""Contracts of models that take a color, with the entries of the color beside the others, as in version 2."""
 
 from dataclasses import replace
 from typing import Any

@@ -11,8 +11,28 @@ from hypothesis import strategies as st
 
 from polyexport.imaging.color import COLOR_NAME
 from polyexport.imaging.pixels import MAX_TRAINING_SIZE
-from polyexport.model.conditions.fields import Embedding
-from polyexport.model.contract import Contract, Fidelity, GoldenSample, Parity, Quality, StageParity
+from polyexport.model.conditions.fields import (
+    ColorFields,
+    ConditionFields,
+    ConditionValue,
+    Embedding,
+    ImageFields,
+    LabelFields,
+    NumberFields,
+    VectorFields,
+)
+from polyexport.model.contract import (
+    COLORED,
+    RESULT,
+    Contract,
+    Fidelity,
+    GoldenSample,
+    ImageFidelity,
+    Parity,
+    Quality,
+    StageParity,
+)
+from polyexport.model.result import SCALES, ResultFields
 from polyexport.storage.typed_json import build
 
 TEXT = st.text(max_size=6)
@@ -56,8 +76,21 @@ FIDELITY = st.builds(
 QUALITY = st.builds(Quality, data=TEXT, images=COUNT, psnr_mean_db=NUMBER, psnr_min_db=NUMBER)
 
 
+OWN_FIDELITY = st.builds(
+    ImageFidelity,
+    images=COUNT,
+    sha256=TEXT,
+    psnr_mean_db=NUMBER,
+    psnr_min_db=NUMBER,
+    ssim_mean=NUMBER,
+    ssim_min=NUMBER,
+    float_layers=st.lists(TEXT, max_size=3).map(tuple),
+    reduced_layers=COUNT,
+)
+
+
 @st.composite
-def contracts(draw: st.DrawFn) -> Contract:
+def colors(draw: st.DrawFn) -> ColorFields:
     """Of every conditioning, with and without each option."""
     conditioning = draw(st.sampled_from(("rgb", "vocabulary", "embedding")))
     vectors = conditioning == "embedding" or draw(st.booleans())
@@ -69,16 +102,53 @@ def contracts(draw: st.DrawFn) -> Contract:
         table=base64.b64encode(bytes(4 * dim * len(palette))).decode(),
         encoder="AAAA" if conditioning == "rgb" else "",
     )
-    multiple = draw(st.integers(1, 32))
-    return Contract(
+    return ColorFields(
         conditioning=conditioning,
         palette=palette,
         color_input="embedding" if vectors else "color",
         embedding=embedding if vectors else None,
         many_colors=draw(st.booleans()),
+    )
+
+
+OTHERS: list[ConditionFields] = [
+    LabelFields(name="style", labels=("ukiyo-e", "pop art"), default="pop art"),
+    NumberFields(name="sigma", minimum=0, maximum=75.5, default=25, unit="levels"),
+    VectorFields(name="code", dim=2, default=(0.5, -1.0)),
+    VectorFields(name="noise", dim=3),
+    ImageFields(name="mask", channels=1),
+]
+
+
+@st.composite
+def contracts(draw: st.DrawFn) -> Contract:
+    """Of both versions."""
+    multiple = draw(st.integers(1, 32))
+    golden_value: st.SearchStrategy[ConditionValue] = COUNT | RGB | TEXT | NUMBER
+    entries: dict[str, Any] = {"conditions": (draw(colors()),), "output_name": COLORED}
+    if draw(st.booleans()):
+        kind = draw(st.sampled_from(("picture", "mask", "labels")))
+        others = draw(st.lists(st.sampled_from(OTHERS), max_size=3, unique_by=lambda one: one.name))
+        color = () if draw(st.booleans()) else (replace(draw(colors()), many_colors=False),)
+        channels = 1 if kind == "mask" else draw(st.sampled_from((1, 3, 4)))
+        size = multiple * draw(st.integers(1, MAX_TRAINING_SIZE // multiple))
+        entries = {
+            "conditions": (*color, *others),
+            "output_name": RESULT,
+            "image_channels": draw(st.sampled_from((1, 3, 4))),
+            "result": ResultFields(kind=kind, scale=draw(st.sampled_from(SCALES[3:])), channels=channels),
+            "batch_one": draw(st.booleans()),
+            "image_fidelity": draw(st.none() | OWN_FIDELITY),
+            "training_width": draw(st.sampled_from((0, size))),
+            "fixed_size": True,
+        }
+    golden = GoldenSample(
+        image_png=draw(TEXT), values=tuple(draw(golden_value) for _ in entries["conditions"]), result_png=draw(TEXT)
+    )
+    return Contract(
+        **{"fixed_size": draw(st.booleans())} | entries,
         size_multiple=multiple,
         training_size=multiple * draw(st.integers(1, MAX_TRAINING_SIZE // multiple)),
-        fixed_size=draw(st.booleans()),
         precision=draw(st.sampled_from(("fp32", "fp16", "int8"))),
         opset=draw(COUNT),
         versions=draw(st.dictionaries(TEXT, TEXT, max_size=3)),
@@ -87,7 +157,7 @@ def contracts(draw: st.DrawFn) -> Contract:
         graph_sha256=draw(TEXT),
         parity=draw(PARITY),
         fidelity=tuple(draw(st.lists(FIDELITY, max_size=2))),
-        golden=GoldenSample(image_png=draw(TEXT), color=draw(COUNT | RGB | TEXT), colored_png=draw(TEXT)),
+        golden=golden,
         quality=draw(st.none() | QUALITY),
     )
 
