@@ -1,5 +1,7 @@
 import hashlib
 import json
+import math
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -87,3 +89,51 @@ def test_native_refuses_what_would_not_fit_in_memory() -> None:
 def test_a_size_that_the_network_cannot_take_names_one_that_it_can(size: int, remedy: str) -> None:
     with pytest.raises(UsageError, match=remedy):
         CanvasRule(size=size, multiple=16)
+
+
+@given(sides, sides, st.sampled_from((1, 3, 4)), st.sampled_from(("1/2", "1", "2", "3")), st.sampled_from((1, 40)))
+def test_a_result_of_any_scale_and_channels_has_the_size_of_its_image_times_the_scale(
+    height: int, width: int, channels: int, scale: str, smallest: int
+) -> None:
+    rule = CanvasRule(
+        mode="native", size=66, multiple=6, smallest=smallest, white=False, channels=channels, keep_original=True
+    )
+    image = np.random.default_rng(1).integers(0, 256, (height, width, channels), dtype=np.uint8)
+    canvas = rule.place(image)
+    assert canvas.pixels.shape[2] == channels
+    assert min(canvas.pixels.shape[:2]) >= smallest
+    assert canvas.original is image
+    # Padding repeats the last row and column.
+    missing = [(0, own - given) for own, given in zip(canvas.pixels.shape, image.shape, strict=True)]
+    assert np.array_equal(canvas.pixels, np.pad(image, missing, mode="edge"))
+    ratio = Fraction(scale)
+    extents = [int(side * ratio) for side in canvas.pixels.shape[:2]]
+    output = np.random.default_rng(2).integers(0, 256, (*extents, 1), dtype=np.uint8)
+    restored = canvas.restore(output)
+    assert restored.shape == (math.ceil(height * ratio), math.ceil(width * ratio), 1)
+    assert np.array_equal(restored, output[: restored.shape[0], : restored.shape[1]])
+
+
+def test_labels_are_never_mixed() -> None:
+    rule = CanvasRule(size=16, multiple=16, white=False)
+    canvas = rule.place(noise(64, 48))
+    labels = np.where(np.arange(16)[:, None, None] < 8, 3, 200).repeat(16, axis=1).astype(np.uint8)
+    assert set(np.unique(canvas.restore(labels, mixed=False))) == {3, 200}
+    assert len(np.unique(canvas.restore(labels))) > 2
+
+
+def test_a_fixed_size_that_is_no_square_keeps_the_aspect() -> None:
+    rule = CanvasRule.for_size("fit", training_size=32, multiple=8, fixed_shape=(32, 64), white=False)
+    for (height, width), inner in (((64, 64), (32, 32)), ((16, 128), (8, 64)), ((10, 20), (10, 20))):
+        canvas = rule.place(noise(height, width))
+        assert canvas.pixels.shape == (32, 64, 3)
+        assert (canvas.inner_height, canvas.inner_width) == inner
+    with pytest.raises(UsageError, match="takes only 64x32 pixels"):
+        CanvasRule.for_size("native", training_size=32, multiple=8, fixed_shape=(32, 64))
+
+
+def test_second_pictures_get_the_canvas_of_their_image() -> None:
+    rule = CanvasRule.for_size("native", training_size=64, multiple=16, white=False, keep_original=True)
+    mask = rule.for_picture(1).place(noise(30, 50)[..., :1])
+    assert mask.pixels.shape == (*rule.place(noise(30, 50)).pixels.shape[:2], 1)
+    assert mask.original is None
