@@ -13,8 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from polyexport.errors import CheckpointError, UsageError
-from polyexport.export.source.weights import Weights, describe, first_names, not_dense
-from polyexport.export.source.weights_file import REMEDY
+from polyexport.export.source.folding import fold_reparametrizations, reparametrized_names
+from polyexport.export.source.names import Names, is_whole, split, unwrapped
+from polyexport.export.source.trial import Trial, load_state, may_lack, try_set
+from polyexport.export.source.weights import Weights, count_tensors, describe, first_names
 
 __all__ = ["FittedWeights", "fit_weights"]
 
@@ -36,25 +38,6 @@ class FittedWeights:
     """The tensor that was asked for apart from the network's own; None if none was."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class _Trial:
-    """One set of weights, and how it fits the network."""
-
-    prefix: str
-    tensors: Mapping[str, Tensor]
-    """Tensors of the set by their names in the network."""
-
-    faults: tuple[str, ...]
-    """Descriptions of what is missing, unexpected or wrongly shaped; empty if the set fits wholly."""
-
-    error: CheckpointError | None = None
-    """Error that ended the trial; None if there was none."""
-
-    @property
-    def key(self) -> str:
-        return self.prefix[:-1] or "."
-
-
 def fit_weights(module: nn.Module, weights: Weights, *, key: str = "", apart: str = "") -> FittedWeights:
     """Load the set of weights that fits a module of float32 key by key; numbers of another precision are converted.
 
@@ -71,6 +54,7 @@ def fit_weights(module: nn.Module, weights: Weights, *, key: str = "", apart: st
         UsageError: Several sets fit and differ, there is no set of that name, or a module whose state is not known
             before it first runs or that keeps more than tensors.
     """
+    _fold_plain(module, weights)
     expected: dict[str, Tensor] = module.state_dict()
     for name, tensor in expected.items():
         if not isinstance(tensor, Tensor) or nn.parameter.is_lazy(tensor):
@@ -79,9 +63,11 @@ def fit_weights(module: nn.Module, weights: Weights, *, key: str = "", apart: st
                 remedy="give a network without lazy modules and extra state",
             )
     table_names = weights.named(apart) if apart else []
-    counts = _matches(weights, expected, key)
-    complete = [prefix for prefix, count in counts.items() if count == len(expected)]
-    prefixes = [prefix for prefix, count in counts.most_common() if 2 * count >= len(expected)]
+    matches = _matches(weights, Names(expected), key)
+    counts = Counter({prefix: sum(map(is_whole, found.values())) for prefix, found in matches.items()})
+    needed = {name for name in expected if not may_lack(name)} or set(expected)
+    complete = [prefix for prefix, found in matches.items() if all(is_whole(found.get(name, ())) for name in needed)]
+    prefixes = [prefix for prefix, count in counts.most_common() if 2 * count >= len(needed)]
     named = "" if key == "." else f"{key}."
     if key == "." or named in complete:  # the set itself, whatever else its name is the beginning of
         prefixes = [named]
@@ -90,120 +76,86 @@ def fit_weights(module: nn.Module, weights: Weights, *, key: str = "", apart: st
     # The best set is tried even if most of its names are not the network's: load hooks may translate them.
     if len(prefixes) > 1:
         expected = {name: tensor.clone() for name, tensor in expected.items()}
-    trials: list[_Trial] = []
+    trials: list[Trial] = []
     for prefix in prefixes or [max(counts, key=counts.__getitem__)]:
         if trials:
-            module.load_state_dict(expected)  # a set must not be completed by the one before it
+            _reset(module, expected)  # a set must not be completed by the one before it
+        # Another complete set in the same dictionary is not a part of this one.
+        others = tuple(other for other in complete if other != prefix and other.startswith(prefix))
+        found = matches.get(prefix, {})
         try:
-            trials.append(_try(module, weights, expected, prefix, complete, table_names))
+            trials.append(try_set(module, weights, expected, prefix, found, others, table_names))
         except CheckpointError as error:
-            trials.append(_Trial(prefix=prefix, tensors={}, faults=(error.message,), error=error))
+            trials.append(Trial(prefix=prefix, tensors={}, faults=(error.message,), error=error))
     taken, remarks = _choose(weights, expected, trials)
     if taken is not trials[-1]:
-        module.load_state_dict(expected)
-        _load(module, weights, taken.tensors)
+        _reset(module, expected)
+        load_state(module, weights, taken.tensors)
     _check_values(module, weights, taken)
+    remarks += taken.notes
     table = _table_of(weights, table_names, apart, taken.prefix) if apart else None
-    used = {taken.prefix + name for name in taken.tensors} | ({table} if table else set())
-    left = [name for name in weights.tensors if name not in used]
+    left = [name for name in weights.tensors if name not in taken.used and name != table]
     if left:
-        remarks.append(f"left out {_tensors(len(left))} of {weights.path} ({first_names(left)})")
-    converted = Counter(
-        str(tensor.dtype).removeprefix("torch.")
-        for name, tensor in taken.tensors.items()
-        if name in expected and tensor.dtype != expected[name].dtype
-    )
-    remarks += [f"converted {_tensors(count)} of {kind} to the network's own type" for kind, count in converted.items()]
+        remarks.append(f"left out {count_tensors(left)} of {weights.path} ({first_names(left)})")
+    converted: dict[str, list[str]] = {}
+    for name, tensor in taken.tensors.items():
+        if name in expected and tensor.dtype != expected[name].dtype:
+            converted.setdefault(str(tensor.dtype).removeprefix("torch."), []).append(name)
+    remarks += [
+        f"converted {count_tensors(names)} of {kind} to the network's own type" for kind, names in converted.items()
+    ]
     return FittedWeights(key=taken.key, remarks=tuple(remarks), table=weights.dense(table) if table else None)
 
 
-def _matches(weights: Weights, expected: Mapping[str, Tensor], key: str) -> Counter[str]:
-    """Count, for each prefix of the full names, the names of the network that follow it; at least one prefix.
+def _fold_plain(module: nn.Module, weights: Weights) -> None:
+    """Make plain weights of those norms of a module whose parts the file does not hold, but their weights."""
+    computed = {unwrapped(name): name for name in reparametrized_names(module)}
+    names = Names(computed)
+    held: dict[str, set[str]] = {}
+    for full in weights.tensors if computed else ():
+        weight, role = split(full)
+        for name in names.suffixes(weight):
+            if name in computed:
+                held.setdefault(computed[name], set()).add(role)
+    fold_reparametrizations(module, [name for name, roles in held.items() if roles == {""}])
+
+
+def _reset(module: nn.Module, expected: Mapping[str, Tensor]) -> None:
+    # Not by load_state_dict, which may be the network's own.
+    for name, tensor in module.state_dict().items():
+        tensor.copy_(expected[name])
+
+
+def _matches(weights: Weights, names: Names, key: str) -> dict[str, dict[str, dict[str, str]]]:
+    """Find, for each prefix of the full names, the network's tensors whose names follow it; at least one prefix.
+
+    Returns:
+        Full names by the roles of ``Part``, by the network's names, by prefixes.
 
     Raises:
         UsageError: No name begins with ``key``.
     """
     start = "" if key in ("", ".") else f"{key}."
-    names = [name for name in weights.tensors if name.startswith(start)]
-    if not names:
+    within = [name for name in weights.tensors if name.startswith(start)]
+    if not within:
         held = dict.fromkeys(name.partition(".")[0] for name in weights.tensors)
         raise UsageError(
             f"{weights.path} holds no weights under {key!r}", remedy=f"give one of its keys: {first_names(held)}"
         )
-    depths = {name.count(".") for name in expected}
-    counts: Counter[str] = Counter()
-    for name in names:
-        parts = name[len(start) :].split(".")
-        for depth in depths:
-            suffix = ".".join(parts[-depth - 1 :])
-            if depth < len(parts) and suffix in expected:
-                counts[name[: len(name) - len(suffix)]] += 1
-    for nameless in _NAMELESS:
-        del counts[nameless]
-    homes = Counter(weights.homes[name] for name in names if weights.homes[name] not in _NAMELESS)
-    return counts or Counter({home: 0 for home, _ in homes.most_common(1)} or {start: 0})
+    matches: dict[str, dict[str, dict[str, str]]] = {}
+    for full in within:
+        for suffix in names.suffixes(full[len(start) :]):
+            prefix = full[: len(full) - len(suffix)]
+            if (part := names.find(suffix)) and prefix not in _NAMELESS:
+                own, role = part
+                roles = matches.setdefault(prefix, {}).setdefault(own, {})
+                if role not in roles or suffix == own:  # its own spelling before another
+                    roles[role] = full
+    homes = Counter(weights.homes[name] for name in within if weights.homes[name] not in _NAMELESS)
+    return matches or {home: {} for home, _ in homes.most_common(1)} or {start: {}}
 
 
-def _try(
-    module: nn.Module,
-    weights: Weights,
-    expected: Mapping[str, Tensor],
-    prefix: str,
-    complete: list[str],
-    table_names: list[str],
-) -> _Trial:
-    """Load the tensors under a prefix, and judge what is missing, unexpected or of another kind.
-
-    Raises:
-        CheckpointError: A value of the set is not a dense tensor, or a load hook of the module fails.
-    """
-    home = max((home for home in set(weights.homes.values()) if prefix.startswith(home)), key=len, default="")
-    # Another complete set in the same dictionary is not a part of this one.
-    others = tuple(other for other in complete if other != prefix and other.startswith(prefix))
-    names = [
-        name
-        for name in weights.tensors
-        if name.startswith(prefix)
-        and (name.removeprefix(prefix) in expected or (weights.homes[name] == home and not name.startswith(others)))
-    ]
-    for name, kind in weights.foreign.items():
-        if home and name.startswith(prefix) and not name.startswith(others) and "." not in name.removeprefix(home):
-            raise not_dense(weights.path, name.removeprefix(home), kind)
-    tensors = {
-        name.removeprefix(prefix): weights.dense(name)
-        for name in names
-        if name not in table_names or name.removeprefix(prefix) in expected
-    }
-    wrong = {
-        f"{name} ({describe(tensor)}, expected {describe(expected[name])})": name
-        for name, tensor in tensors.items()
-        if name in expected and _kind(tensor) != _kind(expected[name])
-    }
-    missing, unexpected = _load(
-        module, weights, {name: tensor for name, tensor in tensors.items() if name not in wrong.values()}
-    )
-    missing = [name for name in missing if name not in tensors]
-    faults = tuple(
-        f"{len(found)} {what} ({first_names(found)})"
-        for what, found in (("missing", missing), ("unexpected", unexpected), ("wrongly shaped", list(wrong)))
-        if found
-    )
-    return _Trial(prefix=prefix, tensors=tensors, faults=faults)
-
-
-def _load(module: nn.Module, weights: Weights, tensors: Mapping[str, Tensor]) -> tuple[list[str], list[str]]:
-    """Load tensors into a module; return the names that are missing and those that it does not know."""
-    try:
-        # Not strict: the keys are judged by the caller, after the module's own hooks have translated old names.
-        outcome = module.load_state_dict(dict(tensors), strict=False)
-    except Exception as error:  # load hooks are foreign code
-        raise CheckpointError(
-            f"{weights.path} does not load into the network ({' '.join(str(error).split())[:200]})", remedy=REMEDY
-        ) from error
-    return outcome.missing_keys, outcome.unexpected_keys
-
-
-def _choose(weights: Weights, expected: Mapping[str, Tensor], trials: list[_Trial]) -> tuple[_Trial, list[str]]:
+def _choose(weights: Weights, expected: Mapping[str, Tensor], trials: list[Trial]) -> tuple[Trial, list[str]]:
     """Return the set to take, and what has to be said about the choice.
 
     Raises:
@@ -212,10 +164,14 @@ def _choose(weights: Weights, expected: Mapping[str, Tensor], trials: list[_Tria
     """
     whole = [trial for trial in trials if not trial.faults]
     if not whole:
-        best = trials[0]
-        if best.error is not None:
-            raise best.error
+        judged = [trial for trial in trials if trial.error is None]
+        if not judged:
+            assert trials[0].error is not None
+            raise trials[0].error
+        best = min(judged, key=lambda trial: trial.num_faults)
         under = f" under {first_names([best.key])}" if best.prefix else ""
+        if len(trials) > 1:
+            under += f", its best match of {len(trials)},"
         raise CheckpointError(
             f"{weights.path}{under} does not fit the network: of its {len(expected)} keys, {', '.join(best.faults)}",
             remedy="give the constructor arguments that the weights were trained with",
@@ -239,14 +195,17 @@ def _choose(weights: Weights, expected: Mapping[str, Tensor], trials: list[_Tria
 
 def _several(weights: Weights, prefixes: list[str], what: str) -> UsageError:
     keys = [prefix[:-1] or "." for prefix in prefixes]
+    averages = [key for key in keys if "ema" in key.lower()]
+    example = first_names((averages or keys)[:1])
+    if averages:  # what most projects evaluate; but only their authors know
+        example += ", a moving average by its name,"
     return UsageError(
         f"{weights.path} holds {len(keys)} sets of weights that {what}: {first_names(keys)}",
-        remedy=f"choose one with --weights-key, such as --weights-key {first_names(keys[:1])}, or with weights-key in "
-        "the TOML file",
+        remedy=f"choose one with --weights-key, such as --weights-key {example} or with weights-key in the TOML file",
     )
 
 
-def _equal(one: _Trial, other: _Trial, expected: Mapping[str, Tensor]) -> bool:
+def _equal(one: Trial, other: Trial, expected: Mapping[str, Tensor]) -> bool:
     return one.tensors.keys() == other.tensors.keys() and all(
         torch.equal(tensor.to(expected[name].dtype), other.tensors[name].to(expected[name].dtype))
         if name in expected
@@ -255,9 +214,10 @@ def _equal(one: _Trial, other: _Trial, expected: Mapping[str, Tensor]) -> bool:
     )
 
 
-def _check_values(module: nn.Module, weights: Weights, taken: _Trial) -> None:
+def _check_values(module: nn.Module, weights: Weights, taken: Trial) -> None:
     loaded = module.state_dict()
-    infinite = [name for name, tensor in loaded.items() if not tensor.isfinite().all()]
+    # Masks of attention hold minus infinity by design.
+    infinite = [name for name, tensor in loaded.items() if not tensor.isfinite().all() and not may_lack(name)]
     if infinite:
         raise CheckpointError(
             f"{weights.path} holds NaN or infinite weights ({first_names(infinite)})",
@@ -289,13 +249,3 @@ def _table_of(weights: Weights, names: list[str], apart: str, prefix: str) -> st
             f"{weights.path} holds {len(names)} tensors named {apart}: {first_names(names)}", remedy="give one of these"
         )
     return names[0]
-
-
-def _tensors(count: int) -> str:
-    return "1 tensor" if count == 1 else f"{count} tensors"
-
-
-def _kind(tensor: Tensor) -> tuple[object, ...]:
-    """Return what two tensors must share to be copied into each other without a loss of meaning."""
-    floating = tensor.is_floating_point() and tensor.element_size() > 1  # 8-bit floats mean nothing without a scale
-    return tuple(tensor.shape), floating, tensor.is_complex()

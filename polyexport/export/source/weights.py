@@ -2,7 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sized
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from torch import Tensor
 from polyexport.errors import CheckpointError, UsageError
 from polyexport.export.source.weights_file import COLOR_MAPPINGS, REMEDY, read_file
 
-__all__ = ["Weights", "describe", "first_names", "not_dense", "read_weights"]
+__all__ = ["Weights", "count_tensors", "describe", "first_names", "not_dense", "read_weights"]
 
 _MAX_DEPTH = 32
 _MAX_VALUES = 2_000_000
@@ -136,10 +136,15 @@ def describe(tensor: Tensor) -> str:
     return f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"
 
 
-def first_names(names: Iterable[str]) -> str:
-    """Join the first three names on one line, escaped, and say how many more there are."""
+def first_names(names: Iterable[str], few: int = 3) -> str:
+    """Join the first few names on one line, escaped, and say how many more there are."""
     every = [name if name.isprintable() else ascii(name) for name in names]
-    return ", ".join(name[:100] for name in every[:3]) + (f" and {len(every) - 3} more" if len(every) > 3 else "")
+    return ", ".join(name[:100] for name in every[:few]) + (f" and {len(every) - few} more" if len(every) > few else "")
+
+
+def count_tensors(names: Sized) -> str:
+    """Say how many tensors there are."""
+    return "1 tensor" if len(names) == 1 else f"{len(names)} tensors"
 
 
 def not_dense(path: Path, name: str, kind: str) -> CheckpointError:

@@ -389,7 +389,7 @@ def test_keys_that_do_not_fit_are_named(save: Save) -> None:
 
     message = refusal(change(save("RgbNet"), edit), CheckpointError)
     assert "2 missing (enter.weight, norm.weight)" in message
-    assert "5 unexpected (x.enter.weight, x.norm.weight, 'more\\n0' and 2 more)" in message
+    assert "5 unexpected (x.enter.weight, x.norm.weight, 'more\\n0', 'more\\n1', 'more\\n2')" in message
     assert "2 wrongly shaped (" in message
     assert "leave.bias (float32 [4], expected float32 [3])" in message
     assert "color.bias (int64 [6], expected float32 [6])" in message
