@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from polyexport.errors import CheckpointError, ColorError, UsageError, reason_of
 from polyexport.export.source.fit import fit_weights
+from polyexport.export.source.folding import fold_reparametrizations
 from polyexport.export.source.source import Source
 from polyexport.export.source.spec import (
     NetworkSpec,
@@ -56,6 +57,7 @@ def load_network(spec: NetworkSpec) -> Source:
     named = conditioning == "vocabulary" or bool(spec.embedding_table)
     palette = _palette(spec, weights) if named else ()
     fitted = fit_weights(module, weights, key=spec.weights_key, apart=spec.embedding_table)
+    fold_reparametrizations(module)
     table = _table(spec, weights, palette, fitted.table) if fitted.table is not None else None
     vectors = Embedding.from_table(table) if table is not None else None
     if vectors is None and spec.embedding_dim:

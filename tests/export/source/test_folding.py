@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -9,6 +10,8 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrizations, parametrize, spectral_norm, weight_norm
 
 from polyexport.export.source.folding import fold_reparametrizations, reparametrized_names
+from polyexport.export.source.network import load_network
+from polyexport.export.source.spec import NetworkSpec
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*weight_norm.*:FutureWarning")
 
@@ -33,12 +36,16 @@ def symmetric(layer: nn.Module) -> nn.Module:
 
 
 def twice(layer: nn.Module) -> nn.Module:
-    return parametrizations.spectral_norm(symmetric(layer))
+    parametrizations.spectral_norm(symmetric(layer))
+    return layer
 
 
 def of_two_weights(layer: nn.Module) -> nn.Module:
-    return parametrizations.weight_norm(weight_norm(layer, "bias"), dim=1)
+    parametrizations.weight_norm(weight_norm(layer, "bias"), dim=1)
+    return layer
 
+
+PLACES = ("0", "1.0", "1.1")
 
 NORMS = [
     weight_norm, spectral_norm, parametrizations.weight_norm, parametrizations.spectral_norm,
@@ -59,10 +66,7 @@ def test_the_results_stay_and_the_functions_go(norm: Callable[[nn.Module], nn.Mo
     assert {"0.weight", "1.1.weight"} <= set(names)
     assert module.training
     assert not module[1].training
-    assert (
-        module.state_dict().keys()
-        == nn.Sequential(nn.Linear(3, 3), nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3))).state_dict().keys()
-    )
+    assert module.state_dict().keys() == {f"{place}.{kind}" for place in PLACES for kind in ("weight", "bias")}
     assert not reparametrized_names(module)
     assert torch.equal(module.eval()(image), before)
     # PyTorch's own loading knows the plain weights again.
@@ -102,3 +106,31 @@ def test_a_weight_of_another_type_stays_computed() -> None:
     parametrize.register_parametrization(layer, "weight", Double(), unsafe=True)
     assert fold_reparametrizations(layer) == ()
     assert layer(torch.ones(1, 2, dtype=torch.float64)).dtype == torch.float64
+
+
+NETWORK = """
+from torch import nn
+from torch.nn.utils import parametrizations
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.enter = parametrizations.weight_norm(nn.Conv2d(3, 3, 1))
+        self.color = parametrizations.spectral_norm(nn.Linear(3, 3))
+
+    def forward(self, image, color):
+        return self.enter(image) + self.color(color)[:, :, None, None]
+"""
+
+
+def test_an_export_takes_the_folded_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "normed_network.py").write_text(NETWORK)
+    monkeypatch.syspath_prepend(tmp_path)
+    import normed_network  # type: ignore[import-not-found]
+
+    trained = normed_network.Net().eval()
+    torch.save(trained.state_dict(), tmp_path / "w.pth")
+    source = load_network(NetworkSpec(network="normed_network:Net", weights=tmp_path / "w.pth", size=16))
+    assert not reparametrized_names(source.module)
+    image, color = torch.rand(1, 3, 16, 16), torch.rand(1, 3)
+    assert torch.equal(source.module(image, color), trained(image, color))
