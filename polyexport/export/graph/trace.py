@@ -132,7 +132,7 @@ def trace(source: Source, conditions: Sequence[Condition[Any]] | None = None) ->
     return _export(
         _UInt8Wrapper(source, conditions),
         tuple(examples),
-        {"image": shapes[0], "conditions": tuple(shapes[1:])},
+        {"image": shapes[0]} | ({"conditions": tuple(shapes[1:])} if conditions else {}),
         [IMAGE_INPUT, *(condition.name for condition in conditions)],
         source.output_name,
     )
