@@ -1,7 +1,7 @@
 """Streams of training batches: drawings generated during the training, or pairs of a data set.
 
-A batch is three uint8 tensors: image [B, H, W, 3], color [B, 3], colored [B, H, W, 3]. Batch ``i`` of a stream depends
-on the seed and ``i`` only, whatever the number of worker processes.
+A batch is three tensors: the pictures, the conditions and the targets. Batch ``i`` of a stream depends on the seed and
+``i`` only, whatever the number of worker processes.
 """
 
 import itertools
@@ -16,8 +16,9 @@ from torch import Tensor
 from torch.utils.data import IterableDataset, get_worker_info
 
 from polyexport.data.drawing_config import DrawingConfig
-from polyexport.data.drawings import Drawing, DrawingsConfig, draw, random_color
+from polyexport.data.drawings import DrawingsConfig, draw, random_color
 from polyexport.imaging.pixels import MAX_TRAINING_SIZE
+from trainer.example import Example, example_of
 from trainer.network import ModelConfig
 
 __all__ = [
@@ -36,7 +37,8 @@ __all__ = [
 _WHITE = 255
 
 Batch = tuple[Tensor, Tensor, Tensor]
-"""Image [B, H, W, 3], color [B, 3] and colored image [B, H, W, 3], all uint8."""
+"""Image, uint8 [B, H, W, 3]; condition: color, uint8 [B, 3], index of a label, int64 [B], or nothing, uint8 [B, 0]; and
+target, uint8 [B, H, W, 3]."""
 
 MakeBatch = Callable[[np.random.Generator], Batch]
 """Function that makes one batch from a random generator."""
@@ -61,7 +63,7 @@ class PairConfig:
     """Variation of the pairs of a data set. Each pair is also shown under the eight symmetries of the square."""
 
     recolor: float = 0.8
-    """Probability of another fill color, for pairs whose output is one flat color on white; others keep their color."""
+    """Probability of another fill color, for pairs whose target is one flat color on white; others keep their color."""
 
     shift: float = 0.8
     """Probability of another position, for pairs whose images have white borders to move within."""
@@ -102,30 +104,36 @@ def generated_mix(batch_size: int, *, size: int = 192, multiple: int = 64) -> tu
     )
 
 
-def collate(drawings: list[Drawing]) -> Batch:
-    """Join drawings of one size into a batch."""
+def collate(examples: list[Example]) -> Batch:
+    """Join examples of one size and one kind of condition into a batch."""
+    conditions = [() if example.condition is None else example.condition for example in examples]
     return (
-        torch.from_numpy(np.stack([drawing.image for drawing in drawings])),
-        torch.tensor([drawing.color for drawing in drawings], dtype=torch.uint8),
-        torch.from_numpy(np.stack([drawing.colored for drawing in drawings])),
+        torch.from_numpy(np.stack([example.image for example in examples])),
+        torch.tensor(conditions, dtype=torch.int64 if isinstance(conditions[0], int) else torch.uint8),
+        torch.from_numpy(np.stack([example.target for example in examples])),
     )
 
 
-def network_inputs(batch: Batch, config: ModelConfig) -> tuple[Tensor, Tensor, Tensor]:
+def network_inputs(batch: Batch, config: ModelConfig) -> tuple[tuple[Tensor, ...], Tensor]:
     """Convert a batch to what the network computes with.
 
     Returns:
-        Image, float32 [B, 3, H, W] in [-1, 1]; color, float32 [B, 3] in [-1, 1] or, for a vocabulary, int64 [B]: the
-        index of the nearest color; target, float32 [B, 3, H, W] in [-1, 1].
+        The arguments of the network: image, float32 [B, 3, H, W] in [-1, 1], and the condition, if it has one: color,
+        float32 [B, 3] in [-1, 1]; for a vocabulary the index of the nearest color, int64 [B]; or the index of the
+        label, int64 [B]. And the target, float32 [B, 3, H, W] in [-1, 1].
     """
-    image, color, colored = batch
-    image, colored = (
-        x.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.channels_last) / 127.5 - 1 for x in (image, colored)
+    image, condition, target = batch
+    image, target = (
+        x.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.channels_last) / 127.5 - 1 for x in (image, target)
     )
+    if config.conditioning == "none":
+        return (image,), target
+    if config.conditioning == "label":
+        return (image, condition), target
     if config.conditioning == "vocabulary":
-        values = torch.tensor([rgb for _, rgb in config.palette], device=color.device)
-        return image, (color[:, None].long() - values).abs().sum(-1).argmin(-1), colored
-    return image, color.to(torch.float32) / 127.5 - 1, colored
+        values = torch.tensor([rgb for _, rgb in config.palette], device=condition.device)
+        return (image, (condition[:, None].long() - values).abs().sum(-1).argmin(-1)), target
+    return (image, condition.to(torch.float32) / 127.5 - 1), target
 
 
 def synthetic_batches(mix: tuple[SizedBatch, ...], config: DrawingsConfig) -> MakeBatch:
@@ -135,16 +143,16 @@ def synthetic_batches(mix: tuple[SizedBatch, ...], config: DrawingsConfig) -> Ma
 
     def make(rng: np.random.Generator) -> Batch:
         kind = mix[int(rng.choice(len(mix), p=odds))]
-        return collate([draw(rng, kind.size, config) for _ in range(kind.batch_size)])
+        return collate([example_of(draw(rng, kind.size, config)) for _ in range(kind.batch_size)])
 
     return make
 
 
-def pair_batches(pairs: list[Drawing], batch_size: int, config: PairConfig) -> MakeBatch:
+def pair_batches(pairs: list[Example], batch_size: int, config: PairConfig) -> MakeBatch:
     """Return a maker of batches from the pairs of a data set, sampled with replacement and varied."""
     alphas = [_alpha(pair) for pair in pairs]
 
-    def vary(rng: np.random.Generator, index: int) -> Drawing:
+    def vary(rng: np.random.Generator, index: int) -> Example:
         pair, alpha = pairs[index], alphas[index]
         if alpha is not None and rng.random() < config.recolor:
             pair = _recolored(pair, alpha, random_color(rng, config.drawings))
@@ -158,52 +166,56 @@ def pair_batches(pairs: list[Drawing], batch_size: int, config: PairConfig) -> M
     return make
 
 
-def is_fill(pair: Drawing) -> bool:
-    """Return whether the output of a pair is one flat color on white."""
-    return bool((pair.colored == _WHITE).all()) or _coverage(pair) is not None
+def is_fill(pair: Example) -> bool:
+    """Return whether the condition of a pair is a color, and its target is that one flat color on white."""
+    if not isinstance(pair.condition, tuple):
+        return False
+    return bool((pair.target == _WHITE).all()) or _coverage(pair.target, pair.condition) is not None
 
 
-def _alpha(pair: Drawing) -> NDArray[np.float32] | None:
+def _alpha(pair: Example) -> NDArray[np.float32] | None:
     """Return the coverage of a fill as ``_coverage`` does; None if its color is too light to tell it exactly."""
-    return None if min(pair.color) > 127 else _coverage(pair)
+    if not isinstance(pair.condition, tuple) or min(pair.condition) > 127:
+        return None
+    return _coverage(pair.target, pair.condition)
 
 
-def _coverage(pair: Drawing) -> NDArray[np.float32] | None:
-    """Return the fill's coverage [H, W, 1], 0 to 1, if the output is one flat color on white; None if it is not."""
-    color = np.array(pair.color, dtype=np.float32)
+def _coverage(target: NDArray[np.uint8], rgb: tuple[int, int, int]) -> NDArray[np.float32] | None:
+    """Return the fill's coverage [H, W, 1], 0 to 1, if the target is one flat color on white; None if it is not."""
+    color = np.array(rgb, dtype=np.float32)
     channel = int(color.argmin())
     if color[channel] == _WHITE:
         return None
-    alpha = (255 - pair.colored[..., channel, None].astype(np.float32)) / (255 - color[channel])
-    flat = np.abs(255 + (color - 255) * alpha - pair.colored).max() <= 2 and alpha.max() <= 1
+    alpha = (255 - target[..., channel, None].astype(np.float32)) / (255 - color[channel])
+    flat = np.abs(255 + (color - 255) * alpha - target).max() <= 2 and alpha.max() <= 1
     return alpha if flat else None
 
 
-def _recolored(pair: Drawing, alpha: NDArray[np.float32], color: tuple[int, int, int]) -> Drawing:
+def _recolored(pair: Example, alpha: NDArray[np.float32], color: tuple[int, int, int]) -> Example:
     """Fill a pair with another color, by the fill's coverage [H, W, 1]."""
-    colored = np.rint(255 + (np.array(color, dtype=np.float32) - 255) * alpha).astype(np.uint8)
-    return replace(pair, color=color, colored=colored)
+    target = np.rint(255 + (np.array(color, dtype=np.float32) - 255) * alpha).astype(np.uint8)
+    return replace(pair, condition=color, target=target)
 
 
-def _shifted(pair: Drawing, rng: np.random.Generator) -> Drawing:
+def _shifted(pair: Example, rng: np.random.Generator) -> Example:
     """Move a pair within the white borders that both images share, so that nothing is cut off."""
-    image, colored = pair.image, pair.colored
+    image, target = pair.image, pair.target
     for axis in (0, 1):
-        used = np.flatnonzero(((image != 255) | (colored != 255)).any(axis=(1 - axis, 2)))
+        used = np.flatnonzero(((image != 255) | (target != 255)).any(axis=(1 - axis, 2)))
         if len(used):
             by = int(rng.integers(-used[0], image.shape[axis] - used[-1]))
-            image, colored = np.roll(image, by, axis=axis), np.roll(colored, by, axis=axis)
-    return replace(pair, image=image, colored=colored)
+            image, target = np.roll(image, by, axis=axis), np.roll(target, by, axis=axis)
+    return replace(pair, image=image, target=target)
 
 
-def _turned(pair: Drawing, symmetry: int) -> Drawing:
+def _turned(pair: Example, symmetry: int) -> Example:
     """Apply one of the eight symmetries of the square, 0 to 7: quarter turns, from 4 on of the mirrored pair."""
 
     def turn(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         turned = np.rot90(pixels[:, ::-1] if symmetry >= 4 else pixels, symmetry % 4)
         return np.ascontiguousarray(turned)
 
-    return replace(pair, image=turn(pair.image), colored=turn(pair.colored))
+    return replace(pair, image=turn(pair.image), target=turn(pair.target))
 
 
 class BatchStream(IterableDataset[Batch]):

@@ -6,7 +6,7 @@ allocated.
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +66,7 @@ def save_checkpoint(checkpoint: Checkpoint, path: Path, *, float16: bool = False
     """
     header = {
         "format_version": FORMAT_VERSION,
-        "model": asdict(checkpoint.model.config),
+        "model": checkpoint.model.config.as_json(),
         "training_size": checkpoint.training_size,
         "training": checkpoint.training,
     }
@@ -124,7 +124,14 @@ def _model_config(raw: dict[str, Any]) -> ModelConfig:
         embedding_dim=int(raw["embedding_dim"]),
         conditioning=raw["conditioning"],
         palette=palette,
+        labels=_labels(raw.get("labels", [])),  # absent without labels
     )
+
+
+def _labels(raw: Any) -> tuple[str, ...]:
+    if not isinstance(raw, list) or not all(isinstance(label, str) for label in raw):
+        raise ValueError("labels must be a list of names")
+    return tuple(raw)
 
 
 def load_checkpoint(path: Path) -> Checkpoint:

@@ -47,10 +47,11 @@ def _fixed_that_differ(old: ModelConfig, new: ModelConfig) -> list[str]:
         described.append(("embedding_dim", new.embedding_dim, old.embedding_dim))
     if old.conditioning != new.conditioning:
         described.append(("conditioning", new.conditioning, old.conditioning))
-    elif old.palette != new.palette:
-        colors = zip_longest(new.palette, old.palette)
-        number, (got, expected) = next((at, pair) for at, pair in enumerate(colors) if pair[0] != pair[1])
-        described.append((f"palette color {number}", got, expected))
+    elif (old.palette, old.labels) != (new.palette, new.labels):
+        what = "label" if new.labels else "palette color"
+        names = zip_longest(new.labels or new.palette, old.labels or old.palette)
+        number, (got, expected) = next((at, pair) for at, pair in enumerate(names) if pair[0] != pair[1])
+        described.append((f"{what} {number}", got, expected))
     return [f"{name} {got} for {expected} of the old network" for name, got, expected in described]
 
 
@@ -105,7 +106,7 @@ def _copies_around(name: str, copies: list[int], old: ModelConfig) -> tuple[list
     kind, *rest = name.split(".")
     levels, last = old.levels, len(copies) - 1  # the last wide level
     has_context = len(levels) > len(copies)
-    if kind == "color_embedding":
+    if kind in ("color_embedding", "label_embedding"):
         return None, 1
     if kind == "projection":
         return None, 1 if has_context else copies[last]

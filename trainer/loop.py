@@ -170,8 +170,8 @@ class TrainingLoop:
             for module in self._model.modules():
                 if isinstance(module, nn.BatchNorm2d):
                     module.eval()
-        image, color, target = network_inputs(self._fabric.to_device(batch), self._config.model)
-        terms = self._loss.terms(self._network(image, color), target)
+        inputs, target = network_inputs(self._fabric.to_device(batch), self._config.model)
+        terms = self._loss.terms(self._network(*inputs), target)
         loss = self._loss.total(terms)
         if not bool(loss.isfinite()):
             raise self._diverged(f"the loss was {loss.item()} in step {self.progress.step + 1}")
@@ -184,7 +184,7 @@ class TrainingLoop:
         self._stepper.step()
         self._averaged.update_parameters(self._model)
         self.progress.step += 1
-        self.progress.images += self._sum_over_processes(len(image))
+        self.progress.images += self._sum_over_processes(len(target))
         if self.tracker and self.progress.step % _STEPS_BETWEEN_METRICS == 0:
             self.tracker.metrics(
                 self.progress.step,

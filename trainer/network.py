@@ -1,4 +1,4 @@
-"""The conditional UNet: it takes an outline drawing and a color and returns the filled drawing.
+"""The conditional UNet: it takes a picture, and for many tasks a color or a label, and returns a picture.
 
 A UNet (Ronneberger et al., 2015, arXiv:1505.04597) with batch normalization and a bilinear decoder. This module does
 not depend on files, training or export.
@@ -6,15 +6,20 @@ not depend on files, training or export.
 Shape legend: B batch, H and W image height and width, C channels of a level, D embedding width.
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["BASE_CHANNELS", "BASE_CONTEXT", "SMALL_CHANNELS", "ConditionalUNet", "ModelConfig"]
+from polyexport.imaging.names import LABEL_NAME
+
+__all__ = ["BASE_CHANNELS", "BASE_CONTEXT", "SMALL_CHANNELS", "ConditionalUNet", "Conditioning", "ModelConfig"]
+
+Conditioning = Literal["rgb", "vocabulary", "label", "none"]
+"""What a network takes beside the picture; see ``ModelConfig.conditioning``."""
 
 BASE_CHANNELS = (64, 128, 256, 512, 1024)
 """Channels of each level of the ``base`` network, finest first."""
@@ -24,6 +29,8 @@ BASE_CONTEXT = (128, 128, 128)
 
 SMALL_CHANNELS = (16, 16, 32, 64, 128, 128, 128)
 """Channels of each level of the ``small`` network, finest first. Seven levels see shapes of 512 pixels as a whole."""
+
+_MAX_LABELS = 4096
 
 _ATANH_INPUT_SCALE = 0.999
 """Keeps the inverse Tanh finite at -1 and 1; tanh(atanh(0.999)) still rounds to the outermost 8-bit level."""
@@ -41,13 +48,17 @@ class ModelConfig:
     and those of the levels below, of which the last is then the bottleneck. Empty for no context."""
 
     embedding_dim: int = 128
-    """Width D of the color embedding."""
+    """Width D of the embedding of the color or the label; of no effect without one."""
 
-    conditioning: Literal["rgb", "vocabulary"] = "rgb"
-    """``rgb``: any 24-bit color, embedded by an MLP. ``vocabulary``: an index into ``palette``, embedded by a table."""
+    conditioning: Conditioning = "rgb"
+    """``rgb``: any 24-bit color, embedded by an MLP. ``vocabulary``: an index into ``palette``, embedded by a table.
+    ``label``: an index into ``labels``, embedded by a table. ``none``: nothing but the picture."""
 
     palette: tuple[tuple[str, tuple[int, int, int]], ...] = ()
-    """Names and sRGB values of the vocabulary, in index order; empty for ``rgb``."""
+    """Names and sRGB values of the vocabulary, in index order; empty for every other conditioning."""
+
+    labels: tuple[str, ...] = ()
+    """Names of the labels, in index order; empty for every other conditioning."""
 
     def __post_init__(self) -> None:
         if not 2 <= len(self.channels) <= 8 or any(not 1 <= c <= 4096 for c in self.channels):
@@ -59,10 +70,16 @@ class ModelConfig:
             )
         if not 1 <= self.embedding_dim <= 4096:
             raise ValueError(f"embedding_dim must be 1 to 4096, got {self.embedding_dim}")
-        if self.conditioning not in ("rgb", "vocabulary"):
-            raise ValueError(f"conditioning must be rgb or vocabulary, got {self.conditioning!r}")
+        if self.conditioning not in get_args(Conditioning):
+            raise ValueError(f"conditioning must be {', '.join(get_args(Conditioning))}, got {self.conditioning!r}")
         if (self.conditioning == "vocabulary") != bool(self.palette):
-            raise ValueError("vocabulary conditioning needs a palette; rgb conditioning takes none")
+            raise ValueError("vocabulary conditioning needs a palette; every other conditioning takes none")
+        if (self.conditioning == "label") != bool(self.labels):
+            raise ValueError("label conditioning needs labels; every other conditioning takes none")
+        if len(set(self.labels)) != len(self.labels) or len(self.labels) > _MAX_LABELS:
+            raise ValueError(f"labels must be unique, at most {_MAX_LABELS}, got {len(self.labels)}")
+        if not all(LABEL_NAME.fullmatch(label) for label in self.labels):
+            raise ValueError("labels must be letters, digits, underscores, spaces, dots and hyphens, up to 64")
         if len({name for name, _ in self.palette}) != len(self.palette):
             raise ValueError("palette names must be unique")
         if any(not 0 <= channel <= 255 for _, rgb in self.palette for channel in rgb):
@@ -77,6 +94,16 @@ class ModelConfig:
     def size_multiple(self) -> int:
         """Number of pixels that heights and widths must be multiples of: each level but the first halves them."""
         return int(2 ** (len(self.levels) - 1))
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the fields by name, as JSON represents them, for the headers of files.
+
+        Labels are left out where there are none: files of such networks are the same as those of earlier versions.
+        """
+        values = asdict(self)
+        if not self.labels:
+            del values["labels"]
+        return values
 
 
 class ConvBlock(nn.Sequential):
@@ -125,12 +152,13 @@ class ColorEmbedding(nn.Module):
 
 
 class ConditionalUNet(nn.Module):
-    """Network that fills an outline drawing with a color.
+    """Network that makes a picture from a picture, such as a filled drawing from an outline drawing and a color.
 
-    The color embedding is projected to the bottleneck's channels and added at every position of the bottleneck, so it
-    works at any resolution. Upsampling uses ``scale_factor``, which exports without shape arithmetic. A context is
-    joined to the last level of ``config.channels`` by 1x1 convolutions: one narrows the level to the context's first
-    width, and one joins what the context returns with the level itself.
+    The embedding of the color or the label is projected to the bottleneck's channels and added at every position of the
+    bottleneck, so it works at any resolution. Without a condition, nothing is added there. Upsampling uses
+    ``scale_factor``, which exports without shape arithmetic. A context is joined to the last level of
+    ``config.channels`` by 1x1 convolutions: one narrows the level to the context's first width, and one joins what the
+    context returns with the level itself.
     """
 
     def __init__(self, config: ModelConfig) -> None:
@@ -141,8 +169,12 @@ class ConditionalUNet(nn.Module):
             ConvBlock(in_channels, out_channels)
             for in_channels, out_channels in (*pairwise((3, *wide)), *pairwise(thin))
         )
-        self.color_embedding = ColorEmbedding(config)
-        self.projection = nn.Linear(config.embedding_dim, config.levels[-1])
+        if config.conditioning == "label":
+            self.label_embedding = nn.Embedding(len(config.labels), config.embedding_dim)
+        elif config.conditioning != "none":
+            self.color_embedding = ColorEmbedding(config)
+        if config.conditioning != "none":
+            self.projection = nn.Linear(config.embedding_dim, config.levels[-1])
         self.decoder = nn.ModuleList(
             ConvBlock(below + skip, skip) for below, skip in (*pairwise(thin[::-1]), *pairwise(wide[::-1]))
         )
@@ -151,24 +183,32 @@ class ConditionalUNet(nn.Module):
             self.widening = nn.Conv2d(thin[0] + wide[-1], wide[-1], 1)
         self.head = nn.Conv2d(wide[0], 3, 1)
 
-    def forward(self, image: Tensor, color: Tensor) -> Tensor:
-        """Fill drawings with colors.
+    def forward(self, image: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Make a picture from each picture.
 
         Args:
             image: Float32 [B, 3, H, W], RGB in [-1, 1]; H and W multiples of ``config.size_multiple``.
-            color: Float32 [B, 3] in [-1, 1] (``rgb``) or int64 [B] (``vocabulary``).
+            condition: Float32 [B, 3] in [-1, 1] (``rgb``), int64 [B] (``vocabulary``, ``label``), or None (``none``).
 
         Returns:
-            Filled drawings, float32 [B, 3, H, W], RGB in [-1, 1].
+            Pictures, float32 [B, 3, H, W], RGB in [-1, 1].
         """
-        return self.decode(*self.encode(image), self.color_embedding(color))
+        return self.decode(*self.encode(image), self.embed(condition))
+
+    def embed(self, condition: Tensor | None) -> Tensor | None:
+        """Embed conditions, as ``forward`` takes them: [B, D]; None for a network without a condition."""
+        if self.config.conditioning == "none":
+            return None
+        embedding = self.label_embedding if self.config.conditioning == "label" else self.color_embedding
+        embedded: Tensor = embedding(condition)
+        return embedded
 
     def _is_joint(self, level: int) -> bool:
         """Return whether the context begins at this level."""
         return bool(self.config.context) and level == len(self.config.channels) - 1
 
     def encode(self, image: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Encode images [B, 3, H, W], whatever the color, to the bottleneck and the skip connections, finest first."""
+        """Encode images [B, 3, H, W] to the bottleneck and the skips, finest first; conditions have no part in it."""
         skips: list[Tensor] = []
         features = image
         for level, block in enumerate(self.encoder):
@@ -181,9 +221,11 @@ class ConditionalUNet(nn.Module):
             skips.append(features)
         return skips.pop(), skips
 
-    def decode(self, bottleneck: Tensor, skips: list[Tensor], embedding: Tensor) -> Tensor:
+    def decode(self, bottleneck: Tensor, skips: list[Tensor], embedding: Tensor | None) -> Tensor:
         """Decode the bottleneck, the skip connections and an embedding [B, D] to images [B, 3, H, W] in [-1, 1]."""
-        features = bottleneck + self.projection(embedding)[:, :, None, None]  # [B, C, h, w] + [B, C, 1, 1]
+        features = bottleneck
+        if embedding is not None:
+            features = features + self.projection(embedding)[:, :, None, None]  # [B, C, h, w] + [B, C, 1, 1]
         rest = iter(reversed(skips))
         for level, block in zip(range(len(self.encoder) - 1, -1, -1), (None, *self.decoder), strict=True):
             if block is not None:

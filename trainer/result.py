@@ -50,11 +50,17 @@ class TrainResult:
 def model_card(config: TrainConfig, result: TrainResult) -> str:
     """Describe a trained model for the readers of its checkpoint, as Markdown."""
     widths = "-".join(map(str, config.model.channels))
+    model = config.model
+    kind = f"{model.conditioning} conditioning" + (f" ({len(model.labels)} labels)" if model.labels else "")
+    described = (
+        f"A conditional UNet, widths {widths}, {kind} through a {model.embedding_dim}-D\nembedding at the bottleneck."
+    )
+    if model.conditioning == "none":
+        described = f"A UNet, widths {widths}, which takes nothing but the picture."
     options = "\n".join(f"| {name} | `{json.dumps(value)}` |" for name, value in options_of(config).items())
     return f"""# {config.output.stem}
 
-A conditional UNet, widths {widths}, {config.model.conditioning} conditioning through a {config.model.embedding_dim}-D
-embedding at the bottleneck.
+{described}
 
 - {result.steps} steps, {result.images} images, {result.minutes:.1f} minutes, torch {torch.__version__}
 - best {result.scored.name} PSNR: {result.best_psnr_db:.2f} dB at step {result.best_step}; it holds the averaged

@@ -102,7 +102,7 @@ def save_state(
         for group in optimizer.state_dict()["param_groups"]
     ]
     header = {
-        "model": asdict(model.config),
+        "model": model.config.as_json(),
         "groups": groups,
         "schedule": _finite(schedule),
         "progress": _finite(asdict(progress)),
@@ -141,11 +141,11 @@ def load_state(path: Path, *, model: ConditionalUNet, averaged: AveragedModel, o
         groups = list(header["groups"])
     except (ValueError, KeyError, TypeError, SafetensorError) as error:
         raise CheckpointError(f"{path} is not a complete state of a training", remedy=_REMEDY) from error
-    ours = json.loads(json.dumps(asdict(model.config)))
+    ours = json.loads(json.dumps(model.config.as_json()))
     if declared != ours:
-        differing = sorted(key for key in ours if declared.get(key) != ours[key])
+        differing = sorted(key for key in ours.keys() | declared.keys() if declared.get(key) != ours.get(key))
         was = ", ".join(f"{key} {declared.get(key)}" for key in differing)
-        now = ", ".join(f"{key} {ours[key]}" for key in differing)
+        now = ", ".join(f"{key} {ours.get(key)}" for key in differing)
         raise CheckpointError(
             f"{path} is a training with {was}, this one has {now}", remedy="resume with the same options"
         )

@@ -15,11 +15,12 @@ from lightning.fabric import Fabric, seed_everything
 from torch.utils.data import DataLoader
 from tqdm import tqdm
 
-from polyexport.data.drawings import Drawing
+from polyexport.errors import UsageError
 from polyexport.storage.files import check_output_file, check_writable
 from trainer.batches import Batch, BatchStream, is_fill, pair_batches, synthetic_batches
 from trainer.checkpoint import load_checkpoint, save_checkpoint, weights_sha256
 from trainer.config import Precision, TrainConfig, run_folder
+from trainer.example import Example
 from trainer.growth import grow
 from trainer.loop import TrainingLoop
 from trainer.losses import ColoringLoss
@@ -37,8 +38,8 @@ _BATCHES_PREPARED_PER_WORKER = 8
 def train(
     config: TrainConfig,
     *,
-    pairs: list[Drawing] | None = None,
-    validation: list[Drawing] | None = None,
+    pairs: list[Example] | None = None,
+    validation: list[Example] | None = None,
     model: ConditionalUNet | None = None,
     resume: bool = False,
     open_record: Callable[[int | None], Tracker] | None = None,
@@ -48,8 +49,9 @@ def train(
 
     Args:
         config: All options that decide the result.
-        pairs: Drawings to train on, all of one size; generated ones if None.
-        validation: Drawings to validate on, all of one size; held-out generated ones if None. If all of them are among
+        pairs: Examples to train on, all of one size, with the kind of condition that the network takes; generated
+            drawings if None.
+        validation: Examples to validate on, all of one size; held-out generated ones if None. If all of them are among
             ``pairs``, every score is called that of the training pairs.
         model: A network of another class with the same configuration and signature; if None, a new ConditionalUNet.
         resume: Continue from the state that an earlier training with the same output left.
@@ -59,11 +61,13 @@ def train(
 
     Raises:
         OutputError: A checkpoint cannot be written; the one before it is complete.
-        UsageError: There is nothing to resume.
+        UsageError: There is nothing to resume; or the network takes no color, and no examples are given.
         CheckpointError: The state to resume is damaged, or of another architecture; or float16 does not hold a weight
             of the result, which stays in float32.
         TrainingError: The loss or the weights are no longer finite; the last good checkpoint stays.
     """
+    if config.model.conditioning in ("label", "none") and (pairs is None or validation is None):
+        raise UsageError("generated drawings are for networks that fill with a color", remedy="give --data DIR")
     check_output_file(config.output)
     check_writable(run_folder(config.output))
     for name in ("lightning.pytorch", "lightning.fabric"):
@@ -136,7 +140,7 @@ def _scored_on(drawings: ScoredDrawings) -> str:
 
 
 def _batches(
-    config: TrainConfig, fabric: Fabric, pairs: list[Drawing] | None, *, first_step: int
+    config: TrainConfig, fabric: Fabric, pairs: list[Example] | None, *, first_step: int
 ) -> "DataLoader[Batch]":
     """Return this process's share of the training batches, from ``first_step`` on."""
     if pairs is not None:

@@ -13,10 +13,11 @@ from lightning.fabric import Fabric
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from polyexport.data.drawings import Drawing, draw
+from polyexport.data.drawings import draw
 from trainer.batches import Batch, collate, network_inputs
 from trainer.charts import sample_grid
 from trainer.config import TrainConfig
+from trainer.example import Example, example_of
 from trainer.losses import ColoringLoss
 
 __all__ = ["ScoredDrawings", "Scores", "Validation"]
@@ -67,7 +68,7 @@ class ScoredDrawings:
     """Number of these drawings that are among the training pairs too."""
 
     sha256: str
-    """SHA-256 of their pixels and colors, lowercase hex."""
+    """SHA-256 of their pixels and conditions, lowercase hex."""
 
     @property
     def name(self) -> str:
@@ -102,9 +103,9 @@ class Validation:
         config: TrainConfig,
         fabric: Fabric,
         loss: ColoringLoss,
-        pairs: list[Drawing] | None,
+        pairs: list[Example] | None,
         *,
-        trained_on: Sequence[Drawing] = (),
+        trained_on: Sequence[Example] = (),
     ) -> None:
         """Prepare the batches of every validation.
 
@@ -112,13 +113,13 @@ class Validation:
             config: Options of the training.
             fabric: Fabric that places batches on the device and sets the precision.
             loss: The training loss.
-            pairs: Drawings to validate on, all of one size; generated ones if None.
+            pairs: Examples to validate on, all of one size; generated ones if None.
             trained_on: The pairs of the training; empty if it generates its drawings.
         """
         kind = "generated drawings" if pairs is None else "pairs"
         if pairs is None:
             rng = np.random.default_rng(_SEED)
-            pairs = [draw(rng, config.size, config.drawings) for _ in range(_DRAWINGS)]
+            pairs = [example_of(draw(rng, config.size, config.drawings)) for _ in range(_DRAWINGS)]
         digests, known = [_digest(pair) for pair in pairs], {_digest(pair) for pair in trained_on}
         self.drawings = ScoredDrawings(
             kind=kind,
@@ -148,22 +149,22 @@ class Validation:
 
     def samples(self, network: nn.Module) -> NDArray[np.uint8]:
         """Return a picture, uint8 [height, width, 3]: the first drawings, a network's predictions, the targets."""
-        image, color, colored = (part[:_SAMPLES] for part in self._batches[0])
-        levels, _ = self._predict(network, (image, color, colored))
+        image, condition, target = (part[:_SAMPLES] for part in self._batches[0])
+        levels, _ = self._predict(network, (image, condition, target))
         predicted = levels.permute(0, 2, 3, 1).to("cpu", torch.uint8).numpy()
-        return sample_grid(image.numpy(), predicted, colored.numpy())
+        return sample_grid(image.numpy(), predicted, target.numpy())
 
     @torch.inference_mode()
     def _predict(self, network: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return prediction and target of a batch, float32 [B, 3, H, W], whole levels 0 to 255."""
-        image, color, target = network_inputs(self._fabric.to_device(batch), self._config.model)
+        inputs, target = network_inputs(self._fabric.to_device(batch), self._config.model)
         with self._fabric.autocast():
-            output = network(image, color)
+            output = network(*inputs)
         return ((output.float() + 1) * 127.5).round().clamp(0, 255), (target + 1) * 127.5
 
 
-def _digest(pair: Drawing) -> bytes:
-    digest = hashlib.sha256(repr((pair.color, pair.image.shape)).encode())
+def _digest(pair: Example) -> bytes:
+    digest = hashlib.sha256(repr((pair.condition, pair.image.shape)).encode())
     digest.update(pair.image.tobytes())
-    digest.update(pair.colored.tobytes())
+    digest.update(pair.target.tobytes())
     return digest.digest()

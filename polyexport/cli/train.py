@@ -1,6 +1,6 @@
 """polyexport train: train a network on generated drawings or a data set, and write its checkpoint."""
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -73,13 +73,16 @@ def train(
     data: Annotated[
         Path | None,
         typer.Option(
-            help="Data set to train on.", show_default="drawings that are generated during the training", metavar="DIR"
+            help="Data set to train on: inputs/ and outputs/, paired by data.json with a color, a label or neither for "
+            "each pair, or without it by their relative paths.",
+            show_default="drawings that are generated during the training",
+            metavar="DIR",
         ),
     ] = None,
     validation: Annotated[
         Path | None,
         typer.Option(
-            help="Data set to validate on.",
+            help="Data set to validate on, of the same kind.",
             show_default="every eighth pair of --data, the first one included",
             metavar="DIR",
         ),
@@ -102,9 +105,12 @@ def train(
         ),
     ] = None,
     conditioning: Annotated[
-        ConditioningName,
-        typer.Option(help="Colors that the network can fill with. rgb: any color; vocabulary: twenty named ones."),
-    ] = ConditioningName.RGB,
+        ConditioningName | None,
+        typer.Option(
+            help="Colors that the network can fill with. rgb: any color; vocabulary: twenty named ones.",
+            show_default="rgb, or that of --initial; a network for --data without colors takes its labels, or nothing",
+        ),
+    ] = None,
     precision: Annotated[
         Precision, typer.Option(help="Numeric precision. mixed: float16 on a GPU, bfloat16 on the CPU.")
     ] = Precision.FP32,
@@ -198,7 +204,7 @@ def train(
     verbose: Verbose = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train a conditional UNet and write its checkpoint."""
+    """Train a UNet to fill drawings, or to make the outputs of a data set from its inputs, and write its checkpoint."""
     console.set(verbose=verbose, quiet=quiet)
     if resume and overwrite:
         raise UsageError("--resume and --overwrite exclude each other", remedy="give one of them")
@@ -206,32 +212,47 @@ def train(
         raise UsageError("--validation needs --data", remedy="give --data too, or leave both out")
 
     from polyexport.data.drawing_config import DrawingConfig
+    from polyexport.data.image_pairs import read_image_pairs
     from polyexport.data.sketch_config import SketchConfig
     from polyexport.data.vocabulary import VOCABULARY
     from trainer.batches import PairConfig, SizedBatch, generated_mix
     from trainer.checkpoint import load_checkpoint
     from trainer.config import TrainConfig, options_of, run_folder
-    from trainer.datasets import hold_out, load_pairs
+    from trainer.datasets import examples_of, hold_out, labels_of
     from trainer.losses import LossConfig
-    from trainer.network import BASE_CHANNELS, BASE_CONTEXT, SMALL_CHANNELS, ModelConfig
+    from trainer.network import BASE_CHANNELS, BASE_CONTEXT, SMALL_CHANNELS, Conditioning, ModelConfig
     from trainer.tracking import open_tracker
     from trainer.train import train as run
 
     start = load_checkpoint(initial) if initial else None
+    files = read_image_pairs(data) if data else []
+    kind: Conditioning = conditioning.value if conditioning else "rgb"
+    if files and files[0].kind != "color":
+        kind = files[0].kind
+    if conditioning and conditioning.value != (start.model.config.conditioning if start else kind):
+        other = f"the {start.model.config.conditioning} network of --initial" if start else "a data set without colors"
+        raise UsageError(f"--conditioning {conditioning.value} does not go with {other}", remedy="leave it out")
     channels, context = (BASE_CHANNELS, BASE_CONTEXT) if network is Network.BASE else (SMALL_CHANNELS, ())
     if start:
         model = replace(start.model.config, channels=channels, context=context) if network else start.model.config
     else:
-        palette = VOCABULARY if conditioning is ConditioningName.VOCABULARY else ()
-        model = ModelConfig(channels=channels, context=context, conditioning=conditioning.value, palette=palette)
-    pairs = load_pairs(data, model.size_multiple) if data else None
-    held_out = load_pairs(validation, model.size_multiple) if validation else None
+        palette = VOCABULARY if kind == "vocabulary" else ()
+        model = build(
+            ModelConfig,
+            channels=channels,
+            context=context,
+            conditioning=kind,
+            palette=palette,
+            labels=labels_of(files),
+        )
+    pairs = examples_of(files, model) if files else None
+    held_out = examples_of(read_image_pairs(validation), model) if validation else None
     mix = generated_mix(batch_size, size=size, multiple=model.size_multiple)
     if pairs:
         size = pairs[0].image.shape[0]
         mix = (SizedBatch(size=size, batch_size=batch_size),)
         if not held_out:
-            pairs, held_out = hold_out(pairs)
+            pairs, held_out = hold_out(pairs, model.labels)
     outlines = DrawingConfig(palette=tuple(rgb for _, rgb in model.palette))
     config = build(
         TrainConfig,
@@ -265,7 +286,7 @@ def train(
         return open_tracker(
             tracker.value,
             run_folder(output),
-            {"model": asdict(model), "training": options_of(config)},
+            {"model": model.as_json(), "training": options_of(config)},
             name=output.stem,
             offline=offline,
             resumed_step=resumed_step,

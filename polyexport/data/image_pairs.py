@@ -21,6 +21,7 @@ from typing import Any, Literal
 from polyexport.errors import ColorError, DatasetError, ImageError, reason_of
 from polyexport.imaging.codecs import SUFFIXES
 from polyexport.imaging.color import Color, parse_color
+from polyexport.imaging.names import LABEL_NAME
 from polyexport.imaging.pixels import Pixels, read_image
 from polyexport.storage.files import read_limited
 from polyexport.storage.strict_json import read_json
@@ -45,8 +46,7 @@ INPUTS = "inputs"
 OUTPUTS = "outputs"
 MAX_INDEX_BYTES = 64 * 1024 * 1024
 MAX_INDEX_VALUES = 4_000_000  # a million entries of three members
-MAX_TEXT_LENGTH = 64
-"""Largest length of a label or the name of a shape, characters."""
+MAX_SHAPE_LENGTH = 64
 
 # The published data set in this layout calls (0, 255, 0) green, which CSS calls lime. Hex names any other green.
 _LAYOUT_NAMES = {"green": (0, 255, 0)}
@@ -170,7 +170,7 @@ def _pair(folder: Path, number: int, entry: object) -> ImagePair:
         input=_inside(folder / INPUTS, input_name, where),
         condition=_condition(entry, where),
         output=_inside(folder / OUTPUTS, output_name, where),
-        shape=_text(entry.get("shape", ""), where, "shape") or _shape_in(Path(input_name).stem),
+        shape=_shape(entry.get("shape", ""), where) or _shape_in(Path(input_name).stem),
     )
 
 
@@ -179,10 +179,12 @@ def _condition(entry: dict[str, Any], where: str) -> Color | str | None:
     if "label" in entry:
         if "colour" in entry:
             raise DatasetError(f"{where} has a color and a label", remedy="leave one of them out")
-        label = _text(entry["label"], where, "label")
-        if label != label.strip() or not label:
+        label = entry["label"]
+        if not isinstance(label, str) or not LABEL_NAME.fullmatch(label):
             raise DatasetError(
-                f"{where}: its label {label!r} is empty or has spaces around it", remedy="correct the label"
+                f"{where}: its label must be text of letters, digits, underscores, spaces, dots and hyphens, up to 64, "
+                f"with a letter or digit at both ends, got {repr(label)[:70]}",
+                remedy="correct the label",
             )
         return label
     if "colour" not in entry:
@@ -195,11 +197,11 @@ def _condition(entry: dict[str, Any], where: str) -> Color | str | None:
         raise DatasetError(f"{where}: {error.message}", remedy=error.remedy) from error
 
 
-def _text(value: object, where: str, what: str) -> str:
-    if not isinstance(value, str) or len(value) > MAX_TEXT_LENGTH or not value.isprintable():
+def _shape(value: object, where: str) -> str:
+    if not isinstance(value, str) or len(value) > MAX_SHAPE_LENGTH or not value.isprintable():
         raise DatasetError(
-            f"{where}: its {what} is not printable text of up to {MAX_TEXT_LENGTH} characters",
-            remedy=f"correct the {what} or leave it out",
+            f"{where}: its shape is not printable text of up to {MAX_SHAPE_LENGTH} characters",
+            remedy="correct the shape or leave it out",
         )
     return value
 
@@ -207,7 +209,7 @@ def _text(value: object, where: str, what: str) -> str:
 def _shape_in(stem: str) -> str:
     """Return the first run of letters in a file name: ``star`` for ``star``, ``012_star`` and ``star_3_red``."""
     letters = _LETTERS.search(stem)
-    return letters[0].lower()[:MAX_TEXT_LENGTH] if letters else ""
+    return letters[0].lower()[:MAX_SHAPE_LENGTH] if letters else ""
 
 
 def _inside(root: Path, name: str, where: str) -> Path:

@@ -1,12 +1,16 @@
-"""File names of output images."""
+"""File names of output images, and of the folders that are named after a label."""
 
 import os
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 from polyexport.storage.spelling import Spelling
 
-__all__ = ["name_clashes", "png_names"]
+__all__ = ["LABEL_NAME", "name_clashes", "png_names"]
+
+LABEL_NAME = re.compile(r"[^\W_](?:[\w .\-]{0,62}[^\W_])?", re.ASCII)
+"""Well-formed label, such as the name of a style, which can name a folder."""
 
 
 def png_names(names: Sequence[str]) -> list[str]:

@@ -10,17 +10,21 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
 from polyexport.data.drawing_config import DrawingConfig
-from polyexport.data.drawings import Drawing, draw
+from polyexport.data.drawings import draw
 from trainer.batches import (
     Batch,
     BatchStream,
     PairConfig,
     SizedBatch,
+    collate,
     generated_mix,
     is_fill,
+    network_inputs,
     pair_batches,
     synthetic_batches,
 )
+from trainer.example import Example, example_of
+from trainer.network import ModelConfig
 
 MIX = (SizedBatch(size=16, batch_size=3), SizedBatch(size=32, batch_size=2))
 
@@ -67,9 +71,10 @@ def test_a_stream_can_start_late_and_be_shared() -> None:
 RED = (200, 0, 0)
 
 
-def hexagons(**changes: Any) -> list[Drawing]:
+def hexagons(**changes: Any) -> list[Example]:
     clean = DrawingConfig(**{"gapped": 0, "noisy": 0, "jpeg": 0, "tinted": 0, "multiple": 0, **changes})
-    return [draw(np.random.default_rng(i), 32, clean, color=RED, shape="hexagon") for i in range(4)]
+    drawings = [draw(np.random.default_rng(i), 32, clean, color=RED, shape="hexagon") for i in range(4)]
+    return [example_of(drawing) for drawing in drawings]
 
 
 def test_pairs_turn_and_move_together() -> None:
@@ -82,7 +87,7 @@ def test_pairs_turn_and_move_together() -> None:
     ink = image[..., 0] < 128
     assert (colored[ink] == torch.tensor(RED)).all()
     areas = {int((each == 0).sum()) for each in colored[..., 1]}
-    assert areas == {int((pair.colored[..., 1] == 0).sum()) for pair in pairs}
+    assert areas == {int((pair.target[..., 1] == 0).sum()) for pair in pairs}
     assert len({each.numpy().tobytes() for each in image}) > 8 * len(pairs)
 
 
@@ -114,11 +119,11 @@ def test_recolored_pairs_are_what_the_generator_would_have_drawn() -> None:
 
 
 def test_pairs_that_are_no_flat_fill_keep_their_colors() -> None:
-    shaded = [replace(pair, colored=(pair.colored * 0.9).astype(np.uint8)) for pair in hexagons()]
-    pale = [replace(pair, color=(200, 200, 201)) for pair in hexagons()]
+    shaded = [replace(pair, target=(pair.target * 0.9).astype(np.uint8)) for pair in hexagons()]
+    pale = [replace(pair, condition=(200, 200, 201)) for pair in hexagons()]
     for pairs in (shaded, pale):
         _, color, _ = pair_batches(pairs, 20, PairConfig(recolor=1))(np.random.default_rng(0))
-        assert {tuple(each) for each in color.tolist()} == {pairs[0].color}
+        assert {tuple(each) for each in color.tolist()} == {pairs[0].condition}
 
 
 @pytest.mark.parametrize("values", [{"recolor": 1.5}, {"shift": -0.1}])
@@ -130,13 +135,54 @@ def test_probabilities_are_checked(values: dict[str, Any]) -> None:
 def test_fills_are_told_from_other_pictures() -> None:
     rng = np.random.default_rng(0)
     for color in ((255, 0, 0), (10, 40, 30), (255, 230, 240), (254, 255, 255), (255, 255, 255)):
-        pair = draw(rng, 32, color=color)
+        pair = example_of(draw(rng, 32, color=color))
         assert is_fill(pair)
-        assert is_fill(replace(pair, colored=np.full_like(pair.colored, 255)))
-        assert not is_fill(replace(pair, colored=pair.colored // 2))
-        shaded = pair.colored.copy()
+        assert is_fill(replace(pair, target=np.full_like(pair.target, 255)))
+        assert not is_fill(replace(pair, target=pair.target // 2))
+        shaded = pair.target.copy()
         shaded[4:9, 4:9] = (90, 200, 30)
-        assert not is_fill(replace(pair, colored=shaded))
+        assert not is_fill(replace(pair, target=shaded))
+
+
+def textures(*conditions: tuple[int, int, int] | int | None) -> list[Example]:
+    """Pictures without any white, each with a target that is a shade darker."""
+    pictures = [np.random.default_rng(i).integers(20, 250, (16, 16, 3), np.uint8) for i in range(len(conditions))]
+    pairs = zip(pictures, conditions, strict=True)
+    return [Example(image=picture, condition=each, target=picture - 10) for picture, each in pairs]
+
+
+@pytest.mark.parametrize("conditions", [(None, None), (1, 0)])
+def test_pictures_keep_their_condition_and_turn_with_their_target(conditions: tuple[int | None, ...]) -> None:
+    pairs = textures(*conditions)
+    assert not any(map(is_fill, [*pairs, *(replace(pair, target=np.full_like(pair.target, 255)) for pair in pairs)]))
+    image, condition, target = pair_batches(pairs, 40, PairConfig(recolor=1, shift=1))(np.random.default_rng(0))
+
+    assert torch.equal(image - 10, target)
+    assert len({each.numpy().tobytes() for each in image}) > 8
+    if conditions[0] is None:
+        assert condition.shape == (40, 0)
+    else:
+        means = {conditions[number]: float(pair.image.mean()) for number, pair in enumerate(pairs)}
+        for each, label in zip(image, condition.tolist(), strict=True):
+            assert float(each.float().mean()) == pytest.approx(means[label])
+
+
+def test_a_network_gets_the_arguments_of_its_conditioning() -> None:
+    two = (("red", (255, 0, 0)), ("blue", (0, 0, 255)))
+    for condition, config, expected in (
+        (None, ModelConfig(conditioning="none"), ()),
+        (1, ModelConfig(conditioning="label", labels=("a", "b")), (torch.tensor([1]),)),
+        ((0, 0, 250), ModelConfig(conditioning="vocabulary", palette=two), (torch.tensor([1]),)),
+        ((0, 255, 255), ModelConfig(), (torch.tensor([[-1.0, 1.0, 1.0]]),)),
+    ):
+        (pair,) = textures(condition)
+        (image, *given), target = network_inputs(collate([pair]), config)
+        assert image.shape == target.shape == (1, 3, 16, 16)
+        assert torch.allclose(image[0, :, 2, 5], torch.from_numpy(pair.image[2, 5] / 127.5 - 1).float())
+        assert len(given) == len(expected)
+        for got, wanted in zip(given, expected, strict=True):
+            assert got.dtype == wanted.dtype
+            assert torch.equal(got, wanted)
 
 
 @settings(max_examples=100, deadline=None)

@@ -1,6 +1,7 @@
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 import safetensors.torch
@@ -54,6 +55,27 @@ def test_a_network_with_a_context_is_saved_and_loaded(tmp_path: Path) -> None:
         load_checkpoint(rewritten(path, tmp_path / "lie.safetensors", context=[4, 5]))
     with pytest.raises(CheckpointError, match="do not fit"):
         load_checkpoint(rewritten(path, tmp_path / "lie.safetensors", context=[]))
+
+
+@pytest.mark.parametrize("values", [{"conditioning": "none"}, {"conditioning": "label", "labels": ("ink", "e")}])
+def test_networks_without_colors_are_saved_and_loaded(values: dict[str, Any], tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = ConditionalUNet(ModelConfig(channels=(4, 6), embedding_dim=5, **values)).eval()
+    path = tmp_path / "c.safetensors"
+    save_checkpoint(Checkpoint(model=model, training_size=32), path)
+    loaded = load_checkpoint(path).model
+
+    assert loaded.config == model.config
+    given = (torch.rand(1, 3, 16, 16), *((torch.tensor([1]),) if "labels" in values else ()))
+    with torch.inference_mode():
+        assert torch.equal(loaded(*given), model(*given))
+    with pytest.raises(CheckpointError, match="no usable architecture"):
+        load_checkpoint(rewritten(path, tmp_path / "lie.safetensors", conditioning="rgb", labels=["ink"]))
+    for labels in ("ink", [1, 2], ["a", "../a"], None, {"a": 1}):
+        with pytest.raises(CheckpointError, match="no usable architecture"):
+            load_checkpoint(rewritten(path, tmp_path / "lie.safetensors", conditioning="label", labels=labels))
+    with pytest.raises(CheckpointError, match="do not fit"):
+        load_checkpoint(rewritten(path, tmp_path / "lie.safetensors", conditioning="label", labels=["a", "b", "c"]))
 
 
 def test_kernels_and_matrices_in_float16_are_read_as_float32(tmp_path: Path) -> None:

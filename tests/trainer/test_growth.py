@@ -1,5 +1,6 @@
 import re
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -99,6 +100,24 @@ def test_another_palette_is_refused(palette: tuple[tuple[str, tuple[int, int, in
     old = replace(NARROW, conditioning="vocabulary", palette=RED)
     with pytest.raises(ValueError, match=re.escape(said)):
         check_growth(old, replace(old, palette=palette))
+
+
+@pytest.mark.parametrize("values", [{"conditioning": "none"}, {"conditioning": "label", "labels": ("a", "b")}])
+@torch.inference_mode()
+def test_networks_without_colors_grow(values: dict[str, Any]) -> None:
+    torch.manual_seed(1)
+    small = ConditionalUNet(replace(NARROW, **values)).eval()
+    wide = grow(small, replace(small.config, channels=(8, 12, 24)))
+    given = (torch.rand(2, 3, 16, 16), *((torch.tensor([0, 1]),) if "labels" in values else ()))
+    assert torch.allclose(wide(*given), small(*given), atol=1e-5)
+    with pytest.raises(ValueError, match=f"got conditioning rgb for {values['conditioning']} of the old network"):
+        check_growth(small.config, NARROW)
+
+
+def test_other_labels_are_refused() -> None:
+    old = replace(NARROW, conditioning="label", labels=("a", "b"))
+    with pytest.raises(ValueError, match="got label 1 c for b of the old network"):
+        check_growth(old, replace(old, labels=("a", "c")))
 
 
 @pytest.mark.parametrize("context", [(), (8, 8, 6), (8, 8)])

@@ -65,6 +65,32 @@ def test_decoding_twice_from_one_encoding_equals_two_runs() -> None:
             assert torch.equal(model.decode(bottleneck, skips, model.color_embedding(color)), model(image, color))
 
 
+def test_a_label_reaches_every_pixel_and_the_encoder_never_sees_it() -> None:
+    torch.manual_seed(0)
+    model = ConditionalUNet(ModelConfig(channels=(16, 16, 32), conditioning="label", labels=("a", "b"))).eval()
+    image = torch.rand(1, 3, 16, 16)
+    with torch.inference_mode():
+        one, other = (model(image, torch.tensor([number])) for number in (0, 1))
+        assert ((one - other).abs().amax(dim=1) > 1e-4).float().mean() > 0.95
+        assert torch.equal(model.decode(*model.encode(image), model.embed(torch.tensor([1]))), other)
+    assert model.label_embedding.weight.shape == (2, 128)
+    assert not any("color" in name for name in model.state_dict())
+
+
+def test_a_network_without_a_condition_takes_the_picture_alone() -> None:
+    config = ModelConfig(channels=(4, 8), conditioning="none")
+    model = ConditionalUNet(config).eval()
+    with torch.inference_mode():
+        assert model(torch.zeros(2, 3, 16, 32)).shape == (2, 3, 16, 32)
+    assert not any("embedding" in name or "projection" in name for name in model.state_dict())
+
+
+def test_labels_stand_in_the_header_only_where_there_are_some() -> None:
+    """Files of the networks that earlier versions knew must not change by a byte."""
+    assert list(ModelConfig().as_json()) == ["channels", "context", "embedding_dim", "conditioning", "palette"]
+    assert ModelConfig(conditioning="label", labels=("a",)).as_json()["labels"] == ("a",)
+
+
 @pytest.mark.parametrize(
     "values",
     [
@@ -78,6 +104,13 @@ def test_decoding_twice_from_one_encoding_equals_two_runs() -> None:
         {"conditioning": "text"},
         {"conditioning": "vocabulary"},
         {"palette": VOCABULARY},
+        {"conditioning": "label"},
+        {"labels": ("a",)},
+        {"conditioning": "none", "labels": ("a",)},
+        {"conditioning": "none", "palette": VOCABULARY},
+        {"conditioning": "label", "labels": ("a", "a")},
+        {"conditioning": "label", "labels": ("a", "")},
+        {"conditioning": "label", "labels": tuple(map(str, range(5000)))},
         {"conditioning": "vocabulary", "palette": (*VOCABULARY, VOCABULARY[0])},
     ],
 )

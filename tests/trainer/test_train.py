@@ -14,12 +14,13 @@ import torch
 from numpy.typing import NDArray
 
 from polyexport.data.drawing_config import DrawingConfig
-from polyexport.data.drawings import Drawing, draw
+from polyexport.data.drawings import draw
 from polyexport.data.vocabulary import VOCABULARY
 from polyexport.errors import CheckpointError, OutputError, TrainingError, UsageError
 from trainer.batches import Batch, SizedBatch
 from trainer.checkpoint import Checkpoint, load_checkpoint, weights_sha256
 from trainer.config import TrainConfig
+from trainer.example import Example, example_of
 from trainer.network import ConditionalUNet, ModelConfig
 from trainer.tracking import Tracker, open_tracker
 from trainer.train import train
@@ -85,17 +86,17 @@ def test_a_time_limit_ends_a_training(tmp_path: Path) -> None:
 
 
 def test_own_pairs_a_vocabulary_and_mixed_precision(tmp_path: Path) -> None:
-    pairs = [draw(np.random.default_rng(i), 16, color=VOCABULARY[i][1]) for i in range(4)]
+    pairs = [example_of(draw(np.random.default_rng(i), 16, color=VOCABULARY[i][1])) for i in range(4)]
     model = ModelConfig(channels=(4, 8), embedding_dim=8, conditioning="vocabulary", palette=VOCABULARY)
     train(config(tmp_path / "c", model=model, precision="mixed"), pairs=pairs, validation=pairs)
     assert load_checkpoint(tmp_path / "c").model.config == model
 
 
-def pairs_of(*seeds: int) -> list[Drawing]:
-    return [draw(np.random.default_rng(seed), 16) for seed in seeds]
+def pairs_of(*seeds: int) -> list[Example]:
+    return [example_of(draw(np.random.default_rng(seed), 16)) for seed in seeds]
 
 
-def recorded(tmp_path: Path, training: list[Drawing], scored: list[Drawing]) -> tuple[list[str], dict[str, Any], str]:
+def recorded(tmp_path: Path, training: list[Example], scored: list[Example]) -> tuple[list[str], dict[str, Any], str]:
     """The report of a training on pairs, what its checkpoint holds, and every text of its record as one."""
     lines: list[str] = []
     made = config(tmp_path / "c", steps=1, validate_every=1)
@@ -281,8 +282,8 @@ def test_a_loss_that_is_not_finite_stops_the_training(tmp_path: Path) -> None:
     good = (tmp_path / "c").read_bytes()
 
     class Poisoned(ConditionalUNet):
-        def forward(self, image: torch.Tensor, color: torch.Tensor) -> torch.Tensor:
-            output = super().forward(image, color)
+        def forward(self, image: torch.Tensor, condition: torch.Tensor | None = None) -> torch.Tensor:
+            output = super().forward(image, condition)
             return output * math.nan if self.training and float(self.head.weight.detach().abs().sum()) > 0 else output
 
     model = Poisoned(config(tmp_path / "c").model)

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from polyexport.export.source.source import Source
-from polyexport.model.conditions.fields import ColorFields
+from polyexport.model.conditions.fields import ColorFields, ConditionFields, LabelFields
 from polyexport.model.result import ResultFields
 from trainer.checkpoint import Checkpoint, load_checkpoint
+from trainer.network import ModelConfig
 
 __all__ = ["load_trainer_checkpoint"]
 
@@ -24,8 +25,8 @@ def load_trainer_checkpoint(path: Path) -> Source:
     config = loaded.model.config
     return Source(
         module=loaded.model,
-        conditions=(ColorFields(conditioning=config.conditioning, palette=config.palette),),
-        embedding="color_embedding",
+        conditions=_conditions(config),
+        embedding="color_embedding" if config.conditioning in ("rgb", "vocabulary") else "",
         size_multiple=config.size_multiple,
         training_size=loaded.training_size,
         result=_result(loaded.training),
@@ -33,6 +34,14 @@ def load_trainer_checkpoint(path: Path) -> Source:
         sha256=loaded.sha256,
         remarks=_remarks(loaded),
     )
+
+
+def _conditions(config: ModelConfig) -> tuple[ConditionFields, ...]:
+    if config.conditioning == "none":
+        return ()
+    if config.conditioning == "label":
+        return (LabelFields(name="label", labels=config.labels),)
+    return (ColorFields(conditioning=config.conditioning, palette=config.palette),)
 
 
 def _result(training: dict[str, Any]) -> ResultFields:

@@ -10,10 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polyexport.imaging.color import COLOR_NAME
+from polyexport.imaging.names import LABEL_NAME
 
 __all__ = [
     "CONDITION_NAME",
-    "LABEL_NAME",
     "MAX_EMBEDDING_DIM",
     "MAX_NUMBER",
     "MAX_VECTOR_DIM",
@@ -46,9 +46,6 @@ CONDITION_NAME = re.compile(r"[a-z_][a-z0-9_]{0,63}")
 
 RESERVED_NAMES = frozenset(("background", "image", "polyexport_watch", "result", "size"))
 """Names that no condition may have: the graph's other tensors, and the other fields of the service's form."""
-
-LABEL_NAME = re.compile(r"[^\W_](?:[\w .\-]{0,62}[^\W_])?", re.ASCII)
-"""Well-formed label, which can name a folder."""
 
 Palette = tuple[tuple[str, tuple[int, int, int]], ...]
 """Names and sRGB values of the colors that a model knows, in index order."""
