@@ -1,4 +1,4 @@
-"""The command line of a package: colors image files with the model of the package.
+"""The command line of a package: runs the model of the package on image files.
 
 A package holds a copy of this module and of all modules that it imports, directly or through others; see
 ``polyexport.package.vendor``. It may import nothing but those, onnxruntime, numpy and pillow;
@@ -12,6 +12,7 @@ import importlib
 import os
 import secrets
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
@@ -33,9 +34,11 @@ from polyexport.errors import (
 from polyexport.imaging.codecs.png import encode_png
 from polyexport.imaging.color import Color
 from polyexport.imaging.names import name_clashes, png_names
-from polyexport.imaging.pixels import read_image
-from polyexport.model.file import read_model
-from polyexport.model.model import Model
+from polyexport.imaging.pixels import Pixels, read_image
+from polyexport.model.canvas import CanvasRule
+from polyexport.model.file import peek_contract, read_model
+from polyexport.model.model import Model, check_same_size
+from polyexport.model.settings import Setting, describe_conditions, parse_settings
 from polyexport.runtime.session import SessionOptions
 from polyexport.storage.files import check_writable, write_atomic
 from polyexport.storage.folder import MANIFEST, read_manifest
@@ -67,13 +70,46 @@ def main(folder: Path, arguments: Sequence[str] | None = None) -> int:
         folder: The package.
         arguments: Arguments of the command line; those of this process if None.
     """
-    parser = _Parser(prog="run.py", description="Color outline drawings.", allow_abbrev=False)
-    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="drawings, as image files")
+    parser = _Parser(prog="run.py", description="Run the model of this package on images.", allow_abbrev=False)
+    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="image files")
     parser.add_argument(
-        "--color", action="append", required=True, help="CSS name, hex, rgb() or hsl(); repeat it for several colors"
+        "--color",
+        action="append",
+        default=[],
+        help="color, if the model takes one: CSS name, hex, rgb() or hsl(); repeat it for several colors",
     )
     parser.add_argument(
-        "-o", "--output", type=Path, default=Path("colored"), metavar="DIR", help="output folder (default: colored)"
+        "--set",
+        action="append",
+        default=[],
+        dest="assignments",
+        metavar="NAME=VALUE",
+        help="another condition of the model, which MODEL_CARD.md describes; repeat a name for several values",
+    )
+    parser.add_argument(
+        "--with",
+        action="append",
+        default=[],
+        dest="pictures",
+        metavar="NAME=DIR|FILE",
+        help="second pictures, if the model takes some: a folder with a picture of each image's name, or one file",
+    )
+    parser.add_argument(
+        "--size",
+        choices=("auto", "fit", "native"),
+        default="auto",
+        help="size at which the network sees an image: fit scales it down to the size that the network was trained "
+        "on, native leaves it (default: auto, what suits the model)",
+    )
+    parser.add_argument(
+        "--result-as", choices=("alpha",), help="make a result that is a mask the alpha channel of the image"
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        metavar="DIR",
+        help="output folder (default: colored for a model that takes a color, results for any other)",
     )
     parser.add_argument(
         "--model",
@@ -117,27 +153,40 @@ def _threads(text: str) -> int:
     return int(text)
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Run:
+    """What a command line asks of a model, for every image."""
+
+    model: Model
+    canvas_rule: CanvasRule
+    settings: Mapping[str, Setting]
+    """Settings by the folder of their outputs."""
+
+    pictures: Mapping[str, Path]
+    """Folder or file of the pictures of each condition that is a second picture."""
+
+    as_alpha: bool
+
+
 def _run(arguments: argparse.Namespace) -> int:
-    """Color every image in every color; an image that cannot be read or written fails alone."""
-    output: Path = arguments.output
+    """Run the model on every image under every setting; an image that cannot be read or written fails alone."""
+    output: Path = arguments.output or _default_output(arguments.model)
     sources = list(dict.fromkeys(arguments.images))
     check_writable(output)
     named = dict(zip(sources, png_names([path.name for path in sources]), strict=True))
     clashes = _clashes(output, named)
     names = {source: name for source, name in named.items() if source not in clashes}
     model = _open_model(arguments.model, arguments.require_signature, arguments.provider, arguments.threads)
-    if model.contract.result == "fill":
+    if model.contract.result.kind == "fill":
         _check_scipy()
-    colors = {_folder_name(color): color for color in map(model.condition.parse, arguments.color)}
-    for color in colors.values():
-        model.condition.row(color)  # raises for a color that the model does not know
-    _refuse_existing(output, names, list(colors), overwrite=arguments.overwrite)
+    run = _run_of(model, arguments)
+    _refuse_existing(output, names, list(run.settings), overwrite=arguments.overwrite)
     failed = len(clashes)
     for source, reason in clashes.items():
         write_line("stderr", one_line(f"failed: {source}: {reason}"))
     for source, name in names.items():
         try:
-            _color_image(model, source, {output / folder / name: color for folder, color in colors.items()})
+            _run_image(run, source, [output / folder / name for folder in run.settings])
         except OutputError:
             raise
         except Exception as error:  # noqa: BLE001 - no image may stop the others; memory is the usual cause
@@ -146,6 +195,60 @@ def _run(arguments: argparse.Namespace) -> int:
     summary = f"{len(sources)} images: {len(sources) - failed} ok, {failed} failed; written to {output}"
     write_line("stdout", one_line(summary))
     return ExitCode.SOME_FAILED if failed else ExitCode.OK
+
+
+def _default_output(model: Path) -> Path:
+    """Return the output folder of a command line that names none; a file that is no model is refused when opened."""
+    try:
+        return Path("colored" if peek_contract(model).color is not None else "results")
+    except PolyexportError:
+        return Path("results")
+
+
+def _run_of(model: Model, arguments: argparse.Namespace) -> _Run:
+    """Read the conditions of a command line.
+
+    Raises:
+        UsageError: A condition or a result that the model does not have, or a value that it does not know.
+    """
+    kind = model.contract.result.kind
+    if arguments.result_as and kind not in ("mask", "alpha"):
+        raise UsageError(f"the model's result is a {kind}, no mask", remedy="leave --result-as out")
+    settings = parse_settings(model.conditions, colors=arguments.color, assignments=arguments.assignments)
+    textual = [condition for condition in model.conditions if condition.textual]
+    for setting in settings:
+        for condition, value in zip(textual, setting.values, strict=True):
+            condition.row(value)  # raises for a color that the model does not know
+    return _Run(
+        model=model,
+        canvas_rule=model.contract.canvas_rule(arguments.size, keep_original=bool(arguments.result_as)),
+        settings={_folder_name(model, setting): setting for setting in settings},
+        pictures=_pictures(model, arguments.pictures),
+        as_alpha=bool(arguments.result_as),
+    )
+
+
+def _pictures(model: Model, given: Sequence[str]) -> dict[str, Path]:
+    """Read the values of ``--with``, one for each condition of the model that is a second picture."""
+    found: dict[str, Path] = {}
+    expected = [condition.name for condition in model.conditions if not condition.textual]
+    remedy = f"give {' '.join(f'--with {name}=DIR' for name in expected)}" if expected else "leave --with out"
+    for text in given:
+        name, equals, path = text.partition("=")
+        if not equals or not path:
+            raise UsageError(f"{text[:60]!r} is not NAME=DIR or NAME=FILE", remedy=remedy)
+        if name not in expected:
+            takes = describe_conditions(model.conditions)
+            raise UsageError(f"the model takes no picture {name[:60]!r}; it takes {takes}", remedy=remedy)
+        if name in found:
+            raise UsageError(f"the pictures of {name} are given twice", remedy="give one folder or file")
+        if not Path(path).exists():
+            raise UsageError(f"{path}, the pictures of {name}, does not exist", remedy="give a folder or a file")
+        found[name] = Path(path)
+    missing = [name for name in expected if name not in found]
+    if missing:
+        raise UsageError(f"no pictures of {missing[0]} were given", remedy=remedy)
+    return found
 
 
 def _clashes(output: Path, names: Mapping[Path, str]) -> dict[Path, str]:
@@ -204,8 +307,16 @@ def _check_listed(path: Path, data: bytes) -> None:
         raise ContractError(f"{path} has SHA-256 {found[:12]}..., {manifest} has {shown}", remedy=_FETCH_AGAIN)
 
 
-def _folder_name(color: Color) -> str:
-    """Return the folder of the outputs in a color: its CSS name, or else six hex digits."""
+def _folder_name(model: Model, setting: Setting) -> str:
+    """Return the folder of the outputs of a setting, with a color by its CSS name or else by six hex digits."""
+    textual = [condition for condition in model.conditions if condition.textual]
+    return ",".join(
+        _color_name(value) if isinstance(value, Color) else condition.folder(value)
+        for condition, value in zip(textual, setting.values, strict=True)
+    )
+
+
+def _color_name(color: Color) -> str:
     return color.name if color.name in ImageColor.colormap else bytes(color.rgb).hex()
 
 
@@ -221,21 +332,57 @@ def _refuse_existing(output: Path, names: Mapping[Path, str], folders: Sequence[
                 raise UsageError(f"the output {target} exists already", remedy="add --overwrite or choose another -o")
 
 
-def _color_image(model: Model, source: Path, targets: Mapping[Path, Color]) -> None:
-    """Color one image and write an output for each target.
+def _run_image(run: _Run, source: Path, targets: Sequence[Path]) -> None:
+    """Run the model on one image, and write an output for each setting.
 
     Raises:
-        ImageError: The image cannot be read, or an output cannot have its name.
+        ImageError: The image or a second picture of it cannot be read, or an output cannot have its name.
         OutputError: The output folder cannot be used.
     """
-    image = read_image(source)
+    model = run.model
+    canvas = run.canvas_rule.place(_read(source, run.canvas_rule.channels))
+    seconds: list[Pixels] = []
+    for name, rule in model.picture_rules(run.canvas_rule).items():
+        picture = _read(_picture_for(source, run.pictures[name], name), rule.channels)
+        check_same_size(name, picture, canvas)
+        seconds.append(rule.place(picture).pixels)
+    settings = list(run.settings.values())
+    at_a_time = canvas.batch_limit(len(settings))
+    for start in range(0, len(settings), at_a_time):
+        batch = settings[start : start + at_a_time]
+        outputs = model.run_canvases([canvas] * len(batch), batch, [seconds] * len(batch))
+        for setting, output, target in zip(batch, outputs, targets[start:], strict=False):
+            _write(target, model.finish(canvas, output, setting, as_alpha=run.as_alpha))
+
+
+def _read(path: Path, channels: int) -> Pixels:
+    image = read_image(path, channels=channels)
     for warning in image.warnings:
-        write_line("stderr", one_line(f"warning: {source}: {warning}"))
-    [results] = model.colorize([image.pixels], targets.values())
-    for target, pixels in zip(targets, results, strict=True):
-        try:
-            write_atomic(target, encode_png(pixels))
-        except OutputError as error:
-            if isinstance(error.__cause__, OSError) and error.__cause__.errno in _ONE_FILE_ERRNOS:
-                raise ImageError(error.message, remedy="rename the input") from error
-            raise
+        write_line("stderr", one_line(f"warning: {path}: {warning}"))
+    return image.pixels
+
+
+def _picture_for(source: Path, given: Path, name: str) -> Path:
+    """Return the second picture of an image: the given file, or the one of the image's name in the given folder.
+
+    Raises:
+        ImageError: The folder has no picture of this name, or several with other suffixes.
+    """
+    if not given.is_dir():
+        return given
+    if (given / source.name).exists():
+        return given / source.name
+    alike = [path for path in given.iterdir() if path.stem == source.stem]
+    if len(alike) != 1:
+        count = "no picture" if not alike else f"{len(alike)} pictures"
+        raise ImageError(f"{given} has {count} of its name for {name}", remedy=f"put {source.name} there")
+    return alike[0]
+
+
+def _write(target: Path, pixels: Pixels) -> None:
+    try:
+        write_atomic(target, encode_png(pixels))
+    except OutputError as error:
+        if isinstance(error.__cause__, OSError) and error.__cause__.errno in _ONE_FILE_ERRNOS:
+            raise ImageError(error.message, remedy="rename the input") from error
+        raise

@@ -4,10 +4,11 @@ The fields are those of ``ModelConfig`` in Triton's ``model_config.proto``
 (https://docs.nvidia.com/deeplearning/triton-inference-server/user-guide/docs/user_guide/model_configuration.html).
 """
 
+import math
 import re
 from dataclasses import dataclass
 
-from polyexport.model.contract import COLORED, IMAGE_INPUT, Contract
+from polyexport.model.contract import IMAGE_INPUT, Contract
 
 __all__ = ["TritonOptions", "triton_config", "triton_name"]
 
@@ -52,62 +53,110 @@ def triton_name(stem: str) -> str:
     return re.sub(r"[^A-Za-z0-9._-]+", "-", stem)[:64].strip("._-") or "model"
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Tensor:
+    """One tensor of a request, without the batch axis."""
+
+    name: str
+    kind: str
+    dims: tuple[int, ...]
+    """Shape in requests; -1 where the extent is free."""
+
+    known: tuple[int, ...]
+    """Shape of the request that warms the model up."""
+
+    scalar: bool = False
+    """The graph has the batch axis alone, which Triton allows no shape for."""
+
+    def entry(self, batch: tuple[int, ...]) -> str:
+        """Return the tensor's entry among the inputs or outputs."""
+        dims = self.dims if not (self.scalar and batch) else ()
+        reshape = ", reshape: { shape: [ ] }" if self.scalar and not batch else ""
+        return f'  {{ name: "{self.name}", data_type: {self.kind}, dims: {_listed((*batch, *dims))}{reshape} }}'
+
+    def warm_up(self, batch: tuple[int, ...]) -> str:
+        """Return the tensor's entry in a request that warms the model up."""
+        # Conditions are zero, an index that every list has; a random number may be none.
+        data = "random_data" if self.name == IMAGE_INPUT else "zero_data"
+        known = self.known if not (self.scalar and batch) else ()
+        value = f"{{ data_type: {self.kind}, dims: {_listed((*batch, *known))}, {data}: true }}"
+        return f'    inputs {{ key: "{self.name}", value: {value} }}'
+
+
 def triton_config(contract: Contract, options: TritonOptions) -> str:
-    """Return the text of ``config.pbtxt``; equal contracts and options give equal text."""
-    side = contract.training_size if contract.fixed_size else -1
-    many = (-1,) if contract.many_colors else ()
-    condition = contract.condition
-    name, kind = condition.name, _TRITON_TYPES[condition.dtype.name]
-    axes = tuple(-1 if isinstance(extent, str) else extent for extent in condition.axes)
-    image = (side, side, 3)
-    # Triton allows no empty shape: one index per image has the shape [1] in requests, and only the batch axis in the
-    # graph.
-    color = axes or (1,)
-    reshape = "" if axes else ", reshape: { shape: [ ] }"
-    known = (contract.training_size, contract.training_size, 3)
-    sizes = sorted({1, options.preferred_batch_sizes[-1]})
-    warm_ups = [_warm_up(size, known, name, kind, tuple(abs(extent) for extent in color)) for size in sizes]
+    """Return the text of ``config.pbtxt``; equal contracts and options give equal text.
+
+    A graph that takes one image at a time gets ``max_batch_size: 0``, with which Triton takes shapes that have the
+    batch axis, and makes no batches.
+    """
+    inputs, result = _inputs(contract), _result(contract)
+    alone = contract.batch_one
+    batch = (1,) if alone else ()
     batching = (
         f"preferred_batch_size: {_listed(options.preferred_batch_sizes)}, "
         f"max_queue_delay_microseconds: {options.max_queue_delay_us}"
     )
+    shared = (
+        () if contract.fixed_size and not contract.many_colors else ("# Only requests of equal shapes share a batch.",)
+    )
+    sizes = [1] if alone else sorted({1, options.preferred_batch_sizes[-1]})
     return "\n".join(
         (
             f'name: "{options.name}"',
             'platform: "onnxruntime_onnx"',
-            "# The shapes below leave out the batch axis.",
-            f"max_batch_size: {options.max_batch_size}",
+            "# The graph takes one image at a time; the shapes below have the batch axis."
+            if alone
+            else "# The shapes below leave out the batch axis.",
+            f"max_batch_size: {0 if alone else options.max_batch_size}",
             "input [",
-            f'  {{ name: "{IMAGE_INPUT}", data_type: TYPE_UINT8, dims: {_listed(image)} }},',
-            f'  {{ name: "{name}", data_type: {kind}, dims: {_listed(color)}{reshape} }}',
+            ",\n".join(tensor.entry(batch) for tensor in inputs),
             "]",
             "output [",
-            f'  {{ name: "{COLORED}", data_type: TYPE_UINT8, dims: {_listed((*many, *image))} }}',
+            result.entry(batch),
             "]",
-            *(() if contract.fixed_size and not many else ("# Only requests of equal shapes share a batch.",)),
-            f"dynamic_batching {{ {batching} }}",
+            *(() if alone else (*shared, f"dynamic_batching {{ {batching} }}")),
             "# The instance runs on a GPU if there is one, else on the CPU.",
             "instance_group [ { count: 1, kind: KIND_AUTO } ]",
             "version_policy: { latest { num_versions: 1 } }",
             "model_warmup [",
-            ",\n".join(warm_ups),
+            ",\n".join(_warm_up(size, inputs, batch) for size in sizes),
             "]",
             "",
         )
     )
 
 
-def _warm_up(batch_size: int, image: tuple[int, ...], name: str, kind: str, color: tuple[int, ...]) -> str:
+def _inputs(contract: Contract) -> list[_Tensor]:
+    sides = contract.fixed_shape or (-1, -1)
+    known = contract.fixed_shape or (contract.training_size,) * 2
+    channels = contract.image_channels
+    found = [_Tensor(name=IMAGE_INPUT, kind="TYPE_UINT8", dims=(*sides, channels), known=(*known, channels))]
+    for condition in contract.built_conditions():
+        kind = _TRITON_TYPES[condition.dtype.name]
+        if condition.textual:
+            # Triton allows no empty shape: one number per image has the shape [1] in requests, and only the batch axis
+            # in the graph.
+            axes = tuple(-1 if isinstance(extent, str) else extent for extent in condition.axes) or (1,)
+            first = tuple(abs(extent) for extent in axes)
+        else:
+            own = condition.fields.channels
+            axes, first = (*sides, own), (*known, own)
+        found.append(_Tensor(name=condition.name, kind=kind, dims=axes, known=first, scalar=not condition.axes))
+    return found
+
+
+def _result(contract: Contract) -> _Tensor:
+    many = (-1,) if contract.many_colors else ()
+    ratio, fixed = contract.result.ratio, contract.fixed_shape
+    made = tuple(math.ceil(side * ratio) for side in fixed) if fixed else (-1, -1)
+    dims = (*many, *made, contract.result.channels)
+    return _Tensor(name=contract.output_name, kind="TYPE_UINT8", dims=dims, known=())
+
+
+def _warm_up(batch_size: int, inputs: list[_Tensor], batch: tuple[int, ...]) -> str:
     """Return one request that Triton runs before it serves the model."""
-    # The color is zero, an index that every palette has; a random number may be none.
-    image_data = f"{{ data_type: TYPE_UINT8, dims: {_listed(image)}, random_data: true }}"
-    color_data = f"{{ data_type: {kind}, dims: {_listed(color)}, zero_data: true }}"
-    return f"""\
-  {{
-    name: "batch {batch_size}", batch_size: {batch_size}
-    inputs {{ key: "{IMAGE_INPUT}", value: {image_data} }}
-    inputs {{ key: "{name}", value: {color_data} }}
-  }}"""
+    lines = "\n".join(tensor.warm_up(batch) for tensor in inputs)
+    return f'  {{\n    name: "batch {batch_size}", batch_size: {batch_size}\n{lines}\n  }}'
 
 
 def _listed(numbers: tuple[int, ...]) -> str:

@@ -13,7 +13,7 @@ from polyexport.model.model import Model
 from polyexport.model.signature import check_signature, signature_path
 from polyexport.package import runner
 from polyexport.package.card import model_card
-from polyexport.package.readme import readme
+from polyexport.package.readme import readme, sample_name
 from polyexport.package.triton import TritonOptions, triton_config, triton_name
 from polyexport.package.vendor import vendored_modules
 from polyexport.runtime.providers import PROVIDER_MODULES
@@ -116,9 +116,21 @@ def _contents(model: Model, data: bytes, signature: bytes | None, options: Trito
         **({signature_path(_MODEL).name: signature} if signature is not None else {}),
         "run.py": Path(__file__).with_name("bootstrap.py").read_bytes(),
         "sample.png": base64.b64decode(contract.golden.image_png),
+        **_samples(model),
         f"triton/{options.name}/1/model.onnx": data,
         **{f"{_MODULES}/{path}": source for path, source in _modules().items()},
     }
+
+
+def _samples(model: Model) -> dict[str, bytes]:
+    """Return the golden sample's values of the conditions that a command line does not hold, by their files' names."""
+    found: dict[str, bytes] = {}
+    for condition, value in zip(model.conditions, model.contract.golden.values, strict=True):
+        if name := sample_name(condition):
+            assert isinstance(value, str)
+            row = condition.encode(value)
+            found[name] = ",".join(map(str, row.tolist())).encode() if condition.textual else base64.b64decode(value)
+    return found
 
 
 def _modules() -> dict[str, bytes]:

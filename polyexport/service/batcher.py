@@ -14,7 +14,7 @@ from typing import Self
 from polyexport.errors import reason_of
 from polyexport.imaging.pixels import Pixels
 from polyexport.model.canvas import Canvas
-from polyexport.model.conditions.condition import ConditionRow
+from polyexport.model.model import ConditionRows
 
 __all__ = ["Batcher", "NetworkError", "QueueFullError", "QueueTimeoutError"]
 
@@ -36,7 +36,7 @@ class QueueTimeoutError(Exception):
 @dataclass(frozen=True, slots=True, eq=False)
 class _Queued:
     canvas: Canvas
-    row: ConditionRow
+    rows: ConditionRows
     result: asyncio.Future[Pixels]
     queued_at_s: float
     """Time at which the request was queued, on the clock of ``time.monotonic``."""
@@ -47,7 +47,7 @@ class Batcher:
 
     def __init__(
         self,
-        run_rows: Callable[[Sequence[Pixels], Sequence[ConditionRow]], Sequence[Pixels]],
+        run_rows: Callable[[Sequence[Pixels], Sequence[ConditionRows]], Sequence[Pixels]],
         *,
         max_batch_size: int,
         max_wait_ms: float,
@@ -58,8 +58,8 @@ class Batcher:
         """Start the thread that calls the network.
 
         Args:
-            run_rows: ``Model.run_rows`` of a loaded model: canvases of one shape and a condition row for each give one
-                uint8 [H, W, 3] canvas for each. Only the batcher's thread calls it.
+            run_rows: ``Model.run_rows`` of a loaded model: canvases of one shape and the rows of the conditions of
+                each give one output for each, uint8 [s H, s W, C]. Only the batcher's thread calls it.
             max_batch_size: largest number of canvases in one call.
             max_wait_ms: longest time for which an incomplete batch waits for further canvases of its shape.
             max_queued: largest number of canvases in the queue.
@@ -92,22 +92,22 @@ class Batcher:
         """Whether the thread that calls the network is alive."""
         return self._thread.is_alive()
 
-    async def submit(self, canvas: Canvas, row: ConditionRow) -> Pixels:
+    async def submit(self, canvas: Canvas, rows: ConditionRows) -> Pixels:
         """Queue one canvas and wait for its result; a cancelled caller's canvas leaves the queue.
 
         Args:
             canvas: an image on its canvas.
-            row: its condition, one row of the network's second input.
+            rows: the rows of its conditions, in the order of the contract.
 
         Returns:
-            The network's output, uint8 [H, W, 3], of the canvas's height and width.
+            The network's output, uint8 [s H, s W, C], of the canvas's height and width times the result's scale.
 
         Raises:
             QueueFullError: ``max_queued`` canvases are waiting.
             QueueTimeoutError: the canvas waited longer than ``max_queued_s``.
             NetworkError: the network failed on this canvas, in a call of its own.
         """
-        queued = _Queued(canvas, row, asyncio.get_running_loop().create_future(), time.monotonic())
+        queued = _Queued(canvas, rows, asyncio.get_running_loop().create_future(), time.monotonic())
         shape = canvas.pixels.shape
         with self._changed:
             if sum(map(len, self._queues.values())) >= self._max_queued:
@@ -172,7 +172,7 @@ class Batcher:
         """Call the network. When a call fails, each half of its batch is tried alone, down to single canvases."""
         outcomes: Sequence[Pixels | Exception]
         try:
-            outcomes = self._run_rows([queued.canvas.pixels for queued in batch], [queued.row for queued in batch])
+            outcomes = self._run_rows([queued.canvas.pixels for queued in batch], [queued.rows for queued in batch])
         except Exception as error:  # noqa: BLE001 - runtimes raise unrelated types; lack of memory is the usual cause
             if len(batch) > 1:
                 half = len(batch) // 2

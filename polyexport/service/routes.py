@@ -24,8 +24,8 @@ from polyexport.imaging.codecs.png import encode_png
 from polyexport.imaging.matte import transparent
 from polyexport.imaging.pixels import Pixels
 from polyexport.model.canvas import Canvas, CanvasRule
-from polyexport.model.conditions.condition import ConditionRow
-from polyexport.model.model import Model
+from polyexport.model.model import ConditionRows, Model
+from polyexport.model.settings import Setting, setting_from
 from polyexport.pipeline.decoding.pool import DecodingPool
 from polyexport.runtime.cores import granted_cores
 from polyexport.service.batcher import Batcher, NetworkError, QueueFullError, QueueTimeoutError
@@ -94,9 +94,8 @@ class Routes:
         loop = asyncio.get_running_loop()
         kind = body_type(request)
         try:
-            fields, canvas, row, warnings = await self._read(request, kind)
-            fill = self._model.condition.fill_color(fields.color)
-            output = await _while_connected(request, self._batcher.submit(canvas, row))
+            fields, setting, canvas, rows, warnings = await self._read(request, kind)
+            output = await _while_connected(request, self._batcher.submit(canvas, rows))
         except ClientDisconnect:
             return Response(status_code=_CLIENT_GONE_STATUS)  # nobody reads it, but the metrics count it
         except QueueFullError as error:
@@ -109,13 +108,19 @@ class Routes:
             raise ProblemError("network", str(error)) from error
         is_json = kind.media_type == JSON_TYPE
         answer = await loop.run_in_executor(
-            self._encoding_threads, _encode, canvas, output, fill, fields.background, warnings if is_json else None
+            self._encoding_threads,
+            self._encode,
+            canvas,
+            output,
+            setting,
+            fields.background,
+            warnings if is_json else None,
         )
         return Response(answer, media_type=JSON_TYPE if is_json else "image/png")
 
     async def _read(
         self, request: Request, kind: BodyType
-    ) -> tuple[RequestFields, Canvas, ConditionRow, tuple[str, ...]]:
+    ) -> tuple[RequestFields, Setting, Canvas, ConditionRows, tuple[str, ...]]:
         """Read, parse and decode a request; when the canvas is there, nothing else of the body takes memory."""
         loop = asyncio.get_running_loop()
         declared = request.headers.get("content-length")
@@ -125,9 +130,10 @@ class Routes:
             fields, data = await loop.run_in_executor(self._parsing_thread, parse_body, kind, body)
         return (fields, *await loop.run_in_executor(self._decoding_threads, self._decode, fields, data))
 
-    def _decode(self, fields: RequestFields, data: bytes) -> tuple[Canvas, ConditionRow, tuple[str, ...]]:
+    def _decode(self, fields: RequestFields, data: bytes) -> tuple[Setting, Canvas, ConditionRows, tuple[str, ...]]:
         try:
-            row = self._model.condition.row(fields.color)
+            setting = setting_from(self._model.conditions, {self._model.color_condition.name: fields.color})
+            rows = self._model.rows_of(setting)
         except ColorError as error:
             raise ProblemError("color", str(error)) from error
         decoded = self._decoding_pool.decode(data, self._canvas_rule(fields.size))
@@ -140,7 +146,17 @@ class Routes:
                 f"the image takes a canvas of {width}x{height} pixels, more than the {self._limits.max_native_pixels} "
                 "that size native allows; send a smaller image, or size fit",
             )
-        return decoded.canvas, row, decoded.warnings
+        return setting, decoded.canvas, rows, decoded.warnings
+
+    def _encode(
+        self, canvas: Canvas, output: Pixels, setting: Setting, background: str, warnings: Sequence[str] | None
+    ) -> bytes:
+        """Encode the colored image as a PNG file, or with warnings as the JSON text of an answer."""
+        colored = self._model.finish(canvas, output, setting)
+        png = encode_png(transparent(colored) if background == "transparent" else colored)
+        if warnings is None:
+            return png
+        return b'{"image":"%b","warnings":%b}' % (base64.b64encode(png), json.dumps(warnings).encode())
 
     def _canvas_rule(self, size: Literal["fit", "native"]) -> CanvasRule:
         try:
@@ -221,17 +237,6 @@ async def _while_connected(request: Request, work: Coroutine[Any, Any, _Result])
 async def _disconnected(request: Request) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
-
-
-def _encode(
-    canvas: Canvas, output: Pixels, fill: tuple[int, int, int] | None, background: str, warnings: Sequence[str] | None
-) -> bytes:
-    """Encode the colored image as a PNG file, or with warnings as the JSON text of an answer."""
-    colored = canvas.restore(output, fill)
-    png = encode_png(transparent(colored) if background == "transparent" else colored)
-    if warnings is None:
-        return png
-    return b'{"image":"%b","warnings":%b}' % (base64.b64encode(png), json.dumps(warnings).encode())
 
 
 def _infer_responses() -> dict[int | str, dict[str, Any]]:

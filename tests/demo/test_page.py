@@ -23,6 +23,7 @@ from polyexport.imaging.pixels import read_image
 from polyexport.model.contract import METADATA_KEY, GoldenSample
 from polyexport.model.loading.load import load_model
 from polyexport.model.model import Model
+from polyexport.model.result import ResultFields
 
 OpenPage = Callable[..., Any]
 Serve = Callable[..., str]
@@ -332,7 +333,8 @@ def test_the_network_fills_every_example(url: str, open_page: OpenPage, shipped:
 def test_every_kind_of_model(kind: str, serve: Serve, open_page: OpenPage, model_of: Callable[[str], Path]) -> None:
     model = load_model(model_of(kind), provider="cpu")
     page = open_page(serve("--model", model_of(kind)))
-    vocabulary = model.contract.conditioning != "rgb"
+    assert model.contract.color is not None
+    vocabulary = model.contract.color.conditioning != "rgb"
     assert page.tab.is_hidden("#any-color") == vocabulary
     color = "house blue" if vocabulary else "rgb(10, 200, 30)"
     if vocabulary:
@@ -350,7 +352,7 @@ def test_a_model_of_fills_gets_the_edges_of_the_ink(
     kind: str, serve: Serve, open_page: OpenPage, build_model: Callable[..., bytes], tmp_path: Path
 ) -> None:
     path = tmp_path / "fill.onnx"
-    path.write_bytes(build_model(kind, result="fill"))
+    path.write_bytes(build_model(kind, result=ResultFields(kind="fill")))
     model = load_model(path, provider="cpu")
     page = open_page(serve("--model", path))
     color = "tomato" if kind != "vocabulary many" else "red"
@@ -418,7 +420,7 @@ def test_a_model_that_cannot_be_used_is_a_message_and_no_blank_page(
     data = model.read_bytes()
     model.unlink()
     black = base64.b64encode(encode_png(np.zeros((32, 32, 3), np.uint8))).decode()
-    golden = GoldenSample(image_png=black, color=(90, 90, 90), colored_png=black)
+    golden = GoldenSample(image_png=black, values=((90, 90, 90),), result_png=black)
     models = {
         "no contract": lambda: with_metadata(data, None),
         "text": lambda: b"This is not a model, and never was one.\n" * 9,

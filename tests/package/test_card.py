@@ -81,7 +81,7 @@ def test_shapes(kind: str, shape: str, model_of: Callable[[str], Path]) -> None:
 def test_the_readme_gives_a_color_that_the_model_takes(model_of: Callable[[str], Path]) -> None:
     for kind, color in (("rgb", "#ff8800"), ("vocabulary", "#ff0000"), ("encoder", "#ff8800"), ("vectors", None)):
         model = load_model(model_of(kind), provider="cpu")
-        assert model.condition.example() == color
+        assert model.color_condition.example() == color
         if color:
-            model.condition.row(color)
+            model.color_condition.row(color)
         assert ("python run.py sample.png" in readme(model.contract, name="tiny")) == bool(color)

@@ -28,6 +28,7 @@ from polyexport.imaging.color import parse_color
 from polyexport.model import contract
 from polyexport.model.contract import Contract
 from polyexport.model.loading.load import load_model
+from polyexport.model.result import ResultFields
 from polyexport.model.signature import SigningKey, signature_path
 from polyexport.package import runner
 from polyexport.package.write import write_package
@@ -117,7 +118,7 @@ def test_a_model_of_fills_needs_scipy_and_makes_what_infer_makes(
     model_of: ModelOf, main: Main, site: Path, tmp_path: Path
 ) -> None:
     model = onnx.load(model_of("rgb"))
-    fill = replace(Contract.from_json(model.metadata_props[0].value), result="fill")
+    fill = replace(Contract.from_json(model.metadata_props[0].value), result=ResultFields(kind="fill"))
     onnx.helper.set_model_props(model, {contract.METADATA_KEY: fill.to_json()})
     (tmp_path / "fill.onnx").write_bytes(model.SerializeToString())
     write_package(tmp_path / "fill.onnx", tmp_path / "package")
@@ -318,11 +319,11 @@ def test_a_model_that_is_not_what_its_contract_says_is_refused(
 
     good = build_model("rgb")
     black = json.loads(contract_text(good))["golden"]["image_png"]
-    golden = contract.GoldenSample(image_png=black, color=(0, 0, 0), colored_png=black)
+    golden = contract.GoldenSample(image_png=black, values=((0, 0, 0),), result_png=black)
     for data, said in (
         (build_model("rgb", golden=golden), "golden sample comes out"),
         (build_model("rgb", training_size=1024, fixed_size=True), ""),
-        (good.replace(b'"contract_version": 2', b'"contract_version": 3'), "contract version 3, expected 2"),
+        (good.replace(b'"contract_version": 2', b'"contract_version": 4'), "contract version 4, expected 2 or 3"),
         (good.replace(b"polyexport.contract", b"polyexport.contraxt"), "metadata has no polyexport.contract"),
         (good.replace(b'"many_colors"', b'"many_colorz"'), "many_colors"),
         (good.replace(b"contract_version", b"[[[[[[[[[[[[[[[["), ""),
@@ -351,7 +352,8 @@ def test_usage(package: Package, main: Main, capsys: pytest.CaptureFixture[str],
     source, path = drawing(tmp_path / "a.png", 32, 32), package() / "model.onnx"
     for arguments, said in (
         ((), "required"),
-        ((source,), "--color"),
+        ((source, "--model", path), "no color was given; the model takes color (any); give --color"),
+        ((source, "--set", "sigma=1", "--model", path), "no condition 'sigma'"),
         ((source, "--color", "reddish", "--model", path), "unknown color 'reddish'"),
         ((source, "--color", "red", "--provider", "gpu"), "invalid choice"),
         ((source, "--color", "red", "--threads", "-1"), "threads must be"),

@@ -15,7 +15,7 @@ import pytest
 from signing_keys import KeyPair
 
 from polyexport.errors import ContractError, ExitCode, OutputError, SignatureError, UsageError
-from polyexport.model.conditions import CONDITION_MODULES
+from polyexport.model.conditions import COLOR_MODULES, CONDITION_MODULES
 from polyexport.model.signature import SigningKey, check_signature, signature_path
 from polyexport.package.triton import TritonOptions
 from polyexport.package.vendor import vendored_modules
@@ -54,7 +54,8 @@ def own_names(folder: Path) -> set[str]:
 def test_the_folder_holds_what_it_says(model_of: ModelOf, tmp_path: Path) -> None:
     result = write_package(model_of("rgb"), tmp_path / "made" / "here", triton=TINY)
     files = tree(result.output)
-    rows = [*CONDITION_MODULES.values(), *(PROVIDER_MODULES[name] for name in ("cpu", "cuda"))]
+    rows = [*COLOR_MODULES.values(), *CONDITION_MODULES.values()]
+    rows += [PROVIDER_MODULES[name] for name in ("cpu", "cuda")]
     modules = vendored_modules(["polyexport.package.runner", *rows], root=ROOT)
 
     assert own_names(result.output) == NAMES

@@ -19,7 +19,7 @@ def canvas_of(value: int, side: int = 4) -> Canvas:
     return Canvas(pixels=pixels, height=side, width=side, inner_height=side, inner_width=side)
 
 
-ROW = np.zeros(3, np.uint8)
+ROWS = (np.zeros(3, np.uint8),)
 
 
 class Network:
@@ -57,7 +57,7 @@ def batcher_of(network: Callable[..., Any], **options: Any) -> Iterator[Batcher]
 
 
 async def results(batcher: Batcher, *canvases: Canvas) -> list[Any]:
-    done = await asyncio.gather(*(batcher.submit(one, ROW) for one in canvases), return_exceptions=True)
+    done = await asyncio.gather(*(batcher.submit(one, ROWS) for one in canvases), return_exceptions=True)
     return [one if isinstance(one, BaseException) else int(one[0, 0, 0]) for one in done]
 
 
@@ -75,9 +75,9 @@ def test_an_incomplete_batch_waits_for_others_and_not_longer() -> None:
     with batcher_of(network, max_wait_ms=200) as batcher:
 
         async def two() -> tuple[Any, Any]:
-            first = asyncio.create_task(batcher.submit(canvas_of(1), ROW))
+            first = asyncio.create_task(batcher.submit(canvas_of(1), ROWS))
             await asyncio.sleep(0.05)
-            return await asyncio.gather(first, batcher.submit(canvas_of(2), ROW))
+            return await asyncio.gather(first, batcher.submit(canvas_of(2), ROWS))
 
         started = time.monotonic()
         asyncio.run(two())
@@ -118,9 +118,9 @@ def test_a_cancelled_request_leaves_the_queue_and_the_others_stay() -> None:
     network.free.clear()
 
     async def run(batcher: Batcher) -> list[Any]:
-        running = [asyncio.create_task(batcher.submit(canvas_of(0), ROW))]
+        running = [asyncio.create_task(batcher.submit(canvas_of(0), ROWS))]
         await asyncio.to_thread(network.wait_for_calls, 1)
-        waiting = [asyncio.create_task(batcher.submit(canvas_of(number, side), ROW)) for number, side in
+        waiting = [asyncio.create_task(batcher.submit(canvas_of(number, side), ROWS)) for number, side in
                    ((1, 4), (2, 4), (3, 5))]  # fmt: skip
         await asyncio.sleep(0.05)
         for task in (running[0], waiting[0], waiting[2]):
@@ -141,12 +141,12 @@ def test_the_queue_is_bounded_and_nothing_waits_in_it_for_ever() -> None:
     network.free.clear()
 
     async def run(batcher: Batcher) -> list[Any]:
-        first = asyncio.create_task(batcher.submit(canvas_of(0), ROW))
+        first = asyncio.create_task(batcher.submit(canvas_of(0), ROWS))
         await asyncio.to_thread(network.wait_for_calls, 1)
-        late = [asyncio.create_task(batcher.submit(canvas_of(number), ROW)) for number in (1, 2)]
+        late = [asyncio.create_task(batcher.submit(canvas_of(number), ROWS)) for number in (1, 2)]
         await asyncio.sleep(0.2)
         with pytest.raises(QueueFullError):
-            await batcher.submit(canvas_of(3), ROW)
+            await batcher.submit(canvas_of(3), ROWS)
         network.free.set()
         return [int((await first)[0, 0, 0]), *await asyncio.gather(*late, return_exceptions=True)]
 
@@ -163,7 +163,7 @@ def test_results_for_an_event_loop_that_has_ended_are_dropped() -> None:
 
     async def run(batcher: Batcher) -> None:
         with pytest.raises(TimeoutError):
-            await asyncio.wait_for(batcher.submit(canvas_of(0), ROW), 0.1)
+            await asyncio.wait_for(batcher.submit(canvas_of(0), ROWS), 0.1)
 
     with batcher_of(network) as batcher:
         asyncio.run(run(batcher))

@@ -9,6 +9,7 @@ from typing import Any
 from polyexport.imaging.codecs.png import encode_png
 from polyexport.model.file import default_model_path
 from polyexport.model.model import Model
+from polyexport.model.result import ResultFields
 from polyexport.pipeline.decoding.pool import DecodingPool
 from polyexport.service.app import build_app
 from polyexport.service.batcher import Batcher
@@ -18,7 +19,9 @@ from polyexport.service.routes import Routes
 
 
 def test_the_answer_is_what_infer_writes(app: Any, tiny_model: Model, drawings: Path) -> None:
-    model = Model(replace(tiny_model.contract, result="fill"), tiny_model.session, sha256=tiny_model.sha256)
+    model = Model(
+        replace(tiny_model.contract, result=ResultFields(kind="fill")), tiny_model.session, sha256=tiny_model.sha256
+    )
     [[expected]] = model.colorize([drawings / "2.png"], ["#1e90ff"])
     options, metrics = ServiceOptions(model=default_model_path()), Metrics()
     image = base64.b64encode((drawings / "2.png").read_bytes()).decode()
