@@ -252,7 +252,7 @@ def export(
         "size_multiple": size_multiple,
     }
     if argument or color or value_range is not None or output_range is not None:
-        from polyexport.export.source.spec import parse_argument, parse_colors, parse_range
+        from polyexport.export.source.texts import parse_argument, parse_colors, parse_range
 
         given |= {
             "arguments": dict(map(parse_argument, argument)) if argument else None,

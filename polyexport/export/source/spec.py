@@ -1,38 +1,31 @@
-"""The description of a network beyond its weights: ``NetworkSpec``, and readers of its values from text."""
+"""The description of a network beyond its weights: what it is built of, how it takes an image, and what it gives."""
 
-import contextlib
-import re
-import tomllib
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-import numpy as np
-
-from polyexport.errors import ColorError, UsageError
+from polyexport.export.source.condition_spec import ConditionSpec
 from polyexport.export.source.source import SIGNED, ValueRange
-from polyexport.imaging.color import COLOR_NAME, parse_color
+from polyexport.export.source.texts import checked_range, expect
 from polyexport.imaging.pixels import MAX_TRAINING_SIZE
 from polyexport.model.conditions import COLOR_MODULES
 from polyexport.model.conditions.fields import MAX_EMBEDDING_DIM, Palette
+from polyexport.model.result import ResultKind
 
-__all__ = [
-    "NetworkSpec",
-    "checked_range",
-    "color_name",
-    "expect",
-    "parse_argument",
-    "parse_colors",
-    "parse_range",
-    "unique",
-]
+__all__ = ["ACTIVATIONS", "GRAYS", "INPUT_SPACES", "OUTPUT_SPACES", "NetworkSpec"]
 
-_MAX_VALUE = 1e6  # largest magnitude of an end of a value range
-_NUMBER = r"[-+]?[0-9]{1,30}(?:\.[0-9]{1,30})?"
-_RANGE = re.compile(rf"({_NUMBER})\.\.({_NUMBER})")
-_PYTHON_WORDS = {"True": "true", "False": "false", "None": 'nothing, or "None" for the text'}
+INPUT_SPACES = ("rgb", "bgr", "ycbcr", "y", "lab", "l")
+"""How the channels of a network's image are to be read: ``y`` and ``l`` are the first channel of their space alone."""
+
+OUTPUT_SPACES = (*INPUT_SPACES, "ab")
+"""The same of its output; what ``y``, ``l`` and ``ab`` lack is taken from the image."""
+
+ACTIVATIONS = ("none", "sigmoid", "tanh", "softmax", "argmax")
+"""What is still to be done with a network's output."""
+
+GRAYS = ("luma", "per-channel")
+"""How a network of gray images is given a picture."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,7 +37,7 @@ class NetworkSpec:
     """
 
     network: str
-    """``package.module:Class``; the class is an ``nn.Module`` with forward(image, condition)."""
+    """``package.module:Class`` of an ``nn.Module``, or ``package.module:function`` that makes one."""
 
     weights: Path
     """File of the weights, ``.safetensors``, ``.pth`` or ``.pt``."""
@@ -56,11 +49,63 @@ class NetworkSpec:
     arguments: Mapping[str, Any] = field(default_factory=dict)
     """Keyword arguments of the class's constructor."""
 
-    value_range: ValueRange = SIGNED
-    """Value range of the image, and of the color with ``rgb`` conditioning."""
+    image_argument: str = ""
+    """Name of the argument of forward that takes the image, or its position from 0; empty for ``image``, ``img``, or
+    the first one."""
+
+    conditions: tuple[ConditionSpec, ...] = ()
+    """What the network takes beside the image."""
+
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+    """Arguments of forward that have the same value in every call."""
+
+    channels: int | None = None
+    """Channels of the images that the model file takes: 1, 3 or 4; None for what the network takes."""
+
+    gray: str = ""
+    """One of ``GRAYS``, for a network that takes one channel; empty for luma."""
+
+    value_range: ValueRange | None = None
+    """Value range of the image, and of the color with ``rgb`` conditioning; None for what is found out."""
+
+    mean: tuple[float, ...] = ()
+    """Mean for each channel that is taken from the image's values; empty for zero."""
+
+    std: tuple[float, ...] = ()
+    """Standard deviation for each channel that the image's values are divided by; empty for one."""
+
+    input_space: str = "rgb"
+    """One of ``INPUT_SPACES``."""
+
+    output_key: str = ""
+    """Place of the image in what forward returns, such as ``1``, ``out`` or ``preds.0``; empty for the only one."""
+
+    activation: str = ""
+    """One of ``ACTIVATIONS``; empty for none if the output has bounds."""
+
+    output_channel: int | None = None
+    """Channel of the output that is the result, from 0; None for all."""
+
+    residual: float | None = None
+    """Factor of the output, which is added to the image; None if the output is the image."""
 
     output_range: ValueRange | None = None
     """Value range of the network's output; None for that of ``value_range``."""
+
+    output_mean: tuple[float, ...] = ()
+    """Mean for each channel that is added to the output; empty for zero."""
+
+    output_std: tuple[float, ...] = ()
+    """Standard deviation for each channel that the output is multiplied with; empty for one."""
+
+    output_space: str = ""
+    """One of ``OUTPUT_SPACES``; empty for the input's."""
+
+    label_colors: Palette = ()
+    """Names and sRGB values of the labels that ``argmax`` gives, in index order; empty for their indices as gray."""
+
+    result: ResultKind | None = None
+    """What the network makes; None for what is found out."""
 
     conditioning: str | None = None
     """Kind of the network's condition; None for ``vocabulary`` if colors are given, here or beside the weights, and for
@@ -78,11 +123,12 @@ class NetworkSpec:
     embedding_table: str = ""
     """Key in the file of weights of the table float [colors, D], for ``embedding`` conditioning."""
 
-    size: int = 128
-    """Height and width of the training images, pixels."""
+    size: int | None = None
+    """Height and width of the training images, pixels; None for what is found out, 128 if possible."""
 
     size_multiple: int | None = None
-    """The network takes every height and width that is a multiple of this; None if it takes ``size`` only."""
+    """The network takes every height and width that is a multiple of this; None if it takes ``size`` only, or, without
+    ``size``, for what is found out."""
 
     def __post_init__(self) -> None:
         module, colon, name = self.network.partition(":")
@@ -96,21 +142,24 @@ class NetworkSpec:
             f"{repr(list(self.arguments))[:60]} are not all names of arguments",
             "give names as the constructor has them",
         )
-        for bounds in (self.value_range, self.output_range or SIGNED):
+        for bounds in (self.value_range or SIGNED, self.output_range or SIGNED):
             checked_range(*bounds)
+        self._check_reading()
         expect(
             self.conditioning in (None, *COLOR_MODULES),
             f"conditioning is {self.conditioning!r}",
             f"give {' or '.join(COLOR_MODULES)}",
         )
+        size = self.size or 128
         expect(
-            0 < self.size <= MAX_TRAINING_SIZE,
+            self.size is None or 0 < self.size <= MAX_TRAINING_SIZE,
             f"the size is {self.size} pixels, expected 1 to {MAX_TRAINING_SIZE}",
             "give another size",
         )
         expect(
-            self.size_multiple is None or (self.size_multiple > 0 and self.size % self.size_multiple == 0),
-            f"the size {self.size} is not a multiple of {self.size_multiple}",
+            self.size_multiple is None
+            or (self.size_multiple > 0 and (self.size is None or size % self.size_multiple == 0)),
+            f"the size {size} is not a multiple of {self.size_multiple}",
             "give a size that is, or leave size-multiple out to export for one size alone",
         )
         expect(
@@ -145,108 +194,49 @@ class NetworkSpec:
                 "give that conditioning, or leave them out",
             )
 
+    @property
+    def says_color(self) -> bool:
+        """Whether an option says that the network takes a color, without its place among the arguments."""
+        return bool(self.conditioning or self.colors or self.embedding or self.embedding_dim or self.embedding_table)
 
-def parse_range(text: str) -> ValueRange:
-    """Parse a value range such as ``0..1`` or ``-1..1``: the network's values for the pixel values 0 and 255.
-
-    Raises:
-        UsageError: The text is not two growing numbers of at most a million.
-    """
-    match = _RANGE.fullmatch(text.strip())
-    expect(match is not None, f"{text[:60]!r} is not a range of values", "give two numbers such as 0..1 or -1..1")
-    assert match is not None
-    return checked_range(float(match[1]), float(match[2]))
-
-
-def parse_argument(text: str) -> tuple[str, Any]:
-    """Parse ``NAME=VALUE``, one keyword argument; VALUE is read as TOML, and taken as text if it is not TOML.
-
-    Raises:
-        UsageError: The name is missing, or the value looks like Python or like a list and is not TOML.
-    """
-    name, equals, value = (part.strip() for part in text.partition("="))
-    expect(
-        bool(equals) and name.isidentifier(),
-        f"{text[:60]!r} is not an argument",
-        "give NAME=VALUE such as num_colors=20",
-    )
-    expect(
-        value not in _PYTHON_WORDS,
-        f"{value} is Python, expected TOML in {text[:60]!r}",
-        f"give {_PYTHON_WORDS.get(value, '')}",
-    )
-    try:
-        # In an inline table a value cannot end early: what follows it is a fault or one more key.
-        parsed = tomllib.loads(f"_ = {{ _ = {value} }}")
-    except (ValueError, RecursionError):
-        parsed = {}
-    if parsed.keys() == {"_"} and parsed["_"].keys() == {"_"}:
-        return name, parsed["_"]["_"]
-    expect(
-        not value.startswith(("[", "{", "(", '"', "'")),
-        f"the value of {text[:60]!r} is not TOML",
-        "quote it for the shell, such as 'channels=[8, 16]' or 'act=\"relu\"'",
-    )
-    return name, value
-
-
-def parse_colors(texts: Sequence[str]) -> Palette:
-    """Parse a vocabulary in index order: CSS colors, or ``brand=#123456`` for a name that CSS does not have.
-
-    Raises:
-        UsageError: A name stands twice, or cannot name a folder.
-        ColorError: A value is not a color.
-    """
-    pairs = [text.rpartition("=") if "=" in text else (text, "=", text) for text in texts]
-    values = [parse_color(value).rgb for _, _, value in pairs]
-    return tuple(zip(unique(color_name(name) for name, _, _ in pairs), values, strict=True))
-
-
-def expect(holds: bool, fault: str, remedy: str) -> None:
-    """Raise a ``UsageError`` unless a condition on the user's input holds.
-
-    Raises:
-        UsageError: ``holds`` is false; ``fault`` is its message, ``remedy`` the advice.
-    """
-    if not holds:
-        raise UsageError(fault, remedy=remedy)
-
-
-def unique(names: Iterable[str]) -> tuple[str, ...]:
-    """Return the names of colors as a tuple, and refuse duplicates.
-
-    Raises:
-        UsageError: A name stands twice.
-    """
-    counts = Counter(names)
-    twice = [name for name, count in counts.items() if count > 1]
-    expect(not twice, f"the colors name {', '.join(twice[:3])} twice", "give each name once")
-    return tuple(counts)
-
-
-def color_name(text: str) -> str:
-    """Normalize the name of a color: the name that ``parse_color`` gives it, or else the text in lower case.
-
-    Raises:
-        UsageError: The text cannot name a folder.
-    """
-    with contextlib.suppress(ColorError):
-        return parse_color(text).name
-    name = text.strip().lower()
-    expect(
-        COLOR_NAME.fullmatch(name) is not None,
-        f"{text[:60]!r} cannot name a color",
-        "give letters, digits, spaces, dots and hyphens, up to 64",
-    )
-    return name
-
-
-def checked_range(low: float, high: float) -> ValueRange:
-    """Return a value range after checking that it grows in float32, the network's own type.
-
-    Raises:
-        UsageError: The range does not grow, or an end is larger than a million.
-    """
-    growing = all(abs(value) <= _MAX_VALUE for value in (low, high)) and np.float32(low) < np.float32(high)
-    expect(bool(growing), f"the range {low}..{high} does not grow", f"give two numbers of at most {_MAX_VALUE:,.0f}")
-    return float(low), float(high)
+    def _check_reading(self) -> None:
+        for what, value, known in (
+            ("gray", self.gray, ("", *GRAYS)),
+            ("input-space", self.input_space, INPUT_SPACES),
+            ("output-space", self.output_space, ("", *OUTPUT_SPACES)),
+            ("activation", self.activation, ("", *ACTIVATIONS)),
+            ("result", self.result, (None, *get_args(ResultKind))),
+        ):
+            names = [name for name in known if name]
+            expect(value in known, f"{what} is {str(value)[:60]!r}", f"give {', '.join(names)}")
+        expect(self.channels in (None, 1, 3, 4), f"the images have {self.channels} channels", "give channels 1, 3 or 4")
+        for what, values in (
+            ("mean", self.mean),
+            ("std", self.std),
+            ("output-mean", self.output_mean),
+            ("output-std", self.output_std),
+        ):
+            expect(len(values) in (0, 1, 2, 3, 4), f"{what} has {len(values)} values", "give one for each channel")
+            expect("std" not in what or all(values), f"a value of {what} is 0", "give what the values are divided by")
+        for what, space, bounds in (
+            ("value-range", self.input_space, self.value_range),
+            ("output-range", self.output_space or self.input_space, self.output_range),
+        ):
+            kind = what.partition("-")[0]
+            expect(
+                space not in ("lab", "l", "ab") or bounds is None,
+                f"{what} does not go with Lab, whose L is 0 to 100 and whose a and b are -128 to 128",
+                f"give {'mean and std' if kind == 'value' else 'output-mean and output-std'} in these units",
+            )
+        names = [condition.name for condition in self.conditions]
+        expect(len(set(names)) == len(names), f"the conditions {', '.join(names)[:80]} are not all different", "rename")
+        expect(
+            sum(condition.kind == "color" for condition in self.conditions) <= 1,
+            "two conditions are colors",
+            "describe one of them as a vector",
+        )
+        expect(
+            not self.label_colors or self.activation == "argmax",
+            "label-color belongs to activation argmax",
+            "give that too, or leave it out",
+        )

@@ -9,7 +9,8 @@ from typing import Any
 
 from polyexport.errors import UsageError, reason_of
 from polyexport.export.source.source import ValueRange
-from polyexport.export.source.spec import NetworkSpec, checked_range, expect, parse_colors, parse_range
+from polyexport.export.source.spec import NetworkSpec
+from polyexport.export.source.texts import checked_range, expect, parse_colors, parse_range
 from polyexport.model.conditions.fields import Palette
 from polyexport.storage.files import read_limited
 

@@ -20,7 +20,8 @@ from torch import nn
 from polyexport.errors import CheckpointError, ColorError, PolyexportError, UsageError
 from polyexport.export.source.network import load_network
 from polyexport.export.source.source import SIGNED
-from polyexport.export.source.spec import NetworkSpec, parse_argument, parse_colors, parse_range
+from polyexport.export.source.spec import NetworkSpec
+from polyexport.export.source.texts import parse_argument, parse_colors, parse_range
 from polyexport.export.source.toml_file import read_spec
 
 NETWORKS = Path(__file__).parents[2] / "networks"
