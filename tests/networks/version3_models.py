@@ -24,7 +24,7 @@ from polyexport.model.conditions.fields import (
     VectorFields,
 )
 from polyexport.model.contract import IMAGE_INPUT, METADATA_KEY, RESULT, Contract, GoldenSample, Parity, StageParity
-from polyexport.model.result import ResultFields
+from polyexport.model.result import PICTURE, ResultFields
 from polyexport.runtime.onnx_bytes import graph_sha256
 
 __all__ = ["VERSION3_KINDS", "version3_bytes"]
@@ -46,7 +46,7 @@ class _Kind:
     nodes: Sequence[onnx.NodeProto]
     constants: dict[str, Any] = field(default_factory=dict)
     conditions: tuple[ConditionFields, ...] = ()
-    result: ResultFields = ResultFields()
+    result: ResultFields = PICTURE
     image_channels: int = 3
     entries: dict[str, Any] = field(default_factory=dict)
 
