@@ -28,6 +28,9 @@ class _Unread:
     def __setstate__(self, _: object) -> None:
         pass
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}>"
+
 
 class _Dictionary:
     """A kind of dictionary, read as the ordered one that ``torch.load`` fills with items."""

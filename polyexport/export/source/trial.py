@@ -92,7 +92,7 @@ def try_set(
     for name, kind in weights.foreign.items():
         if home and name.startswith(prefix) and not name.startswith(others) and "." not in name.removeprefix(home):
             raise not_dense(weights.path, name.removeprefix(home), kind)
-    tensors, used, computed = _matched(module, weights, found)
+    tensors, used, computed = _matched(module, weights, expected, found)
     ignored: list[str] = []
     layers = {unwrapped(path): layer for path, layer in module.named_modules()}
     for full in weights.tensors:
@@ -168,7 +168,10 @@ def _not_strict(module: nn.Module) -> dict[str, bool]:
 
 
 def _matched(
-    module: nn.Module, weights: Weights, found: Mapping[str, Mapping[str, str]]
+    module: nn.Module,
+    weights: Weights,
+    expected: Mapping[str, Tensor],
+    found: Mapping[str, Mapping[str, str]],
 ) -> tuple[dict[str, Tensor], set[str], list[str]]:
     """Return the module's tensors that a set holds, their full names in the file, and which of them were computed."""
     tensors: dict[str, Tensor] = {}
@@ -177,7 +180,9 @@ def _matched(
     layers = dict(module.named_modules())
     for own, roles in found.items():
         if "" in roles:
-            tensors[own] = weights.dense(roles[""])
+            tensor = weights.dense(roles[""])
+            # PyTorch before 0.4 had no tensors without dimensions.
+            tensors[own] = tensor.reshape(()) if tensor.shape == (1,) and not expected[own].dim() else tensor
             used.add(roles[""])
         elif is_whole(roles):
             parts = {role: weights.dense(full) for role, full in roles.items()}

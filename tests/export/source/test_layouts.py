@@ -45,6 +45,14 @@ class Windows(Net):
         self.body.register_buffer("relative_position_index_SA", torch.arange(size))
 
 
+class Scaled(Net):
+    """A network with a number of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.zeros(()))
+
+
 def made(value: float, **options: Any) -> nn.Module:
     """A network whose weights are all one value."""
     module = Net(**options)
@@ -150,6 +158,7 @@ TAKEN = [
     Row(name="ordered, with its metadata", content=lambda: OrderedDict(made(1).state_dict())),
     Row(name="before counters of batches", content=lambda: {
         name: one for name, one in state().items() if "num_batches" not in name}),
+    Row(name="before numbers without dimensions", content=lambda: state() | {"scale": torch.ones(1)}, network=Scaled),
     Row(name="old pix2pix", content=lambda: {**state(norm=nn.InstanceNorm2d), "body.0.running_mean": torch.ones(2),
         "body.0.running_var": torch.ones(2), "body.0.num_batches_tracked": torch.tensor(3)},
         network=lambda: Net(norm=nn.InstanceNorm2d), said="ignored 3 tensors (body.0.running_mean,"),
@@ -240,6 +249,14 @@ def test_a_layout_is_refused(tmp_path: Path, row: Refusal) -> None:
     assert caught.type is row.kind
     assert row.said in str(caught.value)
     assert len(str(caught.value).splitlines()) == 1
+
+
+def test_names_of_a_million_parts(tmp_path: Path) -> None:
+    """A hostile name costs no more than its length."""
+    names = [".a" * 1_000_000 + ".enter.weight", "attn_mask" * 200_000 + "!", "module." * 200_000 + "enter.bias"]
+    torch.save(state() | {name: torch.ones(1) for name in names}, tmp_path / "w.pth")
+    with pytest.raises(CheckpointError, match="3 unexpected"):
+        fit(Net(), tmp_path / "w.pth", key=".")
 
 
 # ---------------------------------------------------------------------------------------------------------------------
