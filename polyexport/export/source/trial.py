@@ -203,9 +203,8 @@ def _is_unused(name: str, layers: Mapping[str, nn.Module]) -> bool:
     place, _, kind = unwrapped(name).rpartition(".")
     if kind in _UNUSED or _is_rebuilt(kind):
         return True
-    layer = layers.get(place)
     # Instance norms before PyTorch 0.4 saved the statistics of a training that they do not use.
-    return kind in _STATISTICS and isinstance(layer, _InstanceNorm) and not layer.track_running_stats
+    return kind in _STATISTICS and isinstance(layers.get(place), _InstanceNorm)
 
 
 def _kind(tensor: Tensor) -> tuple[object, ...]:

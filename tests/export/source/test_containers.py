@@ -61,19 +61,29 @@ def test_harmless_objects_stand_beside_weights(tmp_path: Path, name: str, legacy
 
 def test_numbers_of_numpy_are_numbers(tmp_path: Path) -> None:
     numbers = [np.float64(31.25), np.float32(-2), np.float16(0.5), np.int64(-7), np.uint8(200), np.bool_(True)]
-    swapped = np.array([258], dtype=">i4")[0]
-    torch.save({"numbers": [*numbers, swapped], "epoch": np.int64(42), **STATE}, tmp_path / "w.pth")
-    assert read_file(tmp_path / "w.pth").values["numbers"] == [31.25, -2, 0.5, -7, 200, True, 258]
+    torch.save({"numbers": numbers, "epoch": np.int64(42), **STATE}, tmp_path / "w.pth")
+    assert read_file(tmp_path / "w.pth").values["numbers"] == [31.25, -2, 0.5, -7, 200, True]
     assert read_weights(tmp_path / "w.pth").progress == "epoch 42"
+
+
+def rewritten(path: Path, old: bytes, new: bytes) -> Path:
+    with zipfile.ZipFile(path) as source, zipfile.ZipFile(path.with_name("new.pth"), "w") as target:
+        assert any(old in source.read(entry) for entry in source.infolist())
+        for entry in source.infolist():
+            target.writestr(entry.filename, source.read(entry).replace(old, new))
+    return path.with_name("new.pth")
 
 
 def test_names_of_numpy_1(tmp_path: Path) -> None:
     """numpy 1 spells its module ``numpy.core``."""
-    torch.save({"psnr": np.float64(31.25), "array": np.ones(2), **STATE}, tmp_path / "new.pth")
-    with zipfile.ZipFile(tmp_path / "new.pth") as new, zipfile.ZipFile(tmp_path / "w.pth", "w") as old:
-        for entry in new.infolist():
-            old.writestr(entry.filename, new.read(entry).replace(b"numpy._core.", b"numpy.core."))
-    assert read_file(tmp_path / "w.pth").values["psnr"] == 31.25
+    torch.save({"psnr": np.float64(31.25), "array": np.ones(2), **STATE}, tmp_path / "w.pth")
+    assert read_file(rewritten(tmp_path / "w.pth", b"numpy._core.", b"numpy.core.")).values["psnr"] == 31.25
+
+
+def test_numbers_of_machines_with_the_other_order_of_bytes(tmp_path: Path) -> None:
+    torch.save({"number": np.int32(258), **STATE}, tmp_path / "w.pth")
+    swapped = rewritten(tmp_path / "w.pth", b"X\x01\x00\x00\x00<", b"X\x01\x00\x00\x00>")
+    assert read_file(swapped).values["number"] == 0x02010000
 
 
 def test_packages_that_are_not_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

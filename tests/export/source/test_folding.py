@@ -56,8 +56,8 @@ NORMS = [
 @pytest.mark.parametrize("norm", NORMS, ids=lambda norm: f"{norm.__module__.rpartition('.')[2]}.{norm.__name__}")
 def test_the_results_stay_and_the_functions_go(norm: Callable[[nn.Module], nn.Module]) -> None:
     torch.manual_seed(0)
-    module = nn.Sequential(norm(nn.Linear(3, 3)), nn.Sequential(nn.Linear(3, 3), norm(nn.Linear(3, 3))))
-    image = torch.rand(2, 3)
+    module = nn.Sequential(norm(nn.Linear(9, 9)), nn.Sequential(nn.Linear(9, 9), norm(nn.Linear(9, 9))))
+    image = torch.rand(2, 9)
     module(image)  # a step of each spectral norm
     before = module.eval()(image)
     module.train()

@@ -236,7 +236,7 @@ REFUSED = [
     Refusal(name="statistics of a batch norm", content=missing_statistics, said="2 missing (body.0.running_mean"),
     Refusal(name="statistics that a batch norm does not keep", content=state, said="3 unexpected (body.0.running_mean",
         network=lambda: Net(norm=lambda width: nn.BatchNorm2d(width, track_running_stats=False))),
-    Refusal(name="one part in two spellings", content=lambda: state() | {"body.module.1.bias": torch.zeros(3)},
+    Refusal(name="one part in two spellings", content=lambda: {"body.module.1.bias": torch.zeros(3)} | state(),
         said="1 unexpected (body.module.1.bias)"),
 ]  # fmt: skip
 
