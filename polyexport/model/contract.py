@@ -257,10 +257,10 @@ class Contract:
     """Channels of the input image: 1 for gray, 3 for RGB, 4 for RGBA."""
 
     conditions: tuple[ConditionFields, ...] = ()
-    """What the model takes beside the image, in the order of the graph's inputs."""
+    """Inputs of the model beside the image, in the order of the graph's inputs."""
 
     result: ResultFields = PICTURE
-    """What the model makes of the image."""
+    """Description of the output."""
 
     output_name: str = RESULT
     """Name of the graph's output."""

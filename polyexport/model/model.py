@@ -48,7 +48,7 @@ class Model:
         self.sha256 = sha256
         """SHA-256 of the model file, lowercase hex."""
         self.conditions = contract.built_conditions()
-        """What the model takes beside the image, in the order of the graph's inputs."""
+        """Inputs of the model beside the image, in the order of the graph's inputs."""
         for condition in self.conditions:
             condition.open()
         self._watched = WATCH in session.outputs

@@ -1,4 +1,4 @@
-"""What a model makes of an image: a picture, a fill, a mask or labels, at a scale."""
+"""The result of a model: a picture, a fill, a mask or labels, at a scale."""
 
 from dataclasses import dataclass
 from fractions import Fraction

@@ -39,14 +39,14 @@ class Source:
     What a network wants otherwise, ``polyexport.export.source.adapter`` does around it."""
 
     conditions: tuple[ConditionFields, ...] = ()
-    """What the network takes beside the image, in the order of its arguments. A color is described as the network was
+    """Inputs of the network beside the image, in the order of its arguments. A color is described as the network was
     trained on it."""
 
     image_channels: int = 3
     """Channels C of the input image: 1, 3 or 4."""
 
     result: ResultFields = PICTURE
-    """What the network makes of the image, with its scale s and its channels C'."""
+    """Description of the output, with its scale s and its channels C'."""
 
     embedding: str = ""
     """Dotted name of the submodule that makes the embedding of a color; empty if none was named."""

@@ -124,7 +124,7 @@ class ColorFields:
     """Name of the graph's input; empty for ``color``, or ``color_embedding`` where it is an embedding."""
 
     conditioning: str
-    """What the network was trained on: a key of ``COLOR_MODULES``."""
+    """Form of the colors that the network was trained on: a key of ``COLOR_MODULES``."""
 
     palette: Palette = ()
     """Names and values of the colors that the model knows; empty if it has no list of colors."""
