@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from polyexport.errors import ModelError, check_memory, reason_of
+from polyexport.export.graph.foreign import translations
+from polyexport.export.graph.inlining import inline_foreign
 from polyexport.export.graph.norms import write_out_norms
 from polyexport.export.source.source import UNIT, Source
 from polyexport.model.conditions.color_condition import COLOR_INPUT, EMBEDDING_INPUT, ColorCondition
@@ -222,6 +224,7 @@ def _export(
                 output_names=[output],
                 dynamic_shapes=shapes,
                 opset_version=OPSET,
+                custom_translation_table=translations(),
                 verbose=False,
             )
     except Exception as error:
@@ -229,7 +232,9 @@ def _export(
         raise ModelError(f"the network cannot be exported: {_root_of(error)}", remedy=_REMEDY) from error
     assert program is not None
     assert program.exported_program is not None
-    return Traced(model=write_out_norms(program.model_proto), program=program.exported_program)
+    # The normalizations of a foreign graph stay as they are: its reference computes them in the same way.
+    model = inline_foreign(write_out_norms(program.model_proto))
+    return Traced(model=model, program=program.exported_program)
 
 
 def _root_of(error: BaseException) -> str:

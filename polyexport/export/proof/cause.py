@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, fx
 
 from polyexport.errors import reason_of
+from polyexport.export.graph.foreign import inner_values
 from polyexport.export.precision.precision import NodeTolerance
 from polyexport.export.proof.parity import Candidate
 
@@ -54,6 +55,8 @@ class _Recorder(fx.Interpreter):
             value = symbolic_value(*arguments[:2])
         else:
             value = super().run_node(n)
+        if n.op == "call_function":
+            self.values |= inner_values(n, self.fetch_args_kwargs_from_env(n)[0])
         if isinstance(value, Tensor):
             self.values[n.name] = value.detach().numpy()
         return value

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from polyexport.errors import reason_of
+from polyexport.export.graph.foreign import PREFIX
 from polyexport.export.graph.trace import Traced, example_shape, float_output
 from polyexport.export.proof.cause import Cause, program_values
 from polyexport.export.proof.examples import Example, stacked
@@ -78,7 +79,8 @@ def remedy_of(cause: Cause, stage: str) -> str:
     known = _REMEDIES.get(_ALIKE.get(cause.operator, cause.operator))
     if known:
         return f"{_NOTHING}; {known}"
-    tool = {"raw": "export with another version of torch", "palette": "export without --palette"}
+    maker = "onnx" if cause.tensor.startswith(PREFIX) else "torch"
+    tool = {"raw": f"export with another version of {maker}", "palette": "export without --palette"}
     return f"{_NOTHING}; {tool.get(stage, 'export with another version of onnxsim')}"
 
 

@@ -179,4 +179,5 @@ def _fault(true: NDArray[np.float64], pytorch: NDArray[Any], found: NDArray[Any]
     explained = _ERRORS_OF_PYTORCH * own + _ROUNDINGS * float(np.finfo(np.float32).eps) / 2 * largest
     if error <= explained:
         return ""
-    return f"off by up to {error:.3g}, PyTorch's float32 by {own:.1g}; the largest value is {largest:.3g}"
+    beside = f", PyTorch's float32 by {own:.1g}" if own else ""
+    return f"off by up to {error:.3g}{beside}; the largest value is {largest:.3g}"

@@ -161,7 +161,7 @@ class Reference:
                 except Exception as error:
                     check_memory(error, "comparing the graph with the network")
                     raise ParityError(
-                        f"the PyTorch model itself fails on {width}x{height} pixels: {reason_of(error)}",
+                        f"{source.named} itself fails on {width}x{height} pixels: {reason_of(error)}",
                         remedy="give the sizes that it takes with --size and --size-multiple",
                     ) from error
                 low, high = source.output_range

@@ -161,7 +161,7 @@ class Proof:
         difference, largest = float(np.max(np.abs(found - true))), float(np.max(np.abs(true)))
         if not difference <= _ENCODER_TOLERANCE * max(1.0, largest):
             raise ParityError(
-                f"stage encoder differs from the PyTorch model: max abs diff {difference:.3g}", remedy=_REMEDY
+                f"stage encoder differs from {self.source.named}: max abs diff {difference:.3g}", remedy=_REMEDY
             )
 
     def check(self, candidate: Candidate, precision: Precision = REFERENCE) -> StageParity:
@@ -180,7 +180,7 @@ class Proof:
         if faults:
             found = self._diagnosis(candidate, precision)
             raise ParityError(
-                f"stage {candidate.name} differs from the PyTorch model: {', '.join(faults)}; {found.text}",
+                f"stage {candidate.name} differs from {self.source.named}: {', '.join(faults)}; {found.text}",
                 remedy=found.remedy,
             )
         return stage
@@ -218,7 +218,7 @@ class Proof:
     def parity(self, stages: Sequence[StageParity]) -> Parity:
         """Return the certificate of the stages that were proven."""
         return Parity(
-            reference=f"PyTorch {torch.__version__}, CPU, float32",
+            reference=self.source.reference or f"PyTorch {torch.__version__}, CPU, float32",
             candidate=f"ONNX Runtime {ort.__version__}, {self.options.provider}",
             stages=tuple(stages),
             images=self.reference.images,

@@ -84,6 +84,9 @@ class Source:
     weights_key: str = "."
     """Name of the set of weights in that file that was taken; ``.`` is the whole file."""
 
+    reference: str = ""
+    """What the module runs and where, as a certificate names it; empty if that is PyTorch."""
+
     remarks: tuple[str, ...] = ()
     """Lines for the user about what was found out: which weights were taken, what was left out, what was assumed."""
 
@@ -91,6 +94,11 @@ class Source:
         for name, (low, high) in (("value_range", self.value_range), ("output_range", self.output_range)):
             if not np.isfinite([low, high]).all() or not low < high:
                 raise ValueError(f"{name} must be two growing numbers, got {low} and {high}")
+
+    @property
+    def named(self) -> str:
+        """What graphs are compared with, in the words of a message."""
+        return "the original file" if self.reference else "the PyTorch model"
 
     @property
     def color(self) -> ColorFields | None:
