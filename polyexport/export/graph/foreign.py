@@ -21,6 +21,7 @@ from onnx.defs import OpSchema
 from torch import Tensor, fx
 
 from polyexport.errors import reason_of
+from polyexport.export.graph.foreign_bounds import output_bounds
 
 __all__ = [
     "DOMAIN",
@@ -29,6 +30,7 @@ __all__ = [
     "PREFIX",
     "Extent",
     "ForeignGraph",
+    "bounds_of",
     "call",
     "graph_of",
     "inner_values",
@@ -135,6 +137,12 @@ _GRAPHS: "weakref.WeakValueDictionary[str, ForeignGraph]" = weakref.WeakValueDic
 def graph_of(key: str) -> ForeignGraph:
     """Return the graph that a node of ``DOMAIN`` stands for; whoever traces keeps it alive."""
     return _GRAPHS[key]
+
+
+def bounds_of(key: str) -> tuple[float, float] | None:
+    """Return the values that the output of a graph cannot leave, whatever its inputs; None if that is not known."""
+    graph = graph_of(key)
+    return output_bounds(graph.model, graph.output)
 
 
 @torch.library.custom_op("polyexport::foreign_graph", mutates_args=())

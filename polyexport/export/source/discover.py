@@ -127,7 +127,7 @@ class _Discovery:
                 probe = self._probe(channels, folded)
                 for batch in (2, 1):
                     try:
-                        picked = probe.run(batch, size, size)
+                        picked = probe.run(batch, size, spec.width or size)
                     except ProbeError as error:
                         faults.append(error)
                         continue

@@ -6,6 +6,7 @@ from typing import Any
 
 from polyexport.errors import UsageError
 from polyexport.export.source.network import load_network
+from polyexport.export.source.onnx_network import ONNX_SUFFIX, load_onnx_network
 from polyexport.export.source.source import Source
 from polyexport.export.source.spec import NetworkSpec
 from polyexport.export.source.toml_file import read_spec
@@ -37,6 +38,8 @@ def load_source(source: str | Path, **given: Any) -> Source:
         if "weights" not in given:
             raise UsageError(f"{text} needs its weights", remedy="give --weights FILE.safetensors or FILE.pth")
         return load_network(NetworkSpec(network=text, **given))
+    if text.lower().endswith(ONNX_SUFFIX):
+        return load_onnx_network(NetworkSpec(network=Path(source).name, weights=Path(source), **given))
     if given:
         raise UsageError(
             f"{next(iter(given))} does not go with a checkpoint of `polyexport train`",

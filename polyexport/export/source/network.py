@@ -83,6 +83,7 @@ def load_network(spec: NetworkSpec) -> Source:
         size_multiple=found.sizes.multiple,
         smallest_size=found.sizes.smallest,
         training_size=found.sizes.training,
+        training_width=found.sizes.training_width,
         fixed_size=found.sizes.fixed,
         batch_one=found.sizes.batch_one,
         network=spec.network,

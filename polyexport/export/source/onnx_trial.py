@@ -3,7 +3,6 @@
 Sizes are odd multiples of a number, of two different extents, so that nothing fits by chance.
 """
 
-import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -17,7 +16,7 @@ from polyexport.export.graph.foreign import Extent
 from polyexport.export.source.onnx_file import OnnxFile, OnnxValue
 from polyexport.model.result import SCALES
 
-__all__ = ["LAYOUTS", "Layout", "Reading", "read_shapes"]
+__all__ = ["LAYOUTS", "Layout", "Reading", "noise", "read_shapes"]
 
 Layout = Literal["NCHW", "NHWC", "CHW", "HWC"]
 """Order of a picture's axes: batch N, channels C, height H, width W."""
@@ -54,23 +53,14 @@ class Reading:
     """Order of its axes, such as ``NHWC``, ``NHW`` or ``HW``."""
 
     output_channels: int
-    scale: Fraction
-    """Height and width of the result, relative to the image's."""
-
     shape: tuple[Extent, ...]
     """Extents of the output, as they follow from those of the image."""
 
-    batch_one: bool
-    """The file takes one image at a time."""
+    tried: tuple[int, int]
+    """A height and width that the file was run at, pixels."""
 
     fixed_shape: tuple[int, int] | None
     """Height and width of every image, pixels; None if they are free."""
-
-    size_multiple: int
-    """Heights and widths are multiples of this, pixels."""
-
-    smallest_size: int
-    """Smallest height and width that is known to work, pixels."""
 
 
 def read_shapes(
@@ -178,13 +168,7 @@ class _Trial:
     def shapes(self, batch: int, height: int, width: int) -> _Outputs | str:
         """Return the shape of every output, or the reason why the file does not run."""
         extents = {"N": batch, "C": self.channels, "H": height, "W": width}
-        feeds = {}
-        for value in self.file.inputs:
-            if value is self.image:
-                shape = tuple(extents[axis] for axis in self.layout)
-            else:
-                shape = _other_shape(value, self.layout, extents)
-            feeds[value.name] = _noise(value, shape)
+        feeds = {value.name: noise(value, self.layout, extents) for value in self.file.inputs}
         try:
             found = self.file.session.run(None, feeds)
         except Exception as error:  # noqa: BLE001 - ONNX Runtime raises unrelated types
@@ -199,15 +183,18 @@ class _Trial:
         return self.image.shape[self.layout.index(axis)] if axis in self.layout else 1
 
 
-def _other_shape(value: OnnxValue, layout: Layout, extents: Mapping[str, int]) -> tuple[int, ...]:
-    """Shape of an input that is not the image: another picture of its size, or something for each image."""
+def noise(value: OnnxValue, layout: Layout, extents: Mapping[str, int]) -> NDArray[Any]:
+    """Return noise for an input: a picture, or something for each image.
+
+    Args:
+        value: The input.
+        layout: Order of the axes of pictures.
+        extents: Extent of each axis by its letter.
+    """
     axes = layout if len(value.shape) == len(layout) else "N" + "?" * (len(value.shape) - 1)
-    return tuple(
-        extent if extent is not None else extents.get(axis, 1) for extent, axis in zip(value.shape, axes, strict=True)
+    shape = tuple(
+        extents.get(axis, 1) if extent is None else extent for extent, axis in zip(value.shape, axes, strict=False)
     )
-
-
-def _noise(value: OnnxValue, shape: tuple[int, ...]) -> NDArray[Any]:
     generator = np.random.default_rng(0)
     if value.dtype == "uint8":
         return generator.integers(0, 256, shape, np.uint8)
@@ -234,36 +221,22 @@ def _read(
     height, width = trial.extent("H"), trial.extent("W")
     if height is not None or width is not None:
         first = height or width or 0
-        return _settled(trial, (height or size or first, width or size or first), 1, output, refusals)
+        return _settled(trial, (height or size or first, width or size or first), output, refusals)
     for multiple in (size_multiple,) if size_multiple else _MULTIPLES:
         odd = -(-_LEAST // multiple) | 1
         one, other = (multiple * odd, multiple * (odd + 2)), (multiple * (odd + 4), multiple * odd)
         fit = _fit(trial, 1, one, other, output, refusals)
         if fit is not None:
-            smallest = _smallest(trial, fit, multiple, one[0], output)
-            fit = replace(fit, size_multiple=multiple, smallest_size=smallest)
-            several = None if batch == 1 else _fit(trial, 2, one, other, output, [])
-            return replace(several or fit, size_multiple=multiple, smallest_size=smallest)
-    return _settled(trial, (size, size), 1, output, refusals) if size and not size_multiple else None
+            return (None if batch == 1 else _fit(trial, 2, one, other, output, [])) or fit
+    return _settled(trial, (size, size), output, refusals) if size and not size_multiple else None
 
 
-def _settled(trial: _Trial, shape: tuple[int, int], multiple: int, output: str, refusals: list[str]) -> Reading | None:
+def _settled(trial: _Trial, shape: tuple[int, int], output: str, refusals: list[str]) -> Reading | None:
     """Read the shapes of a file that takes images of one size."""
     fit = _fit(trial, 1, shape, shape, output, refusals)
     if fit is not None and trial.extent("N") != 1:
         fit = _fit(trial, 2, shape, shape, output, []) or fit
-    return fit and replace(fit, fixed_shape=shape, size_multiple=multiple, smallest_size=1)
-
-
-def _smallest(trial: _Trial, fit: Reading, multiple: int, largest: int, output: str) -> int:
-    """Smallest height and width at which a file gives what it gives at the size of a trial, pixels."""
-    counts = itertools.takewhile(lambda count: count * multiple < largest, (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 40))
-    for count in counts:
-        side = count * multiple
-        tried = _fit(trial, 1, (side, side), (side, side + multiple), output, [])
-        if tried is not None and (tried.scale, tried.output_channels) == (fit.scale, fit.output_channels):
-            return side
-    return largest
+    return fit and replace(fit, fixed_shape=shape)
 
 
 def _fit(
@@ -351,11 +324,8 @@ def _image_like(
             output=value,
             output_layout=order,
             output_channels=shapes[0][order.index("C")] if "C" in order else 1,
-            scale=ratio,
             shape=tuple(extents),
-            batch_one=batch == 1,
+            tried=sizes[0][1:],
             fixed_shape=None,
-            size_multiple=1,
-            smallest_size=1,
         )
     return None

@@ -1,5 +1,6 @@
 """The sizes of images that a network takes: found out by running it on noise."""
 
+import math
 from dataclasses import dataclass
 
 from polyexport.errors import UsageError
@@ -26,6 +27,7 @@ class Sizes:
     multiple: int
     smallest: int
     training: int
+    training_width: int = 0
     fixed: bool
     batch_one: bool
     remarks: tuple[str, ...]
@@ -73,7 +75,15 @@ def find_sizes(spec: NetworkSpec, probe: Probe, first: Picked, *, batch_one: boo
                     remarks=tuple(remarks),
                 )
         remarks.append(f"takes {size}x{size} pixels and none of the other sizes that were tried (else: --size N)")
-    return Sizes(multiple=size, smallest=1, training=size, fixed=True, batch_one=batch_one, remarks=tuple(remarks))
+    return Sizes(
+        multiple=math.gcd(size, spec.width or size),
+        smallest=1,
+        training=size,
+        training_width=spec.width or 0,
+        fixed=True,
+        batch_one=batch_one,
+        remarks=tuple(remarks),
+    )
 
 
 def _smallest(probe: Probe, first: Picked, multiple: int) -> int:

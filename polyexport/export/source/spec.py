@@ -37,10 +37,11 @@ class NetworkSpec:
     """
 
     network: str
-    """``package.module:Class`` of an ``nn.Module``, or ``package.module:function`` that makes one."""
+    """``package.module:Class`` of an ``nn.Module``, or ``package.module:function`` that makes one; or the name of an
+    ONNX file."""
 
     weights: Path
-    """File of the weights, ``.safetensors``, ``.pth`` or ``.pt``."""
+    """File of the weights, ``.safetensors``, ``.pth`` or ``.pt``; the ONNX file itself."""
 
     weights_key: str = ""
     """Name of the set of weights in that file, such as ``ema``, for a file with several; ``.`` is the file's own
@@ -126,6 +127,12 @@ class NetworkSpec:
     size: int | None = None
     """Height and width of the training images, pixels; None for what is found out, 128 if possible."""
 
+    width: int | None = None
+    """Width of the images of a network that takes one size, which is not square, pixels; None for ``size``."""
+
+    layout: str = ""
+    """Order of the axes of an ONNX file's image, such as ``NHWC``; empty for what its shapes show."""
+
     size_multiple: int | None = None
     """The network takes every height and width that is a multiple of this; None if it takes ``size`` only, or, without
     ``size``, for what is found out."""
@@ -133,7 +140,8 @@ class NetworkSpec:
     def __post_init__(self) -> None:
         module, colon, name = self.network.partition(":")
         expect(
-            bool(colon) and all(part.isidentifier() for part in (*module.split("."), *name.split("."))),
+            self.network.lower().endswith(".onnx")
+            or (bool(colon) and all(part.isidentifier() for part in (*module.split("."), *name.split(".")))),
             f"{self.network!r} names no network",
             "give package.module:Class, such as models.unet:UNet for class UNet in models/unet.py",
         )

@@ -8,6 +8,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.weak import WeakIdKeyDictionary
 
+from polyexport.export.graph.foreign import bounds_of
 from polyexport.export.source.source import ValueRange
 
 __all__ = ["Watch"]
@@ -75,6 +76,8 @@ class Watch(TorchDispatchMode):
         return result
 
     def _bounds_after(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> ValueRange | None:
+        if name == "polyexport.foreign_graph":
+            return bounds_of(args[1])
         if name in _BOUNDED:
             return _BOUNDED[name]
         if name in _CLAMPS:
