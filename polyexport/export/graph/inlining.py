@@ -11,18 +11,19 @@ from onnx import ModelProto, NodeProto, TensorProto, helper, version_converter
 from polyexport.errors import ModelError, reason_of
 from polyexport.export.graph.foreign import DOMAIN, GRAPH_ATTRIBUTE, PREFIX, ForeignGraph, graph_of
 
-__all__ = ["at_opset", "inline_foreign", "opset_of"]
+__all__ = ["OWN_DOMAINS", "at_opset", "inline_foreign", "opset_of"]
 
 _LATEST_WITHOUT_MODES = 10
 """Latest opset whose Upsample and Resize have no coordinate transformation: they are what later ones call
 ``asymmetric``, with ``floor`` for the nearest pixel. The converter leaves later ones at their default."""
 
-_OWN_DOMAINS = ("", "ai.onnx")
+OWN_DOMAINS = ("", "ai.onnx")
+"""Names of the domain of ONNX's own operators."""
 
 
 def opset_of(model: ModelProto) -> int:
     """Return the version of ONNX's own operators that a model is written in; 0 if it names none."""
-    return max((each.version for each in model.opset_import if each.domain in _OWN_DOMAINS), default=0)
+    return max((each.version for each in model.opset_import if each.domain in OWN_DOMAINS), default=0)
 
 
 def at_opset(model: ModelProto, opset: int) -> ModelProto:

@@ -12,6 +12,7 @@ from onnx import AttributeProto, ModelProto, NodeProto, TensorProto
 
 from polyexport.errors import ContractError, ModelError, check_memory, reason_of
 from polyexport.export.graph.foreign import FATAL_SEVERITY
+from polyexport.export.graph.inlining import OWN_DOMAINS
 from polyexport.export.graph.widening import holds_float16, widened
 from polyexport.model.contract import METADATA_KEY
 from polyexport.runtime.graph_limits import refuse_unbounded
@@ -94,7 +95,8 @@ def read_onnx_file(path: Path) -> OnnxFile:
         model = onnx.load_model_from_string(data)
     except Exception as error:  # protobuf's own kinds of error, of which there is no common class
         check_memory(error, f"reading {path}")
-        raise ModelError(f"{path} is not an ONNX file, or damaged ({reason_of(error)})", remedy=_GIVE) from error
+        reason = error.message if isinstance(error, ContractError) else reason_of(error)
+        raise ModelError(f"{path} is not an ONNX file, or damaged ({reason})", remedy=_GIVE) from error
     if ours:
         raise ModelError(
             f"{path} is already a model of polyexport",
@@ -103,6 +105,7 @@ def read_onnx_file(path: Path) -> OnnxFile:
     _refuse_external_data(model, path)
     _refuse_subgraphs(model, path)
     model = _without_functions(model, path)
+    _refuse_other_domains(model, path)
     try:
         refuse_unbounded(model.SerializeToString())
         onnx.checker.check_model(model)
@@ -162,12 +165,20 @@ def _refuse_subgraphs(model: ModelProto, path: Path) -> None:
         if any(each.type in (AttributeProto.GRAPH, AttributeProto.GRAPHS) or each.HasField("g") or each.graphs
                for each in node.attribute):  # fmt: skip
             raise ModelError(
-                f"{path} has a node with a graph of its own ({_shown(node.op_type)} {_shown(node.name)}), which may "
-                "run without end",
+                f"{path} has a node with a graph of its own ({_named(node)}), which may run without end",
                 remedy="export the network without If, Loop and Scan; onnxsim removes an If that is decided",
             )
     if model.graph.sparse_initializer:
         raise ModelError(f"{path} has sparse weights", remedy="save them as dense ones")
+
+
+def _refuse_other_domains(model: ModelProto, path: Path) -> None:
+    for node in model.graph.node:
+        if node.domain not in OWN_DOMAINS:
+            raise ModelError(
+                f"{path} has an operator of the domain {_shown(node.domain)} ({_named(node)}), expected ONNX's own",
+                remedy=_OWN_OPERATORS,
+            )
 
 
 def _without_functions(model: ModelProto, path: Path) -> ModelProto:
@@ -239,6 +250,10 @@ def _values(found: Iterable[ort.NodeArg]) -> tuple[OnnxValue, ...]:
         )
         for each in found
     )
+
+
+def _named(node: NodeProto) -> str:
+    return f"{_shown(node.op_type)} {_shown(node.name)}".strip()
 
 
 def _shown(name: str) -> str:

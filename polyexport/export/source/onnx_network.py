@@ -61,13 +61,14 @@ def load_onnx_network(spec: NetworkSpec) -> Source:
         size_multiple=spec.size_multiple,
     )
     names = argument_names(file)
+    levels = _takes_levels(file, reading, spec)
     spec = replace(
         spec,
         network=file.path.name,
         image_argument=names[reading.image.name],
         conditions=tuple(replace(each, argument=names.get(each.argument, each.argument)) for each in spec.conditions),
         output_key="",
-        value_range=spec.value_range or _range_of(file, reading, spec),
+        value_range=_LEVELS if levels else spec.value_range,
         **_sizes(file, reading, spec.size_multiple),
     )
     module = OnnxModule(file, reading).eval()
@@ -93,7 +94,7 @@ def load_onnx_network(spec: NetworkSpec) -> Source:
         network=file.path.name,
         sha256=file.sha256,
         reference=f"ONNX Runtime {ort.__version__}, CPU, {'float32, ' if file.float16_session else ''}{file.path.name}",
-        remarks=(*_remarks(file, reading), *call.remarks, *found.remarks),
+        remarks=(*_remarks(file, reading, levels=levels), *call.remarks, *found.remarks),
     )
 
 
@@ -102,10 +103,11 @@ def _file_name(file: OnnxFile, argument: str) -> str:
     return {name: own for own, name in argument_names(file).items()}.get(argument, argument)
 
 
-def _range_of(file: OnnxFile, reading: Reading, spec: NetworkSpec) -> tuple[float, float] | None:
-    if spec.mean or spec.std or spec.input_space in ("lab", "l"):
-        return None
-    return _LEVELS if reading.image.dtype == "uint8" or takes_levels(file.model, reading.image.name) else None
+def _takes_levels(file: OnnxFile, reading: Reading, spec: NetworkSpec) -> bool:
+    """Tell whether a file shows that its image is in 0..255, and nobody said otherwise."""
+    if spec.value_range or spec.mean or spec.std or spec.input_space in ("lab", "l"):
+        return False
+    return reading.image.dtype == "uint8" or takes_levels(file.model, reading.image.name)
 
 
 def _sizes(file: OnnxFile, reading: Reading, multiple: int | None) -> dict[str, Any]:
@@ -126,10 +128,13 @@ def _sizes(file: OnnxFile, reading: Reading, multiple: int | None) -> dict[str, 
     return {"size": height, "width": width if width != height else None}
 
 
-def _remarks(file: OnnxFile, reading: Reading) -> tuple[str, ...]:
+def _remarks(file: OnnxFile, reading: Reading, *, levels: bool) -> tuple[str, ...]:
     remarks = [
         f"took its input {reading.image} for the image, {reading.layout} (else: --image-argument NAME, --layout AXES)"
     ]
+    if levels:
+        why = "it is uint8" if reading.image.dtype == "uint8" else "the file scales or shifts it by so much"
+        remarks.append(f"took 0..255 for the values of its image, as {why} (else: --value-range LOW..HIGH)")
     if len(file.outputs) > 1:
         remarks.append(f"took its output {reading.output} (else: --output-key NAME)")
     if file.float16_session is not None:

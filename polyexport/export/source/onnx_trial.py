@@ -96,7 +96,7 @@ def read_shapes(
             found.append(reading)
     if not found:
         raise UsageError(
-            f"{file.path} does not run on an image as its input {taken}: {refusals[0]}",
+            f"{file.path} makes no image of its input {taken}: {refusals[0]}",
             remedy="say which size it takes with --size or --size-multiple, and which axes with --layout NCHW or NHWC",
         )
     if len(found) > 1:
@@ -271,7 +271,7 @@ def _fit(
             )
         images = {name: read for name, read in images.items() if name == chosen}
     if not images:
-        refusals.append(f"{where} it makes {described}, which are no image of a size that follows from the input's")
+        refusals.append(f"{where} it makes {described}, none of a size that follows from the image's")
         return None
     if len(images) > 1:
         usual = {name: read for name, read in images.items() if read.output_channels in _USUAL_CHANNELS}
