@@ -1,11 +1,8 @@
-"""polyexport infer: color folders of images."""
+"""polyexport infer: a model over folders of images."""
 
-import contextlib
-import sys
 from enum import StrEnum
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -23,18 +20,12 @@ from polyexport.cli.options import (
     Threads,
     Verbose,
 )
-from polyexport.errors import ImageError, OutputError, UsageError
+from polyexport.errors import UsageError
 from polyexport.model.loading.limits import LoadLimits
 from polyexport.runtime.providers import AUTO
 
 if TYPE_CHECKING:
-    from polyexport.imaging.color import Color
     from polyexport.model.canvas import Size
-    from polyexport.model.model import Model
-    from polyexport.pipeline.decoding.pool import DecodingPool
-    from polyexport.pipeline.job import LoadModel
-    from polyexport.pipeline.outputs.disk import OutputFolder
-    from polyexport.pipeline.outputs.store import StoreFolder
 
 __all__ = ["infer", "parse_size"]
 
@@ -53,6 +44,13 @@ class Background(StrEnum):
     TRANSPARENT = "transparent"
 
 
+class ResultAs(StrEnum):
+    """Values of --result-as."""
+
+    RESULT = "result"
+    ALPHA = "alpha"
+
+
 def infer(
     paths: Annotated[
         list[str] | None,
@@ -64,6 +62,24 @@ def infer(
         list[str] | None,
         typer.Option(
             "-c", "--color", help="Color as a CSS name, hex, rgb() or hsl(); repeat the option for several colors."
+        ),
+    ] = None,
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            help="Value of another condition of the model; repeat the option for further conditions, and a name for "
+            "several outputs.",
+            metavar="NAME=VALUE",
+        ),
+    ] = None,
+    pictures: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--with",
+            help="Second pictures of a model that takes some, such as masks: a folder where each has the relative path "
+            "and name of its image, with any suffix, or one file for all images.",
+            metavar="NAME=DIR|FILE",
         ),
     ] = None,
     output: Annotated[
@@ -89,7 +105,8 @@ def infer(
     manifest: Annotated[
         Path | None,
         typer.Option(
-            help="File with a color for each image: a CSV with the columns image and color, or a data.json.",
+            help="File with the conditions of each image: a CSV with the columns image and color, or another one for "
+            "each condition by its name; or a data.json.",
             metavar="FILE",
         ),
     ] = None,
@@ -108,8 +125,11 @@ def infer(
     retry_failed: Annotated[
         bool, typer.Option("--retry-failed", help="Try inputs again that failed in an earlier run.")
     ] = False,
-    size: SizeOption = "fit",
+    size: SizeOption = "auto",
     background: Annotated[Background, typer.Option(help="Color of the paper around a drawing.")] = Background.WHITE,
+    result_as: Annotated[
+        ResultAs, typer.Option("--result-as", help="Use of the result: alpha makes a mask the alpha of its image.")
+    ] = ResultAs.RESULT,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print what would become of every output, and write nothing.")
     ] = False,
@@ -151,106 +171,67 @@ def infer(
     verbose: Verbose = False,
     quiet: Quiet = False,
 ) -> None:
-    """Color outline drawings.
+    """Run a model over images: the shipped one colors outline drawings.
 
-    Outputs are PNG files, OUTPUT/COLOR/NAME.png, at the size of their inputs. A bad input fails alone. The same
-    command continues an earlier run: outputs that are finished are skipped.
+    Outputs are PNG files, OUTPUT/COLOR/NAME.png, or OUTPUT/NAME.png for a model without conditions, at the size of
+    their inputs times the scale of the model. A bad input fails alone. The same command continues an earlier run:
+    outputs that are finished are skipped.
     """
     console.set(verbose=verbose, quiet=quiet)
     wanted = parse_size(size)
     limits = LoadLimits(seconds=load_timeout, memory_mib=max_model_memory)
     _check_engine(engine, ray_address=ray_address, time_limit=time_limit, device_id=device_id)
 
-    from polyexport.pipeline.decoding.pool import DecodingPool, default_jobs
-    from polyexport.pipeline.outputs.store import open_folder
-    from polyexport.pipeline.request import STDIO, Request, parse_colors, plan_request
+    from polyexport.cli.infer_report import ReportOptions
+    from polyexport.cli.infer_run import ModelChoice, run_folders
+    from polyexport.pipeline.finishing import Finishing
+    from polyexport.pipeline.interface import interface_of
+    from polyexport.pipeline.job import Job
+    from polyexport.pipeline.request import STDIO, Request, plan_request
 
-    def load(*, threads: int, streams: int, images: int) -> "Model":
-        from polyexport.model.loading.load import load_model
-
-        return load_model(
-            model,
-            provider=provider,
-            threads=threads,
-            streams=streams,
-            images=images,
-            device_id=device_id,
-            signed_by=require_signature,
-            limits=limits,
-        )
-
-    if STDIO in (output, *(paths or ())):
-        others = {"--manifest": manifest, "--files-from": files_from, "--contact-sheet": contact_sheet}
-        flags = {"--dry-run": dry_run, "--json": json_report, "--engine ray": engine is Engine.RAY}
-        source, one_color = _one(
-            paths or [], color or [], output, [name for name, on in (others | flags).items() if on]
-        )
-        with DecodingPool(jobs=1) as decoder:
-            decoder.start()
-            _pipe(
-                source,
-                parse_colors([one_color], model, limits=limits, signed_by=require_signature)[0],
-                load,
-                decoder,
-                wanted,
-                background.value,
-            )
-        return
-    plan = plan_request(
-        Request(
-            paths=paths or (),
-            files_from=files_from,
-            manifest=manifest,
-            colors=color or (),
-            output=output,
-            model=model,
-            signed_by=require_signature,
-            limits=limits,
-            recursive=recursive,
-            include=include or (),
-            exclude=exclude or (),
-        )
+    choice = ModelChoice(path=model, provider=provider, device_id=device_id, signed_by=require_signature, limits=limits)
+    request = Request(
+        paths=paths or (),
+        files_from=files_from,
+        manifest=manifest,
+        colors=color or (),
+        assignments=assignments or (),
+        pictures=pictures or (),
+        output=output,
+        recursive=recursive,
+        include=include or (),
+        exclude=exclude or (),
     )
-    with contextlib.ExitStack() as stack:
-        # The folder comes first, because it may be refused; then a decoding process starts while this one loads ONNX
-        # Runtime and the model.
-        folder: OutputFolder | StoreFolder | None = None
-        if not dry_run:
-            folder = open_folder(plan.output)
-            stack.push(folder)
-        decoding_pool = stack.enter_context(DecodingPool(jobs=jobs or default_jobs(len(plan.items))))
-        if folder is None or engine is Engine.LOCAL:
-            decoding_pool.start()
+    finishing = Finishing(background=background.value, result_as=result_as.value)
+    interface = interface_of(model, signed_by=require_signature)
+    finishing.check(interface.result, interface.conditions)
+    if STDIO in (output, *(paths or ())):
+        from polyexport.cli.infer_pipe import plan_pipe, run_pipe
 
-        from polyexport.cli.infer_report import ReportOptions, report_preview, report_run
-        from polyexport.pipeline.job import Job, run_job
+        files = {"--manifest": manifest, "--files-from": files_from, "--contact-sheet": contact_sheet}
+        flags = {"--dry-run": dry_run, "--json": json_report, "--engine ray": engine is Engine.RAY}
+        pipe = plan_pipe(request, interface, others=[name for name, on in (files | flags).items() if on])
+        run_pipe(pipe, choice.load, size=wanted, finishing=finishing)
+        return
+    job = build(
+        Job,
+        plan=plan_request(request, interface.conditions),
+        size=wanted,
+        finishing=finishing,
+        overwrite=overwrite,
+        retry_failed=retry_failed,
+        batch_size=batch_size,
+        threads=threads,
+    )
+    cluster = None
+    if engine is Engine.RAY:
+        from polyexport.cluster.run import Cluster
 
-        job = build(
-            Job,
-            plan=plan,
-            size=wanted,
-            background=background.value,
-            overwrite=overwrite,
-            retry_failed=retry_failed,
-            batch_size=batch_size,
-            threads=threads,
+        cluster = build(
+            Cluster, address=ray_address, time_limit_s=time_limit, provider=provider, jobs=jobs, limits=limits
         )
-        options = ReportOptions(json=json_report, contact_sheet=contact_sheet)
-        if folder is None:
-            exit_code = report_preview(job, load, decoding_pool, json_report=json_report)
-        elif engine is Engine.RAY:
-            from polyexport.cluster.run import Cluster, run_on_cluster
-
-            cluster = build(
-                Cluster, address=ray_address, time_limit_s=time_limit, provider=provider, jobs=jobs, limits=limits
-            )
-            exit_code = report_run(
-                job, partial(run_on_cluster, job, cluster, model, signed_by=require_signature, folder=folder), options
-            )
-        else:
-            exit_code = report_run(
-                job, partial(run_job, job, load, folder=folder, decoding_pool=decoding_pool), options
-            )
+    report = ReportOptions(json=json_report, contact_sheet=contact_sheet)
+    exit_code = run_folders(job, choice, report, jobs=jobs, dry_run=dry_run, cluster=cluster)
     if exit_code:
         raise typer.Exit(exit_code)
 
@@ -265,66 +246,18 @@ def _check_engine(engine: Engine, *, ray_address: str | None, time_limit: float,
         )
 
 
-def _one(paths: list[str], colors: list[str], output: str | None, others: list[str]) -> tuple[str, str]:
-    """Return the one image and the one color of a pipe.
-
-    Raises:
-        UsageError: more or fewer of them, or an option that a pipe does not take.
-    """
-    from polyexport.pipeline.request import STDIO
-
-    if others:
-        raise UsageError(f"{others[0]} does not go with an image on stdin or stdout", remedy="leave it out")
-    if len(paths) != 1 or len(colors) != 1:
-        raise UsageError(
-            f"a pipe takes one image and one color, got {len(paths)} and {len(colors)}", remedy="name a folder with -o"
-        )
-    if output not in (None, STDIO):
-        raise UsageError("an image on stdin goes to stdout", remedy="leave out -o, and redirect stdout")
-    return paths[0], colors[0]
-
-
-def _pipe(
-    path: str,
-    color: "Color",
-    load: "LoadModel",
-    decoding_pool: "DecodingPool",
-    size: "Size",
-    background: Literal["white", "transparent"],
-) -> None:
-    from polyexport.imaging.pixels import MAX_FILE_BYTES
-    from polyexport.pipeline.pipe import color_one
-    from polyexport.pipeline.request import STDIO
-    from polyexport.runtime.cores import granted_cores
-    from polyexport.storage.files import read_stream
-
-    if sys.stdout is None or sys.stdout.isatty():
-        raise UsageError("stdout is a terminal, which cannot show a PNG", remedy="redirect it to a file or a program")
-    try:
-        source = read_stream(sys.stdin.buffer, MAX_FILE_BYTES) if path == STDIO else path
-    except OSError as error:
-        raise ImageError(f"stdin cannot be read ({error.strerror})", remedy="give a smaller file") from error
-    model = load(threads=granted_cores(), streams=1, images=1)
-    png, warnings = color_one(source, color, model, decoding_pool, size=size, background=background)
-    for warning in warnings:
-        console.info(f"warning: {path}: {warning}")
-    try:
-        sys.stdout.buffer.write(png)
-        sys.stdout.buffer.flush()
-    except OSError as error:
-        raise OutputError(f"cannot write to stdout ({error.strerror})", remedy="free space there") from error
-
-
 def parse_size(text: str) -> "Size":
-    """Parse the value of ``--size``: ``fit``, ``native`` or a number of pixels.
+    """Parse the value of ``--size``: ``auto``, ``fit``, ``native`` or a number of pixels.
 
     Raises:
         UsageError: the text is none of these.
     """
+    if text == "auto":
+        return "auto"
     if text == "fit":
         return "fit"
     if text == "native":
         return "native"
     if text.isascii() and text.isdigit() and len(text) <= 6:
         return int(text)
-    raise UsageError(f"unknown size {text!r}", remedy="give fit, native or a number of pixels")
+    raise UsageError(f"unknown size {text!r}", remedy="give auto, fit, native or a number of pixels")

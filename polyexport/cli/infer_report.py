@@ -16,11 +16,12 @@ from PIL import Image
 
 from polyexport.cli.console import console
 from polyexport.errors import ExitCode, ImageError, UsageError
+from polyexport.imaging.color import Color
 from polyexport.imaging.pixels import MAX_FILE_BYTES, decode
 from polyexport.pipeline.contact_sheet import ContactSheet
 from polyexport.pipeline.decoding.pool import DecodingPool
 from polyexport.pipeline.job import Job, LoadModel
-from polyexport.pipeline.plan import Item, output_name
+from polyexport.pipeline.plan import Item, colored, output_name
 from polyexport.pipeline.preview import Preview, preview
 from polyexport.pipeline.results import ItemResult, RunReport
 from polyexport.storage.files import check_output_file, read_limited, write_atomic
@@ -64,7 +65,7 @@ def report_run(job: Job, run: RunJob, options: ReportOptions) -> ExitCode:
     shown: list[Item] = []
     if options.contact_sheet is not None:
         _check_sheet(options.contact_sheet)
-    with _progress(len(job.plan.items)) as advance:
+    with _progress(len(job.plan.items), "coloring" if colored(job.plan.settings) else "running") as advance:
 
         def finished(result: ItemResult) -> None:
             advance()
@@ -139,7 +140,9 @@ def _print_provider(execution_provider: str, fallback_reason: str) -> None:
 
 
 def _item_fields(item: Item) -> dict[str, Any]:
-    return {"source": item.source, "name": item.name, "colors": [color.name for color in item.colors]}
+    colors = all(len(setting.values) == 1 and isinstance(setting.values[0], Color) for setting in item.settings)
+    key = "colors" if colors else "settings"
+    return {"source": item.source, "name": item.name, key: [setting.folder for setting in item.settings]}
 
 
 def _json_line(head: dict[str, Any], result: ItemResult) -> None:
@@ -162,7 +165,8 @@ def _write_sheet(path: Path, job: Job, items: list[Item], *, total: int) -> None
     for index, item in enumerate(items):
         with contextlib.suppress(ImageError, OSError):  # a file has been removed since
             outputs = [
-                (color.name, _read_output(str(job.plan.output / output_name(item, color)))) for color in item.colors
+                (setting.folder or "result", _read_output(str(job.plan.output / output_name(item, setting))))
+                for setting in item.settings
             ]
             sheet.add(index, item.name, decode(_read(item.source)).pixels, outputs)
     write_atomic(path, sheet.to_png())
@@ -172,7 +176,7 @@ def _write_sheet(path: Path, job: Job, items: list[Item], *, total: int) -> None
 def _read_output(source: str) -> NDArray[np.uint8]:
     """Read an output with its transparency."""
     with Image.open(io.BytesIO(_read(source)), formats=["PNG"]) as image:
-        return np.asarray(image)
+        return np.asarray(image.convert("RGB") if image.mode == "L" else image)
 
 
 def _read(source: str) -> bytes:
@@ -180,9 +184,9 @@ def _read(source: str) -> bytes:
 
 
 @contextlib.contextmanager
-def _progress(total: int) -> Iterator[Callable[[], None]]:
+def _progress(total: int, label: str) -> Iterator[Callable[[], None]]:
     if not console.shows_progress:
         yield lambda: None
         return
-    with typer.progressbar(length=total, label="coloring", file=sys.stderr, show_pos=True) as bar:
+    with typer.progressbar(length=total, label=label, file=sys.stderr, show_pos=True) as bar:
         yield lambda: bar.update(1)

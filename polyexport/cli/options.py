@@ -80,8 +80,9 @@ SizeOption = Annotated[
     str,
     typer.Option(
         help="Canvas of the network: fit scales images down to the model's size and outputs back, native keeps the "
-        "full resolution, and a number of pixels is a size to fit.",
-        metavar="fit|native|N",
+        "full resolution, a number of pixels is a size to fit, and auto takes what suits the model: fit for fills and "
+        "for files of contract 2, native for others.",
+        metavar="auto|fit|native|N",
     ),
 ]
 LoadTimeout = Annotated[

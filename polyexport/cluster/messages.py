@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from polyexport.imaging.color import Color
+from polyexport.model.settings import Setting
 from polyexport.pipeline.outputs.disk import UnpublishedOutput
 from polyexport.pipeline.outputs.journal import Record
 from polyexport.pipeline.plan import Item, output_name
@@ -21,20 +22,21 @@ class Task:
 
     item: Item
     prior_results: tuple[int, ...]
-    """``PriorResult`` of each color's output."""
+    """``PriorResult`` of each setting's output."""
 
     records: tuple[Record | None, ...]
-    """Latest journal record of each color's output."""
+    """Latest journal record of each setting's output."""
 
     def to_json(self) -> str:
         """Return the task as JSON text."""
-        colors = [[color.name, color.rgb] for color in self.item.colors]
+        settings = [[one.folder, [_value_to_json(value) for value in one.values]] for one in self.item.settings]
         records = [record and asdict(record) for record in self.records]
         value = {
             "source": self.item.source,
             "name": self.item.name,
-            "colors": colors,
+            "settings": settings,
             "clash": self.item.clash,
+            "pictures": self.item.pictures,
             "prior_results": self.prior_results,
             "records": records,
         }
@@ -44,14 +46,29 @@ class Task:
     def from_json(cls, text: str) -> "Task":
         """Read the text that ``to_json`` returned."""
         value = json.loads(text)
-        colors = tuple(Color(name, (red, green, blue)) for name, (red, green, blue) in value["colors"])
+        settings = tuple(
+            Setting(folder, tuple(_value_from_json(one) for one in values)) for folder, values in value["settings"]
+        )
         records = tuple(record and Record(**record) for record in value["records"])
-        return cls(Item(value["source"], value["name"], colors, value["clash"]), tuple(value["prior_results"]), records)
+        item = Item(value["source"], value["name"], settings, value["clash"], tuple(value["pictures"]))
+        return cls(item, tuple(value["prior_results"]), records)
 
     def recorded(self) -> dict[str, Record]:
         """Return the records by output name, without outputs that have none."""
-        pairs = zip(self.item.colors, self.records, strict=True)
-        return {output_name(self.item, color): record for color, record in pairs if record is not None}
+        pairs = zip(self.item.settings, self.records, strict=True)
+        return {output_name(self.item, setting): record for setting, record in pairs if record is not None}
+
+
+def _value_to_json(value: Any) -> Any:
+    """Return the value of a condition as JSON: a color becomes an object, a vector a list, all else stays."""
+    return {"name": value.name, "rgb": value.rgb} if isinstance(value, Color) else value
+
+
+def _value_from_json(value: Any) -> Any:
+    if isinstance(value, dict):
+        red, green, blue = value["rgb"]
+        return Color(value["name"], (red, green, blue))
+    return tuple(value) if isinstance(value, list) else value
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,7 +97,8 @@ def run_on_cluster(
     file = model if model is not None else default_model_path()
     data = read_model(file, signed_by=signed_by)
     checked = open_model(data, SessionOptions(provider="cpu", threads=1), name=str(file), limits=cluster.limits)
-    recipes_of(job.plan, checked, checked.contract.canvas_rule(job.size), job.background)
+    job.finishing.check(checked.contract.result, checked.conditions)
+    recipes_of(job.plan, checked, checked.contract.canvas_rule(job.size), job.finishing)
     options = WorkerOptions(
         output=folder.root.absolute() if isinstance(folder.root, Path) else folder.root,
         model=folder.stage(data),
@@ -105,7 +106,8 @@ def run_on_cluster(
         model_name=str(file),
         provider=cluster.provider,
         size=job.size,
-        background=job.background,
+        finishing=job.finishing,
+        pictures=job.plan.pictures,
         retry_failed=job.retry_failed,
         batch_size=job.batch_size,
         threads=job.threads or 1,
@@ -260,11 +262,15 @@ def _rows(items: Sequence[Item], prior_results: PriorResults) -> list[dict[str, 
     """Return one row for each input, with what earlier runs left of its outputs."""
     rows, first = [], 0
     for index, item in enumerate(items):
-        last = first + len(item.colors)
-        outputs = [output_name(item, color) for color in item.colors]
+        last = first + len(item.settings)
+        outputs = [output_name(item, setting) for setting in item.settings]
         records = [prior_results.journal.record(output) if prior_results.journal else None for output in outputs]
         states = tuple(prior_results.states[first:last])
-        task = Task(replace(item, source=absolute(item.source)), states, tuple(records))
+        task = Task(
+            replace(item, source=absolute(item.source), pictures=tuple(map(absolute, item.pictures))),
+            states,
+            tuple(records),
+        )
         rows.append({"index": index, "task": task.to_json()})
         first = last
     return rows

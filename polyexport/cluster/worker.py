@@ -12,13 +12,13 @@ from polyexport.errors import OutputError, PolyexportError
 from polyexport.model.canvas import Size
 from polyexport.model.model import Model
 from polyexport.pipeline.decoding.pool import DecodingPool
+from polyexport.pipeline.finishing import Finishing
 from polyexport.pipeline.outputs.disk import UnpublishedOutput
 from polyexport.pipeline.outputs.journal import Record
 from polyexport.pipeline.outputs.prior_results import PriorResults
 from polyexport.pipeline.outputs.staging import Staging, unusable
 from polyexport.pipeline.outputs.store import open_staging
 from polyexport.pipeline.plan import Plan, output_name
-from polyexport.pipeline.recipes import Background
 from polyexport.pipeline.results import ItemResult
 from polyexport.pipeline.run import run_plan
 from polyexport.pipeline.run_options import options_for
@@ -44,7 +44,10 @@ class WorkerOptions:
 
     provider: str
     size: Size
-    background: Background
+    finishing: Finishing
+    pictures: tuple[str, ...] = ()
+    """Names of the conditions that are second pictures, in the model's order."""
+
     retry_failed: bool
     batch_size: int
     threads: int
@@ -89,13 +92,13 @@ class Worker:
         model = _shared_model(self._staging, options)
         session = SessionOptions(provider=options.provider, threads=options.threads, images=options.images)
         self._model = Model.from_bytes(model, session, name=options.model_name)
-        self._canvas_rule = self._model.contract.canvas_rule(options.size)
+        self._canvas_rule = self._model.contract.canvas_rule(options.size, keep_original=options.finishing.as_alpha)
         self._run_options = options_for(self._model, self._canvas_rule, batch_size=options.batch_size, streams=1)
         self._decoding_pool = DecodingPool(jobs=options.jobs)
         self._decoding_pool.start()
 
     def __call__(self, block: dict[str, Any]) -> dict[str, list[Any]]:
-        """Color a block of inputs.
+        """Make the outputs of a block of inputs.
 
         Args:
             block: columns ``index`` and ``task``, a row for each input.
@@ -121,7 +124,9 @@ class Worker:
 
     def _answers(self, indices: Sequence[int], texts: Sequence[str]) -> dict[str, list[Any]]:
         tasks = [Task.from_json(text) for text in texts]
-        plan = Plan(items=tuple(task.item for task in tasks), output=self._options.output)
+        plan = Plan(
+            items=tuple(task.item for task in tasks), output=self._options.output, pictures=self._options.pictures
+        )
         prior_results = PriorResults(
             states=bytearray(one for task in tasks for one in task.prior_results),
             journal=_Records({output: record for task in tasks for output, record in task.recorded().items()}),
@@ -137,7 +142,7 @@ class Worker:
             folder=folder,
             prior_results=prior_results,
             decoding_pool=self._decoding_pool,
-            background=self._options.background,
+            finishing=self._options.finishing,
             on_result=results.append,
         )
         session, count = self._model.session, len(results)
@@ -180,7 +185,7 @@ class _StagingSink:
         return [""] * len(outputs)
 
     def of(self, result: ItemResult) -> tuple[UnpublishedOutput, ...]:
-        outputs = (output_name(result.item, color) for color in result.item.colors)
+        outputs = (output_name(result.item, setting) for setting in result.item.settings)
         return tuple(self._unpublished[output] for output in outputs if output in self._unpublished)
 
 

@@ -24,7 +24,7 @@ from polyexport.errors import ImageError, UsageError
 from polyexport.imaging.pixels import MAX_SIDE, Pixels
 from polyexport.model.edges import InkEdges
 
-__all__ = ["MAX_NATIVE_PIXELS", "Canvas", "CanvasRule", "Size", "resized"]
+__all__ = ["MAX_NATIVE_PIXELS", "Canvas", "CanvasRule", "Size", "check_same_size", "resized"]
 
 Size = Literal["auto", "fit", "native"] | int
 """A canvas size as users give it: ``auto`` for what suits the model, ``fit``, ``native``, or the largest side of a
@@ -96,6 +96,24 @@ def resized(pixels: Pixels, size: tuple[int, int], filter_: Image.Resampling) ->
     return np.array(image).reshape(*size, pixels.shape[2])
 
 
+def check_same_size(name: str, size: tuple[int, int], image_size: tuple[int, int]) -> None:
+    """Check that a second picture has the size of its image.
+
+    Args:
+        name: name of the condition that the picture is.
+        size: height and width of the picture, pixels.
+        image_size: height and width of the image, pixels.
+
+    Raises:
+        ImageError: it has another size.
+    """
+    if size != image_size:
+        raise ImageError(
+            f"its {name} has {size[1]}x{size[0]} pixels, the image {image_size[1]}x{image_size[0]}",
+            remedy="give pictures of one size",
+        )
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CanvasRule:
     """The rule by which every image of a run is placed on a canvas.
@@ -133,6 +151,11 @@ class CanvasRule:
 
     keep_original: bool = False
     """A canvas keeps the pixels of its image."""
+
+    @property
+    def area(self) -> int:
+        """Pixels of the largest canvas of ``fit``."""
+        return self.size * (self.width or self.size)
 
     def __post_init__(self) -> None:
         if self.mode not in ("fit", "native"):

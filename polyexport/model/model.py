@@ -15,7 +15,7 @@ from PIL import Image
 
 from polyexport.errors import ContractError, ImageError, UsageError, check_memory, reason_of
 from polyexport.imaging.pixels import Pixels, decode, inspect_header, read_image, to_channels, to_pixels
-from polyexport.model.canvas import Canvas, CanvasRule, Size
+from polyexport.model.canvas import Canvas, CanvasRule, Size, check_same_size
 from polyexport.model.conditions.color_condition import ColorCondition, ColorLike
 from polyexport.model.conditions.condition import ConditionRow
 from polyexport.model.contract import IMAGE_INPUT, Contract, GoldenSample
@@ -26,7 +26,7 @@ from polyexport.model.settings import Setting, describe_conditions, setting_from
 from polyexport.runtime.open import open_session
 from polyexport.runtime.session import Session, SessionOptions, TensorType
 
-__all__ = ["GOLDEN_TOLERANCE", "ConditionRows", "Model", "check_same_size"]
+__all__ = ["GOLDEN_TOLERANCE", "ConditionRows", "Model"]
 
 GOLDEN_TOLERANCE = 0.5
 """Largest mean absolute difference, in levels, at which a golden sample counts as repeated."""
@@ -436,7 +436,7 @@ class Model:
             placed = []
             for (name, own), second in zip(rules.items(), seconds, strict=True):
                 pixels = _pixels(second, own.channels)
-                check_same_size(name, pixels, canvas)
+                check_same_size(name, (pixels.shape[0], pixels.shape[1]), (canvas.height, canvas.width))
                 placed.append(own.place(pixels).pixels)
             output = self.run_canvases([canvas], [setting], [placed])[0]
             results.append(self.finish(canvas, output, setting, as_alpha=as_alpha))
@@ -449,19 +449,6 @@ class Model:
             for condition in self.conditions
             if not condition.textual
         }
-
-
-def check_same_size(name: str, pixels: Pixels, canvas: Canvas) -> None:
-    """Check that a second picture has the size of its image.
-
-    Raises:
-        ImageError: it has another size.
-    """
-    if pixels.shape[:2] != (canvas.height, canvas.width):
-        raise ImageError(
-            f"its {name} has {pixels.shape[1]}x{pixels.shape[0]} pixels, the image {canvas.width}x{canvas.height}",
-            remedy="give pictures of one size",
-        )
 
 
 def _pixels(image: ImageLike, channels: int) -> Pixels:

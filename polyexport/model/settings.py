@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from polyexport.errors import ColorError, UsageError
-from polyexport.model.conditions.color_condition import ColorCondition
+from polyexport.model.conditions.color_condition import ColorCondition, ColorLike
 from polyexport.model.conditions.condition import Condition
 
 __all__ = [
@@ -54,7 +54,7 @@ def setting_of(conditions: Sequence[Condition[Any]], values: Sequence[Any]) -> S
 
 
 def parse_settings(
-    conditions: Sequence[Condition[Any]], *, colors: Sequence[str] = (), assignments: Sequence[str] = ()
+    conditions: Sequence[Condition[Any]], *, colors: Sequence[ColorLike] = (), assignments: Sequence[str] = ()
 ) -> list[Setting]:
     """Parse what a user gives, as every combination of the values of all conditions.
 
@@ -71,7 +71,7 @@ def parse_settings(
             no default; or too many combinations. The message lists the model's conditions.
         ColorError: A text that is not a color.
     """
-    given: dict[str, list[str]] = {}
+    given: dict[str, list[Any]] = {}
     for text in assignments:
         name, equals, value = text.partition("=")
         if not equals or not name.strip():
@@ -81,7 +81,7 @@ def parse_settings(
         names = [condition.name for condition in conditions if isinstance(condition, ColorCondition)]
         if not names:
             raise UsageError(
-                f"the model takes no color, got {colors[0][:60]!r}; it takes {describe_conditions(conditions)}",
+                f"the model takes no color, got {str(colors[0])[:60]!r}; it takes {describe_conditions(conditions)}",
                 remedy=_example(conditions),
             )
         if names[0] in given:

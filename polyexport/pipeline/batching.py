@@ -6,7 +6,7 @@ from collections import OrderedDict
 from polyexport.errors import ImageError, OutOfMemoryError, PolyexportError, out_of_memory, reason_of
 from polyexport.imaging.pixels import Pixels
 from polyexport.model.model import Model
-from polyexport.pipeline.progress import ColorTask
+from polyexport.pipeline.progress import OutputTask
 
 __all__ = ["Batcher", "images_per_network_task"]
 
@@ -45,9 +45,9 @@ class Batcher:
         self._images_per_task = images_per_task
         self._window = window
         # The oldest shape goes first when too many images wait.
-        self._waiting: OrderedDict[Shape, list[ColorTask]] = OrderedDict()
+        self._waiting: OrderedDict[Shape, list[OutputTask]] = OrderedDict()
 
-    def add(self, tasks: list[ColorTask]) -> None:
+    def add(self, tasks: list[OutputTask]) -> None:
         """Add the tasks of one input, which share one canvas."""
         self._waiting.setdefault(tasks[0].canvas.pixels.shape, []).extend(tasks)
 
@@ -73,7 +73,7 @@ class Batcher:
         """Return the shape that has waited longest, or None if no image waits."""
         return next(iter(self._waiting), None)
 
-    def take(self, shape: Shape) -> tuple[list[ColorTask], int]:
+    def take(self, shape: Shape) -> tuple[list[OutputTask], int]:
         """Remove images of one shape, for one call of ``run``.
 
         Returns:
@@ -88,7 +88,7 @@ class Batcher:
             del self._waiting[shape]
         return tasks[:count], batch_size
 
-    def run(self, tasks: list[ColorTask], batch_size: int) -> tuple[list[Pixels | str], float]:
+    def run(self, tasks: list[OutputTask], batch_size: int) -> tuple[list[Pixels | str], float]:
         """Run the network. Safe to call from several threads.
 
         Args:
@@ -105,12 +105,14 @@ class Batcher:
             outputs.extend(self._outputs(tasks[first : first + batch_size], batch_size))
         return outputs, 1e3 * (time.perf_counter() - started)
 
-    def _outputs(self, batch: list[ColorTask], batch_size: int) -> list[Pixels | str]:
+    def _outputs(self, batch: list[OutputTask], batch_size: int) -> list[Pixels | str]:
         # Where a new shape costs a compilation, the last batch is filled up with copies of its last image.
         filled = self._model.session.stable_shapes and not self._model.contract.many_colors
         tasks = batch + batch[-1:] * (batch_size - len(batch) if filled else 0)
         try:
-            outputs = self._model.run_canvases([task.canvas for task in tasks], [task.color for task in tasks])
+            outputs = self._model.run_canvases(
+                [task.canvas for task in tasks], [task.setting for task in tasks], [task.pictures for task in tasks]
+            )
             return list(outputs[: len(batch)])
         except ImageError as error:  # one image of the batch is at fault; the halves tell which
             reason = error.message

@@ -5,16 +5,14 @@ import time
 from dataclasses import dataclass
 
 from polyexport.errors import reason_of
-from polyexport.imaging.codecs.png import encode_png
-from polyexport.imaging.matte import transparent
 from polyexport.imaging.pixels import Pixels
-from polyexport.model.conditions.condition import Condition
+from polyexport.model.model import Model
+from polyexport.pipeline.finishing import Finishing
 from polyexport.pipeline.outputs.disk import OutputSink, UnpublishedOutput
 from polyexport.pipeline.outputs.journal import Record
 from polyexport.pipeline.outputs.prior_results import PriorResult, PriorResults
 from polyexport.pipeline.plan import output_name
-from polyexport.pipeline.progress import ColorTask
-from polyexport.pipeline.recipes import Background
+from polyexport.pipeline.progress import OutputTask
 
 __all__ = ["EncodedOutput", "OutputEncoder"]
 
@@ -33,23 +31,21 @@ class EncodedOutput:
 class OutputEncoder:
     """Encodes and stages outputs. Safe to call from several threads."""
 
-    def __init__(
-        self, folder: OutputSink, prior_results: PriorResults, background: Background, condition: Condition
-    ) -> None:
+    def __init__(self, folder: OutputSink, prior_results: PriorResults, finishing: Finishing, model: Model) -> None:
         """Prepare for the outputs of one run.
 
         Args:
             folder: takes the encoded files.
             prior_results: what stands in the folder.
-            background: treatment of the paper around a drawing.
-            condition: the model's condition, which knows the colors of fills.
+            finishing: how the results are finished.
+            model: made the outputs.
         """
         self._folder = folder
         self._prior_results = prior_results
-        self._background = background
-        self._condition = condition
+        self._finishing = finishing
+        self._model = model
 
-    def stage(self, colored: list[tuple[ColorTask, Pixels]]) -> list[EncodedOutput]:
+    def stage(self, made: list[tuple[OutputTask, Pixels]]) -> list[EncodedOutput]:
         """Encode outputs of the network, then write the files under temporary names.
 
         Raises:
@@ -57,10 +53,10 @@ class OutputEncoder:
         """
         # First all of one kind of work, then all of the other: each is faster with what the one before left in the
         # processor's caches.
-        encoded = [self._encode(task, output) for task, output in colored]
-        return [self._stage(task, data, ms) for (task, _), (data, ms) in zip(colored, encoded, strict=True)]
+        encoded = [self._encode(task, output) for task, output in made]
+        return [self._stage(task, data, ms) for (task, _), (data, ms) in zip(made, encoded, strict=True)]
 
-    def _encode(self, task: ColorTask, pixels: Pixels) -> tuple[bytes | str, float]:
+    def _encode(self, task: OutputTask, pixels: Pixels) -> tuple[bytes | str, float]:
         """Encode one output of the network.
 
         Returns:
@@ -68,18 +64,17 @@ class OutputEncoder:
         """
         started = time.perf_counter()
         try:
-            colored = task.canvas.restore(pixels, self._condition.fill_color(task.color))
-            data = encode_png(transparent(colored) if self._background == "transparent" else colored)
+            data = self._finishing.encode(self._model, task.canvas, pixels, task.setting)
         except Exception as error:  # noqa: BLE001 - memory is the usual cause
             return f"cannot be encoded ({reason_of(error)})", 0.0
         return data, 1e3 * (time.perf_counter() - started)
 
-    def _stage(self, task: ColorTask, data: bytes | str, encode_ms: float) -> EncodedOutput:
+    def _stage(self, task: OutputTask, data: bytes | str, encode_ms: float) -> EncodedOutput:
         if isinstance(data, str):
             return EncodedOutput(data)
-        progress, color_index = task.progress, task.color_index
+        progress, number = task.progress, task.number
         started = time.perf_counter()
-        record = Record(progress.sha256, progress.recipes[color_index], hashlib.sha256(data).hexdigest())
-        replace = self._prior_results.states[progress.first_output + color_index] != PriorResult.MISSING
-        output = UnpublishedOutput(output_name(progress.item, task.color), record, self._folder.stage(data), replace)
+        record = Record(progress.sha256, progress.recipes[number], hashlib.sha256(data).hexdigest())
+        replace = self._prior_results.states[progress.first_output + number] != PriorResult.MISSING
+        output = UnpublishedOutput(output_name(progress.item, task.setting), record, self._folder.stage(data), replace)
         return EncodedOutput(output, encode_ms, 1e3 * (time.perf_counter() - started))

@@ -7,11 +7,11 @@ from typing import Protocol
 from polyexport.model.canvas import Size
 from polyexport.model.model import Model
 from polyexport.pipeline.decoding.pool import DecodingPool
+from polyexport.pipeline.finishing import PLAIN, Finishing
 from polyexport.pipeline.outputs.disk import OutputFolder
 from polyexport.pipeline.outputs.prior_results import read_prior_results
 from polyexport.pipeline.outputs.store import StoreFolder
 from polyexport.pipeline.plan import Plan, mark_clashes
-from polyexport.pipeline.recipes import Background
 from polyexport.pipeline.results import ItemResult, RunReport
 from polyexport.pipeline.run import run_plan
 from polyexport.pipeline.run_options import MAX_BATCH_SIZE, options_for, threads_and_streams
@@ -25,8 +25,8 @@ class Job:
     """Inputs, outputs and settings of a run. For ``batch_size`` and ``threads``, 0 means that a value is chosen."""
 
     plan: Plan
-    size: Size = "fit"
-    background: Background = "white"
+    size: Size = "auto"
+    finishing: Finishing = PLAIN
     overwrite: bool = False
     """Whether every output is made again and any file with an output's name may be replaced."""
 
@@ -72,7 +72,7 @@ def run_job(
         on_result: called once per input, from the calling thread, in the order of the plan.
 
     Raises:
-        UsageError: outputs exist that no run made, or the network cannot take this size.
+        UsageError: outputs exist that no run made, or the network cannot take this size or has no such results.
         ColorError: a color that the model does not know.
         ModelError: a model that is refused.
         ProviderError: an execution provider that cannot be used.
@@ -85,7 +85,8 @@ def run_job(
     )
     # The number of all outputs, not of those that are left: a rerun must take the provider that the first run took.
     model = load(threads=threads, streams=streams, images=job.plan.outputs)
-    canvas_rule = model.contract.canvas_rule(job.size)
+    job.finishing.check(model.contract.result, model.conditions)
+    canvas_rule = model.contract.canvas_rule(job.size, keep_original=job.finishing.as_alpha)
     on_provider(model.session.execution_provider, model.session.fallback_reason)
     options = options_for(model, canvas_rule, batch_size=job.batch_size, streams=streams)
     report = run_plan(
@@ -96,7 +97,7 @@ def run_job(
         folder=folder,
         prior_results=prior_results,
         decoding_pool=decoding_pool,
-        background=job.background,
+        finishing=job.finishing,
         on_result=on_result,
     )
     folder.check_place()

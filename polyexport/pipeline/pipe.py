@@ -1,35 +1,37 @@
 """One image through a pipe: the bytes of an image in, the bytes of a PNG out, without a folder or a journal."""
 
+from collections.abc import Sequence
+
 from polyexport.errors import ImageError
-from polyexport.imaging.codecs.png import encode_png
-from polyexport.imaging.color import Color
-from polyexport.imaging.matte import transparent
 from polyexport.model.canvas import Size
 from polyexport.model.model import Model
+from polyexport.model.settings import Setting
 from polyexport.pipeline.decoding.pool import DecodingPool, Source
-from polyexport.pipeline.recipes import Background
+from polyexport.pipeline.finishing import PLAIN, Finishing
 
-__all__ = ["color_one"]
+__all__ = ["run_one"]
 
 
-def color_one(
+def run_one(
     source: Source,
-    color: Color,
+    setting: Setting,
     model: Model,
     decoding_pool: DecodingPool,
     *,
-    size: Size = "fit",
-    background: Background = "white",
+    pictures: Sequence[Source] = (),
+    size: Size = "auto",
+    finishing: Finishing = PLAIN,
 ) -> tuple[bytes, tuple[str, ...]]:
-    """Color one image.
+    """Run the model on one image.
 
     Args:
         source: path of an image file, or the bytes of one; untrusted.
-        color: a color that the model knows.
-        model: the model that colors it.
+        setting: values of the model's conditions.
+        model: the model.
         decoding_pool: processes that decode the image.
+        pictures: its second pictures, untrusted, in the order of the model's conditions.
         size: size of the canvas; see ``Contract.canvas_rule``.
-        background: treatment of the paper around the drawing.
+        finishing: how the result is finished.
 
     Returns:
         The bytes of a PNG at the size of the input, and warnings about the input.
@@ -39,9 +41,10 @@ def color_one(
         UsageError: the network cannot take this size.
         ColorError: a color that the model does not know.
     """
-    decoded = decoding_pool.decode(source, model.contract.canvas_rule(size))
+    finishing.check(model.contract.result, model.conditions)
+    rule = model.contract.canvas_rule(size, keep_original=finishing.as_alpha)
+    decoded = decoding_pool.decode(source, rule, pictures=pictures, picture_rules=model.picture_rules(rule))
     if decoded.canvas is None:
         raise ImageError(f"the image is refused: {decoded.reason}", remedy="give another image")
-    output = model.run_canvases([decoded.canvas], [color])[0]
-    colored = decoded.canvas.restore(output, model.condition.fill_color(color))
-    return encode_png(transparent(colored) if background == "transparent" else colored), decoded.warnings
+    output = model.run_canvases([decoded.canvas], [setting], [decoded.pictures])[0]
+    return finishing.encode(model, decoded.canvas, output, setting), decoded.warnings

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import islice
+from itertools import islice, repeat
 from time import perf_counter
 from typing import Literal
 
@@ -66,19 +66,21 @@ def preview(job: Job, model: Model, decoding_pool: DecodingPool, counts: Preview
         ColorError: a color that the model does not know.
         OutputError: the output folder cannot be read.
     """
-    canvas_rule = model.contract.canvas_rule(job.size)
+    job.finishing.check(model.contract.result, model.conditions)
+    canvas_rule = model.contract.canvas_rule(job.size, keep_original=job.finishing.as_alpha)
     plan = mark_clashes(job.plan, partial(view_spelling, job.plan.output))
-    recipes = recipes_of(plan, model, canvas_rule, job.background)
+    recipes = recipes_of(plan, model, canvas_rule, job.finishing)
     with _read_prior_results(job, plan) as prior_results:
         first = 0
         with ThreadPoolExecutor(decoding_pool.jobs) as pool:
             items = iter(plan.items)
             # A bounded number at a time: a map over all of them would hold every answer.
             while some := list(islice(items, _INPUTS_AHEAD)):
-                sources = [item.source for item in some]
-                for item, seen in zip(some, pool.map(decoding_pool.inspect, sources), strict=True):
-                    one = _look(item, seen, prior_results, first, [recipes[color] for color in item.colors])
-                    first += len(item.colors)
+                sources, pictures = [item.source for item in some], [item.pictures for item in some]
+                headers = pool.map(decoding_pool.inspect, sources, pictures, repeat(plan.pictures))
+                for item, seen in zip(some, headers, strict=True):
+                    one = _look(item, seen, prior_results, first, [recipes[setting] for setting in item.settings])
+                    first += len(item.settings)
                     _count(counts, one)
                     yield one
     counts.estimated_s = _estimate(job, model, counts.outputs.get("make", 0) + counts.outputs.get("replace", 0))
@@ -105,7 +107,7 @@ def _look(item: Item, seen: Decoded, prior_results: PriorResults, first: int, re
             state, reason = ("failed before", record.failed) if record.failed else ("done", reason)
         elif seen.reason:
             state = "unreadable"
-        outputs.append((output_name(item, item.colors[number]), state))
+        outputs.append((output_name(item, item.settings[number]), state))
     return ItemPreview(item=item, outputs=tuple(outputs), reason=reason)
 
 
@@ -120,13 +122,19 @@ def _estimate(job: Job, model: Model, outputs: int) -> float:
     """Estimate the seconds of a run from the calls of the network, which take nearly all of it, at its own size."""
     if not outputs:
         return 0.0
-    canvas_rule = model.contract.canvas_rule("fit" if job.size == "native" else job.size)
-    canvas = canvas_rule.place(np.full((canvas_rule.size, canvas_rule.size, 3), 255, np.uint8))
-    color = job.plan.colors[0]
-    model.run_canvases([canvas], [color])  # the first call allocates
+    canvas_rule = model.contract.canvas_rule(job.size)
+    if canvas_rule.mode == "native":
+        canvas_rule = model.contract.canvas_rule("fit")
+    canvas, *pictures = (
+        rule.place(np.full((rule.size, rule.width or rule.size, rule.channels), 255, np.uint8))
+        for rule in (canvas_rule, *model.picture_rules(canvas_rule).values())
+    )
+    seconds = [[picture.pixels for picture in pictures]]
+    setting = job.plan.settings[0]
+    model.run_canvases([canvas], [setting], seconds)  # the first call allocates
     started, calls = perf_counter(), 0
     while perf_counter() - started < _ESTIMATE_S:
-        model.run_canvases([canvas], [color])
+        model.run_canvases([canvas], [setting], seconds)
         calls += 1
     _, streams = threads_and_streams(outputs, threads=job.threads, cores=granted_cores())
     return outputs * (perf_counter() - started) / calls / streams

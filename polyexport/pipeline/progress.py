@@ -2,13 +2,14 @@
 
 from dataclasses import dataclass, field
 
-from polyexport.imaging.color import Color
+from polyexport.imaging.pixels import Pixels
 from polyexport.model.canvas import Canvas
+from polyexport.model.settings import Setting
 from polyexport.pipeline.outputs.journal import Record
 from polyexport.pipeline.plan import Item
 from polyexport.pipeline.results import ItemResult, Status, Timings
 
-__all__ = ["ColorTask", "InputProgress"]
+__all__ = ["InputProgress", "OutputTask"]
 
 
 @dataclass(slots=True)
@@ -23,10 +24,10 @@ class InputProgress:
     """Index in the plan of the input's first output."""
 
     recipes: list[str]
-    """Recipe hash of each color."""
+    """Recipe hash of each setting."""
 
     finished_records: list[Record | None]
-    """For each color, the record of an earlier run that makes the output unnecessary if the input is unchanged."""
+    """For each setting, the record of an earlier run that makes the output unnecessary if the input is unchanged."""
 
     outputs_left: int
     """Number of outputs that have no result yet."""
@@ -75,15 +76,18 @@ class InputProgress:
 
 
 @dataclass(frozen=True, slots=True)
-class ColorTask:
-    """One decoded input to be colored in one of its colors."""
+class OutputTask:
+    """One decoded input, of which one of its outputs is to be made."""
 
     progress: InputProgress
     canvas: Canvas
-    color_index: int
-    """Index of the color among the item's colors."""
+    pictures: tuple[Pixels, ...]
+    """Second pictures on the same canvas."""
+
+    number: int
+    """Index of the output's setting among the item's settings."""
 
     @property
-    def color(self) -> Color:
-        """The color of the output."""
-        return self.progress.item.colors[self.color_index]
+    def setting(self) -> Setting:
+        """The setting of the output."""
+        return self.progress.item.settings[self.number]

@@ -1,41 +1,47 @@
 """Recipes of outputs: hashes of everything but the input that decides an output's pixels."""
 
-from typing import Literal
+from typing import Any
 
-from polyexport.imaging.color import Color
 from polyexport.model.canvas import CanvasRule
+from polyexport.model.conditions.color_condition import ColorCondition
 from polyexport.model.model import Model
+from polyexport.model.settings import Setting
+from polyexport.pipeline.finishing import Finishing
 from polyexport.pipeline.outputs.journal import recipe_of
 from polyexport.pipeline.plan import Plan
 
-__all__ = ["Background", "recipes_of"]
-
-Background = Literal["white", "transparent"]
-"""Treatment of the paper around a drawing."""
+__all__ = ["recipes_of"]
 
 
-def recipes_of(plan: Plan, model: Model, canvas_rule: CanvasRule, background: Background) -> dict[Color, str]:
-    """Compute the recipe of each color of a plan.
+def recipes_of(plan: Plan, model: Model, canvas_rule: CanvasRule, finishing: Finishing) -> dict[Setting, str]:
+    """Compute the recipe of each setting of a plan.
 
     Args:
         plan: inputs and outputs of the run.
-        model: the model that colors them.
+        model: the model that makes the outputs.
         canvas_rule: how this model places images on canvases.
-        background: treatment of the paper around a drawing.
+        finishing: how the results are finished.
 
     Returns:
-        SHA-256 of the model, the color and the other settings that decide an output's pixels, for each color.
+        SHA-256 of the model, the conditions' values and the options that decide an output's pixels, for each setting.
 
     Raises:
         ColorError: a color that the model does not know.
     """
     return {
-        color: recipe_of(
+        setting: recipe_of(
             model=model.sha256,
-            color=model.condition.recipe(color),
+            **_conditions(model, setting),
             mode=canvas_rule.mode,
             size=canvas_rule.size if canvas_rule.mode == "fit" else 0,
-            background=background,
+            **finishing.recipe(),
         )
-        for color in plan.colors
+        for setting in plan.settings
     }
+
+
+def _conditions(model: Model, setting: Setting) -> dict[str, Any]:
+    recipes = model.recipe_of(setting)
+    if len(model.conditions) == 1 and isinstance(model.conditions[0], ColorCondition):
+        return {"color": recipes[model.conditions[0].name]}  # journals have had this entry since their first version
+    return {"conditions": recipes}

@@ -13,7 +13,7 @@ Status = Literal["ok", "failed", "skipped"]
 
 @dataclass(slots=True)
 class Timings:
-    """Milliseconds that an input spent in each stage, summed over its colors, without time spent waiting."""
+    """Milliseconds that an input spent in each stage, summed over its outputs, without time spent waiting."""
 
     read_ms: float = 0.0
     decode_ms: float = 0.0

@@ -23,13 +23,14 @@ from polyexport.model.model import Model
 from polyexport.pipeline.batching import Batcher, images_per_network_task
 from polyexport.pipeline.decoding.pool import Decoded, DecodingPool
 from polyexport.pipeline.encoding import EncodedOutput, OutputEncoder
+from polyexport.pipeline.finishing import PLAIN, Finishing
 from polyexport.pipeline.ordering import ResultsInOrder, SyncGroup
 from polyexport.pipeline.outputs.disk import OutputSink, UnpublishedOutput
 from polyexport.pipeline.outputs.journal import Record, recipe_of
 from polyexport.pipeline.outputs.prior_results import PriorResults
 from polyexport.pipeline.plan import Plan, output_name
-from polyexport.pipeline.progress import ColorTask, InputProgress
-from polyexport.pipeline.recipes import Background, recipes_of
+from polyexport.pipeline.progress import InputProgress, OutputTask
+from polyexport.pipeline.recipes import recipes_of
 from polyexport.pipeline.results import ItemResult, RunReport
 from polyexport.pipeline.run_options import RunOptions
 from polyexport.storage.stores import is_url
@@ -53,10 +54,10 @@ def run_plan(
     folder: OutputSink,
     prior_results: PriorResults,
     decoding_pool: DecodingPool,
-    background: Background = "white",
+    finishing: Finishing = PLAIN,
     on_result: Callable[[ItemResult], None] = lambda result: None,
 ) -> RunReport:
-    """Color every input of a plan. A bad input fails alone.
+    """Make every output of a plan. A bad input fails alone.
 
     Args:
         plan: inputs and outputs.
@@ -66,13 +67,13 @@ def run_plan(
         folder: takes the outputs.
         prior_results: what earlier runs left in the plan's output folder.
         decoding_pool: processes that decode; they are closed only if the run ends with an error.
-        background: treatment of the paper around a drawing.
+        finishing: how the results are finished.
         on_result: called once per input, from the calling thread, in the order of the plan.
 
     Raises:
         OutputError: the output folder became unusable; outputs that were written before are whole.
     """
-    run = _Run(plan, model, canvas_rule, options, folder, prior_results, decoding_pool, background, on_result)
+    run = _Run(plan, model, canvas_rule, options, folder, prior_results, decoding_pool, finishing, on_result)
     return run.execute()
 
 
@@ -86,20 +87,21 @@ class _Run:
         folder: OutputSink,
         prior_results: PriorResults,
         decoding_pool: DecodingPool,
-        background: Background,
+        finishing: Finishing,
         on_result: Callable[[ItemResult], None],
     ) -> None:
         self._plan = plan
         self._model = model
         self._canvas_rule = canvas_rule
+        self._picture_rules = model.picture_rules(canvas_rule)
         self._streams = options.streams
         self._folder = folder
         self._prior_results = prior_results
         self._decoding_pool = decoding_pool
-        self._recipes = recipes_of(plan, model, canvas_rule, background)
+        self._recipes = recipes_of(plan, model, canvas_rule, finishing)
         self._results = ResultsInOrder(on_result)
         # Whole images, where the colors of one share the network's work.
-        colors = len(plan.colors) if model.contract.many_colors else 1
+        colors = len(plan.settings) if model.contract.many_colors else 1
         batch_size = max(1, options.batch_size // colors) * colors
         self._images_per_task = _images_per_task(plan, canvas_rule)
         network_task = images_per_network_task(batch_size, self._images_per_task)
@@ -109,10 +111,10 @@ class _Run:
         self._batcher = Batcher(
             model, batch_size=batch_size, images_per_task=self._images_per_task, window=self._window
         )
-        self._encoder = OutputEncoder(folder, prior_results, background, model.condition)
-        self._calls: deque[tuple[list[ColorTask], Future[tuple[list[Pixels | str], float]]]] = deque()
-        self._colored: list[tuple[ColorTask, Pixels]] = []
-        self._encodings: deque[tuple[list[ColorTask], Future[list[EncodedOutput]]]] = deque()
+        self._encoder = OutputEncoder(folder, prior_results, finishing, model)
+        self._calls: deque[tuple[list[OutputTask], Future[tuple[list[Pixels | str], float]]]] = deque()
+        self._made: list[tuple[OutputTask, Pixels]] = []
+        self._encodings: deque[tuple[list[OutputTask], Future[list[EncodedOutput]]]] = deque()
         self._group: SyncGroup[_Unpublished] = SyncGroup()
         self._publications: deque[tuple[list[_Unpublished], Future[list[str]]]] = deque()
         # Where a store is read, most of the decoding threads wait for it.
@@ -165,10 +167,10 @@ class _Run:
     def _inputs(self) -> Iterator[InputProgress]:
         first_output = 0
         for index, item in enumerate(self._plan.items):
-            recipes = [self._recipes[color] for color in item.colors]
+            recipes = [self._recipes[setting] for setting in item.settings]
             records = self._prior_results.finished_records(item, first_output, recipes)
-            yield InputProgress(index, item, first_output, recipes, records, len(item.colors))
-            first_output += len(item.colors)
+            yield InputProgress(index, item, first_output, recipes, records, len(item.settings))
+            first_output += len(item.settings)
 
     def _decoded(self) -> Iterator[tuple[InputProgress, Decoded]]:
         """Yield the inputs in the order of the plan, decoded a bounded distance ahead."""
@@ -178,7 +180,14 @@ class _Run:
         while some := list(islice(inputs, self._images_per_task)):
             sources = [progress.item.source for progress in some]
             finished = [progress.finished_sha256() for progress in some]
-            future = self._decode_threads.submit(decode_all, sources, self._canvas_rule, skip_sha256=finished)
+            future = self._decode_threads.submit(
+                decode_all,
+                sources,
+                self._canvas_rule,
+                skip_sha256=finished,
+                pictures=[progress.item.pictures for progress in some] if self._picture_rules else (),
+                picture_rules=self._picture_rules,
+            )
             ahead.append((some, future))
             if len(ahead) * self._images_per_task >= self._window:
                 asked, decoding = ahead.popleft()
@@ -187,30 +196,30 @@ class _Run:
             yield from zip(asked, decoding.result(), strict=True)
 
     def _accept(self, progress: InputProgress, decoded: Decoded) -> None:
-        """Hand a decoded input to the network, for each color that is not finished or failed."""
+        """Hand a decoded input to the network, for each output that is not finished or failed."""
         progress.sha256, progress.warnings = decoded.sha256, decoded.warnings
         progress.timings.read_ms, progress.timings.decode_ms = decoded.read_ms, decoded.decode_ms
-        tasks: list[ColorTask] = []
-        for color_index, record in enumerate(progress.finished_records):
+        tasks: list[OutputTask] = []
+        for number, record in enumerate(progress.finished_records):
             if progress.item.clash:
-                self._fail_clash(progress, color_index, decoded.reason)
+                self._fail_clash(progress, number, decoded.reason)
             elif record is not None and record.input_sha256 == decoded.sha256:
                 self._finish_output(progress, f"{record.failed} ({_FAILED_EARLIER})" if record.failed else "")
             elif decoded.canvas is not None:
-                tasks.append(ColorTask(progress, decoded.canvas, color_index))
+                tasks.append(OutputTask(progress, decoded.canvas, decoded.pictures, number))
             elif decoded.permanent and decoded.sha256:
-                self._add_to_group(progress, _failure(progress, color_index, decoded.reason))
+                self._add_to_group(progress, _failure(progress, number, decoded.reason))
             else:
                 self._finish_output(progress, decoded.reason)
         if tasks:
             self._batcher.add(tasks)
 
-    def _fail_clash(self, progress: InputProgress, color_index: int, unreadable: str) -> None:
+    def _fail_clash(self, progress: InputProgress, number: int, unreadable: str) -> None:
         """Record that an output cannot have its name, with a recipe of its own: a run after a renaming makes it."""
         if not progress.sha256:
             self._finish_output(progress, unreadable)
             return
-        output = output_name(progress.item, progress.item.colors[color_index])
+        output = output_name(progress.item, progress.item.settings[number])
         record = Record(progress.sha256, recipe_of(clash=True), "", progress.item.clash)
         self._add_to_group(progress, UnpublishedOutput(output, record))
 
@@ -230,15 +239,15 @@ class _Run:
                 if isinstance(output, str):
                     self._finish_output(task.progress, output)
                 else:
-                    self._colored.append((task, output))
-            if len(self._colored) >= self._images_per_task:
+                    self._made.append((task, output))
+            if len(self._made) >= self._images_per_task:
                 self._encode()
         self._collect_encoded(down_to=self._window)
 
     def _encode(self) -> None:
-        colored, self._colored = self._colored, []
-        future = self._encode_threads.submit(self._encoder.stage, colored)
-        self._encodings.append(([task for task, _ in colored], future))
+        made, self._made = self._made, []
+        future = self._encode_threads.submit(self._encoder.stage, made)
+        self._encodings.append(([task for task, _ in made], future))
 
     def _collect_encoded(self, *, down_to: int) -> None:
         """Add staged outputs to the next group until at most ``down_to`` images are being encoded."""
@@ -284,10 +293,10 @@ def _images_per_task(plan: Plan, canvas_rule: CanvasRule) -> int:
     """Choose how many images are handed from stage to stage together."""
     if canvas_rule.mode == "native" or len(plan.items) < _MAX_IMAGES_PER_TASK**2:
         return 1  # images of any size, or too few of them to share the work evenly
-    return min(_MAX_IMAGES_PER_TASK, max(1, _MAX_TASK_BYTES // (3 * canvas_rule.size**2)))
+    return min(_MAX_IMAGES_PER_TASK, max(1, _MAX_TASK_BYTES // (canvas_rule.channels * canvas_rule.area)))
 
 
-def _failure(progress: InputProgress, color_index: int, reason: str) -> UnpublishedOutput:
+def _failure(progress: InputProgress, number: int, reason: str) -> UnpublishedOutput:
     """Return the record of an output that can never be made from these bytes."""
-    output = output_name(progress.item, progress.item.colors[color_index])
-    return UnpublishedOutput(output, Record(progress.sha256, progress.recipes[color_index], "", reason))
+    output = output_name(progress.item, progress.item.settings[number])
+    return UnpublishedOutput(output, Record(progress.sha256, progress.recipes[number], "", reason))

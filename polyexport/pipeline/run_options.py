@@ -37,7 +37,7 @@ def threads_and_streams(outputs: int, *, threads: int, cores: int) -> tuple[int,
     call on all cores, at every batch size. A handful of images is done sooner with every core on each.
 
     Args:
-        outputs: images times colors of the run.
+        outputs: number of outputs of the run.
         threads: threads per call that the user asked for, or 0 to choose.
         cores: cores that this process may use.
 
@@ -60,7 +60,8 @@ def options_for(model: Model, canvas_rule: CanvasRule, *, batch_size: int, strea
     """
     session = model.session
     return RunOptions(
-        batch_size=batch_size or _images_per_call(session, canvas_rule),
+        # A graph that takes one image at a time gains nothing from a batch that has to be taken apart again.
+        batch_size=1 if model.contract.batch_one else batch_size or _images_per_call(session, canvas_rule),
         # On a device one batch is copied while the other is computed.
         streams=(1 if session.stable_shapes else streams) + session.computes_elsewhere,
     )
@@ -69,4 +70,4 @@ def options_for(model: Model, canvas_rule: CanvasRule, *, batch_size: int, strea
 def _images_per_call(session: Session, canvas_rule: CanvasRule) -> int:
     if canvas_rule.mode == "native":  # a batch that is too large for a device is tried again in halves
         return session.images_per_call if session.stable_shapes else 1
-    return max(1, min(session.images_per_call, _PIXELS_PER_CALL // canvas_rule.size**2))
+    return max(1, min(session.images_per_call, _PIXELS_PER_CALL // canvas_rule.area))

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -418,8 +419,12 @@ def test_a_bare_machine_changes_nothing(cli: Cli, drawings: Path, tmp_path: Path
         assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
 
 
-def test_an_output_folder_of_somebody_else(drawings: Path, tmp_path: Path) -> None:
-    """Fails before the model is loaded: the model does not exist."""
+def test_an_output_folder_of_somebody_else(
+    drawings: Path, tiny_model: Model, with_metadata: Callable[[str | None], bytes], tmp_path: Path
+) -> None:
+    """Fails before the model is loaded: its graph would be refused."""
+    contract = replace(tiny_model.contract, graph_sha256="0" * 64)
+    (drawings / "other.onnx").write_bytes(with_metadata(contract.to_json()))
     if os.geteuid() == 0 and shutil.which("setpriv"):
         unprivileged = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
     elif os.geteuid() == 0:
@@ -430,6 +435,8 @@ def test_an_output_folder_of_somebody_else(drawings: Path, tmp_path: Path) -> No
     for folder in (drawings, tmp_path, *tmp_path.parents[:-2]):
         folder.chmod(0o755)
     command = [*unprivileged, sys.executable, "-m", "polyexport.cli.main", "infer", str(drawings), "-c", "red"]
-    done = subprocess.run([*command, "-m", "no.onnx", "-o", tmp_path / "out"], capture_output=True, text=True)
+    done = subprocess.run(
+        [*command, "-m", drawings / "other.onnx", "-o", tmp_path / "out"], capture_output=True, text=True
+    )
     assert done.returncode == 5, done.stderr
     assert "Permission denied" in done.stderr

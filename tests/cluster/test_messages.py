@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from polyexport.cluster.messages import Answer, Task, absolute
 from polyexport.imaging.color import Color
+from polyexport.model.settings import Setting
 from polyexport.pipeline.outputs.disk import UnpublishedOutput
 from polyexport.pipeline.outputs.journal import Record
 from polyexport.pipeline.plan import Item
@@ -14,14 +15,18 @@ from polyexport.pipeline.results import Timings
 texts = st.text(st.characters(), max_size=20) | st.just("caf\udce9.png")
 bytes_of_color = st.integers(0, 255)
 colors = st.builds(Color, texts, st.tuples(bytes_of_color, bytes_of_color, bytes_of_color))
+numbers = st.floats(allow_nan=False, allow_infinity=False)
+values = st.one_of(colors, texts, numbers, st.lists(numbers, min_size=1, max_size=3).map(tuple))
+settings = st.builds(Setting, texts, st.lists(values, max_size=3).map(tuple))
 records = st.builds(Record, texts, texts, texts, texts)
 milliseconds = st.floats(0, 1e6)
 
 
 @st.composite
 def tasks(draw: st.DrawFn) -> Task:
-    item = Item(draw(texts), draw(texts), tuple(draw(st.lists(colors, min_size=1, max_size=4))), draw(texts))
-    count = len(item.colors)
+    given = tuple(draw(st.lists(settings, min_size=1, max_size=4)))
+    item = Item(draw(texts), draw(texts), given, draw(texts), tuple(draw(st.lists(texts, max_size=2))))
+    count = len(item.settings)
     prior_results = draw(st.lists(st.integers(0, 3), min_size=count, max_size=count))
     return Task(item, tuple(prior_results), tuple(draw(st.none() | records) for _ in range(count)))
 

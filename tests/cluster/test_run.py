@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from color_settings import setting
 
 from polyexport.cluster import run
 from polyexport.cluster.messages import Answer
 from polyexport.cluster.run import ResultPublisher
 from polyexport.errors import OutputError
-from polyexport.imaging.color import parse_color
 from polyexport.pipeline.job import Job
 from polyexport.pipeline.ordering import OUTPUTS_PER_JOURNAL_SYNC
 from polyexport.pipeline.outputs.disk import OutputFolder, UnpublishedOutput
@@ -38,7 +38,7 @@ def row(index: int, status: Any = "skipped") -> dict[str, Any]:
 
 def test_skipped_inputs_are_reported_on_the_way_and_each_once(monkeypatch: pytest.MonkeyPatch) -> None:
     count = 5 * OUTPUTS_PER_JOURNAL_SYNC + 3
-    items = tuple(Item(f"{number}", f"{number}.png", (parse_color("red"),)) for number in range(count))
+    items = tuple(Item(f"{number}", f"{number}.png", (setting("red"),)) for number in range(count))
     told: list[ItemResult] = []
     publisher = ResultPublisher(items, Folder(), lambda *provider: None, told.append)  # type: ignore[arg-type]
     for index in range(OUTPUTS_PER_JOURNAL_SYNC + 1):
@@ -57,7 +57,7 @@ def test_skipped_inputs_are_reported_on_the_way_and_each_once(monkeypatch: pytes
 
 
 def test_a_row_that_ends_the_run_keeps_its_exit_code() -> None:
-    items = (Item("0", "0.png", (parse_color("red"),)),)
+    items = (Item("0", "0.png", (setting("red"),)),)
     publisher = ResultPublisher(items, Folder(), lambda *provider: None, lambda result: None)  # type: ignore[arg-type]
     with pytest.raises(Exception, match="no provider") as caught:
         publisher.take(row(0) | {"error": "no provider\0install it", "exit_code": 6})
@@ -79,7 +79,7 @@ def test_a_folder_that_was_moved_is_the_reason_whatever_an_actor_says(
             )
 
     monkeypatch.setattr(run, "_publish_all", publish_all)
-    job = Job(plan=make_plan([drawings], [parse_color("red")], output=tmp_path / "out"))
+    job = Job(plan=make_plan([drawings], [setting("red")], output=tmp_path / "out"))
     with (
         OutputFolder(tmp_path / "out") as folder,
         pytest.raises(OutputError, match=f"the outputs were written to {tmp_path / 'moved'}"),

@@ -7,19 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from color_settings import setting
 
 import polyexport
 from polyexport.cluster.messages import Answer, Task
 from polyexport.cluster.worker import Worker, WorkerOptions
 from polyexport.errors import ExitCode
 from polyexport.imaging.codecs.png import encode_png
-from polyexport.imaging.color import parse_color
 from polyexport.model.loading.load import load_model
+from polyexport.pipeline.finishing import PLAIN
 from polyexport.pipeline.outputs.disk import OutputFolder
 from polyexport.pipeline.plan import Item
 from polyexport.runtime.probe import probe_provider
 
-RED = parse_color("red")
+RED = setting("red")
 
 
 @pytest.fixture
@@ -38,7 +39,7 @@ def options(folder: OutputFolder, tiny_model_path: Path) -> WorkerOptions:
         model_name="tiny.onnx",
         provider="cpu",
         size="fit",
-        background="white",
+        finishing=PLAIN,
         retry_failed=False,
         batch_size=0,
         threads=1,

@@ -24,11 +24,11 @@ from signing_keys import KeyPair
 from polyexport.data.drawings import draw
 from polyexport.errors import ExitCode
 from polyexport.imaging.codecs.png import encode_png
-from polyexport.imaging.color import parse_color
 from polyexport.model import contract
 from polyexport.model.contract import Contract
 from polyexport.model.loading.load import load_model
 from polyexport.model.result import ResultFields
+from polyexport.model.settings import parse_settings
 from polyexport.model.signature import SigningKey, signature_path
 from polyexport.package import runner
 from polyexport.package.write import write_package
@@ -223,8 +223,8 @@ def test_the_same_pixels_as_polyexport_infer(
         for seed, (width, height) in enumerate([(32, 32), (20, 31), (100, 40), (33, 32), (1, 90), (1, 1)])
     ]
     loaded = load_model(model_of(kind), provider="cpu")
-    parsed = [parse_color(color) for color in colors]
-    job = Job(plan=make_plan(inputs, parsed, output=tmp_path / "infer"))
+    settings = parse_settings(loaded.conditions, colors=colors)
+    job = Job(plan=make_plan(inputs, settings, output=tmp_path / "infer"))
     assert isinstance(job.plan.output, Path)
     with OutputFolder(job.plan.output) as folder:
         run_job(job, lambda threads, streams, images: loaded, folder=folder, decoding_pool=decoders)

@@ -2,9 +2,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from color_settings import setting
 
-from polyexport.imaging.color import Color, parse_color
 from polyexport.model.model import Model
+from polyexport.model.settings import Setting
 from polyexport.pipeline.decoding.pool import DecodingPool
 from polyexport.pipeline.job import Job, run_job
 from polyexport.pipeline.outputs.store import open_folder
@@ -12,7 +13,7 @@ from polyexport.pipeline.plan import Plan, make_plan
 from polyexport.pipeline.results import ItemResult, RunReport
 from polyexport.storage.stores import Url
 
-COLORS = (parse_color("red"), parse_color("#0080ff"))
+COLORS = (setting("red"), setting("#0080ff"))
 
 Results = dict[str, ItemResult]
 Colorize = Callable[..., tuple[RunReport, Results]]
@@ -30,7 +31,7 @@ def colorize(drawings: Path, tiny_model: Model, decoders: DecodingPool) -> Color
 
     def go(
         output: Path | Url,
-        colors: tuple[Color, ...] = COLORS,
+        settings: tuple[Setting, ...] = COLORS,
         *,
         plan: Plan | None = None,
         model: Model = tiny_model,
@@ -44,7 +45,7 @@ def colorize(drawings: Path, tiny_model: Model, decoders: DecodingPool) -> Color
             assert results.setdefault(Path(result.item.source).name, result) is result
             on_result(result)
 
-        job = Job(plan=plan or make_plan([drawings], colors, output=output, recursive=True), **options)  # type: ignore[arg-type]
+        job = Job(plan=plan or make_plan([drawings], settings, output=output, recursive=True), **options)  # type: ignore[arg-type]
         with open_folder(job.plan.output) as folder:
             report = run_job(
                 job, lambda threads, streams, images: model, folder=folder, decoding_pool=processes, on_result=settled

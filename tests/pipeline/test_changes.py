@@ -9,12 +9,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from color_settings import setting
 
-from polyexport.imaging.color import parse_color
 from polyexport.pipeline.plan import make_plan
 from polyexport.pipeline.results import ItemResult, RunReport
 
-RED = (parse_color("red"),)
+RED = (setting("red"),)
 
 Colorize = Callable[..., tuple[RunReport, dict[str, ItemResult]]]
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from color_settings import setting
 
 from polyexport.errors import OutputError
-from polyexport.imaging.color import parse_color
 from polyexport.pipeline.decoding.pool import DecodingPool
 from polyexport.pipeline.outputs import disk as outputs
 from polyexport.pipeline.outputs import journal, lock, place, staging
@@ -18,7 +18,7 @@ from polyexport.pipeline.plan import make_plan
 from polyexport.pipeline.results import ItemResult, RunReport
 from polyexport.storage import files
 
-RED = parse_color("red")
+RED = setting("red")
 
 Colorize = Callable[..., tuple[RunReport, dict[str, ItemResult]]]
 

@@ -3,15 +3,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from color_settings import setting
 from PIL import Image
 
 from polyexport.errors import UsageError
-from polyexport.imaging.color import Color, parse_color
+from polyexport.imaging.color import Color
 from polyexport.pipeline.inputs.manifest import Entry
 from polyexport.pipeline.plan import Plan, make_plan, mark_clashes, output_name, plan_entries
 from polyexport.storage.spelling import Spelling
 
-RED = parse_color("red")
+RED = setting("red")
 
 
 def picture(path: Path) -> Path:
@@ -112,14 +113,14 @@ def test_a_file_that_has_the_name_of_a_folder_of_outputs_fails_and_the_folder_do
 
 
 def test_entries_in_different_colors_do_not_clash() -> None:
-    blue, entries = parse_color("blue"), [Entry("a.png", "a.png", RED), Entry("A.png", "A.png", parse_color("blue"))]
+    blue, entries = setting("blue"), [Entry("a.png", "a.png", RED), Entry("A.png", "A.png", setting("blue"))]
     assert clashes(plan_entries(entries, output=Path("out")), FOLDED) == {}
     entries.append(Entry("a.png", "a.png", blue))
     assert sorted(clashes(plan_entries(entries, output=Path("out")), FOLDED)) == ["A.png", "a.png"]
 
 
 def test_two_colors_of_one_name_clash() -> None:
-    red = Color("Red", (1, 2, 3))
+    red = setting(Color("Red", (1, 2, 3)))
     plan = plan_entries([Entry("a.png", "a.png", RED), Entry("a.png", "a.png", red)], output=Path("out"))
     assert clashes(plan, EXACT) == {}
     assert "two colors" in clashes(plan, FOLDED)["a.png"]
@@ -166,9 +167,9 @@ def test_links_out_of_the_folder_and_loops_of_folders_are_not_followed(tmp_path:
 
 def test_repeated_colors_and_repeated_files_count_once(tmp_path: Path) -> None:
     file = picture(tmp_path / "a.png")
-    plan = make_plan([file, file], [RED, parse_color("RED")], output=tmp_path / "out")
+    plan = make_plan([file, file], [RED, setting("RED")], output=tmp_path / "out")
     assert names(plan) == ["a.png"]
-    assert plan.colors == (RED,)
+    assert plan.settings == (RED,)
 
 
 def test_odd_names_survive(tmp_path: Path) -> None:
@@ -188,18 +189,18 @@ def test_an_input_is_never_an_output(tmp_path: Path) -> None:
     for given, output in (("out/red", "out"), ("out/red/a.png", "out"), ("in", "linked"), ("a.png", "out")):
         with pytest.raises(UsageError, match="is an input"):
             make_plan([tmp_path / given], [RED], output=tmp_path / output)
-    assert names(make_plan([tmp_path / "out" / "red"], [parse_color("blue")], output=tmp_path / "out")) == ["a.png"]
+    assert names(make_plan([tmp_path / "out" / "red"], [setting("blue")], output=tmp_path / "out")) == ["a.png"]
 
 
 def test_a_manifest_gives_each_image_its_colors(tmp_path: Path) -> None:
-    blue = parse_color("blue")
+    blue = setting("blue")
     entries = [Entry(f"in/{name}", name, color) for name, color in (("b.png", RED), ("a.jpg", blue), ("b.png", blue))]
     plan = plan_entries(entries, output=tmp_path)
-    assert [(item.source, item.name, item.colors) for item in plan.items] == [
+    assert [(item.source, item.name, item.settings) for item in plan.items] == [
         ("in/a.jpg", "a.png", (blue,)),
         ("in/b.png", "b.png", (RED, blue)),
     ]
-    assert (plan.outputs, set(plan.colors)) == (3, {RED, blue})
+    assert (plan.outputs, set(plan.settings)) == (3, {RED, blue})
 
 
 def test_folders_of_one_name_keep_their_paths(tmp_path: Path) -> None:

@@ -10,27 +10,30 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from color_settings import color, setting
 from PIL import Image
 
 from polyexport.errors import OutputError, UsageError
 from polyexport.imaging.codecs.png import encode_png
-from polyexport.imaging.color import parse_color
 from polyexport.imaging.pixels import read_image
 from polyexport.model.canvas import Canvas
 from polyexport.model.model import Model
-from polyexport.pipeline import encoding
+from polyexport.model.result import ResultFields
+from polyexport.pipeline import finishing
 from polyexport.pipeline.decoding.pool import DecodingPool
+from polyexport.pipeline.finishing import Finishing
 from polyexport.pipeline.inputs.manifest import Entry
 from polyexport.pipeline.job import Job
 from polyexport.pipeline.outputs import staging, store
 from polyexport.pipeline.outputs.disk import OutputFolder
-from polyexport.pipeline.pipe import color_one
+from polyexport.pipeline.pipe import run_one
 from polyexport.pipeline.plan import make_plan, plan_entries
 from polyexport.pipeline.preview import Preview, preview
 from polyexport.pipeline.results import ItemResult, RunReport
 from polyexport.storage.spelling import Spelling
 
-RED, BLUE = COLORS = (parse_color("red"), parse_color("#0080ff"))
+RED, BLUE = COLORS = (setting("red"), setting("#0080ff"))
+PARSED = [color(one) for one in COLORS]
 
 Colorize = Callable[..., tuple[RunReport, dict[str, ItemResult]]]
 
@@ -53,9 +56,9 @@ def test_every_output_is_what_the_model_says(
     assert report.execution_provider == "CPUExecutionProvider"
     assert all(result.written == 2 and result.timings.infer_ms > 0 for result in results.values())
     for file in sorted(drawings.iterdir()):
-        expected = tiny_model.colorize([file], COLORS, size="native")[0]
-        for color, pixels in zip(COLORS, expected, strict=True):
-            assert np.array_equal(read_image(tmp_path / "out" / color.name / file.name).pixels, pixels)
+        expected = tiny_model.colorize([file], PARSED, size="native")[0]
+        for one, pixels in zip(PARSED, expected, strict=True):
+            assert np.array_equal(read_image(tmp_path / "out" / one.name / file.name).pixels, pixels)
     assert strays(tmp_path / "out") == []
 
 
@@ -82,13 +85,15 @@ def test_a_model_of_fills_makes_what_colorize_makes(
     Image.new("RGB", (700, 600), "white").save(drawings / "blank.png")
     large = Image.open(drawings / "0.png").resize((620, 530))  # its ink waits packed
     large.save(drawings / "large.png")
-    model = Model(replace(tiny_model.contract, result="fill"), tiny_model.session, sha256=tiny_model.sha256)
+    model = Model(
+        replace(tiny_model.contract, result=ResultFields(kind="fill")), tiny_model.session, sha256=tiny_model.sha256
+    )
     colorize(tmp_path / "out", model=model, size=size)
     for path in sorted(drawings.glob("*.png")):
-        [expected] = model.colorize([path], COLORS, size=size)  # type: ignore[arg-type]
-        for color, one in zip(COLORS, expected, strict=True):
-            assert (tmp_path / "out" / color.name / path.name).read_bytes() == encode_png(one)
-        png, _ = color_one(str(path), COLORS[0], model, decoders, size=size)  # type: ignore[arg-type]
+        [expected] = model.colorize([path], PARSED, size=size)  # type: ignore[arg-type]
+        for given, one in zip(PARSED, expected, strict=True):
+            assert (tmp_path / "out" / given.name / path.name).read_bytes() == encode_png(one)
+        png, _ = run_one(str(path), COLORS[0], model, decoders, size=size)  # type: ignore[arg-type]
         assert png == encode_png(expected[0])
 
 
@@ -134,18 +139,18 @@ def test_results_come_once_per_input_and_in_the_plans_order(colorize: Colorize, 
 def test_a_manifest_gives_each_input_its_colors(
     colorize: Colorize, drawings: Path, tiny_model: Model, tmp_path: Path
 ) -> None:
-    entries = [Entry(str(drawings / f"{n}.png"), f"{n}.png", color) for n, color in ((0, RED), (1, BLUE), (1, RED))]
+    entries = [Entry(str(drawings / f"{n}.png"), f"{n}.png", one) for n, one in ((0, RED), (1, BLUE), (1, RED))]
     report, _ = colorize(tmp_path / "out", plan=plan_entries(entries, output=tmp_path / "out"))
 
     assert report.written == 3
     assert list(tree(tmp_path / "out")) == ["0080ff/1.png", "red/0.png", "red/1.png"]
-    expected = tiny_model.colorize([drawings / "1.png"], [BLUE])[0][0]
+    expected = tiny_model.colorize([drawings / "1.png"], [color(BLUE)])[0][0]
     assert np.array_equal(read_image(tmp_path / "out/0080ff/1.png").pixels, expected)
 
 
 def test_transparent_paper_over_white_is_the_usual_output(colorize: Colorize, tmp_path: Path) -> None:
     colorize(tmp_path / "white")
-    colorize(tmp_path / "clear", background="transparent")
+    colorize(tmp_path / "clear", finishing=Finishing(background="transparent"))
     for name, white in tree(tmp_path / "white").items():
         with Image.open(tmp_path / "clear" / name) as image:
             assert image.mode == "RGBA"
@@ -185,13 +190,13 @@ def test_a_changed_input_color_size_or_model_is_done_anew(
     assert (report.written, report.skipped) == (2, 5)
     assert (out / "red/1.png").read_bytes() == (out / "red/2.png").read_bytes()
 
-    report, _ = colorize(out, (RED, parse_color("blue")))
+    report, _ = colorize(out, (RED, setting("blue")))
     assert (report.written, report.ok, report.skipped) == (6, 6, 0)
 
-    for options in ({"size": "native"}, {"background": "transparent"}, {"model": shipped}):
+    for options in ({"size": "native"}, {"finishing": Finishing(background="transparent")}, {"model": shipped}):
         report, _ = colorize(out, (RED,), **options)
         assert (report.written, report.skipped) == (6, 0), options
-    expected = shipped.colorize([drawings / "0.png"], [RED])[0][0]
+    expected = shipped.colorize([drawings / "0.png"], [color(RED)])[0][0]
     assert np.array_equal(read_image(out / "red/0.png").pixels, expected)
     assert colorize(out, (RED,), model=shipped)[0].skipped == 6
 
@@ -273,18 +278,18 @@ def test_out_of_memory_halves_the_batch_and_then_fails_one(
     real = Model.run_canvases
     sizes: list[int] = []
 
-    def limited(self: Model, canvases: list[Canvas], colors: list[object]) -> object:
+    def limited(self: Model, canvases: list[Canvas], settings: list[object], pictures: list[object]) -> object:
         sizes.append(len(canvases))
         if len(canvases) > 2:
             raise MemoryError("bad allocation")
-        return real(self, canvases, colors)  # type: ignore[arg-type]
+        return real(self, canvases, settings, pictures)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Model, "run_canvases", limited)
     assert colorize(tmp_path / "out", batch_size=8)[0].written == 12
     assert max(sizes) == 8
     assert sizes[-1] <= 2
 
-    def broken(self: Model, canvases: list[Canvas], colors: list[object]) -> object:
+    def broken(self: Model, canvases: list[Canvas], settings: list[object], pictures: list[object]) -> object:
         raise MemoryError("bad allocation")
 
     monkeypatch.setattr(Model, "run_canvases", broken)
@@ -305,7 +310,7 @@ def test_a_stage_that_runs_out_of_memory_fails_that_image_alone(
             raise MemoryError
         return encode_png(pixels)
 
-    monkeypatch.setattr(encoding, "encode_png", sometimes)
+    monkeypatch.setattr(finishing, "encode_png", sometimes)
     report, results = colorize(tmp_path / "out")
 
     assert (report.failed, report.written) == (1, 11)

@@ -5,11 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from color_settings import setting
 from hypothesis import given
 from hypothesis import strategies as st
 
 from polyexport.errors import UsageError
-from polyexport.imaging.color import parse_color
 from polyexport.model.canvas import CanvasRule
 from polyexport.pipeline.decoding.pool import DecodingPool
 from polyexport.pipeline.inputs.discover_url import discover_urls
@@ -71,7 +71,7 @@ def test_odd_names_in_a_store_are_read_and_written_as_they_are(
         shutil.copy(drawings / "1.png", inputs / "sub folder%41" / f"x{name}")
     source = Url.of(tmp_path.as_uri()) / "in put#1?"
     target = Url.of(tmp_path.as_uri()) / "out put?"
-    plan = make_plan([str(source)], [parse_color("red")], output=target, recursive=True)
+    plan = make_plan([str(source)], [setting("red")], output=target, recursive=True)
     report, _ = colorize(target, plan=plan)
     assert (report.ok, report.failed) == (2 * len(ODD), 0)
     found = {
@@ -102,7 +102,7 @@ def test_folders_are_listed_as_on_a_disk(drawings: Path) -> None:
     assert [one.name for one in discover_urls([url], recursive=True)][-1] == "sub/a.PNG"
     assert [one.name for one in discover_urls([url], exclude=["[1-9].png"])] == ["0.png"]
     assert [one.name for one in discover_urls([url / "3.png", url / "sub"])] == ["3.png", "sub/a.PNG"]
-    plan = make_plan([str(url)], [parse_color("red")])
+    plan = make_plan([str(url)], [setting("red")])
     assert str(plan.output) == f"{url}-colored"
 
 
@@ -118,18 +118,18 @@ def test_nothing_to_do_is_an_error(drawings: Path, given: str, message: str) -> 
 def test_outputs_never_land_on_inputs(drawings: Path) -> None:
     url = Url.of(drawings.as_uri())
     with pytest.raises(UsageError, match="is the input folder"):
-        make_plan([str(url)], [parse_color("red")], output=url)
+        make_plan([str(url)], [setting("red")], output=url)
     (drawings / "red").mkdir()
     (drawings / "red" / "0.png").write_bytes((drawings / "0.png").read_bytes())
     with pytest.raises(UsageError, match="is an input"):
-        make_plan([str(url / "red" / "0.png")], [parse_color("red")], output=url)
+        make_plan([str(url / "red" / "0.png")], [setting("red")], output=url)
     (drawings / "my folder" / "red").mkdir(parents=True)
     (drawings / "my folder" / "red" / "0.png").write_bytes((drawings / "0.png").read_bytes())
     other_spelling = Url.of(f"{drawings.as_uri()}//my%20folder/")
     with pytest.raises(UsageError, match="is an input"):
-        make_plan([str(url / "my folder" / "red" / "0.png")], [parse_color("red")], output=other_spelling)
+        make_plan([str(url / "my folder" / "red" / "0.png")], [setting("red")], output=other_spelling)
     with pytest.raises(UsageError, match="paths and URLs"):
-        make_plan([str(url), drawings], [parse_color("red")])
+        make_plan([str(url), drawings], [setting("red")])
 
 
 def test_files_are_read_within_a_limit(drawings: Path) -> None:

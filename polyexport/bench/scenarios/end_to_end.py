@@ -50,15 +50,17 @@ class EndToEnd(Scenario):
         from polyexport.bench.measure import peak_rss_mib, take_windows
         from polyexport.bench.rows import make_row, with_note
         from polyexport.imaging.color import parse_color
+        from polyexport.model.settings import Setting
         from polyexport.pipeline.decoding.pool import DecodingPool, default_jobs
         from polyexport.pipeline.job import Job, run_job
         from polyexport.pipeline.outputs.store import open_folder
         from polyexport.pipeline.plan import make_plan
 
+        tomato = Setting("tomato", (parse_color("tomato"),))
         with ExitStack() as stack:
             scratch = stack.enter_context(scratch_folder())
             folder = self.images or _generate(scratch / "drawings", settings.size or _GENERATED_SIZE)
-            plan = make_plan([str(folder)], [parse_color("tomato")], output=scratch / "probe", recursive=True)
+            plan = make_plan([str(folder)], [tomato], output=scratch / "probe", recursive=True)
             progress(f"{self.name}, {len(plan.items)} files of {folder if self.images else 'generated drawings'}")
             loaded: dict[tuple[int, int], Model] = {}
 
@@ -73,9 +75,7 @@ class EndToEnd(Scenario):
 
             def run(_: float) -> list[float]:
                 nonlocal failed
-                target = make_plan(
-                    [str(folder)], [parse_color("tomato")], output=scratch / f"run-{next(outputs)}", recursive=True
-                )
+                target = make_plan([str(folder)], [tomato], output=scratch / f"run-{next(outputs)}", recursive=True)
                 job = Job(plan=target, size=settings.size or "fit", threads=subject.threads)
                 started = time.perf_counter()
                 with open_folder(target.output) as output, DecodingPool(jobs=default_jobs(len(target.items))) as pool:

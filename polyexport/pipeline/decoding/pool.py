@@ -8,7 +8,6 @@ Xeon.
 import contextlib
 import errno
 import fcntl
-import hashlib
 import itertools
 import json
 import os
@@ -18,17 +17,18 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from types import MappingProxyType
 from typing import IO, Any, Self, cast
 
 import numpy as np
 
 from polyexport.errors import PolyexportError, UsageError, reason_of
-from polyexport.imaging.pixels import MAX_FILE_BYTES, MAX_PIXELS
+from polyexport.imaging.pixels import MAX_FILE_BYTES, MAX_PIXELS, Pixels
 from polyexport.model.canvas import MAX_NATIVE_PIXELS, Canvas, CanvasRule
 from polyexport.model.edges import InkEdges
-from polyexport.pipeline.decoding.worker import receive, receive_into, send
+from polyexport.pipeline.decoding.worker import ORIGINAL_CHANNELS, input_sha256, receive, receive_into, send
 from polyexport.runtime.cores import granted_cores
 from polyexport.storage.files import read_limited
 from polyexport.storage.stores import is_url, read_url
@@ -51,15 +51,22 @@ _WORKER_CODE = (
 Source = str | bytes
 """Path or URL of an image file, or the bytes of one."""
 
+NO_RULES: Mapping[str, CanvasRule] = MappingProxyType({})
+"""Rules for the second pictures of a model that takes none."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Decoded:
     """Outcome of one input: a canvas, or the reason of a failure, or neither if it was skipped by its hash."""
 
     sha256: str
-    """SHA-256 of the input's bytes, lowercase hex; empty if the input could not be read."""
+    """SHA-256 of the input's bytes, lowercase hex; with second pictures, that of all their hashes. Empty if one of them
+    could not be read."""
 
     canvas: Canvas | None = None
+    pictures: tuple[Pixels, ...] = ()
+    """Its second pictures, placed on the same canvas: uint8 [H, W, channels] each."""
+
     reason: str = ""
     permanent: bool = False
     """Whether the failure lies in the input's bytes, so that another try would fail as well."""
@@ -72,6 +79,43 @@ class Decoded:
 def default_jobs(images: int) -> int:
     """Return how many processes decode a run of this many images."""
     return min(granted_cores(), MAX_JOBS, 1 + images // _MIN_IMAGES_PER_JOB)
+
+
+@dataclass(frozen=True, slots=True)
+class _Input:
+    """One image to decode, with its second pictures."""
+
+    source: Source
+    skip_sha256: str = ""
+    pictures: tuple[Source, ...] = ()
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        return (self.source, *self.pictures)
+
+    def sha256(self) -> str:
+        """Return what ``Decoded.sha256`` is for this input."""
+        try:
+            return input_sha256(
+                [one if isinstance(one, bytes) else read_limited(one, MAX_FILE_BYTES) for one in self.sources]
+            )
+        except OSError:
+            return ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Rules:
+    """How images and their second pictures are placed; neither if only headers are read."""
+
+    image: CanvasRule | None = None
+    pictures: Mapping[str, CanvasRule | None] = field(default_factory=dict)
+
+    def entries(self) -> dict[str, Any]:
+        """Return the entries of a request."""
+        return {
+            "canvas_rule": self.image and asdict(self.image),
+            "picture_rules": [(name, rule and asdict(rule)) for name, rule in self.pictures.items()],
+        }
 
 
 class _HungError(Exception):
@@ -109,7 +153,9 @@ class _Worker:
         self._deadline = float("inf")
         self._hung = False
 
-    def ask(self, request: dict[str, Any], given: Sequence[bytes], timeout_s: float) -> Iterator[Decoded]:
+    def ask(
+        self, request: dict[str, Any], given: Sequence[bytes], rules: _Rules, timeout_s: float
+    ) -> Iterator[Decoded]:
         """Send one request, and yield an answer for each of its images.
 
         Raises:
@@ -122,9 +168,11 @@ class _Worker:
             for _ in request["images"]:
                 self._deadline = time.monotonic() + timeout_s
                 answer = receive(self._answers)
+                canvas, pictures = self._pixels(answer, rules) if answer["state"] == "pixels" else (None, ())
                 decoded = Decoded(
                     sha256=str(answer["sha256"]),
-                    canvas=self._canvas(answer) if answer["state"] == "pixels" else None,
+                    canvas=canvas,
+                    pictures=pictures,
                     reason=str(answer.get("reason", "")),
                     permanent=bool(answer["permanent"]),
                     warnings=tuple(map(str, answer["warnings"])),
@@ -140,23 +188,35 @@ class _Worker:
         finally:
             self._deadline = float("inf")
 
-    def _canvas(self, answer: dict[str, Any]) -> Canvas:
+    def _pixels(self, answer: dict[str, Any], rules: _Rules) -> tuple[Canvas, tuple[Pixels, ...]]:
+        assert rules.image is not None
         rows, columns = (int(side) for side in answer["canvas"])
         (height, width), (inner_height, inner_width) = map(int, answer["size"]), map(int, answer["inner"])
         if not (0 < rows * columns <= MAX_NATIVE_PIXELS and 0 < inner_height <= rows and 0 < inner_width <= columns):
             raise ValueError("no canvas has this size")
         if not (height > 0 and width > 0 and height * width <= MAX_PIXELS):
             raise ValueError("no image has this size")
-        pixels = np.empty((rows, columns, 3), np.uint8)
-        receive_into(self._answers, pixels)
-        return Canvas(
+        pixels = self._array(rows, columns, rules.image.channels)
+        canvas = Canvas(
             pixels=pixels,
             height=height,
             width=width,
             inner_height=inner_height,
             inner_width=inner_width,
             edges=self._edges(answer, height, width) if answer.get("edges") else None,
+            original=self._original(str(answer["original"]), pixels, height, width) if "original" in answer else None,
         )
+        return canvas, tuple(self._array(rows, columns, rule.channels) for rule in rules.pictures.values() if rule)
+
+    def _array(self, rows: int, columns: int, channels: int) -> Pixels:
+        pixels = np.empty((rows, columns, channels), np.uint8)
+        receive_into(self._answers, pixels)
+        return pixels
+
+    def _original(self, which: str, canvas: Pixels, height: int, width: int) -> Pixels:
+        if which == "canvas" and canvas.shape[:2] == (height, width):
+            return canvas
+        return self._array(height, width, ORIGINAL_CHANNELS)
 
     def _edges(self, answer: dict[str, Any], height: int, width: int) -> InkEdges:
         if answer["ink_bytes"] is None:
@@ -210,12 +270,25 @@ class DecodingPool:
         self._idle.get()
         self._idle.put(self._new())
 
-    def decode(self, source: Source, canvas_rule: CanvasRule) -> Decoded:
-        """Read and decode one image, and place it on its canvas. ``source`` is untrusted."""
-        return self.decode_all([source], canvas_rule)[0]
+    def decode(
+        self,
+        source: Source,
+        canvas_rule: CanvasRule,
+        *,
+        pictures: Sequence[Source] = (),
+        picture_rules: Mapping[str, CanvasRule] = NO_RULES,
+    ) -> Decoded:
+        """Read and decode one image, and place it on its canvas; see ``decode_all``. ``source`` is untrusted."""
+        return self.decode_all([source], canvas_rule, pictures=[pictures], picture_rules=picture_rules)[0]
 
     def decode_all(
-        self, sources: Sequence[Source], canvas_rule: CanvasRule, *, skip_sha256: Sequence[str] = ()
+        self,
+        sources: Sequence[Source],
+        canvas_rule: CanvasRule,
+        *,
+        skip_sha256: Sequence[str] = (),
+        pictures: Sequence[Sequence[Source]] = (),
+        picture_rules: Mapping[str, CanvasRule] = NO_RULES,
     ) -> list[Decoded]:
         """Read and decode images, one after the other in one process, and place each on its canvas.
 
@@ -226,15 +299,20 @@ class DecodingPool:
             sources: image files, untrusted.
             canvas_rule: how every image is placed on its canvas.
             skip_sha256: for each source a SHA-256 or an empty string; an input with this hash is not decoded.
+            pictures: for each source its second pictures, untrusted; none if empty. A picture of another size than its
+                image is a failure.
+            picture_rules: how the second pictures are placed, by their names, in their order.
 
         Returns:
             One outcome for each source, in order.
         """
-        return self._ask(sources, skip_sha256, asdict(canvas_rule))
+        every = itertools.zip_longest(sources, skip_sha256, pictures, fillvalue="")
+        inputs = [_Input(source, str(sha256), tuple(seconds)) for source, sha256, seconds in every]
+        return self._ask(inputs, _Rules(canvas_rule, picture_rules))
 
-    def inspect(self, source: Source) -> Decoded:
-        """Read one image file, and decode only its header."""
-        return self._ask([source], (), None)[0]
+    def inspect(self, source: Source, pictures: Sequence[Source] = (), names: Sequence[str] = ()) -> Decoded:
+        """Read one image file and its second pictures, whose names are given, and decode only their headers."""
+        return self._ask([_Input(source, "", tuple(pictures))], _Rules(None, dict.fromkeys(names)))[0]
 
     def close(self) -> None:
         """Kill every process; what they are decoding is dropped."""
@@ -252,63 +330,57 @@ class DecodingPool:
             self._running.add(worker)
         return worker
 
-    def _ask(
-        self, sources: Sequence[Source], skip_sha256: Sequence[str], canvas_rule: dict[str, Any] | None
-    ) -> list[Decoded]:
-        if not any(isinstance(source, str) and is_url(source) for source in sources):
-            return self._ask_worker(sources, skip_sha256, canvas_rule)
-        pairs = itertools.zip_longest(sources, skip_sha256, fillvalue="")
-        return [self._fetch_and_ask(source, str(sha256), canvas_rule) for source, sha256 in pairs]
+    def _ask(self, inputs: Sequence[_Input], rules: _Rules) -> list[Decoded]:
+        if not any(isinstance(one, str) and is_url(one) for each in inputs for one in each.sources):
+            return self._ask_worker(inputs, rules)
+        return [self._fetch_and_ask(each, rules) for each in inputs]
 
-    def _fetch_and_ask(self, source: Source, skip_sha256: str, canvas_rule: dict[str, Any] | None) -> Decoded:
-        """Fetch and decode one source, alone, because it may be large and fetching takes most of the time."""
+    def _fetch_and_ask(self, one: _Input, rules: _Rules) -> Decoded:
+        """Fetch and decode one input, alone, because it may be large and fetching takes most of the time."""
         started = time.perf_counter()
-        try:
-            data = read_url(source, MAX_FILE_BYTES) if isinstance(source, str) else source
-        except (OSError, UsageError) as error:
-            reason = error.message if isinstance(error, UsageError) else error.strerror or error
-            return Decoded(sha256="", reason=f"cannot be read ({reason})")
+        data: list[Source] = []
+        for name, source in zip(("", *rules.pictures), one.sources, strict=True):
+            try:
+                remote = isinstance(source, str) and is_url(source)
+                data.append(read_url(str(source), MAX_FILE_BYTES) if remote else source)
+            except (OSError, UsageError) as error:
+                reason = error.message if isinstance(error, UsageError) else error.strerror or error
+                return Decoded(
+                    sha256="", reason=f"{f'its {name} {source!s} ' if name else ''}cannot be read ({reason})"
+                )
         read_ms = 1e3 * (time.perf_counter() - started)
-        return replace(self._ask_worker([data], [skip_sha256], canvas_rule)[0], read_ms=read_ms)
+        fetched = _Input(data[0], one.skip_sha256, tuple(data[1:]))
+        return replace(self._ask_worker([fetched], rules)[0], read_ms=read_ms)
 
-    def _ask_worker(
-        self, sources: Sequence[Source], skip_sha256: Sequence[str], canvas_rule: dict[str, Any] | None
-    ) -> list[Decoded]:
+    def _ask_worker(self, inputs: Sequence[_Input], rules: _Rules) -> list[Decoded]:
         answers: list[Decoded] = []
         worker = self._idle.get()
         try:
-            while len(answers) < len(sources):
-                rest = slice(len(answers), None)
-                given = [b"" if isinstance(source, str) else source for source in sources[rest]]
-                triples = itertools.zip_longest(sources[rest], given, skip_sha256[rest], fillvalue="")
-                images = [
-                    {
-                        "path": source if isinstance(source, str) else None,
-                        "given_bytes": len(data),
-                        "skip_sha256": sha256,
-                    }
-                    for source, data, sha256 in triples
-                ]
+            while len(answers) < len(inputs):
+                rest = inputs[len(answers) :]
+                given = [one for each in rest for one in each.sources if isinstance(one, bytes)]
                 request = {
                     "timeout_s": self._timeout_s,
                     "max_pixels": self._max_pixels,
-                    "canvas_rule": canvas_rule,
-                    "images": images,
-                }
+                    "images": [
+                        {"files": [_file(one) for one in each.sources], "skip_sha256": each.skip_sha256}
+                        for each in rest
+                    ],
+                } | rules.entries()
                 try:
                     worker = worker or self._new()
-                    answers.extend(worker.ask(request, given, self._timeout_s))
+                    answers.extend(worker.ask(request, given, rules, self._timeout_s))
                 except _HungError:
                     self._end(worker)
                     worker = None
                     reason = f"cannot be decoded (the decoder hung for {self._timeout_s:g} s and was stopped)"
-                    answers.append(Decoded(sha256=_sha256(sources[len(answers)]), reason=reason, permanent=True))
+                    answers.append(Decoded(sha256=inputs[len(answers)].sha256(), reason=reason, permanent=True))
                 except (EOFError, OSError, ValueError, KeyError, TypeError) as error:
                     status = self._end(worker)
                     worker = None
                     answers.append(
                         Decoded(
-                            sha256=_sha256(sources[len(answers)]),
+                            sha256=inputs[len(answers)].sha256(),
                             reason=f"cannot be decoded (the decoder {_exit_reason(status, error)})",
                             # SIGKILL comes from outside, for instance from a system that is short of memory.
                             permanent=status < 0 and status != -signal.SIGKILL,
@@ -332,12 +404,9 @@ class DecodingPool:
                     worker.kill_if_hung(time.monotonic())
 
 
-def _sha256(source: Source) -> str:
-    try:
-        data = source if isinstance(source, bytes) else read_limited(source, MAX_FILE_BYTES)
-    except OSError:
-        return ""
-    return hashlib.sha256(data).hexdigest()
+def _file(source: Source) -> tuple[str | None, int]:
+    """Return the entry of a request for one file: its path, or the number of its bytes, which follow the request."""
+    return (source, 0) if isinstance(source, str) else (None, len(source))
 
 
 def _exit_reason(status: int, error: Exception) -> str:

@@ -11,23 +11,38 @@ import os
 import signal
 import struct
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from polyexport.errors import ImageError, OutOfMemoryError, out_of_memory, reason_of
-from polyexport.imaging.pixels import MAX_FILE_BYTES, decode, inspect_header
-from polyexport.model.canvas import CanvasRule
+from polyexport.imaging.pixels import MAX_FILE_BYTES, decode, inspect_header, to_channels
+from polyexport.model.canvas import Canvas, CanvasRule, check_same_size
 from polyexport.storage.files import read_limited
 
-__all__ = ["MAX_HEADER_BYTES", "MAX_MEMORY_BYTES", "main", "receive", "receive_into", "send"]
+__all__ = [
+    "MAX_HEADER_BYTES",
+    "MAX_MEMORY_BYTES",
+    "ORIGINAL_CHANNELS",
+    "input_sha256",
+    "main",
+    "receive",
+    "receive_into",
+    "send",
+]
+
+ORIGINAL_CHANNELS = 3
+"""Channels of the pixels of an image that its canvas keeps, RGB."""
 
 MAX_MEMORY_BYTES = 4 * 1024**3
 """Limit of the process's address space. An RGBA PNG of 8192x8192, the largest that is accepted, took 1.6 GB of
 it, and 2.2 GB with the ink of toned paper."""
 
-MAX_HEADER_BYTES = 256 * 1024
+MAX_HEADER_BYTES = 4 * 1024 * 1024
+"""Longest JSON object of a message: the paths of several images and of their second pictures, escaped."""
 
 _ANSWER_BUFFER_BYTES = 256 * 1024  # a small answer is one write, so that its reader wakes up once
 
@@ -80,6 +95,12 @@ def _exactly(stream: IO[bytes], count: int) -> bytes:
     return data
 
 
+def input_sha256(files: Sequence[bytes]) -> str:
+    """Return the SHA-256 of an input, lowercase hex: of its bytes; with second pictures, of the hashes of all files."""
+    hashes = [hashlib.sha256(data).hexdigest() for data in files]
+    return hashes[0] if len(hashes) == 1 else hashlib.sha256(" ".join(hashes).encode()).hexdigest()
+
+
 def main() -> None:
     """Answer requests until stdin ends."""
     # A terminal's Ctrl-C and a service manager signal the whole process group; this process ends when its parent does.
@@ -112,50 +133,84 @@ def _limit() -> None:
             resource.setrlimit(limit, value)
 
 
+@dataclass(frozen=True, slots=True)
+class _Settings:
+    """What a request says about all of its images."""
+
+    canvas_rule: CanvasRule | None
+    """How images are placed; None to read only their headers."""
+
+    picture_rules: Sequence[tuple[str, CanvasRule | None]]
+    """Name of each second picture, and how it is placed."""
+
+    max_pixels: int
+
+
 def _serve(requests: IO[bytes], answers: IO[bytes]) -> None:
     request = receive(requests)
-    canvas_rule = request["canvas_rule"] and CanvasRule(**request["canvas_rule"])
-    images = [(image, bytearray(int(image["given_bytes"]))) for image in request["images"]]
+    settings = _Settings(
+        request["canvas_rule"] and CanvasRule(**request["canvas_rule"]),
+        [(name, rule and CanvasRule(**rule)) for name, rule in request["picture_rules"]],
+        int(request["max_pixels"]),
+    )
+    images = [
+        (image["skip_sha256"], [bytearray(size) if path is None else path for path, size in image["files"]])
+        for image in request["images"]
+    ]
     # The whole request is read before the first answer, or both sides might wait for each other to read.
-    for _, given in images:
-        receive_into(requests, given)
-    for image, given in images:
+    for _, files in images:
+        for file in files:
+            if isinstance(file, bytearray):
+                receive_into(requests, file)
+    for skip_sha256, files in images:
         # A process without a parent must not hang for ever: the default action of SIGALRM ends even a decoder that
         # never returns to Python.
         signal.alarm(int(request["timeout_s"]) + 5)
-        answer, *payload = _answer(image, bytes(given), canvas_rule, request["max_pixels"])
+        answer, payload = _answer(files, skip_sha256, settings)
         send(answers, answer, *payload)
     signal.alarm(0)
 
 
 def _answer(
-    image: dict[str, Any], given: bytes, canvas_rule: CanvasRule | None, max_pixels: int
-) -> tuple[dict[str, Any], NDArray[np.uint8] | bytes, bytes]:
-    """Decode one image, or only its header if there is no canvas rule."""
+    files: Sequence[str | bytearray], skip_sha256: str, settings: _Settings
+) -> tuple[dict[str, Any], Sequence[NDArray[np.uint8] | bytes]]:
+    """Decode one image and its second pictures, or only their headers if there is no canvas rule.
+
+    Returns:
+        The JSON object of the answer, and what follows it.
+    """
     started = time.perf_counter()
     answer: dict[str, Any] = {"state": "failed", "sha256": "", "warnings": [], "permanent": False}
     try:
-        data = given or (b"" if image["path"] is None else read_limited(image["path"], MAX_FILE_BYTES))
-        answer["sha256"] = hashlib.sha256(data).hexdigest()
+        image, *seconds = files
+        data = _read(image)
+        others = [_read_second(file, name) for file, (name, _) in zip(seconds, settings.picture_rules, strict=True)]
+        answer["sha256"] = input_sha256([data, *others])
         answer["read_ms"] = 1e3 * (time.perf_counter() - started)
-        if answer["sha256"] == image["skip_sha256"]:
-            return answer | {"state": "skipped"}, b"", b""
-        if canvas_rule is None:
-            width, height = inspect_header(data)
-            return answer | {"state": "header", "size": [height, width]}, b"", b""
+        if answer["sha256"] == skip_sha256:
+            return answer | {"state": "skipped"}, ()
+        if settings.canvas_rule is None:
+            return answer | {"state": "header", "size": _inspected(data, others, settings)}, ()
         started = time.perf_counter()
-        decoded = decode(data, max_pixels=max_pixels)
+        rule = settings.canvas_rule
+        colors = ORIGINAL_CHANNELS if rule.keep_original else rule.channels
+        decoded = decode(data, max_pixels=settings.max_pixels, channels=max(colors, rule.channels))
         del data
-        canvas = canvas_rule.place(decoded.pixels)
+        canvas = rule.place(to_channels(decoded.pixels, rule.channels))
+        placed = [
+            _second(other, name, own, canvas, settings)
+            for other, (name, own) in zip(others, settings.picture_rules, strict=True)
+            if own is not None
+        ]
         answer["decode_ms"] = 1e3 * (time.perf_counter() - started)
     except OSError as error:
-        return answer | {"reason": f"cannot be read ({error.strerror or error}); give a readable image file"}, b"", b""
+        return answer | {"reason": f"cannot be read ({error.strerror or error}); give a readable image file"}, ()
     except ImageError as error:
-        return answer | {"reason": str(error), "permanent": True}, b"", b""
+        return answer | {"reason": str(error), "permanent": bool(answer["sha256"])}, ()
     except Exception as error:  # noqa: BLE001 - no input may take the others with it; memory is the usual cause
         short = out_of_memory(error)
         reason = str(OutOfMemoryError("it was decoded", reason_of(error))) if short else reason_of(error)
-        return answer | {"reason": f"cannot be decoded ({reason})"}, b"", b""
+        return answer | {"reason": f"cannot be decoded ({reason})"}, ()
     pixels = np.ascontiguousarray(canvas.pixels)
     answer |= {
         "state": "pixels",
@@ -166,4 +221,49 @@ def _answer(
         "edges": canvas.edges is not None,
     }
     ink = None if canvas.edges is None else canvas.edges.ink
-    return answer | {"ink_bytes": None if ink is None else len(ink)}, pixels, ink or b""
+    payload: list[NDArray[np.uint8] | bytes] = [pixels, ink or b""]
+    if rule.keep_original:
+        same = pixels.shape == (canvas.height, canvas.width, ORIGINAL_CHANNELS)
+        answer["original"] = "canvas" if same else "own"
+        payload += [] if same else [np.ascontiguousarray(to_channels(decoded.pixels, ORIGINAL_CHANNELS))]
+    return answer | {"ink_bytes": None if ink is None else len(ink)}, [*payload, *placed]
+
+
+def _read(file: str | bytearray) -> bytes:
+    return read_limited(file, MAX_FILE_BYTES) if isinstance(file, str) else bytes(file)
+
+
+def _read_second(file: str | bytearray, name: str) -> bytes:
+    try:
+        return _read(file)
+    except OSError as error:
+        raise ImageError(
+            f"its {name} {file if isinstance(file, str) else ''} cannot be read ({error.strerror or error})",
+            remedy="give each image one, of the same relative path and name",
+        ) from error
+
+
+def _inspected(data: bytes, others: Sequence[bytes], settings: _Settings) -> list[int]:
+    """Return the height and width of an image from its header, and check those of its second pictures."""
+    width, height = inspect_header(data)
+    for other, (name, _) in zip(others, settings.picture_rules, strict=True):
+        try:
+            found = inspect_header(other)
+        except ImageError as error:
+            raise _in_second(name, error) from error
+        check_same_size(name, found[::-1], (height, width))
+    return [height, width]
+
+
+def _second(data: bytes, name: str, rule: CanvasRule, canvas: Canvas, settings: _Settings) -> NDArray[np.uint8]:
+    """Decode a second picture, and place it as its image is."""
+    try:
+        pixels = decode(data, max_pixels=settings.max_pixels, channels=rule.channels).pixels
+    except ImageError as error:
+        raise _in_second(name, error) from error
+    check_same_size(name, (pixels.shape[0], pixels.shape[1]), (canvas.height, canvas.width))
+    return np.ascontiguousarray(rule.place(pixels).pixels)
+
+
+def _in_second(name: str, error: ImageError) -> ImageError:
+    return ImageError(f"its {name}: {error.message}", remedy=error.remedy)

@@ -1,4 +1,4 @@
-"""Manifests: files that list images and their colors, as a CSV or the index of a data set.
+"""Manifests: files that list images and the values of the model's conditions, as a CSV or the index of a data set.
 
     image,color
     cats/tom.png,tomato
@@ -11,13 +11,17 @@ import csv
 import functools
 import io
 import os
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path, PurePath
+from typing import Any
 
 from polyexport.data.image_pairs import INDEX, INPUTS, MAX_INDEX_BYTES, MAX_INDEX_VALUES, entry_color
 from polyexport.errors import PolyexportError, UsageError, reason_of
-from polyexport.imaging.color import Color, parse_color
+from polyexport.imaging.color import Color
+from polyexport.model.conditions.color_condition import ColorCondition
+from polyexport.model.conditions.condition import Condition
+from polyexport.model.settings import Setting, describe_conditions, parse_settings
 from polyexport.storage.files import read_limited
 from polyexport.storage.strict_json import read_json
 
@@ -26,12 +30,13 @@ __all__ = ["Entry", "read_manifest"]
 _IMAGE_COLUMNS = ("image", "input", "input_polygon")
 _COLOR_COLUMNS = ("color", "colour")
 _DELIMITERS = (",", ";", "\t")
-_EXPECTED = 'expected a CSV with the columns "image" and "color", or a data.json'
+
+Conditions = Sequence[Condition[Any]]
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One image and the color to give it."""
+    """One output of one image."""
 
     source: str
     """Path to open; the file need not exist."""
@@ -39,20 +44,33 @@ class Entry:
     name: str
     """Path relative to the folder of the CSV or to ``inputs/``, with parts separated by ``/`` and the file's suffix."""
 
-    color: Color
+    setting: Setting
+    """Values of the model's conditions."""
+
+    pictures: tuple[tuple[str, str], ...] = ()
+    """Name of each condition that is a picture and has a column, and the path to open."""
 
 
-def read_manifest(path: Path, parse: Callable[[str], Color] = parse_color) -> list[Entry]:
+def read_manifest(
+    path: Path, conditions: Conditions, *, assignments: Sequence[str] = (), paired: Sequence[str] = ()
+) -> list[Entry]:
     """Read a CSV, a ``data.json`` or a data set's folder, in its own order; a repeated entry counts once.
 
-    A CSV is UTF-8 text with a header that has the columns ``image`` (or ``input``, ``input_polygon``) and ``color`` (or
-    ``colour``); other columns are ignored. Fields are separated by commas, semicolons or tabs, may be quoted, and may
-    begin with spaces. Paths in a CSV are relative to its folder, those in a ``data.json`` to the folder ``inputs``
-    beside it. An image need not exist: it fails alone when it is read.
+    A CSV is UTF-8 text with a header that has the column ``image`` (or ``input``, ``input_polygon``) and one for each
+    condition: ``color`` (or ``colour``) for a color, the condition's name for all others. A condition that has a
+    default or is given in another way needs no column, and an empty field means the default; other columns are
+    ignored. Fields are separated by commas, semicolons or tabs, may be quoted, and may begin with spaces. Paths in a
+    CSV are relative to its folder, those in a ``data.json`` to the folder ``inputs`` beside it. An image need not
+    exist: it fails alone when it is read.
 
     Args:
         path: a ``.json`` file, any other file for a CSV, or a folder with a ``data.json``.
-        parse: converts text to a color; raises a ``PolyexportError`` for text that is not a color.
+        conditions: conditions of the model.
+        assignments: ``NAME=VALUE`` each, for every image, for conditions without a column.
+        paired: names of the pictures that are given in another way.
+
+    Returns:
+        One entry for each output.
 
     Raises:
         UsageError: an unreadable file, one of more than 64 MiB or of another kind, no entry, or an entry with missing
@@ -63,30 +81,79 @@ def read_manifest(path: Path, parse: Callable[[str], Color] = parse_color) -> li
         data = read_limited(file, MAX_INDEX_BYTES)
     except (OSError, ValueError) as error:
         reason = (isinstance(error, OSError) and error.strerror) or reason_of(error)
-        raise UsageError(f"{file} cannot be read ({reason})", remedy=_EXPECTED) from error
-    colors = functools.lru_cache(maxsize=4096)(parse)  # a file of many rows has few colors
+        raise UsageError(f"{file} cannot be read ({reason})", remedy=_expected(conditions)) from error
+    settings = _Settings(conditions, assignments)
+    given = {*settings.given, *paired}
     if file.suffix.lower() == ".json":
-        rows = _entries(_Root(file.parent / INPUTS), _index_rows(file, data), lambda text: entry_color(text, colors))
+        rows, read, root = _index_rows(file, data, conditions), settings.of_index, _Root(file.parent / INPUTS)
     else:
-        rows = _entries(_Root(file.parent), _csv_rows(file, data), colors)
-    entries = dict.fromkeys(rows)
+        rows, read, root = _csv_rows(file, data, conditions, given), settings.of_row, _Root(file.parent)
+    entries = dict.fromkeys(_entries(root, rows, read, {one.name for one in conditions if not one.textual}))
     if not entries:
-        raise UsageError(f"{file} names no image", remedy=_EXPECTED)
+        raise UsageError(f"{file} names no image", remedy=_expected(conditions))
     return list(entries)
 
 
-_Row = tuple[str, str, str]
-"""Place in the file, image path and color text of one row."""
+@dataclass(frozen=True, slots=True)
+class _Row:
+    where: str
+    """Place in the file."""
+
+    image: str
+    values: tuple[tuple[str, str], ...]
+    """Name of each condition that has a column, and the text of its field."""
 
 
-def _entries(root: "_Root", rows: Iterable[_Row], read: Callable[[str], Color]) -> Iterator[Entry]:
-    for where, image, color_text in rows:
+class _Settings:
+    """Reads the settings of rows; a file of many rows has few."""
+
+    def __init__(self, conditions: Conditions, assignments: Sequence[str]) -> None:
+        self._conditions = conditions
+        self._assignments = assignments
+        self._color = next((one.name for one in conditions if isinstance(one, ColorCondition)), "")
+        self._textual = {one.name: one for one in conditions if one.textual}
+        self.given = {text.partition("=")[0].strip() for text in assignments}
+        self.of_row = functools.lru_cache(maxsize=4096)(self._of_row)
+        self.of_index = functools.lru_cache(maxsize=4096)(self._of_index)
+
+    def _of_row(self, values: tuple[tuple[str, str], ...]) -> list[Setting]:
+        """Read the settings of the fields of a CSV."""
+        colors = [text for name, text in values if name == self._color]
+        others = [
+            f"{name}={text}"
+            for name, text in values
+            if name in self._textual and name != self._color and (text.strip() or self._textual[name].default is None)
+        ]
+        return parse_settings(self._conditions, colors=colors, assignments=[*self._assignments, *others])
+
+    def _of_index(self, values: tuple[tuple[str, str], ...]) -> list[Setting]:
+        """Read the settings of an entry of a ``data.json``, whose names of colors are those of data sets."""
+        [(name, text)] = values
+
+        def parse(other: str) -> Color:
+            color = self._textual[name].parse(other)
+            assert isinstance(color, Color)
+            return color
+
+        color = entry_color(text, parse)
+        return parse_settings(self._conditions, colors=[color], assignments=self._assignments)
+
+
+def _entries(
+    root: "_Root",
+    rows: Iterable[_Row],
+    read: Callable[[tuple[tuple[str, str], ...]], list[Setting]],
+    pictures: set[str],
+) -> Iterator[Entry]:
+    for row in rows:
         try:
-            color = read(color_text)
+            settings = read(tuple(value for value in row.values if value[0] not in pictures))
         except PolyexportError as error:
-            raise UsageError(f"{where}: {error.message}", remedy=error.remedy) from error
-        source, name = root.inside(image, where)
-        yield Entry(source, name, color)
+            raise UsageError(f"{row.where}: {error.message}", remedy=error.remedy) from error
+        source, name = root.inside(row.image, row.where)
+        seconds = tuple((own, root.inside(text, row.where)[0]) for own, text in row.values if own in pictures)
+        for setting in settings:
+            yield Entry(source, name, setting, seconds)
 
 
 class _Root:
@@ -123,7 +190,12 @@ class _Root:
         return str(path), relative.as_posix()
 
 
-def _index_rows(file: Path, data: bytes) -> Iterator[_Row]:
+def _index_rows(file: Path, data: bytes, conditions: Conditions) -> Iterator[_Row]:
+    color = next((one.name for one in conditions if isinstance(one, ColorCondition)), None)
+    if color is None:
+        raise UsageError(
+            f"{file} gives colors, and the model takes {describe_conditions(conditions)}", remedy="give a CSV"
+        )
     keys = ("input_polygon", "colour")
     try:
         entries = read_json(data, max_values=MAX_INDEX_VALUES)
@@ -137,41 +209,82 @@ def _index_rows(file: Path, data: bytes) -> Iterator[_Row]:
         where = f"{file}, entry {number}"
         if not isinstance(entry, dict) or any(not isinstance(entry.get(key), str) for key in keys):
             raise UsageError(f"{where} is not an object with {' and '.join(keys)} as text", remedy="correct the entry")
-        yield where, entry["input_polygon"], entry["colour"]
+        yield _Row(where, entry["input_polygon"], ((color, entry["colour"]),))
 
 
-def _csv_rows(file: Path, data: bytes) -> Iterator[_Row]:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Columns:
+    """Columns of a CSV by their numbers."""
+
+    count: int
+    images: list[int]
+    conditions: Mapping[str, list[int]] = field(default_factory=dict)
+    """Columns of each condition that has one."""
+
+    @classmethod
+    def of(cls, header: Sequence[str], conditions: Conditions) -> "_Columns":
+        names = [name.strip().lower() for name in header]
+        found = {
+            one.name: [number for number, name in enumerate(names) if name in _column_names(one)] for one in conditions
+        }
+        taken = {number for numbers in found.values() for number in numbers}
+        images = [number for number, name in enumerate(names) if name in _IMAGE_COLUMNS and number not in taken]
+        return cls(
+            count=len(names), images=images, conditions={name: numbers for name, numbers in found.items() if numbers}
+        )
+
+
+def _column_names(condition: Condition[Any]) -> tuple[str, ...]:
+    return (*_COLOR_COLUMNS, condition.name) if isinstance(condition, ColorCondition) else (condition.name,)
+
+
+def _csv_rows(file: Path, data: bytes, conditions: Conditions, given: set[str]) -> Iterator[_Row]:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UsageError(f"{file} is not UTF-8 text", remedy="save it as CSV in UTF-8") from error
+    needed = {one.name for one in conditions if one.default is None and one.name not in given}
     for delimiter in _DELIMITERS:
         rows = _records(file, text, delimiter)
         try:
             _, header = next(rows, (0, []))
         except UsageError:
             continue  # a quote is followed by another delimiter
-        columns = [name.strip().lower() for name in header]
-        images = [number for number, name in enumerate(columns) if name in _IMAGE_COLUMNS]
-        colors = [number for number, name in enumerate(columns) if name in _COLOR_COLUMNS]
-        if images and colors:
+        columns = _Columns.of(header, conditions)
+        if columns.images and needed <= columns.conditions.keys():
             break
     else:
+        wanted = ["image", *(_column_names(one)[0] for one in conditions if one.name in needed)]
         raise UsageError(
-            f'{file} has no header with the columns "image" and "color"', remedy="let its first line be image,color"
+            f"{file} has no header with the column{'s' * (len(wanted) > 1)} {_quoted(wanted)}",
+            remedy=f"let its first line be {','.join(wanted)}",
         )
-    if len(images) + len(colors) > 2:
+    for what, numbers in (("the image", columns.images), *columns.conditions.items()):
+        if len(numbers) > 1:
+            raise UsageError(f"the header of {file} has several columns for {what}", remedy="leave one of each")
+    if twice := sorted(given & columns.conditions.keys()):
         raise UsageError(
-            f"the header of {file} has several columns for the image or the color", remedy="leave one of each"
+            f"{twice[0]} has a column in {file} and is given by an option", remedy="give it in one of these ways"
         )
     for line, row in rows:
         where = f"{file}, line {line}"
-        if len(row) < len(columns) or any(field.strip() for field in row[len(columns) :]):
+        if len(row) < columns.count or any(rest.strip() for rest in row[columns.count :]):
             raise UsageError(
-                f"{where} has {len(row)} fields, the header {len(columns)}",
+                f"{where} has {len(row)} fields, the header {columns.count}",
                 remedy=f'put quotes around fields that hold {delimiter!r}, as in "rgb(255, 136, 0)"',
             )
-        yield where, row[images[0]], row[colors[0]]
+        values = tuple((name, row[numbers[0]]) for name, numbers in columns.conditions.items())
+        yield _Row(where, row[columns.images[0]], values)
+
+
+def _expected(conditions: Conditions) -> str:
+    names = ["image", *(_column_names(one)[0] for one in conditions if one.default is None)]
+    index = ", or a data.json" if any(isinstance(one, ColorCondition) for one in conditions) else ""
+    return f"expected a CSV with the column{'s' * (len(names) > 1)} {_quoted(names)}{index}"
+
+
+def _quoted(names: Sequence[str]) -> str:
+    return " and ".join(f'"{name}"' for name in names)
 
 
 def _records(file: Path, text: str, delimiter: str) -> Iterator[tuple[int, list[str]]]:

@@ -74,7 +74,7 @@ def _common_folder(folders: Collection[str]) -> str:
     try:
         return os.path.commonpath(folders)
     except ValueError as error:  # two drives
-        raise UsageError("inputs of one name lie on two drives", remedy="color them in two runs") from error
+        raise UsageError("inputs of one name lie on two drives", remedy="give them in two runs") from error
 
 
 def _as_posix(relative: str) -> str:

@@ -54,7 +54,7 @@ class PriorResult(IntEnum):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PriorResults:
-    """Results of earlier runs for every output of a plan, in the order of its items and of each item's colors."""
+    """Results of earlier runs for every output of a plan, in the order of its items and of each item's settings."""
 
     states: bytearray = field(repr=False)
     """One ``PriorResult`` for each output, one byte each because a plan may have millions of outputs."""
@@ -71,17 +71,17 @@ class PriorResults:
         Args:
             item: an item of the plan.
             first: index in the plan of the item's first output.
-            recipes: recipe hash of each of the item's colors.
+            recipes: recipe hash of each of the item's settings.
 
         Returns:
-            One entry for each color: the record of a finished output or of a permanent failure, or None if the output
+            One entry for each setting: the record of a finished output or of a permanent failure, or None if the output
             has to be made.
         """
         if self.journal is None:
-            return [None] * len(item.colors)
+            return [None] * len(item.settings)
         return [
-            self._finished(self.journal.record(output_name(item, color)), self.states[number], recipe)
-            for number, (color, recipe) in enumerate(zip(item.colors, recipes, strict=True), first)
+            self._finished(self.journal.record(output_name(item, setting)), self.states[number], recipe)
+            for number, (setting, recipe) in enumerate(zip(item.settings, recipes, strict=True), first)
         ]
 
     def _finished(self, record: Record | None, state: int, recipe: str) -> Record | None:
@@ -110,7 +110,7 @@ def read_prior_results(
     """
     states = bytearray(plan.outputs)
     num_foreign, example = 0, ""
-    outputs = enumerate((item, output_name(item, color)) for item in plan.items for color in item.colors)
+    outputs = enumerate((item, output_name(item, setting)) for item in plan.items for setting in item.settings)
     # A file at an output's name that clashes may be the output of another input.
     named = ((number, output) for number, (item, output) in outputs if not item.clash)
     while view is not None and (some := list(islice(named, _OUTPUTS_PER_LOOKUP))):

@@ -6,15 +6,19 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from color_settings import color, setting
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from polyexport.errors import ColorError, UsageError
-from polyexport.imaging.color import Color, color_of, parse_color
+from polyexport.errors import UsageError
+from polyexport.imaging.color import Color, color_of
+from polyexport.model.conditions import condition_of
+from polyexport.model.conditions.fields import ColorFields
 from polyexport.pipeline.inputs import manifest
-from polyexport.pipeline.inputs.manifest import Entry, read_manifest
+from polyexport.pipeline.inputs.manifest import Entry
 
-RED, BLUE = parse_color("red"), parse_color("blue")
+RED, BLUE = setting("red"), setting("blue")
+RGB = (condition_of(ColorFields(conditioning="rgb")),)
 
 # Files of one test at once: each example writes its own.
 one_folder = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
@@ -27,15 +31,20 @@ def write(folder: Path, data: str | bytes, name: str = "list.csv") -> Path:
     return path
 
 
+def read_manifest(path: Path) -> list[Entry]:
+    """For a model that takes any color."""
+    return manifest.read_manifest(path, RGB)
+
+
 def short(entries: Sequence[Entry]) -> list[tuple[str, str]]:
-    return [(entry.name, entry.color.name) for entry in entries]
+    return [(entry.name, color(entry.setting).name) for entry in entries]
 
 
 def test_a_csv_names_images_beside_it(tmp_path: Path) -> None:
     file = write(tmp_path, 'image,color\ncats/tom.png,red\n./dog.png,"rgb(0, 0, 255)"\ncats//tom.png,blue\n')
     assert read_manifest(file) == [
         Entry(f"{tmp_path}/cats/tom.png", "cats/tom.png", RED),
-        Entry(f"{tmp_path}/dog.png", "dog.png", color_of((0, 0, 255))),
+        Entry(f"{tmp_path}/dog.png", "dog.png", setting((0, 0, 255))),
         Entry(f"{tmp_path}/cats/tom.png", "cats/tom.png", BLUE),
     ]
 
@@ -115,13 +124,13 @@ def test_the_index_of_a_data_set(tmp_path: Path) -> None:
     ]
     file = write(tmp_path, json.dumps(entries), "data.json")
     expected = [
-        Entry(f"{tmp_path}/inputs/star.png", "star.png", Color("green", (0, 255, 0))),
-        Entry(f"{tmp_path}/inputs/a/b.png", "a/b.png", color_of("#008000")),
-        Entry(f"{tmp_path}/inputs/star.png", "star.png", color_of("lime")),
+        Entry(f"{tmp_path}/inputs/star.png", "star.png", setting(Color("green", (0, 255, 0)))),
+        Entry(f"{tmp_path}/inputs/a/b.png", "a/b.png", setting("#008000")),
+        Entry(f"{tmp_path}/inputs/star.png", "star.png", setting("lime")),
     ]
     assert read_manifest(file) == read_manifest(tmp_path) == expected
     # In a CSV a name means what CSS means by it.
-    assert read_manifest(write(tmp_path, "image,color\na,green"))[0].color.rgb == (0, 128, 0)
+    assert read_manifest(write(tmp_path, "image,color\na,green"))[0].setting == setting("green")
 
 
 @pytest.mark.parametrize(
@@ -148,20 +157,14 @@ def test_a_bad_index_is_a_usage_error(tmp_path: Path, text: str, said: str) -> N
         read_manifest(write(tmp_path, text, "data.json"))
 
 
-def test_the_caller_says_how_colors_are_read(tmp_path: Path) -> None:
-    asked = []
-
-    def parse(text: str) -> Color:
-        asked.append(text)
-        if text != "leaf":
-            raise ColorError(f"no {text} here", remedy="give leaf")
-        return Color("leaf", (1, 2, 3))
-
+def test_the_model_says_how_colors_are_read(tmp_path: Path) -> None:
+    leaf = Color("leaf", (1, 2, 3))
+    known = [condition_of(ColorFields(conditioning="vocabulary", palette=((leaf.name, leaf.rgb),)))]
     file = write(tmp_path, "image,color\n" + "".join(f"{number}.png,leaf\n" for number in range(50)))
-    assert {entry.color.rgb for entry in read_manifest(file, parse)} == {(1, 2, 3)}
-    assert asked == ["leaf"]
-    with pytest.raises(UsageError, match=r"entry 0: no red here; give leaf"):
-        read_manifest(write(tmp_path, '[{"input_polygon": "a", "colour": "red"}]', "data.json"), parse)
+    assert {color(entry.setting) for entry in manifest.read_manifest(file, known)} == {leaf}
+    index = write(tmp_path, '[{"input_polygon": "a", "colour": "leef"}]', "data.json")
+    with pytest.raises(UsageError, match=r"entry 0: unknown color 'leef'"):
+        manifest.read_manifest(index, known)
 
 
 def test_what_cannot_be_read_is_a_usage_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -196,7 +199,7 @@ def test_what_is_written_is_read(
         write(tmp_path, buffer.getvalue().encode(encoding)),
         write(tmp_path, data.encode(encoding), "data.json"),
     ):
-        assert [(entry.name, entry.color) for entry in read_manifest(file)] == expected
+        assert [(entry.name, color(entry.setting)) for entry in read_manifest(file)] == expected
 
 
 lines = st.lists(

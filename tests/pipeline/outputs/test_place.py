@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from color_settings import setting
 
 from polyexport.errors import OutputError
-from polyexport.imaging.color import parse_color
 from polyexport.pipeline.outputs.disk import OutputFolder, UnpublishedOutput
 from polyexport.pipeline.outputs.journal import Record
 from polyexport.pipeline.outputs.staging import STATE
@@ -18,7 +18,7 @@ from polyexport.pipeline.results import ItemResult, RunReport
 Colorize = Callable[..., tuple[RunReport, dict[str, ItemResult]]]
 Change = Callable[[Path], object]
 
-RED = (parse_color("red"),)
+RED = (setting("red"),)
 SHA = "a" * 64
 
 

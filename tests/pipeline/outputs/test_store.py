@@ -11,9 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from color_settings import setting
 
 from polyexport.errors import OutputError, UsageError
-from polyexport.imaging.color import parse_color
 from polyexport.pipeline.outputs.disk import UnpublishedOutput
 from polyexport.pipeline.outputs.journal import Journal, Record
 from polyexport.pipeline.outputs.store import StoreFolder, StoreStaging, open_folder, open_staging, open_view
@@ -23,7 +23,7 @@ from polyexport.storage.stores import Store, Url
 
 Colorize = Callable[..., tuple[RunReport, dict[str, ItemResult]]]
 
-COLORS = (parse_color("red"), parse_color("#0080ff"))
+COLORS = (setting("red"), setting("#0080ff"))
 SHA = "0" * 64
 
 
