@@ -1,4 +1,4 @@
-"""polyexport serve: color images over HTTP."""
+"""polyexport serve: run a model on images over HTTP."""
 
 from typing import Annotated
 
@@ -86,8 +86,9 @@ def serve(
     verbose: Verbose = False,
     quiet: Quiet = False,
 ) -> None:
-    """Color images over HTTP: POST /infer, GET /health, /info, /metrics and /openapi.json.
+    """Run a model on images over HTTP: POST /infer, GET /health, /info, /metrics and /openapi.json.
 
+    /infer has a field for each condition of the model, by its name.
     Requests that arrive within --batch-timeout-ms share calls of the network. On SIGTERM the service answers the
     requests that it has accepted, then ends.
     """

@@ -35,9 +35,9 @@ from polyexport.imaging.codecs.png import encode_png
 from polyexport.imaging.color import Color
 from polyexport.imaging.names import name_clashes, png_names
 from polyexport.imaging.pixels import Pixels, read_image
-from polyexport.model.canvas import CanvasRule
+from polyexport.model.canvas import CanvasRule, check_same_size
 from polyexport.model.file import peek_contract, read_model
-from polyexport.model.model import Model, check_same_size
+from polyexport.model.model import Model
 from polyexport.model.settings import Setting, describe_conditions, parse_settings
 from polyexport.runtime.session import SessionOptions
 from polyexport.storage.files import check_writable, write_atomic
@@ -215,10 +215,8 @@ def _run_of(model: Model, arguments: argparse.Namespace) -> _Run:
     if arguments.result_as and kind not in ("mask", "alpha"):
         raise UsageError(f"the model's result is a {kind}, no mask", remedy="leave --result-as out")
     settings = parse_settings(model.conditions, colors=arguments.color, assignments=arguments.assignments)
-    textual = [condition for condition in model.conditions if condition.textual]
     for setting in settings:
-        for condition, value in zip(textual, setting.values, strict=True):
-            condition.row(value)  # raises for a color that the model does not know
+        model.recipe_of(setting)  # raises for a color that the model does not know
     return _Run(
         model=model,
         canvas_rule=model.contract.canvas_rule(arguments.size, keep_original=bool(arguments.result_as)),
@@ -344,7 +342,7 @@ def _run_image(run: _Run, source: Path, targets: Sequence[Path]) -> None:
     seconds: list[Pixels] = []
     for name, rule in model.picture_rules(run.canvas_rule).items():
         picture = _read(_picture_for(source, run.pictures[name], name), rule.channels)
-        check_same_size(name, picture, canvas)
+        check_same_size(name, (picture.shape[0], picture.shape[1]), (canvas.height, canvas.width))
         seconds.append(rule.place(picture).pixels)
     settings = list(run.settings.values())
     at_a_time = canvas.batch_limit(len(settings))

@@ -18,7 +18,7 @@ def build_app(routes: Routes, metrics: Metrics, options: ServiceOptions) -> Fast
     app = FastAPI(
         title="polyexport",
         version=polyexport.__version__,
-        description="Fills outline drawings with a color.",
+        description=routes.purpose,
         docs_url=None,
         redoc_url=None,
     )

@@ -8,10 +8,10 @@ import asyncio
 import base64
 import json
 import logging
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
-from typing import Any, Literal, TypeVar
+from dataclasses import asdict, dataclass
+from typing import Any, TypeVar
 
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException as StarletteHTTPException
@@ -24,12 +24,13 @@ from polyexport.imaging.codecs.png import encode_png
 from polyexport.imaging.matte import transparent
 from polyexport.imaging.pixels import Pixels
 from polyexport.model.canvas import Canvas, CanvasRule
+from polyexport.model.conditions.color_condition import ColorCondition
 from polyexport.model.model import ConditionRows, Model
-from polyexport.model.settings import Setting, setting_from
+from polyexport.model.settings import Setting, describe_conditions, setting_from
 from polyexport.pipeline.decoding.pool import DecodingPool
 from polyexport.runtime.cores import granted_cores
 from polyexport.service.batcher import Batcher, NetworkError, QueueFullError, QueueTimeoutError
-from polyexport.service.body import JSON_TYPE, BodyType, RequestFields, body_schema, body_type, parse_body
+from polyexport.service.body import JSON_TYPE, BodyRule, BodyType, InferRequest, body_type
 from polyexport.service.body_buffer import BodyBuffer
 from polyexport.service.metrics import Metrics
 from polyexport.service.options import ServiceOptions
@@ -42,6 +43,18 @@ _CLIENT_GONE_STATUS = 499  # nginx's status for clients that close their connect
 _MAX_TITLE_LENGTH = 200
 
 _Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Order:
+    """A request that was read and decoded: what the network gets, and what becomes of its output."""
+
+    canvas: Canvas
+    rows: ConditionRows
+    setting: Setting
+    background: str
+    as_alpha: bool
+    warnings: tuple[str, ...]
 
 
 class Routes:
@@ -65,17 +78,26 @@ class Routes:
         self._metrics = metrics
         self._options = options
         self._limits = options.limits
+        self._body_rule = BodyRule(model.contract)
+        self._colors = any(isinstance(condition, ColorCondition) for condition in model.conditions)
         # One thread parses: the work is short, and the event loop needs the interpreter's lock as well.
         self._parsing_thread = ThreadPoolExecutor(1, thread_name_prefix="parse")
         # Two pools: slow decoding of some images does not hold up the encoding of others.
         self._decoding_threads = ThreadPoolExecutor(decoding_pool.jobs, thread_name_prefix="decode")
         self._encoding_threads = ThreadPoolExecutor(granted_cores(), thread_name_prefix="encode")
 
+    @property
+    def purpose(self) -> str:
+        """What the service does, in a sentence."""
+        return "Fills outline drawings with a color." if self._colors else "Runs a model on images."
+
     def add_to(self, app: FastAPI) -> None:
         """Register the routes and the handlers of errors."""
         app.add_api_route(
-            INFER_PATH, self.infer, methods=["POST"], openapi_extra={"requestBody": body_schema()},
-            responses=_infer_responses(), response_class=Response, summary="Color one image",
+            INFER_PATH, self.infer, methods=["POST"], openapi_extra={"requestBody": self._body_rule.schema()},
+            responses=_infer_responses(self._about_result()), response_class=Response,
+            summary="Color one image" if self._colors else "Run the model on one image",
+            description=f"The model takes {describe_conditions(self._model.conditions)}.",
         )  # fmt: skip
         plain = {"content": {"text/plain": {"schema": {"type": "string"}}}}
         problem = {"description": "Not ready", "content": {"application/problem+json": {"schema": PROBLEM_SCHEMA}}}
@@ -90,12 +112,12 @@ class Routes:
         app.add_exception_handler(Exception, self._bug)
 
     async def infer(self, request: Request) -> Response:
-        """Color one image: a form is answered with a PNG file, JSON with JSON."""
+        """Run the model on one image: a form is answered with a PNG file, JSON with JSON."""
         loop = asyncio.get_running_loop()
         kind = body_type(request)
         try:
-            fields, setting, canvas, rows, warnings = await self._read(request, kind)
-            output = await _while_connected(request, self._batcher.submit(canvas, rows))
+            order = await self._read(request, kind)
+            output = await _while_connected(request, self._batcher.submit(order.canvas, order.rows))
         except ClientDisconnect:
             return Response(status_code=_CLIENT_GONE_STATUS)  # nobody reads it, but the metrics count it
         except QueueFullError as error:
@@ -107,62 +129,83 @@ class Routes:
         except NetworkError as error:
             raise ProblemError("network", str(error)) from error
         is_json = kind.media_type == JSON_TYPE
-        answer = await loop.run_in_executor(
-            self._encoding_threads,
-            self._encode,
-            canvas,
-            output,
-            setting,
-            fields.background,
-            warnings if is_json else None,
-        )
+        answer = await loop.run_in_executor(self._encoding_threads, self._encode, order, output, is_json)
         return Response(answer, media_type=JSON_TYPE if is_json else "image/png")
 
-    async def _read(
-        self, request: Request, kind: BodyType
-    ) -> tuple[RequestFields, Setting, Canvas, ConditionRows, tuple[str, ...]]:
+    async def _read(self, request: Request, kind: BodyType) -> _Order:
         """Read, parse and decode a request; when the canvas is there, nothing else of the body takes memory."""
         loop = asyncio.get_running_loop()
         declared = request.headers.get("content-length")
         with BodyBuffer(int(declared) if declared else self._limits.max_bytes) as body:
             async for chunk in request.stream():
                 body.append(chunk)
-            fields, data = await loop.run_in_executor(self._parsing_thread, parse_body, kind, body)
-        return (fields, *await loop.run_in_executor(self._decoding_threads, self._decode, fields, data))
+            parsed = await loop.run_in_executor(self._parsing_thread, self._body_rule.parse, kind, body)
+        return await loop.run_in_executor(self._decoding_threads, self._decode, parsed)
 
-    def _decode(self, fields: RequestFields, data: bytes) -> tuple[Setting, Canvas, ConditionRows, tuple[str, ...]]:
+    def _decode(self, request: InferRequest) -> _Order:
+        model = self._model
         try:
-            setting = setting_from(self._model.conditions, {self._model.color_condition.name: fields.color})
-            rows = self._model.rows_of(setting)
+            setting = setting_from(model.conditions, request.values)
+            model.recipe_of(setting)  # raises for a color that the model does not know
         except ColorError as error:
             raise ProblemError("color", str(error)) from error
-        decoded = self._decoding_pool.decode(data, self._canvas_rule(fields.size))
+        except UsageError as error:
+            raise ProblemError("field", str(error)) from error
+        rule = self._canvas_rule(request)
+        decoded = self._decoding_pool.decode(
+            request.image, rule, pictures=request.pictures, picture_rules=model.picture_rules(rule)
+        )
         if decoded.canvas is None:
             raise ProblemError("image", decoded.reason)
-        height, width = decoded.canvas.pixels.shape[:2]
-        if fields.size == "native" and height * width > self._limits.max_native_pixels:
+        self._check_size(decoded.canvas, rule)
+        return _Order(
+            canvas=decoded.canvas,
+            rows=model.rows_of(setting, decoded.pictures),
+            setting=setting,
+            background=request.background,
+            as_alpha=request.as_alpha,
+            warnings=decoded.warnings,
+        )
+
+    def _canvas_rule(self, request: InferRequest) -> CanvasRule:
+        try:
+            return self._model.contract.canvas_rule(request.size, keep_original=request.as_alpha)
+        except UsageError as error:
+            raise ProblemError("field", str(error)) from error
+
+    def _check_size(self, canvas: Canvas, rule: CanvasRule) -> None:
+        """Refuse an image that would take more memory than one request may.
+
+        Raises:
+            ProblemError: the canvas at the image's own size, or the result, is too large.
+        """
+        height, width = canvas.pixels.shape[:2]
+        if rule.mode == "native" and height * width > self._limits.max_native_pixels:
             raise ProblemError(
                 "image",
                 f"the image takes a canvas of {width}x{height} pixels, more than the {self._limits.max_native_pixels} "
                 "that size native allows; send a smaller image, or size fit",
             )
-        return setting, decoded.canvas, rows, decoded.warnings
+        ratio = self._model.contract.result.ratio
+        if canvas.height * canvas.width * ratio**2 > self._limits.max_pixels:
+            raise ProblemError(
+                "image",
+                f"the result would have {ratio} times the image's {canvas.width}x{canvas.height} pixels, more than "
+                f"{self._limits.max_pixels} pixels; send a smaller image",
+            )
 
-    def _encode(
-        self, canvas: Canvas, output: Pixels, setting: Setting, background: str, warnings: Sequence[str] | None
-    ) -> bytes:
-        """Encode the colored image as a PNG file, or with warnings as the JSON text of an answer."""
-        colored = self._model.finish(canvas, output, setting)
-        png = encode_png(transparent(colored) if background == "transparent" else colored)
-        if warnings is None:
+    def _encode(self, order: _Order, output: Pixels, is_json: bool) -> bytes:
+        """Encode the result as a PNG file, or with warnings as the JSON text of an answer."""
+        result = self._model.finish(order.canvas, output, order.setting, as_alpha=order.as_alpha)
+        png = encode_png(transparent(result) if order.background == "transparent" else result)
+        if not is_json:
             return png
-        return b'{"image":"%b","warnings":%b}' % (base64.b64encode(png), json.dumps(warnings).encode())
+        return b'{"image":"%b","warnings":%b}' % (base64.b64encode(png), json.dumps(order.warnings).encode())
 
-    def _canvas_rule(self, size: Literal["fit", "native"]) -> CanvasRule:
-        try:
-            return self._model.contract.canvas_rule(size)
-        except UsageError as error:
-            raise ProblemError("field", str(error)) from error
+    def _about_result(self) -> str:
+        result = self._model.contract.result
+        what = "The colored image" if self._colors else f"The {result.kind}"
+        return f"{what}, of the size of the given one{'' if result.scale == '1' else f' times {result.scale}'}"
 
     async def health(self) -> Response:
         """Say whether the service can answer."""
@@ -174,8 +217,9 @@ class Routes:
         """Describe the model, its contract, and the limits of a request."""
         contract = json.loads(self._model.contract.to_json())
         contract.pop("golden", None)
-        if contract.get("embedding"):
-            contract["embedding"] = {"dim": contract["embedding"]["dim"]}
+        for entries in (contract, *contract.get("conditions", ())):
+            if entries.get("embedding"):
+                entries["embedding"] = {"dim": entries["embedding"]["dim"]}
         return {
             "model": self._options.model.name,
             "sha256": self._model.sha256,
@@ -239,7 +283,7 @@ async def _disconnected(request: Request) -> None:
         pass
 
 
-def _infer_responses() -> dict[int | str, dict[str, Any]]:
+def _infer_responses(about: str) -> dict[int | str, dict[str, Any]]:
     text = {"type": "string"}
     answer = {
         "type": "object",
@@ -250,4 +294,4 @@ def _infer_responses() -> dict[int | str, dict[str, Any]]:
         "image/png": {"schema": {"type": "string", "format": "binary"}},
         "application/json": {"schema": answer},
     }
-    return {200: {"description": "The colored image, of the size of the given one", "content": content}, **RESPONSES}
+    return {200: {"description": about, "content": content}, **RESPONSES}

@@ -1,7 +1,6 @@
 """The page's modules against the Python modules that do the same."""
 
 import base64
-import json
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ from numpy.typing import NDArray
 
 from polyexport.errors import ContractError
 from polyexport.evaluate.floodfill import flood_fill
-from polyexport.model.canvas import CanvasRule
 from polyexport.runtime.onnx_bytes import graph_sha256, metadata_props
 
 _OF_TEXT = "const bytes = text => Uint8Array.from(atob(text), c => c.charCodeAt(0));"
@@ -40,46 +38,6 @@ def test_the_flood_fill_is_the_one_that_evaluate_knows(
         [encoded(image.tobytes()), image.shape[1], image.shape[0], list(rgb)],
     )
     assert np.array_equal(np.array(filled, np.uint8).reshape(image.shape), flood_fill(image, rgb))
-
-
-FIT_CASES = [
-    case
-    for case in json.loads((Path(__file__).parents[1] / "model" / "canvas_cases.json").read_text())["cases"]
-    if case["mode"] == "fit"
-]
-
-
-def test_images_are_scaled_to_the_same_size(tab: Any) -> None:
-    sizes = [[case["width"], case["height"], case["size"]] for case in FIT_CASES]
-    # The cases, and an exact half of a pixel, which is rounded to the even number.
-    found = tab.evaluate(
-        "async sizes => { const { fittedSize } = await import('./canvas.mjs');"
-        " return sizes.map(size => fittedSize(...size)); }",
-        [*sizes, [16, 5, 8], [16, 7, 8]],
-    )
-    assert FIT_CASES
-    assert found == [[case["inner"][1], case["inner"][0]] for case in FIT_CASES] + [[8, 2], [8, 4]]
-
-
-@settings(max_examples=60, deadline=None)
-@given(
-    image=st.tuples(st.integers(1, 40), st.integers(1, 40), st.just(3)).flatmap(
-        lambda shape: hnp.arrays(np.uint8, shape, elements=st.integers(0, 255))
-    ),
-    size=st.integers(1, 40),
-)
-def test_a_canvas_is_the_one_of_the_model(tab: Any, image: NDArray[np.uint8], size: int) -> None:
-    height, width = image.shape[:2]
-    pixels, restored = tab.evaluate(
-        f"async ([text, width, height, size]) => {{ {_OF_TEXT} const {{ Canvas }} = await import('./canvas.mjs');"
-        " const contract = { training_size: size, size_multiple: 1, fixed_size: false };"
-        " const canvas = new Canvas(bytes(text), { width, height }, contract);"
-        " return [[...canvas.pixels], [...canvas.restore(canvas.pixels, [0, 0, 0])]]; }",
-        [encoded(image.tobytes()), width, height, size],
-    )
-    expected = CanvasRule(size=size, multiple=1).place(image)
-    assert np.array_equal(np.array(pixels, np.uint8).reshape(size, size, 3), expected.pixels)
-    assert np.array_equal(np.array(restored, np.uint8).reshape(image.shape), expected.restore(expected.pixels))
 
 
 def looked_at(tab: Any, model: bytes) -> tuple[dict[str, str], str] | None:

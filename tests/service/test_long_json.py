@@ -8,19 +8,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polyexport.service.long_json import LONG_STRING, MAX_SHORT_BYTES, decode_base64, read_short_json, split_json
+from polyexport.service.long_json import MAX_SHORT_BYTES, decode_base64, long_string, read_short_json, split_json
 
 LONG = base64.b64encode(bytes(range(256)) * 400)
+LONG_STRING = long_string(0)
 
 
 def read(body: bytes) -> tuple[dict[str, Any], bytes]:
     """The members of a text, and its image."""
-    short, long = split_json(memoryview(body))
+    short, cut = split_json(memoryview(body))
     members = read_short_json(short)
     if not isinstance(members, dict) or not isinstance(image := members.pop("image", None), str):
         raise ValueError  # noqa: TRY004 - refused like the rest
-    if long is not None and image == LONG_STRING:
-        return members, decode_base64(memoryview(body)[long])
+    if cut and image == LONG_STRING:
+        return members, decode_base64(memoryview(body)[cut[0]])
     return members, decode_base64(memoryview(image.encode("ascii")))
 
 
@@ -29,10 +30,24 @@ def test_the_long_string_is_the_images(order: list[str], color: str) -> None:
     fields = {"image": LONG.decode(), "color": color, "size": "fit"}
     body = json.dumps({name: fields[name] for name in order}).encode()
     assert len(body) > MAX_SHORT_BYTES
-    short, long = split_json(memoryview(body))
-    assert long is not None
+    short, (long,) = split_json(memoryview(body))
     assert body[long] == LONG
     assert read_short_json(short) == fields | {"image": LONG_STRING}
+
+
+@given(
+    st.permutations(["image", "mask", "depth", "style", "size"]),
+    st.sampled_from([b"", b"AAAA", LONG[:20_000], LONG]),
+    st.sampled_from([LONG[:20_000], LONG, LONG + LONG]),
+)
+def test_several_strings_may_be_long(order: list[str], small: bytes, large: bytes) -> None:
+    fields: dict[str, Any] = {"image": LONG.decode(), "mask": small.decode(), "depth": large.decode(), "size": "fit"}
+    fields["style"] = [0.125] * 2000  # longer than some of the strings
+    body = json.dumps({name: fields[name] for name in order}).encode()
+    short, cut = split_json(memoryview(body), most=3)
+    members = read_short_json(short, further_values=2000)
+    found = {long_string(number): body[one].decode() for number, one in enumerate(cut)}
+    assert {name: found.get(value, value) if name != "style" else value for name, value in members.items()} == fields
 
 
 @given(st.text('"\\:,{} cL', max_size=12))

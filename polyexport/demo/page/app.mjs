@@ -1,14 +1,18 @@
 /** The page's program: it connects the controls to the sheet, the network and the flood fill. */
 
 import { Colors } from "./colors.mjs";
+import { Conditions } from "./conditions.mjs";
+import { colorOf } from "./contract.mjs";
 import { Cursor } from "./cursor.mjs";
 import { Drawing } from "./drawing.mjs";
 import { Engine, waysToRun, whyOneThread } from "./engine.mjs";
-import { download, listenForFiles } from "./files.mjs";
+import { download, listenForFiles, save } from "./files.mjs";
 import { floodFill } from "./floodfill.mjs";
 import { galleryButtons, pictureOf } from "./gallery.mjs";
 import { NotAPicture, readPicture } from "./picture.mjs";
 import { CONTEXT, imageOf, shareOf } from "./pixels.mjs";
+import { encodePng } from "./png.mjs";
+import { MASK_VIEWS, saved, shown } from "./results.mjs";
 
 const MODEL = "model.onnx";
 const RUNS_IN_MEDIAN = 15; // the time shown is the median of the last runs
@@ -16,7 +20,7 @@ const SPOKEN_AFTER_MS = 800; // without a change, so that a screen reader does n
 const LARGE_PIXEL = 3; // screen pixels; from this size on, pixels are shown as squares
 
 const $ = (id) => document.getElementById(id);
-const network = $("network").getContext("2d", CONTEXT);
+const network = $("network").getContext("2d", { willReadFrequently: true }); // a result may have alpha
 const flood = $("flood").getContext("2d", CONTEXT);
 
 let contract = null;
@@ -28,7 +32,7 @@ let withoutGpu = ""; // why the GPU is not used, if there is one
 let asked = null; // the way to run the network that is being loaded
 let running = null; // the way to run the network that is in use
 let opened = 0; // number of pictures asked for so far; one that is read slowly does not replace a later one
-let pictureName = ""; // of the file with the network's picture
+let made = null; // the last result, its image and the name of its file
 let floodShare = NaN;
 let speaking = 0;
 
@@ -49,7 +53,9 @@ const colors = new Colors(
   changed,
 );
 
-// ---- the drawing is filled by the network and by the flood fill
+const conditions = new Conditions({ fields: $("conditions"), panels: $("gallery") }, colors, changed);
+
+// ---- the drawing goes through the network and, for a model that takes a color, through the flood fill
 
 function changed() {
   revision += 1;
@@ -60,13 +66,12 @@ function changed() {
     queued = false;
     const { width, height } = drawing;
     const image = drawing.pixels();
-    const started = performance.now();
-    const filled = floodFill(image, width, height, colors.rgb);
-    $("flood-ms").textContent = milliseconds(performance.now() - started);
-    show(flood, filled, width, height);
-    floodShare = shareOf(filled, colors.rgb);
-    const { condition: color, fileName: name, rgb } = colors;
-    engine.run({ revision, name, rgb, image, width, height, color });
+    if (takesColor()) fillPlainly(image, width, height);
+    conditions.follow(drawing);
+    const values = contract === null ? [] : conditions.values;
+    const { rgb } = colors;
+    const name = takesColor() ? colors.fileName : "result.png";
+    if (values !== null) engine.run({ revision, name, rgb, image, width, height, values });
     $("undo").disabled = !drawing.canUndo;
     $("redo").disabled = !drawing.canRedo;
     placeSheets();
@@ -74,26 +79,59 @@ function changed() {
   });
 }
 
-function show(context, rgb, width, height) {
+/** Whether the model takes a color, as the shipped one does, which is assumed until another one is loaded. */
+function takesColor() {
+  return contract === null || colorOf(contract) !== null;
+}
+
+function fillPlainly(image, width, height) {
+  const started = performance.now();
+  const filled = floodFill(image, width, height, colors.rgb);
+  $("flood-ms").textContent = milliseconds(performance.now() - started);
+  show(flood, imageOf(filled, width, height));
+  floodShare = shareOf(filled, colors.rgb);
+}
+
+function show(context, image) {
   const { canvas } = context;
-  if (canvas.width !== width || canvas.height !== height) {
-    canvas.width = width;
-    canvas.height = height;
+  if (canvas.width !== image.width || canvas.height !== image.height) {
+    canvas.width = image.width;
+    canvas.height = image.height;
   }
-  context.putImageData(imageOf(rgb, width, height), 0, 0);
+  context.putImageData(image, 0, 0);
   placeSheets();
 }
 
-function result({ job, colored, ms, networkMs }) {
-  show(network, colored, job.width, job.height);
+function result({ job, pixels, width, height, channels, ms, networkMs }) {
+  const image = { pixels: job.image, width: job.width, height: job.height, channels: 3 };
+  made = { result: { pixels, width, height, channels }, image, name: job.name };
+  showResult();
   times = [...times, ms].slice(-RUNS_IN_MEDIAN);
   const median = times.toSorted((a, b) => a - b)[Math.floor(times.length / 2)];
   $("network-ms").textContent = milliseconds(median);
   Object.assign($("network").dataset, { ms, networkMs, revision: job.revision });
-  pictureName = job.name;
   $("download").disabled = false;
   clearTimeout(speaking);
-  if (job.revision === revision) speaking = setTimeout(() => tell(shareOf(colored, job.rgb)), SPOKEN_AFTER_MS);
+  if (!takesColor() || job.revision !== revision) return;
+  speaking = setTimeout(() => tell(shareOf(pixels, job.rgb)), SPOKEN_AFTER_MS);
+}
+
+function showResult() {
+  if (made === null) return;
+  const view = viewOfMask();
+  show(network, shown(made.result, contract.result.kind, view, made.image));
+  const isSeeThrough = made.result.channels === 4 || (contract.result.kind === "mask" && view === "Cut out");
+  $("network").parentElement.classList.toggle("see-through", isSeeThrough);
+}
+
+function viewOfMask() {
+  return document.querySelector("input[name=view]:checked")?.value ?? "";
+}
+
+async function downloadResult() {
+  const { pixels, width, height, channels } = saved(made.result, contract.result.kind, viewOfMask(), made.image);
+  const { name } = made;
+  save(await encodePng(pixels, width, height, channels), name);
 }
 
 function tell(share) {
@@ -109,7 +147,8 @@ function milliseconds(ms) {
 
 /** Give each sheet the shape of its pixels, within its square frame. */
 function placeSheets() {
-  for (const canvas of [drawing.canvas, network.canvas, flood.canvas]) {
+  const seconds = conditions.pictures.map(({ sheet }) => sheet.canvas);
+  for (const canvas of [drawing.canvas, network.canvas, flood.canvas, ...seconds]) {
     const leaf = canvas.parentElement;
     const longer = Math.max(canvas.width, canvas.height);
     leaf.style.width = `${(100 * canvas.width) / longer}%`;
@@ -150,7 +189,36 @@ function loaded({ contract: found, bytes, goldenDifference }) {
     `${proof.values.toLocaleString("en")} values were equal to PyTorch's when it was exported; its golden sample is repeated here ` +
     `${goldenDifference === 0 ? "exactly" : `with a mean difference of ${goldenDifference.toFixed(4)} levels`}. ` +
     `Graph ${contract.graph_sha256.slice(0, 12)}.`;
-  colors.offer(contract);
+  conditions.offer(contract);
+  arrange();
+  useTool();
+  changed();
+}
+
+/** Show what belongs to the kind of the model. */
+function arrange() {
+  const withColor = takesColor();
+  $("plain").hidden = !withColor;
+  for (const part of ["swatches", "color-message"]) $(part).hidden = !withColor;
+  if (!withColor) {
+    $("any-color").hidden = true;
+    $("headline").textContent = "Draw or open a picture.";
+    $("about").textContent = "The network runs in your browser; no picture leaves this page.";
+    $("network").setAttribute("aria-label", "The result of the network");
+    $("network").removeAttribute("aria-describedby");
+    document.title = "polyexport: try a model";
+  }
+  const isMask = contract.result.kind === "mask";
+  $("views").hidden = !isMask;
+  if (!isMask || $("views").querySelector("input") !== null) return;
+  for (const view of MASK_VIEWS) {
+    const label = document.createElement("label");
+    const radio = Object.assign(document.createElement("input"), { type: "radio", name: "view", value: view });
+    radio.checked = view === MASK_VIEWS[0];
+    radio.addEventListener("change", showResult);
+    label.append(radio, ` ${view}`);
+    $("views").append(label);
+  }
 }
 
 function failed({ during, message, remedy }) {
@@ -187,11 +255,14 @@ function offerWays() {
 
 // ---- tools
 
-for (const radio of document.querySelectorAll("input[name=tool]")) {
-  radio.addEventListener("change", () => {
-    drawing.tool = radio.value;
-    cursor.show();
-  });
+for (const radio of document.querySelectorAll("input[name=tool]")) radio.addEventListener("change", useTool);
+
+/** Draw with the chosen tool and width on every sheet. */
+function useTool() {
+  const tool = document.querySelector("input[name=tool]:checked").value;
+  const penWidth = Number($("width").value);
+  for (const sheet of [drawing, ...conditions.pictures.map((one) => one.sheet)]) Object.assign(sheet, { tool, penWidth });
+  cursor.show();
 }
 
 function takeTool(name) {
@@ -203,16 +274,15 @@ function takeTool(name) {
 function setWidth(width) {
   const slider = $("width");
   slider.value = String(width);
-  drawing.penWidth = Number(slider.value);
   $("width-value").value = slider.value;
-  cursor.show();
+  useTool();
 }
 
 $("width").addEventListener("input", () => setWidth($("width").value));
 $("undo").addEventListener("click", () => drawing.undo());
 $("redo").addEventListener("click", () => drawing.redo());
 $("clear").addEventListener("click", () => drawing.clear());
-$("download").addEventListener("click", () => download(network.canvas, pictureName));
+$("download").addEventListener("click", downloadResult);
 $("download-drawing").addEventListener("click", () => download(drawing.canvas, "drawing.png"));
 
 // ---- pictures from the gallery and from files
@@ -267,7 +337,7 @@ function sayOfFile(text) {
 // ---- keys that work everywhere except in text fields
 
 document.addEventListener("keydown", (event) => {
-  if (event.altKey || event.isComposing || event.target.closest("input[type=text], input[type=color], select")) return;
+  if (event.altKey || event.isComposing || event.target.closest("input[type=text], input[type=number], input[type=color], select")) return;
   const key = event.key.toLowerCase();
   if (event.ctrlKey || event.metaKey) {
     if (key === "z" && event.shiftKey) drawing.redo();
@@ -283,7 +353,7 @@ document.addEventListener("keydown", (event) => {
   } else if (key === "delete" || key === "backspace") {
     drawing.clear();
   } else if (key === "s" && !event.repeat && !$("download").disabled) {
-    download(network.canvas, pictureName);
+    downloadResult();
   } else {
     return;
   }

@@ -27,9 +27,13 @@ export class Colors {
     parts.text.addEventListener("input", () => this.#typed());
   }
 
-  /** Offer the colors that a model takes; null offers all colors. */
-  offer(contract) {
-    this.#palette = contract === null || contract.conditioning === "rgb" ? null : contract.palette;
+  /**
+   * Offer the colors that a model takes.
+   *
+   * @param {object | null} entries of its condition that is a color; null offers all colors
+   */
+  offer(entries) {
+    this.#palette = entries === null || entries.conditioning === "rgb" ? null : entries.palette;
     this.#parts.any.hidden = this.#palette !== null;
     const offered = this.#palette ?? SWATCHES.map((name) => [name, parseColor(name)]);
     const buttons = offered.map(([name, rgb], index) => {

@@ -4,7 +4,7 @@
  */
 
 const METADATA_KEY = "polyexport.contract";
-const CONTRACT_VERSION = 2;
+const CONTRACT_VERSIONS = [2, 3];
 const METADATA_PROPS_FIELD = 14; // in ModelProto of onnx.proto
 const KEY_FIELD = 1; // in StringStringEntryProto of onnx.proto
 const VALUE_FIELD = 2;
@@ -27,22 +27,27 @@ export class Refused extends Error {
  * Read and check the contract of a model file.
  *
  * @param {Uint8Array} model the bytes of an ONNX file
- * @returns {Promise<object>} its contract; the names are those of docs/contract.md
+ * @returns {Promise<object>} its contract, of version 3 also where the file has version 2; the names are those of
+ *   docs/contract.md
  * @throws {Refused} the file is not a whole ONNX file, has no contract, or was changed after its export
  */
 export async function readContract(model) {
   const text = metadataProps(model).get(METADATA_KEY);
   if (text === undefined) throw new Refused(`The model is refused: its metadata has no ${METADATA_KEY}`, REMEDY);
-  let contract;
+  let entries;
   try {
-    contract = JSON.parse(text);
+    entries = JSON.parse(text);
   } catch {
     throw new Refused("The model is refused: its contract is not JSON", REMEDY);
   }
-  if (contract?.contract_version !== CONTRACT_VERSION) {
-    const found = String(contract?.contract_version).slice(0, 60);
-    throw new Refused(`The model is refused: contract version ${found}, expected ${CONTRACT_VERSION}`, REMEDY);
+  const version = entries?.contract_version;
+  if (!CONTRACT_VERSIONS.includes(version)) {
+    throw new Refused(
+      `The model is refused: contract version ${String(version).slice(0, 60)}, expected ${CONTRACT_VERSIONS.join(" or ")}`,
+      REMEDY,
+    );
   }
+  const contract = version === 2 ? renewed(entries) : entries;
   if (!isComplete(contract)) throw new Refused("The model is refused: its contract is incomplete", REMEDY);
   const found = await graphSha256(model);
   if (found !== null && found !== contract.graph_sha256) {
@@ -52,7 +57,8 @@ export async function readContract(model) {
       "fetch or export it again",
     );
   }
-  if (contract.conditioning === "embedding" && contract.palette.length === 0) {
+  const color = colorOf(contract);
+  if (color?.conditioning === "embedding" && color.palette.length === 0) {
     throw new Refused(
       "The model takes color embeddings, but its file holds no table of colors",
       "export it with the table of its colors",
@@ -61,15 +67,69 @@ export async function readContract(model) {
   return contract;
 }
 
+/** @returns {object | null} the entries of the condition that is a color; null if a model takes none */
+export function colorOf({ conditions }) {
+  return conditions.find(({ kind }) => kind === "color") ?? null;
+}
+
+/** Name of the graph's input that is a condition. */
+export function inputOf({ kind, name, color_input }) {
+  return name || (kind === "color" && color_input === "embedding" ? "color_embedding" : "color");
+}
+
+/** The height or width of a result for that of an image, pixels. */
+export function scaledSide(side, { scale }) {
+  const [up, down = 1] = scale.split("/").map(Number);
+  return Math.ceil((side * up) / down);
+}
+
+/** Write the entries of version 2 as version 3 has them. */
+function renewed({ conditioning, palette, color_input, embedding, many_colors, result = "picture", golden, ...entries }) {
+  const color = { kind: "color", name: "", conditioning, palette, color_input, embedding, many_colors };
+  return {
+    ...entries,
+    conditions: [color],
+    golden: { image_png: golden?.image_png, values: [golden?.color], result_png: golden?.colored_png },
+    image_channels: 3,
+    output_name: "colored",
+    result: { kind: result, scale: "1", channels: 3 },
+    smallest_size: 1,
+    training_width: 0,
+  };
+}
+
+const isText = (value) => typeof value === "string";
+const isSide = (value, least = 1) => Number.isInteger(value) && value >= least && value <= 2048;
+const isChannels = (value) => [1, 3, 4].includes(value);
+const isOptional = (value, check) => value === null || check(value);
+
+/** What each kind of condition has to have. */
+const CONDITIONS = {
+  color: ({ conditioning, palette, embedding }) =>
+    ["rgb", "vocabulary", "embedding"].includes(conditioning) &&
+    Array.isArray(palette) &&
+    palette.every((row) => isText(row?.[0]) && row[1]?.length === 3) &&
+    embedding !== undefined,
+  label: ({ labels, default: usual }) =>
+    Array.isArray(labels) && labels.length > 0 && labels.every(isText) && isOptional(usual, isText),
+  number: ({ minimum, maximum, unit, default: usual }) =>
+    Number.isFinite(minimum) && Number.isFinite(maximum) && isText(unit) && isOptional(usual, Number.isFinite),
+  vector: ({ dim, default: usual }) =>
+    Number.isInteger(dim) && dim >= 1 && isOptional(usual, (values) => values?.length === dim),
+  image: ({ channels }) => isChannels(channels),
+};
+
 /** Check that a contract has everything that the page reads; `polyexport inspect` checks the rest. */
 function isComplete({
-  conditioning,
-  palette,
-  embedding,
+  conditions,
+  image_channels,
+  result,
+  output_name,
   training_size,
+  training_width,
+  smallest_size,
   size_multiple,
   fixed_size,
-  result = "picture",
   precision,
   network,
   graph_sha256,
@@ -77,21 +137,20 @@ function isComplete({
   golden,
 }) {
   return (
-    ["rgb", "vocabulary", "embedding"].includes(conditioning) &&
-    Array.isArray(palette) &&
-    palette.every((row) => typeof row?.[0] === "string" && row[1]?.length === 3) &&
-    embedding !== undefined &&
-    Number.isInteger(training_size) &&
-    training_size >= 1 &&
-    training_size <= 2048 &&
-    Number.isInteger(size_multiple) &&
-    size_multiple >= 1 &&
+    Array.isArray(conditions) &&
+    conditions.every((one) => isText(one?.name) && Object.hasOwn(CONDITIONS, one.kind) && CONDITIONS[one.kind](one)) &&
+    isChannels(image_channels) &&
+    ["picture", "fill", "mask", "alpha", "labels"].includes(result?.kind) &&
+    /^([1-8]|1\/[2-4])$/.test(result.scale) &&
+    isChannels(result.channels) &&
+    isSide(training_size) &&
+    isSide(training_width, 0) &&
+    isSide(smallest_size) &&
+    isSide(size_multiple) &&
     typeof fixed_size === "boolean" &&
-    ["picture", "fill"].includes(result) &&
-    [precision, network, graph_sha256, golden?.image_png, golden?.colored_png].every(
-      (one) => typeof one === "string",
-    ) &&
-    golden.color !== undefined &&
+    [output_name, precision, network, graph_sha256, golden?.image_png, golden?.result_png].every(isText) &&
+    golden.values?.length === conditions.length &&
+    golden.values.every((value) => value !== undefined) &&
     typeof parity?.stages?.at(-1)?.uint8_equal === "number" &&
     typeof parity.stages.at(-1).values === "number"
   );

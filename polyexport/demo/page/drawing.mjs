@@ -4,8 +4,7 @@ import { CONTEXT, rgbOf } from "./pixels.mjs";
 
 export const SHEET = 512; // height and width of an empty sheet, pixels
 const MAX_UNDO_BYTES = 96 * 1024 * 1024; // 96 steps of an empty sheet's size
-const INK = "#000";
-const PAPER = "#fff";
+const BLACK_ON_WHITE = { ink: "#000", paper: "#fff" };
 const ERASER_END = 5; // button of a pen turned around (Pointer Events, 10.1.1.2)
 
 /** @typedef {"pen" | "eraser" | "gap"} Tool */
@@ -20,6 +19,7 @@ export class Drawing {
   #canvas;
   #context;
   #onChange;
+  #look;
   #undone = [];
   #done = [];
   #last = null; // end of the stroke so far
@@ -30,8 +30,10 @@ export class Drawing {
   /**
    * @param {HTMLCanvasElement} canvas receives the pointer events
    * @param {() => void} onChange called after every change
+   * @param {{ink?: string, paper?: string}} look CSS colors of strokes and of an empty sheet
    */
-  constructor(canvas, onChange) {
+  constructor(canvas, onChange, look = {}) {
+    this.#look = { ...BLACK_ON_WHITE, ...look };
     this.#canvas = canvas;
     this.#context = canvas.getContext("2d", CONTEXT);
     this.#onChange = onChange;
@@ -77,7 +79,7 @@ export class Drawing {
    *
    * @param {number} width pixels of the new sheet
    * @param {number} height pixels of the new sheet
-   * @param {(context: CanvasRenderingContext2D) => void} draw draws on the white sheet
+   * @param {(context: CanvasRenderingContext2D) => void} draw draws on the empty sheet
    */
   replace(width, height, draw) {
     this.lift();
@@ -176,7 +178,7 @@ export class Drawing {
   }
 
   get #mark() {
-    return this.#toolInUse === "pen" ? INK : PAPER;
+    return this.#toolInUse === "pen" ? this.#look.ink : this.#look.paper;
   }
 
   #dot({ x, y }) {
@@ -199,7 +201,7 @@ export class Drawing {
 
   #empty(width, height) {
     this.#resize(width, height);
-    this.#context.fillStyle = PAPER;
+    this.#context.fillStyle = this.#look.paper;
     this.#context.fillRect(0, 0, width, height);
   }
 

@@ -66,10 +66,10 @@ export class Engine {
   }
 
   /**
-   * Color a drawing when the running job is done; a newer drawing replaces one that waits.
+   * Run the model on a drawing when the running job is done; a newer drawing replaces one that waits.
    *
-   * @param {{image: Uint8Array, width: number, height: number, color: number | number[], rgb: number[]}} job the drawing,
-   *   the color as the model takes it, and the color itself; comes back with its result
+   * @param {{image: Uint8Array, width: number, height: number, values: any[], rgb: number[]}} job the drawing, the values
+   *   of the model's conditions as it takes them, and the color of a fill; comes back with its result
    */
   run(job) {
     this.#waiting = job;
@@ -103,7 +103,7 @@ export class Engine {
     this.#running = this.#waiting;
     this.#waiting = null;
     this.#busy = true;
-    const { image, width, height, color, rgb } = this.#running;
-    this.#worker.postMessage({ type: "run", image, width, height, color, rgb });
+    const { image, width, height, values, rgb } = this.#running;
+    this.#worker.postMessage({ type: "run", image, width, height, values, rgb });
   }
 }

@@ -37,11 +37,19 @@ export function listenForFiles(input, target, take) {
  * @param {string} name of the file
  */
 export function download(canvas, name) {
-  canvas.toBlob((blob) => {
-    const link = document.createElement("a");
-    link.href = URL.createObjectURL(blob);
-    link.download = name;
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
-  }, "image/png");
+  canvas.toBlob((blob) => save(blob, name), "image/png");
+}
+
+/**
+ * Save a file.
+ *
+ * @param {Blob} blob its content
+ * @param {string} name of the file
+ */
+export function save(blob, name) {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(blob);
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
 }

@@ -17,22 +17,42 @@ export function rgbOf({ data }) {
 }
 
 /**
- * Convert RGB to pixels for a canvas.
+ * Convert pixels to another number of channels, as polyexport/imaging/pixels.py does.
  *
- * @param {Uint8Array} rgb [height, width, 3]
+ * @param {Uint8Array} pixels [height, width, from]
+ * @param {number} from 1 for gray, 3 for RGB, 4 for RGBA
+ * @param {number} to 1 for luma (BT.601), 3 for RGB, 4 for RGBA, opaque if there was no alpha
+ * @returns {Uint8Array} [height, width, to]; the same array if it has these channels
+ */
+export function toChannels(pixels, from, to) {
+  if (from === to) return pixels;
+  const count = pixels.length / from;
+  const changed = new Uint8Array(count * to).fill(255);
+  for (let index = 0; index < count; index += 1) {
+    const start = index * from;
+    const [red, green, blue] = [0, 1, 2].map((channel) => pixels[start + (from === 1 ? 0 : channel)]);
+    if (to === 1) {
+      changed[index] = (red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16;
+    } else {
+      changed[index * to] = red;
+      changed[index * to + 1] = green;
+      changed[index * to + 2] = blue;
+    }
+  }
+  return changed;
+}
+
+/**
+ * Convert pixels to those of a canvas.
+ *
+ * @param {Uint8Array} pixels [height, width, channels]
  * @param {number} width pixels
  * @param {number} height pixels
- * @returns {ImageData} opaque
+ * @param {number} channels 1 for gray, 3 for RGB, 4 for RGBA
+ * @returns {ImageData}
  */
-export function imageOf(rgb, width, height) {
-  const { data } = new ImageData(width, height);
-  for (let from = 0, to = 0; from < rgb.length; from += 3, to += 4) {
-    data[to] = rgb[from];
-    data[to + 1] = rgb[from + 1];
-    data[to + 2] = rgb[from + 2];
-    data[to + 3] = 255;
-  }
-  return new ImageData(data, width, height);
+export function imageOf(pixels, width, height, channels = 3) {
+  return new ImageData(new Uint8ClampedArray(toChannels(pixels, channels, 4)), width, height);
 }
 
 /**

@@ -53,6 +53,36 @@ export function resample(image, from, to, filter, { channels = 1, part = from } 
   return isWhole ? new Uint8Array(scaled) : scaled;
 }
 
+/**
+ * Scale an image without mixing its values, as Pillow's transformation of the nearest pixel does.
+ *
+ * @param {Uint8Array} image [height, width, channels]
+ * @param {Size} from size of the image
+ * @param {Size} to size of the result
+ * @param {number} channels
+ * @returns {Uint8Array}
+ */
+export function nearest(image, from, to, channels) {
+  const columns = nearestOf(from.width, to.width);
+  const scaled = new Uint8Array(to.width * to.height * channels);
+  let target = 0;
+  for (const row of nearestOf(from.height, to.height)) {
+    for (const column of columns) {
+      const start = (row * from.width + column) * channels;
+      for (let channel = 0; channel < channels; channel += 1, target += 1) scaled[target] = image[start + channel];
+    }
+  }
+  return scaled;
+}
+
+/** Place of the nearest pixel of each scaled one; the sum is Pillow's, which rounds otherwise than a product. */
+function nearestOf(from, to) {
+  const step = from / to;
+  const places = new Int32Array(to);
+  for (let at = 0, place = step * 0.5; at < to; at += 1, place += step) places[at] = Math.min(from - 1, Math.trunc(place));
+  return places;
+}
+
 function alongRows(image, { starts, counts, weights, most, isWhole }, from, lines, channels) {
   const to = starts.length;
   const scaled = new Float32Array(to * lines * channels);

@@ -1,31 +1,32 @@
 /**
  * The worker that runs the model, the same file that `polyexport infer` runs, with ONNX Runtime Web.
  *
- * It takes {type: "load", url, provider, threads} and then {type: "run", image, width, height, color, rgb}, and answers with
- * {type: "progress"}, {type: "loaded"}, {type: "result"} and {type: "failed"}.
+ * It takes {type: "load", url, provider, threads} and then {type: "run", image, width, height, values, rgb}, and answers
+ * with {type: "progress"}, {type: "loaded"}, {type: "result"} and {type: "failed"}.
  */
 
-import { Canvas } from "./canvas.mjs";
-import { Refused, readContract } from "./contract.mjs";
-import { rgbOf } from "./pixels.mjs";
+import { Canvas, canvasRule, pictureRule } from "./canvas.mjs";
+import { colorOf, inputOf, Refused, readContract, scaledSide } from "./contract.mjs";
+import { toChannels } from "./pixels.mjs";
+import { decodePng } from "./png.mjs";
 
 const GOLDEN_TOLERANCE = 0.5; // mean absolute difference in levels, as in polyexport/model/model.py
 const MAX_MODEL_BYTES = 2 ** 31 - 1; // the limit of protobuf
 
 let model = null;
-let last = null; // the drawing that was filled last, and its canvas
+let last = null; // the drawing that was run last, and its canvas
 
 self.onmessage = async ({ data }) => {
   try {
     if (data.type === "load") {
       model = await load(data);
-      const { embedding, golden, ...contract } = model.contract; // the page uses neither
-      self.postMessage({ type: "loaded", contract, bytes: model.bytes, goldenDifference: model.goldenDifference });
+      const { bytes, goldenDifference, contract } = model;
+      self.postMessage({ type: "loaded", contract, bytes, goldenDifference });
     } else {
       const started = performance.now();
-      const { colored, networkMs } = await fill(model, data);
+      const result = await made(model, data);
       const ms = performance.now() - started;
-      self.postMessage({ type: "result", colored, ms, networkMs }, [colored.buffer]);
+      self.postMessage({ type: "result", ...result, ms }, [result.pixels.buffer]);
     }
   } catch (error) {
     const remedy = error instanceof Refused ? error.remedy : "reload the page, or choose another entry of Run on";
@@ -48,8 +49,9 @@ async function load({ url, provider, threads }) {
   ort.env.logLevel = "error";
   const options = { executionProviders: [provider], logSeverityLevel: 3 };
   const session = await ort.InferenceSession.create(bytes, options);
-  const encoder = contract.embedding?.encoder
-    ? await ort.InferenceSession.create(base64(contract.embedding.encoder), { executionProviders: ["wasm"] })
+  const encoding = colorOf(contract)?.embedding?.encoder;
+  const encoder = encoding
+    ? await ort.InferenceSession.create(base64(encoding), { executionProviders: ["wasm"] })
     : null;
   const loaded = { ort, session, encoder, contract, bytes: bytes.length };
   loaded.goldenDifference = await repeatGolden(loaded);
@@ -87,15 +89,34 @@ async function fetched(url) {
   return bytes;
 }
 
-/** Fill a drawing of any size: RGB [height, width, 3] as it was given, and the time of the network alone. */
-async function fill(loaded, { image, width, height, color, rgb }) {
+/**
+ * Run the model on an image of any size.
+ *
+ * @param {object} loaded the result of `load`
+ * @param {{image: Uint8Array, width: number, height: number, values: any[], rgb: number[]}} job the image, RGB, the value
+ *   of each condition (a second picture as RGB of the image's size), and the color of a fill
+ * @returns {Promise<{pixels: Uint8Array, width: number, height: number, channels: number, networkMs: number}>} the result
+ *   as `polyexport infer` gives it, and the time of the network alone
+ */
+async function made(loaded, { image, width, height, values, rgb }) {
+  const { contract } = loaded;
+  const size = { width, height };
+  const rule = canvasRule(contract);
+  const place = (pixels, own) => new Canvas(toChannels(pixels, 3, own.channels), size, own);
   const isSame = last !== null && last.width === width && last.height === height && isEqual(last.image, image);
-  if (!isSame) last = { image, width, height, canvas: new Canvas(image, { width, height }, loaded.contract) };
+  if (!isSame) last = { image, width, height, canvas: place(image, rule) };
   const { canvas } = last;
+  const placed = contract.conditions.map(({ kind, channels }, index) =>
+    kind === "image" ? place(values[index], pictureRule(rule, channels)).pixels : values[index],
+  );
   const started = performance.now();
-  const output = await run(loaded, canvas.pixels, canvas.height, canvas.width, color);
+  const output = await run(loaded, canvas.pixels, canvas.height, canvas.width, placed);
   const networkMs = performance.now() - started;
-  return { colored: canvas.restore(output, rgb), networkMs };
+  const result = canvas.restore(output, rgb, contract.result);
+  if (contract.result.kind !== "alpha") return { ...result, channels: contract.result.channels, networkMs };
+  const pixels = toChannels(image, 3, 4);
+  result.pixels.forEach((alpha, index) => (pixels[4 * index + 3] = alpha));
+  return { ...result, pixels, channels: 4, networkMs };
 }
 
 function isEqual(first, second) {
@@ -106,35 +127,49 @@ function isEqual(first, second) {
 }
 
 /**
- * Run the network on one image and one color.
+ * Run the network on one image.
  *
  * @param {object} loaded the result of `load`
- * @param {Uint8Array} image RGB, [height, width, 3]
+ * @param {Uint8Array} image [height, width, channels]
  * @param {number} height pixels
  * @param {number} width pixels
- * @param {number | number[] | Float32Array} color index into the palette, sRGB, or an embedding
- * @returns {Promise<Uint8Array>} RGB, [height, width, 3]
+ * @param {any[]} values of the conditions: the index of a label or of a color of the palette, sRGB, a number, a vector
+ *   as Float32Array, or a second picture, [height, width, channels]
+ * @returns {Promise<Uint8Array>} [height, width, channels] of the result
  */
-async function run({ ort, session, encoder, contract }, image, height, width, color) {
-  const many = contract.many_colors ? [1] : [];
-  let second;
-  if (contract.embedding !== null) {
-    const { dim } = contract.embedding;
-    let row = color;
-    if (!(color instanceof Float32Array)) {
-      row = encoder === null ? embeddingRow(contract.embedding, color) : await encoded(ort, encoder, color);
+async function run(loaded, image, height, width, values) {
+  const { ort, session, contract } = loaded;
+  const { result, output_name, image_channels } = contract;
+  const inputs = { image: new ort.Tensor("uint8", image, [1, height, width, image_channels]) };
+  for (const [index, condition] of contract.conditions.entries()) {
+    inputs[inputOf(condition)] = await tensorOf(loaded, condition, values[index], height, width);
+  }
+  const { [output_name]: output } = await session.run(inputs);
+  const size = scaledSide(height, result) * scaledSide(width, result) * result.channels;
+  if (output.type !== "uint8" || output.size !== size) {
+    throw new Refused(`The graph's output for the drawing is ${output.type} [${output.dims}]`, "export the model again");
+  }
+  return Uint8Array.from(await output.getData());
+}
+
+/** Make the graph's input of a condition. */
+async function tensorOf({ ort, encoder }, condition, value, height, width) {
+  const { kind } = condition;
+  if (kind === "label") return new ort.Tensor("int64", BigInt64Array.of(BigInt(value)), [1]);
+  if (kind === "number") return new ort.Tensor("float32", Float32Array.of(value), [1]);
+  if (kind === "vector") return new ort.Tensor("float32", value, [1, condition.dim]);
+  if (kind === "image") return new ort.Tensor("uint8", value, [1, height, width, condition.channels]);
+  const { embedding, conditioning, many_colors } = condition;
+  const many = many_colors ? [1] : [];
+  if (embedding !== null) {
+    let row = value;
+    if (!(value instanceof Float32Array)) {
+      row = encoder === null ? embeddingRow(embedding, value) : await encoded(ort, encoder, value);
     }
-    second = { color_embedding: new ort.Tensor("float32", row, [1, ...many, dim]) };
-  } else if (contract.conditioning === "rgb") {
-    second = { color: new ort.Tensor("uint8", Uint8Array.from(color), [1, ...many, 3]) };
-  } else {
-    second = { color: new ort.Tensor("int64", BigInt64Array.of(BigInt(color)), [1, ...many]) };
+    return new ort.Tensor("float32", row, [1, ...many, embedding.dim]);
   }
-  const { colored } = await session.run({ image: new ort.Tensor("uint8", image, [1, height, width, 3]), ...second });
-  if (colored.type !== "uint8" || colored.size !== image.length) {
-    throw new Refused(`The graph's output for the drawing is ${colored.type} [${colored.dims}]`, "export the model again");
-  }
-  return Uint8Array.from(await colored.getData());
+  if (conditioning === "rgb") return new ort.Tensor("uint8", Uint8Array.from(value), [1, ...many, 3]);
+  return new ort.Tensor("int64", BigInt64Array.of(BigInt(value)), [1, ...many]);
 }
 
 function embeddingRow({ table, dim }, index) {
@@ -149,12 +184,24 @@ async function encoded(ort, encoder, rgb) {
 
 /** Repeat the golden sample, and refuse a runtime that computes something else. */
 async function repeatGolden(loaded) {
-  const { golden } = loaded.contract;
-  const [image, expected] = await Promise.all([golden.image_png, golden.colored_png].map(decoded));
-  const color = typeof golden.color === "string" ? new Float32Array(base64(golden.color).buffer) : golden.color;
-  const colored = await run(loaded, image.rgb, image.height, image.width, color);
-  const sum = colored.reduce((total, value, index) => total + Math.abs(value - expected.rgb[index]), 0);
-  const difference = sum / colored.length;
+  const { golden, conditions, image_channels, result } = loaded.contract;
+  let image, expected, values;
+  try {
+    image = await decodedAs(golden.image_png, image_channels);
+    expected = await decodedAs(golden.result_png, result.channels);
+    values = await Promise.all(
+      conditions.map(async ({ kind, channels }, index) => {
+        const value = golden.values[index];
+        if (kind === "image") return (await decodedAs(value, channels)).pixels;
+        return typeof value === "string" ? new Float32Array(base64(value).buffer) : value;
+      }),
+    );
+  } catch (error) {
+    throw new Refused(`The model's golden sample cannot be read (${error.message})`, "export the model again");
+  }
+  const found = await run(loaded, image.pixels, image.height, image.width, values);
+  const sum = found.reduce((total, value, index) => total + Math.abs(value - expected.pixels[index]), 0);
+  const difference = sum / found.length;
   if (!(difference <= GOLDEN_TOLERANCE)) {
     throw new Refused(
       `The model's golden sample differs by ${difference.toFixed(2)} levels here, more than ${GOLDEN_TOLERANCE}`,
@@ -164,13 +211,10 @@ async function repeatGolden(loaded) {
   return difference;
 }
 
-async function decoded(png) {
-  const blob = new Blob([base64(png)], { type: "image/png" });
-  const bitmap = await createImageBitmap(blob, { colorSpaceConversion: "none" });
-  const { width, height } = bitmap;
-  const context = new OffscreenCanvas(width, height).getContext("2d", { alpha: false, willReadFrequently: true });
-  context.drawImage(bitmap, 0, 0);
-  return { rgb: rgbOf(context.getImageData(0, 0, width, height)), width, height };
+async function decodedAs(png, channels) {
+  const decoded = await decodePng(base64(png));
+  if (decoded.channels !== channels) throw new Error(`${decoded.channels} channels, expected ${channels}`);
+  return decoded;
 }
 
 function base64(text) {

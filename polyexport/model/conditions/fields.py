@@ -44,7 +44,7 @@ _MAX_UNIT = 16
 CONDITION_NAME = re.compile(r"[a-z_][a-z0-9_]{0,63}")
 """Well-formed name of a condition, which is the name of a graph's input and of a field of a form."""
 
-RESERVED_NAMES = frozenset(("background", "image", "polyexport_watch", "result", "size"))
+RESERVED_NAMES = frozenset(("background", "image", "polyexport_watch", "result", "result_as", "size"))
 """Names that no condition may have: the graph's other tensors, and the other fields of the service's form."""
 
 Palette = tuple[tuple[str, tuple[int, int, int]], ...]
