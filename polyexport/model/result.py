@@ -38,6 +38,8 @@ class ResultFields:
             raise ValueError(f"the result must have 1, 3 or 4 channels, got {self.channels}")
         if self.kind in ("mask", "alpha") and self.channels != 1:
             raise ValueError(f"a {self.kind} has 1 channel, got {self.channels}")
+        if self.kind == "alpha" and self.scale != "1":
+            raise ValueError("an alpha has the size of its image")
         if self.kind == "fill" and (self.channels, self.scale) != (3, "1"):
             raise ValueError("a fill has 3 channels and the size of its image")
 
@@ -45,6 +47,11 @@ class ResultFields:
     def ratio(self) -> Fraction:
         """Height and width of the result, relative to those of the image."""
         return Fraction(self.scale)
+
+    @property
+    def can_be_alpha(self) -> bool:
+        """Whether the result can become the alpha of its image: a mask of the image's size."""
+        return self.kind in ("mask", "alpha") and self.scale == "1"
 
 
 PICTURE = ResultFields()

@@ -163,6 +163,6 @@ def _advice(contract: Contract, conditions: tuple[Condition[Any], ...]) -> str:
         for condition in conditions
         if not condition.textual
     ]
-    if contract.result.kind == "mask":
+    if contract.result.kind == "mask" and contract.result.can_be_alpha:
         advice.append("`--result-as alpha` makes the mask the alpha channel of the image.")
     return " ".join(advice)

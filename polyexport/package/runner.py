@@ -102,7 +102,10 @@ def main(folder: Path, arguments: Sequence[str] | None = None) -> int:
         "on, native leaves it (default: auto, what suits the model)",
     )
     parser.add_argument(
-        "--result-as", choices=("alpha",), help="make a result that is a mask the alpha channel of the image"
+        "--result-as",
+        choices=("result", "alpha"),
+        default="result",
+        help="make a result that is a mask the alpha channel of the image (default: result, the mask itself)",
     )
     parser.add_argument(
         "-o",
@@ -211,18 +214,22 @@ def _run_of(model: Model, arguments: argparse.Namespace) -> _Run:
     Raises:
         UsageError: A condition or a result that the model does not have, or a value that it does not know.
     """
-    kind = model.contract.result.kind
-    if arguments.result_as and kind not in ("mask", "alpha"):
-        raise UsageError(f"the model's result is a {kind}, no mask", remedy="leave --result-as out")
+    as_alpha = arguments.result_as == "alpha"
+    if as_alpha and not model.contract.result.can_be_alpha:
+        result = model.contract.result
+        raise UsageError(
+            f"the model's result is a {result.kind} of scale {result.scale}, no mask of the image's size",
+            remedy="leave --result-as alpha out",
+        )
     settings = parse_settings(model.conditions, colors=arguments.color, assignments=arguments.assignments)
     for setting in settings:
         model.recipe_of(setting)  # raises for a color that the model does not know
     return _Run(
         model=model,
-        canvas_rule=model.contract.canvas_rule(arguments.size, keep_original=bool(arguments.result_as)),
+        canvas_rule=model.contract.canvas_rule(arguments.size, keep_original=as_alpha),
         settings={_folder_name(model, setting): setting for setting in settings},
         pictures=_pictures(model, arguments.pictures),
-        as_alpha=bool(arguments.result_as),
+        as_alpha=as_alpha,
     )
 
 

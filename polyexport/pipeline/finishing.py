@@ -46,10 +46,10 @@ class Finishing:
         Raises:
             UsageError: it has not.
         """
-        if self.as_alpha and result.kind not in ("mask", "alpha"):
+        if self.as_alpha and not result.can_be_alpha:
             raise UsageError(
                 f"the model's result is a {_described(result)}, which cannot be an alpha",
-                remedy="leave out --result-as alpha, which is for masks",
+                remedy="leave out --result-as alpha, which is for masks of the image's size",
             )
         drawn = result.kind in ("picture", "fill") and result.channels == 3
         colored = any(isinstance(condition, ColorCondition) for condition in conditions)

@@ -18,6 +18,7 @@ from polyexport.model.conditions.color_condition import ColorCondition
 from polyexport.model.conditions.condition import Condition
 from polyexport.model.conditions.fields import LabelFields, NumberFields, VectorFields
 from polyexport.model.contract import IMAGE_INPUT, Contract
+from polyexport.pipeline.finishing import Background, Finishing, ResultAs
 from polyexport.service.body_buffer import BodyBuffer
 from polyexport.service.form import parse_form, parse_parameters
 from polyexport.service.long_json import MAX_SHORT_BYTES, decode_base64, long_string, read_short_json, split_json
@@ -61,9 +62,7 @@ class InferRequest:
     """Values of the other conditions by their names, as they were sent; those that were left out are missing."""
 
     size: Literal["auto", "fit", "native"]
-    background: Literal["white", "transparent"]
-    as_alpha: bool
-    """Whether a mask becomes the alpha of the image."""
+    finishing: Finishing
 
 
 def body_type(request: Request) -> BodyType:
@@ -213,8 +212,9 @@ class BodyRule:
             pictures=tuple(pictures),
             values=values,
             size=fields.get("size", "auto"),
-            background=fields.get("background", "white"),
-            as_alpha=fields.get("result_as") == "alpha",
+            finishing=Finishing(
+                background=fields.get("background", "white"), result_as=fields.get("result_as", "result")
+            ),
         )
 
 
@@ -295,11 +295,11 @@ def _options(contract: Contract) -> dict[str, Any]:
     if contract.color is not None and result.kind in ("picture", "fill") and result.channels == 3:
         about = "background of the colored image"
         background = Field("white", alias="background", title="Background", description=about)
-        options["background"] = (Literal["white", "transparent"], background)
-    if result.kind == "mask":
+        options["background"] = (Background, background)
+    if result.kind == "mask" and result.can_be_alpha:
         about = "what the answer is: the mask itself, or the image with the mask as its alpha"
-        result_as = Field("mask", alias="result_as", title="Result As", description=about)
-        options["result_as"] = (Literal["mask", "alpha"], result_as)
+        result_as = Field("result", alias="result_as", title="Result As", description=about)
+        options["result_as"] = (ResultAs, result_as)
     return options
 
 

@@ -20,14 +20,13 @@ from starlette.responses import JSONResponse
 
 import polyexport
 from polyexport.errors import ColorError, PolyexportError, UsageError
-from polyexport.imaging.codecs.png import encode_png
-from polyexport.imaging.matte import transparent
 from polyexport.imaging.pixels import Pixels
 from polyexport.model.canvas import Canvas, CanvasRule
 from polyexport.model.conditions.color_condition import ColorCondition
 from polyexport.model.model import ConditionRows, Model
 from polyexport.model.settings import Setting, describe_conditions, setting_from
 from polyexport.pipeline.decoding.pool import DecodingPool
+from polyexport.pipeline.finishing import Finishing
 from polyexport.runtime.cores import granted_cores
 from polyexport.service.batcher import Batcher, NetworkError, QueueFullError, QueueTimeoutError
 from polyexport.service.body import JSON_TYPE, BodyRule, BodyType, InferRequest, body_type
@@ -52,8 +51,7 @@ class _Order:
     canvas: Canvas
     rows: ConditionRows
     setting: Setting
-    background: str
-    as_alpha: bool
+    finishing: Finishing
     warnings: tuple[str, ...]
 
 
@@ -162,14 +160,13 @@ class Routes:
             canvas=decoded.canvas,
             rows=model.rows_of(setting, decoded.pictures),
             setting=setting,
-            background=request.background,
-            as_alpha=request.as_alpha,
+            finishing=request.finishing,
             warnings=decoded.warnings,
         )
 
     def _canvas_rule(self, request: InferRequest) -> CanvasRule:
         try:
-            return self._model.contract.canvas_rule(request.size, keep_original=request.as_alpha)
+            return self._model.contract.canvas_rule(request.size, keep_original=request.finishing.as_alpha)
         except UsageError as error:
             raise ProblemError("field", str(error)) from error
 
@@ -196,8 +193,7 @@ class Routes:
 
     def _encode(self, order: _Order, output: Pixels, is_json: bool) -> bytes:
         """Encode the result as a PNG file, or with warnings as the JSON text of an answer."""
-        result = self._model.finish(order.canvas, output, order.setting, as_alpha=order.as_alpha)
-        png = encode_png(transparent(result) if order.background == "transparent" else result)
+        png = order.finishing.encode(self._model, order.canvas, output, order.setting)
         if not is_json:
             return png
         return b'{"image":"%b","warnings":%b}' % (base64.b64encode(png), json.dumps(order.warnings).encode())

@@ -204,7 +204,7 @@ def test_json_of_another_type_is_refused(kind: str, asked: dict[str, Any], serve
 
 def test_a_mask_is_the_answer_or_the_alpha_of_the_image(serve: Serve) -> None:
     served, image = serve("mask out"), encode_png(picture())
-    for given, as_alpha in (({}, False), ({"result_as": "mask"}, False), ({"result_as": "alpha"}, True)):
+    for given, as_alpha in (({}, False), ({"result_as": "result"}, False), ({"result_as": "alpha"}, True)):
         assert served.post_form(image, **given)[2] == expected(served.model, image, {}, as_alpha=as_alpha)
 
 
