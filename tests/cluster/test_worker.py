@@ -1,7 +1,7 @@
 """One actor, without Ray: it stages outputs, and says what ends the run instead of raising it."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,10 @@ from polyexport.cluster.worker import Worker, WorkerOptions
 from polyexport.errors import ExitCode
 from polyexport.imaging.codecs.png import encode_png
 from polyexport.model.loading.load import load_model
+from polyexport.model.settings import setting_from
 from polyexport.pipeline.finishing import PLAIN
 from polyexport.pipeline.outputs.disk import OutputFolder
-from polyexport.pipeline.plan import Item
+from polyexport.pipeline.plan import Item, output_name
 from polyexport.runtime.probe import probe_provider
 
 RED = setting("red")
@@ -106,3 +107,28 @@ def test_a_provider_that_is_missing_ends_the_run(options: WorkerOptions, drawing
     message, exit_code = ended(replace(options, provider="tensorrt"), drawings)
     assert "tensorrt" in message
     assert exit_code == ExitCode.PROVIDER_UNAVAILABLE
+
+
+def test_settings_and_second_pictures_reach_the_model(
+    folder: OutputFolder, options: WorkerOptions, version3_of: Callable[[str], Path], drawings: Path
+) -> None:
+    for kind, conditions, pictures in (
+        ("label number", {"style": "van gogh", "strength": 0.5}, {}),
+        ("vector", {"code": (1.0, 0.5, -2.0)}, {}),
+        ("mask in", {}, {"mask": [drawings / "1.png"]}),
+        ("plain", {}, {}),
+    ):
+        data = version3_of(kind).read_bytes()
+        model = load_model(version3_of(kind), provider="cpu")
+        changed = replace(
+            options, model=folder.stage(data), model_sha256=model.sha256, size="auto", pictures=tuple(pictures)
+        )
+        one = setting_from(model.conditions, conditions)
+        seconds = tuple(str(files[0]) for files in pictures.values())
+        item = Item(str(drawings / "0.png"), f"{kind}.png", (one,), "", seconds)
+        rows = Worker(changed)({"index": [0], "task": [Task(item, (0,), (None,)).to_json()]})
+        answer = Answer.from_json(rows["answer"][0])
+        assert answer.status == "ok", (kind, answer.reason)
+        assert folder.publish(list(answer.outputs)) == [""]
+        [expected] = model.apply([drawings / "0.png"], conditions, pictures=pictures)
+        assert (folder.root / output_name(item, one)).read_bytes() == encode_png(expected), kind
