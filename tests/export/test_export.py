@@ -26,6 +26,7 @@ from polyexport.model.loading.limits import DEFAULT_LIMITS
 from polyexport.model.loading.load import load_model
 from polyexport.model.loading.verdicts import passed_before
 from polyexport.model.model import Model
+from polyexport.model.result import ResultFields
 from polyexport.model.samples import SAMPLES_KEY
 from polyexport.runtime.probe import probe_provider
 
@@ -67,14 +68,16 @@ def test_the_contract_says_where_the_model_comes_from(tiny_checkpoint: Path, tin
 def test_the_contract_says_what_the_result_is(
     source: Source, tmp_path: Path, said: Any, given: Any, expected: str
 ) -> None:
-    export_source(dataclasses.replace(source, result=said), tmp_path / "m.onnx", ExportOptions(result=given))
-    assert load_model(tmp_path / "m.onnx", provider="cpu").contract.result == expected
+    export_source(
+        dataclasses.replace(source, result=ResultFields(kind=said)), tmp_path / "m.onnx", ExportOptions(result=given)
+    )
+    assert load_model(tmp_path / "m.onnx", provider="cpu").contract.result.kind == expected
 
 
 def test_the_golden_sample_repeats(tiny_model: Model) -> None:
     golden = tiny_model.contract.golden
-    image, colored = (decode(base64.b64decode(png)).pixels for png in (golden.image_png, golden.colored_png))
-    assert np.array_equal(tiny_model.run(image[None], np.array([golden.color], np.uint8))[0], colored)
+    image, colored = (decode(base64.b64decode(png)).pixels for png in (golden.image_png, golden.result_png))
+    assert np.array_equal(tiny_model.run(image[None], np.array(golden.values, np.uint8))[0], colored)
 
 
 def test_quality_on_a_data_set_goes_into_the_file(source: Source, tmp_path: Path) -> None:
@@ -159,8 +162,9 @@ def test_a_vocabulary_as_an_embedding(vocabulary_checkpoint: Path, vocabulary_mo
     for name in ("red", "lime", "blue"):
         (ours,), (theirs,) = (each.colorize([image], [name])[0] for each in (model, vocabulary_model))
         assert np.abs(ours.astype(int) - theirs).max() <= 1
-    assert model.contract.embedding is not None
-    assert model.contract.embedding.rows == 3
+    assert model.contract.color is not None
+    assert model.contract.color.embedding is not None
+    assert model.contract.color.embedding.rows == 3
 
 
 def test_a_precision_that_costs_too_much_gets_no_file(

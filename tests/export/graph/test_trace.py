@@ -11,8 +11,8 @@ from polyexport.errors import ModelError, OutOfMemoryError
 from polyexport.export.graph.trace import OPSET, float_output, simplify, trace, trace_encoder
 from polyexport.export.source.load import load_source
 from polyexport.export.source.source import Source
-from polyexport.model.conditions.condition import EMBEDDING_INPUT
-from polyexport.model.conditions.fields import Embedding
+from polyexport.model.conditions.color_condition import EMBEDDING_INPUT
+from polyexport.model.conditions.fields import ColorFields, Embedding
 from polyexport.model.contract import COLORED
 from polyexport.runtime.open import open_session
 from polyexport.runtime.session import SessionOptions
@@ -77,8 +77,8 @@ def test_a_graph_with_another_end_is_refused(source: Source) -> None:
 
 
 def test_the_embedding_as_second_input(source: Source) -> None:
-    condition = source.condition(Embedding(dim=5, encoder="AAAA"))
-    graph = simplify(trace(source, condition).model)
+    conditions = source.built_conditions(Embedding(dim=5, encoder="AAAA"))
+    graph = simplify(trace(source, conditions).model)
     (color,) = [value for value in graph.graph.input if value.name == EMBEDDING_INPUT]
     assert shape(color) == ["batch", 5]
     assert color.type.tensor_type.elem_type == onnx.TensorProto.FLOAT
@@ -101,7 +101,7 @@ def network(forward: Callable[[Tensor, Tensor], Tensor]) -> Source:
 
     return Source(
         module=Network(),
-        conditioning="rgb",
+        conditions=(ColorFields(conditioning="rgb"),),
         value_range=(0.0, 1.0),
         output_range=(0.0, 1.0),
         size_multiple=4,

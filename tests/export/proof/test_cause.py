@@ -12,10 +12,12 @@ from polyexport.export.graph.quantization import calibrate, quantizable, quantiz
 from polyexport.export.graph.trace import simplify
 from polyexport.export.precision import PRECISIONS
 from polyexport.export.proof.cause import find_cause, program_values
+from polyexport.export.proof.examples import stacked
 from polyexport.export.proof.fidelity import calibration_feeds
 from polyexport.export.proof.parity import ParityOptions
 from polyexport.export.proof.proof import Proof
 from polyexport.export.source.load import load_source
+from polyexport.model.contract import COLORED
 
 
 @pytest.fixture(scope="module")
@@ -31,18 +33,18 @@ def fp32(proof: Proof) -> onnx.ModelProto:
 @pytest.fixture(scope="module")
 def int8(proof: Proof, fp32: onnx.ModelProto) -> onnx.ModelProto:
     candidate = proof.candidate("simplified", fp32)
-    calibration = calibrate(fp32, calibration_feeds(proof.source, candidate, proof.encode))
+    calibration = calibrate(fp32, calibration_feeds(proof.source, candidate))
     names = quantizable(fp32)
     return quantize(fp32, calibration, keep_float=(names[0], names[-1]))
 
 
 def cause(proof: Proof, model: onnx.ModelProto, precision: str) -> str:
-    image = np.stack(proof.reference.pixels[32, 32][:1])
     candidate = proof.candidate(precision, model)
-    values = program_values(proof.traced.program, image, candidate.rows[:1])
+    feeds = candidate.feeds(*stacked(proof.reference.examples[32, 32][:1]))
+    values = program_values(proof.traced.program, candidate.output, *feeds.values())
     tolerance = PRECISIONS[precision].node_tolerance
     assert tolerance is not None
-    return str(find_cause(candidate, values, image, tolerance))
+    return str(find_cause(candidate, values, feeds, tolerance))
 
 
 def test_sound_graphs_have_no_cause(proof: Proof, fp32: onnx.ModelProto, int8: onnx.ModelProto) -> None:
@@ -51,8 +53,8 @@ def test_sound_graphs_have_no_cause(proof: Proof, fp32: onnx.ModelProto, int8: o
 
 
 def test_the_program_has_a_value_for_nearly_every_tensor(proof: Proof, fp32: onnx.ModelProto) -> None:
-    image = np.stack(proof.reference.pixels[32, 32][:1])
-    values = program_values(proof.traced.program, image, proof.reference.colors[:1])
+    images, (colors,) = stacked(proof.reference.examples[32, 32][:1])
+    values = program_values(proof.traced.program, COLORED, images, colors)
     named = [name for node in fp32.graph.node for name in node.output if name in values]
     assert len(named) >= 0.9 * len(fp32.graph.node)
 

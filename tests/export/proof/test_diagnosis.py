@@ -11,12 +11,14 @@ from polyexport.export.graph.trace import trace
 from polyexport.export.proof.cause import Cause
 from polyexport.export.proof.diagnosis import diagnose_network, diagnose_sensitivity, diagnose_tracing, remedy_of
 from polyexport.export.proof.drawings import drawings
+from polyexport.export.proof.examples import Example
 from polyexport.export.proof.parity import ParityOptions
 from polyexport.export.proof.proof import Proof
 from polyexport.export.source.source import Source
+from polyexport.model.conditions.fields import ColorFields
 
 COLORS = np.array([[255, 0, 0], [10, 200, 90]], np.uint8)
-IMAGES = drawings(2, 32)
+EXAMPLES = [Example(image, (color,)) for image, color in zip(drawings(2, 32), COLORS, strict=True)]
 
 
 class Network(nn.Module):
@@ -109,7 +111,7 @@ class Magnifying(Network):
 def source_of(network: type[Network], multiple: int | None = None) -> Source:
     return Source(
         module=network().eval(),
-        conditioning="rgb",
+        conditions=(ColorFields(conditioning="rgb"),),
         size_multiple=multiple or 32,
         training_size=32,
         fixed_size=multiple is None,
@@ -130,7 +132,7 @@ def source_of(network: type[Network], multiple: int | None = None) -> Source:
     ],
 )
 def test_what_is_the_matter_with_the_network_itself(network: type[Network], text: str, remedy: str) -> None:
-    found = diagnose_network(source_of(network), IMAGES, COLORS)
+    found = diagnose_network(source_of(network), EXAMPLES)
     assert found is not None
     assert text in found.text
     assert remedy in found.remedy
@@ -139,12 +141,12 @@ def test_what_is_the_matter_with_the_network_itself(network: type[Network], text
 
 @pytest.mark.parametrize("network", [Network, Branching, Scaling, Looping, Sly])
 def test_a_network_that_is_a_function_of_its_inputs_has_no_such_fault(network: type[Network]) -> None:
-    assert diagnose_network(source_of(network), IMAGES, COLORS) is None
+    assert diagnose_network(source_of(network), EXAMPLES) is None
 
 
 def test_an_experiment_leaves_the_network_as_it_is() -> None:
     source = source_of(Counting)
-    diagnose_network(source, IMAGES, COLORS)
+    diagnose_network(source, EXAMPLES)
     assert float(source.module.get_buffer("seen")) == 0
 
 
@@ -159,7 +161,7 @@ def test_an_experiment_leaves_the_network_as_it_is() -> None:
 def test_what_tracing_froze(network: type[Network], multiple: int | None, text: str, remedy: str) -> None:
     source = source_of(network, multiple)
     traced = trace(source)
-    found = diagnose_tracing(source, traced, IMAGES[0], COLORS, COLORS)
+    found = diagnose_tracing(source, traced, source.built_conditions(), EXAMPLES)
     assert found is not None
     assert text in found.text
     assert remedy in found.remedy
@@ -178,7 +180,7 @@ def test_the_failing_export_says_it() -> None:
 def test_what_rounding_decides_is_named() -> None:
     source = source_of(Comparing)
     white = np.full((32, 32, 3), 255, np.uint8)  # every pixel equals the one that it is compared with
-    found = diagnose_sensitivity(source, trace(source), [white, white], COLORS)
+    found = diagnose_sensitivity(source, trace(source), [Example(white, (color,)) for color in COLORS])
     assert found is not None
     assert "gt (tensor gt" in found.text
     assert "sigmoid instead of a comparison" in found.remedy
@@ -187,12 +189,12 @@ def test_what_rounding_decides_is_named() -> None:
 def test_what_magnifies_rounding_is_told_from_a_jump() -> None:
     source = source_of(Magnifying)
     traced = trace(source)
-    found = diagnose_sensitivity(source, traced, IMAGES, COLORS)
+    found = diagnose_sensitivity(source, traced, EXAMPLES)
     assert found is not None
     assert "already in PyTorch" in found.text
     assert "large argument" in found.remedy
     sound = Source(**{name: getattr(source, name) for name in Source.__slots__} | {"module": Network().eval()})
-    assert diagnose_sensitivity(sound, traced, IMAGES, COLORS) is None
+    assert diagnose_sensitivity(sound, traced, EXAMPLES) is None
 
 
 @pytest.mark.parametrize(

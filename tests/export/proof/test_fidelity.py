@@ -15,8 +15,9 @@ from polyexport.export.proof.fidelity import DrawingTest
 from polyexport.export.proof.parity import Candidate
 from polyexport.export.source.load import load_source
 from polyexport.export.source.source import Source
-from polyexport.model.contract import COLORED, Fidelity, Result
+from polyexport.model.contract import COLORED, Fidelity
 from polyexport.model.model import Model
+from polyexport.model.result import ResultKind
 
 ROOT = Path(__file__).parents[3]
 FILLS = 12
@@ -37,7 +38,7 @@ def source() -> Source:
 @pytest.fixture
 def make_test(
     source: Source, shipped: Model, shipped_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[[Result], DrawingTest]:
+) -> Callable[[ResultKind], DrawingTest]:
     """Make the test of the shipped network for one kind of result, on few drawings of two kinds."""
     kinds = {name: fidelity._KINDS[name] for name in ("clean", "gapped")}
     monkeypatch.setattr(fidelity, "_KINDS", kinds)
@@ -47,13 +48,12 @@ def make_test(
         name="fp32",
         model=model,
         float_output="",
-        color_name=shipped.condition.name,
-        rows=np.empty(0),
-        many_colors=False,
+        output=COLORED,
+        conditions=shipped.conditions,
     )
 
-    def make(result: Result) -> DrawingTest:
-        return DrawingTest(source, fp32, shipped.condition.encode_trained, result=result)
+    def make(result: ResultKind) -> DrawingTest:
+        return DrawingTest(source, fp32, result=result)
 
     return make
 
@@ -82,7 +82,7 @@ def changed(path: Path, factor: float, added: float) -> onnx.ModelProto:
 
 @pytest.mark.parametrize(("result", "images"), [("picture", 8), ("fill", FILLS)])
 def test_a_graph_equals_itself(
-    make_test: Callable[[Result], DrawingTest], shipped_path: Path, result: Result, images: int
+    make_test: Callable[[ResultKind], DrawingTest], shipped_path: Path, result: ResultKind, images: int
 ) -> None:
     found = make_test(result).fidelity(onnx.load(shipped_path))
 
@@ -95,7 +95,7 @@ def test_a_graph_equals_itself(
 
 
 def test_a_shade_is_a_fault_of_a_picture_and_changes_no_fill(
-    make_test: Callable[[Result], DrawingTest], shipped_path: Path
+    make_test: Callable[[ResultKind], DrawingTest], shipped_path: Path
 ) -> None:
     darker = changed(shipped_path, 1, -4)
     assert any("dB to fp32" in fault for fault in faults(make_test("picture").fidelity(darker)))
@@ -103,7 +103,7 @@ def test_a_shade_is_a_fault_of_a_picture_and_changes_no_fill(
 
 
 def test_a_region_that_is_decided_otherwise_is_a_fault_of_both(
-    make_test: Callable[[Result], DrawingTest], shipped_path: Path
+    make_test: Callable[[ResultKind], DrawingTest], shipped_path: Path
 ) -> None:
     white = changed(shipped_path, 0, 255)
     for result in ("picture", "fill"):
@@ -113,7 +113,7 @@ def test_a_region_that_is_decided_otherwise_is_a_fault_of_both(
 
 
 def test_fills_are_the_true_ones_with_their_edges(
-    make_test: Callable[[Result], DrawingTest], shipped_path: Path
+    make_test: Callable[[ResultKind], DrawingTest], shipped_path: Path
 ) -> None:
     model = onnx.load(shipped_path)
     (filled, _), (picture, _) = (make_test(result).fidelity(model) for result in ("fill", "picture"))
@@ -131,7 +131,7 @@ def test_exact_fills_hide_no_other() -> None:
 
 
 def test_the_search_asks_no_distance_to_fp32_of_the_picture_of_a_fill(
-    make_test: Callable[[Result], DrawingTest], shipped_path: Path
+    make_test: Callable[[ResultKind], DrawingTest], shipped_path: Path
 ) -> None:
     gate = PRECISIONS["int8"].gate
     assert gate is not None
@@ -141,9 +141,9 @@ def test_the_search_asks_no_distance_to_fp32_of_the_picture_of_a_fill(
 
 
 def test_a_network_without_known_colors_is_judged_by_its_pictures(
-    source: Source, make_test: Callable[[Result], DrawingTest], shipped_path: Path, monkeypatch: pytest.MonkeyPatch
+    source: Source, make_test: Callable[[ResultKind], DrawingTest], shipped_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     test = make_test("fill")
-    monkeypatch.setattr(type(source.condition()), "fill_color", lambda self, value: None)
+    monkeypatch.setattr(type(source.built_conditions()[0]), "fill_color", lambda self, value: None)
     darker = test.fidelity(changed(shipped_path, 1, -4))
     assert any("dB to fp32" in fault for fault in faults(darker))

@@ -1,7 +1,6 @@
 """A planted fault is found where it was planted, however small it is beside what follows from it."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -19,6 +18,7 @@ from polyexport.export.proof.local_cause import find_local_cause
 from polyexport.export.proof.parity import ParityOptions
 from polyexport.export.proof.proof import Proof
 from polyexport.export.source.source import Source
+from polyexport.model.conditions.fields import ColorFields
 
 
 class Block(nn.Module):
@@ -45,7 +45,7 @@ def proof_of() -> Proof:
     torch.manual_seed(0)
     source = Source(
         module=Normed().eval(),
-        conditioning="rgb",
+        conditions=(ColorFields(conditioning="rgb"),),
         size_multiple=128,
         training_size=128,
         fixed_size=True,
@@ -69,9 +69,9 @@ def cause(proof: Proof, model: onnx.ModelProto) -> Cause | None:
     image = np.full((1, 128, 128, 3), 255, np.uint8)
     image[:, 30:100, 40] = 0  # a line on white
     candidate = proof.candidate("simplified", model)
-    candidate = replace(candidate, rows=candidate.rows[:1])
-    values = program_values(proof.traced.program, image, candidate.rows)
-    return find_local_cause(candidate, proof.traced.program, values, image)
+    feeds = candidate.feeds(image, [np.array([[255, 0, 0]], np.uint8)])
+    values = program_values(proof.traced.program, candidate.output, *feeds.values())
+    return find_local_cause(candidate, proof.traced.program, values, feeds)
 
 
 def planted(

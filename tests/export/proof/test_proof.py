@@ -21,7 +21,7 @@ from polyexport.export.proof import proof
 from polyexport.export.proof.proof import Proof, embedding_of
 from polyexport.export.source.load import load_source
 from polyexport.export.source.source import Source
-from polyexport.model.conditions.fields import Embedding
+from polyexport.model.conditions.fields import ColorFields, Embedding
 
 
 class Mapped(nn.Module):
@@ -43,7 +43,7 @@ def mapped() -> Source:
     torch.manual_seed(0)
     return Source(
         module=Mapped().eval(),
-        conditioning="rgb",
+        conditions=(ColorFields(conditioning="rgb"),),
         embedding="color",
         size_multiple=16,
         training_size=16,
@@ -154,7 +154,7 @@ def test_a_module_that_fails_on_a_size_is_refused(mapped: Source, tmp_path: Path
         export_source(
             Source(
                 module=TwoSizes(),
-                conditioning="rgb",
+                conditions=(ColorFields(conditioning="rgb"),),
                 size_multiple=16,
                 training_size=32,
                 network="test",
@@ -185,8 +185,7 @@ def test_an_embedding_that_nobody_named_is_asked_for(mapped: Source) -> None:
             dataclasses.replace(
                 mapped,
                 module=nn.ModuleDict({"color": nn.Identity()}),
-                conditioning="vocabulary",
-                palette=(("red", (255, 0, 0)),),
+                conditions=(ColorFields(conditioning="vocabulary", palette=(("red", (255, 0, 0)),)),),
             )
         )
 
