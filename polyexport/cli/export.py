@@ -34,6 +34,11 @@ _MAX_LOSS_HELP = (
     "A larger loss lets a precision reduce more layers."
 )
 _MAX_LOSS_DEFAULT = ", ".join(f"{each.gate.psnr_loss_db:g} for {each.name}" for each in _REDUCED if each.gate)
+_MIN_PSNR_HELP = (
+    f"Smallest accepted PSNR to {REFERENCE.name} of a precision other than {REFERENCE.name} on your images, dB. "
+    "A smaller one lets a precision reduce more layers."
+)
+_MIN_PSNR_DEFAULT = ", ".join(f"{each.image_gate.psnr_db:g} for {each.name}" for each in _REDUCED)
 
 if TYPE_CHECKING:
     Precision = str
@@ -115,12 +120,33 @@ def export(
     max_loss: Annotated[
         float | None, typer.Option(min=0.01, max=20, help=_MAX_LOSS_HELP, show_default=_MAX_LOSS_DEFAULT)
     ] = None,
+    min_psnr: Annotated[
+        float | None, typer.Option(min=1, max=100, help=_MIN_PSNR_HELP, show_default=_MIN_PSNR_DEFAULT)
+    ] = None,
     images: Annotated[
         Path | None,
         typer.Option(
-            help="Folder of images on which the graph is compared with the PyTorch model.",
+            help="Folder of images as the network gets them: the graph is compared with the PyTorch model on them, and "
+            "a precision other than fp32 is calibrated and judged on them.",
             show_default="generated drawings",
             metavar="DIR",
+        ),
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            help="Value of a condition that the images are run under, beside those of every proof. May be repeated.",
+            metavar="NAME=VALUE",
+        ),
+    ] = None,
+    with_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--with",
+            help="Folder of second pictures, such as masks, that have the names of the images. May be repeated.",
+            show_default="made from the images",
+            metavar="NAME=DIR",
         ),
     ] = None,
     sign: Annotated[
@@ -263,6 +289,7 @@ def export(
     given = {name: value for name, value in given.items() if value is not None}
 
     from polyexport.export.export import ExportOptions, export_source
+    from polyexport.export.proof.own_images import MAX_OWN_IMAGES
     from polyexport.export.source.load import is_import_path
     from polyexport.model.signature import signature_path
 
@@ -283,13 +310,22 @@ def export(
         result=result,
         min_speedup=min_speedup,
         max_loss_db=max_loss,
+        min_psnr_db=min_psnr,
         flags=frozenset(name for name, wanted in flags.items() if wanted),
     )
+    network = load(source, **given)
+    own = read_images(
+        network,
+        images,
+        assignments=set_ or (),
+        pictures=with_ or (),
+        limit=None if precision == REFERENCE.name else MAX_OWN_IMAGES,
+    )
     exported = export_source(
-        load(source, **given),
+        network,
         target,
         options,
-        images=read_images(images),
+        images=own,
         quality_data=quality_data,
         signing_key=signing_key,
         report=console.info,

@@ -37,6 +37,19 @@ def verify(
         Path | None,
         typer.Option(help="Folder of images for the proof.", show_default="generated drawings", metavar="DIR"),
     ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Value of a condition for --images. May be repeated.", metavar="NAME=VALUE"),
+    ] = None,
+    with_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--with",
+            help="Folder of second pictures that have the names of the images. May be repeated.",
+            show_default="made from the images",
+            metavar="NAME=DIR",
+        ),
+    ] = None,
     provider: ProviderOption = AUTO,
     device_id: DeviceId = 0,
     load_timeout: LoadTimeout = 0.0,
@@ -91,9 +104,19 @@ def verify(
     console.info(f"golden samples: {len(differences)}, at most {max(differences):.4f} levels off")
     if against is not None:
         from polyexport.cli.sources import load, read_images
+        from polyexport.export.precision import REFERENCE
+        from polyexport.export.proof.own_images import MAX_OWN_IMAGES
         from polyexport.export.proof.verify import verify_against
 
-        stage, fidelity = verify_against(data, load(against), options, images=read_images(images), report=console.info)
+        network = load(against)
+        own = read_images(
+            network,
+            images,
+            assignments=set_ or (),
+            pictures=with_ or (),
+            limit=None if loaded.contract.precision == REFERENCE.name else MAX_OWN_IMAGES,
+        )
+        stage, fidelity = verify_against(data, network, options, images=own, report=console.info)
         document |= {"parity": asdict(stage), "fidelity": [asdict(one) for one in fidelity]}
     if json_report:
         console.json(document)

@@ -6,7 +6,6 @@ import importlib.metadata
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,20 +14,21 @@ import onnxruntime as ort
 
 from polyexport import __version__
 from polyexport.data.pairs import read_pairs
-from polyexport.errors import ParityError, UsageError
+from polyexport.errors import UsageError
 from polyexport.evaluate.predict import predict
 from polyexport.export.graph.many_colors import many_colors_graph
 from polyexport.export.graph.trace import OPSET, simplify
 from polyexport.export.precision import PRECISIONS, REFERENCE
-from polyexport.export.precision.precision import Conversion, Precision, QualityGate
-from polyexport.export.proof.examples import example_images, picture_for
-from polyexport.export.proof.fidelity import DrawingTest, calibration_feeds
+from polyexport.export.precision.precision import LayerSensitivity, Precision
+from polyexport.export.proof.examples import example_images, picture_for, placed
+from polyexport.export.proof.own_images import OwnImages
 from polyexport.export.proof.parity import CPU_OPTIONS, Candidate
 from polyexport.export.proof.proof import Proof
-from polyexport.export.proof.speed import Speed, compare_speed
+from polyexport.export.proof.speed import Speed
+from polyexport.export.reduction import Demands, Reduction, check_images, reduce_precision
 from polyexport.export.source.source import Source
 from polyexport.imaging.codecs.png import encode_png
-from polyexport.imaging.pixels import Pixels
+from polyexport.imaging.pixels import Pixels, to_channels
 from polyexport.imaging.psnr import psnr_db
 from polyexport.model.conditions.fields import ColorInput, ConditionValue
 from polyexport.model.contract import (
@@ -38,6 +38,7 @@ from polyexport.model.contract import (
     Contract,
     Fidelity,
     GoldenSample,
+    ImageFidelity,
     Parity,
     Quality,
     StageParity,
@@ -51,7 +52,6 @@ from polyexport.model.signature import SigningKey, signature_path
 from polyexport.runtime.graph_limits import refuse_unbounded
 from polyexport.runtime.onnx_bytes import graph_sha256
 from polyexport.runtime.open import open_session
-from polyexport.runtime.probe import probe_provider
 from polyexport.storage.files import check_output_file, write_together
 
 __all__ = ["ExportOptions", "ExportResult", "export_source"]
@@ -85,6 +85,10 @@ class ExportOptions:
     """Largest accepted loss of PSNR by a reduced precision on any kind of drawing, dB; None for the default of the
     precision's quality gate."""
 
+    min_psnr_db: float | None = None
+    """Smallest accepted mean PSNR of a reduced precision against fp32 on the user's images, dB; None for the default of
+    the precision's gate for images."""
+
     flags: frozenset[str] = frozenset()
     """Names of the given ``PrecisionFlag``s; a precision ignores those of others."""
 
@@ -93,6 +97,8 @@ class ExportOptions:
             raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {self.precision!r}")
         if not self.min_speedup >= 0 or not (self.max_loss_db is None or 0 < self.max_loss_db <= 20):
             raise ValueError(f"min_speedup must not be negative, max_loss_db above 0 and up to 20, got {self}")
+        if not (self.min_psnr_db is None or 0 < self.min_psnr_db <= 100):
+            raise ValueError(f"min_psnr_db must be above 0 and up to 100, got {self.min_psnr_db}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -121,6 +127,12 @@ class ExportResult:
     fidelity: tuple[Fidelity, ...]
     """Comparison of a reduced precision with fp32 on each kind of drawing; empty for fp32."""
 
+    image_fidelity: ImageFidelity | None
+    """Comparison of a reduced precision with fp32 on images; None for fp32, and if generated drawings were compared."""
+
+    layers: tuple[LayerSensitivity, ...]
+    """Layers that a reduced precision could reduce: which of them it did, and what each costs; empty for fp32."""
+
     speed: Speed | None
     """Speed of a reduced precision relative to fp32; None for fp32."""
 
@@ -142,7 +154,7 @@ def export_source(
     output: Path,
     options: ExportOptions | None = None,
     *,
-    images: Sequence[Pixels] = (),
+    images: Sequence[Pixels] | OwnImages = (),
     quality_data: Path | None = None,
     signing_key: SigningKey | None = None,
     report: Callable[[str], None] = lambda line: None,
@@ -153,7 +165,9 @@ def export_source(
         source: The network, from ``load_source``.
         output: Path of the model file.
         options: The kind of graph; the defaults of ``ExportOptions`` if None.
-        images: Images for the parity check, uint8 [H, W, 3] each; generated drawings if empty.
+        images: Images, uint8 [H, W, C] each, for the parity check, the golden samples, and what a reduced precision is
+            calibrated and judged on; ``OwnImages`` with their second pictures and settings. Generated drawings if
+            empty.
         quality_data: Folder of a data set whose scores go into the contract.
         signing_key: Private key that signs the file; its signature is written beside it, see ``signature_path``.
         report: Called with one line of text after each stage.
@@ -168,6 +182,8 @@ def export_source(
         OutputError: The file cannot be written.
     """
     options = options or ExportOptions()
+    own = images if isinstance(images, OwnImages) else OwnImages(images=tuple(images))
+    check_images(source, PRECISIONS[options.precision], len(own.images))
     for file in (output, *((signature_path(output),) if signing_key is not None else ())):
         check_output_file(file)  # before minutes of work, not after
     for remark in source.remarks:
@@ -178,7 +194,7 @@ def export_source(
             "and a color, at one size",
             remedy="leave out --palette and --color-input",
         )
-    proof = Proof.of(source, options.color_input, images=images)
+    proof = Proof.of(source, options.color_input, own=own)
     for remark in proof.source.remarks[len(source.remarks) :]:
         report(remark)
     source = proof.source
@@ -197,27 +213,21 @@ def export_source(
     nodes_after = len(final.model.graph.node)
     if options.many_colors:
         final = prove(proof.candidate("palette", many_colors_graph(final.model), many_colors=True))
-    fidelity: tuple[Fidelity, ...] = ()
-    speed: Speed | None = None
     precision = PRECISIONS[options.precision]
+    reduction: Reduction | None = None
     if precision.convert is not None:
-        test = DrawingTest(source, final, result=options.result)
-        gate = _gate(precision, options)
-        conversion = Conversion(
-            fp32=final.model,
-            calibration_feeds=partial(calibration_feeds, source, final),
-            headroom_db=lambda graph: test.headroom_db(graph, gate),
+        demands = Demands(
+            result=options.result,
+            min_speedup=options.min_speedup,
+            max_loss_db=options.max_loss_db,
+            min_psnr_db=options.min_psnr_db,
             flags=options.flags,
-            report=report,
         )
-        reduced = replace(final, name=precision.name, model=precision.convert(conversion))
-        fidelity = test.fidelity(reduced.model)
-        _check_fidelity(gate, fidelity, precision, report)
-        speed = _speed(final, reduced, test, precision, options.min_speedup, report)
-        final = prove(reduced, precision)
+        reduction = reduce_precision(proof, final, precision, own, demands, report)
+        final = prove(reduction.candidate, precision)
 
     model = final.model
-    golden = _golden(proof, final, images)
+    golden = _golden(proof, final, own)
     parity = proof.parity(stages)
     contract = Contract(
         image_channels=source.image_channels,
@@ -244,7 +254,8 @@ def export_source(
         checkpoint_sha256=source.sha256,
         graph_sha256=graph_sha256(_packed(model, None)),
         parity=parity,
-        fidelity=fidelity,
+        fidelity=reduction.fidelity if reduction else (),
+        image_fidelity=reduction.image_fidelity if reduction else None,
         golden=golden[0],
     )
     if quality_data is not None:
@@ -267,8 +278,10 @@ def export_source(
         nodes_before=stages[0].nodes,
         nodes_after=nodes_after,
         parity=parity,
-        fidelity=fidelity,
-        speed=speed,
+        fidelity=contract.fidelity,
+        image_fidelity=contract.image_fidelity,
+        layers=reduction.layers if reduction else (),
+        speed=reduction.speed if reduction else None,
         quality=contract.quality,
         signature=signature_path(output) if signing_key is not None else None,
         weights_key=source.weights_key,
@@ -283,55 +296,6 @@ def _stage_line(stage: StageParity) -> str:
     )
 
 
-def _gate(precision: Precision, options: ExportOptions) -> QualityGate:
-    """Return the quality gate of a precision, with the user's limit on the loss of PSNR if there is one."""
-    gate = precision.gate
-    assert gate is not None  # it belongs to the conversion
-    return gate if options.max_loss_db is None else replace(gate, psnr_loss_db=options.max_loss_db)
-
-
-def _check_fidelity(
-    gate: QualityGate, fidelity: tuple[Fidelity, ...], precision: Precision, report: Callable[[str], None]
-) -> None:
-    faults = gate.faults(fidelity)
-    for one in fidelity:
-        report(
-            f"{precision.name} on {one.data}: {one.psnr_to_fp32_mean_db:.1f} dB to fp32, {one.psnr_mean_db:.2f} dB to "
-            f"the truth where fp32 has {one.fp32_psnr_mean_db:.2f}"
-        )
-    if faults:
-        raise ParityError(
-            f"{precision.name} loses too much quality: {', '.join(faults)}",
-            remedy="nothing was written; export with another --precision, or accept the loss with --max-loss",
-        )
-
-
-def _speed(
-    fp32: Candidate,
-    reduced: Candidate,
-    test: DrawingTest,
-    precision: Precision,
-    min_speedup: float,
-    report: Callable[[str], None],
-) -> Speed:
-    works = probe_provider(precision.provider).works
-    speed = compare_speed(fp32.model, reduced.model, test.feeds(1), precision.provider if works else REFERENCE.provider)
-    line = (
-        f"{precision.name}: {speed.ratio:.2f} times the speed of fp32 on {speed.execution_provider} at batch 1 "
-        f"({speed.candidate_ms:.2f} ms, fp32 {speed.fp32_ms:.2f} ms, median of {speed.rounds} calls each)"
-    )
-    if not works:
-        report(f"{line}; it is made for {precision.provider}, which does not work here, so this does not count")
-    elif speed.ratio < min_speedup:
-        raise ParityError(
-            f"{line}, less than {min_speedup:g}",
-            remedy=f"nothing was written; export with --precision {REFERENCE.name}, or accept it with --min-speedup 0",
-        )
-    else:
-        report(line)
-    return speed
-
-
 def _packed(model: onnx.ModelProto, contract: Contract | None, samples: Sequence[GoldenSample] = ()) -> bytes:
     """Serialize a model file; two contracts of one graph differ in its metadata only."""
     entries = {} if contract is None else {METADATA_KEY: contract.to_json()}
@@ -343,13 +307,13 @@ def _packed(model: onnx.ModelProto, contract: Contract | None, samples: Sequence
     return bytes(model.SerializeToString(deterministic=True))
 
 
-def _golden(proof: Proof, final: Candidate, images: Sequence[Pixels]) -> list[GoldenSample]:
+def _golden(proof: Proof, final: Candidate, own: OwnImages) -> list[GoldenSample]:
     """Return golden samples on different images under different settings; every load repeats the first one."""
     source = proof.source
     least = max(_GOLDEN_SIZE, source.smallest_size)
     side = -(-least // source.size_multiple) * source.size_multiple
     height, width = source.fixed_shape or (side, side)
-    seen = example_images(source, images[:_GOLDEN_SAMPLES], height, width, _GOLDEN_SAMPLES)
+    seen = example_images(source, own.images[:_GOLDEN_SAMPLES], height, width, _GOLDEN_SAMPLES)
     values = [
         itertools.cycle(condition.golden_values()) if condition.textual else None for condition in proof.conditions
     ]
@@ -362,7 +326,13 @@ def _golden(proof: Proof, final: Candidate, images: Sequence[Pixels]) -> list[Go
             if cycle is not None:
                 given.append(next(cycle))
             else:
-                picture = picture_for(image, number, condition.fields.channels)
+                given_pictures = own.pictures.get(condition.name)
+                channels = condition.fields.channels
+                picture = (
+                    placed(source, to_channels(given_pictures[number], channels), height, width)
+                    if given_pictures
+                    else picture_for(image, number, channels)
+                )
                 given.append(base64.b64encode(encode_png(picture)).decode())
             row = condition.encode(given[-1])[None]
             feeds[condition.name] = row[:, None] if final.many_colors else row

@@ -36,6 +36,7 @@ __all__ = [
     "Contract",
     "Fidelity",
     "GoldenSample",
+    "ImageFidelity",
     "Parity",
     "Quality",
     "StageParity",
@@ -222,7 +223,11 @@ _NEW_ENTRIES = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ImageFidelity:
-    """Pictures of a reduced precision, compared with those of the fp32 graph on images that the user gave."""
+    """Pictures of a reduced precision, compared with those of the fp32 graph on images that the user gave.
+
+    Of large images a part is compared. Where images also served to calibrate the graph, those are every second one,
+    and the others are compared.
+    """
 
     images: int
     """Number of images."""
@@ -247,6 +252,10 @@ class ImageFidelity:
 
     reduced_layers: int = 0
     """Number of layers that compute in the reduced precision."""
+
+    agreement: float | None = None
+    """For labels the fraction of equal ones; for masks the intersection over union of what is above half, with all
+    images together; None for pictures."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -398,15 +407,15 @@ class Contract:
 
         Args:
             size: ``fit`` is the training size, ``native`` each image's own size, a number the largest side of a canvas
-                in pixels; ``auto`` is ``fit`` for fills, for models of one size and for files of version 2, and
-                ``native`` for all others. The canvases of ``fit`` are squares for pictures of files of version 2.
+                in pixels; ``auto`` is ``fit`` for models of one size and for those that version 2 can describe, and
+                ``native`` for all others. The canvases of ``fit`` are squares for pictures that version 2 describes.
             keep_original: whether a canvas keeps the pixels of its image, as a mask that becomes its alpha needs them.
 
         Raises:
             UsageError: the network cannot take this size.
         """
         if size == "auto":
-            size = "fit" if self.version == 2 or self.fixed_size else "native"
+            size = "fit" if self.output_name == COLORED or self.fixed_size else "native"
         return CanvasRule.for_size(
             size,
             training_size=self.training_size,
@@ -414,7 +423,7 @@ class Contract:
             fixed_shape=self.fixed_shape,
             smallest=self.smallest_size,
             fill=self.result.kind == "fill",
-            white=self.version == 2,
+            white=self.output_name == COLORED,
             channels=self.image_channels,
             keep_original=keep_original or self.result.kind == "alpha",
         )

@@ -1,8 +1,8 @@
 """Scaling the channels of a network's tensors to one range, without a change of what it computes.
 
-One quantization step for a whole tensor is too coarse where its channels have different ranges. A Relu lets a positive
-factor through, and so do pooling, resizing and concatenation: a channel is divided by its range where it is made, and
-the weights of those that read it are multiplied by it (Nagel et al., 2019, arXiv:1906.04721).
+One quantization step for a whole tensor is too coarse where its channels have different ranges. A Relu, a LeakyRelu and
+a PRelu let a positive factor through, and so do pooling, resizing and concatenation: a channel is divided by its range
+where it is made, and the weights of those that read it are multiplied by it (Nagel et al., 2019, arXiv:1906.04721).
 """
 
 import copy
@@ -19,6 +19,9 @@ from polyexport.model.contract import IMAGE_INPUT
 
 __all__ = ["Calibration", "ConvGraph", "coarse", "equalize", "equalized_ranges"]
 
+_SIGNED = ("LeakyRelu", "PRelu")
+"""Activations whose negative values are not zero."""
+
 _MIN_CHANNEL_RANGE = 1e-3  # as a fraction of its tensor's range: a channel of nearly zeros is not scaled up to it
 
 
@@ -32,7 +35,7 @@ class Calibration:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Group:
-    """A Conv with its Relu, and all that its channels reach; they can be scaled together."""
+    """A Conv with its activation, and all that its channels reach; they can be scaled together."""
 
     maker: NodeProto
     scale: NDArray[np.float64]
@@ -40,6 +43,9 @@ class _Group:
 
     tensors: list[tuple[str, int]]
     """Name of each tensor that holds the channels, and the index of the first of them there."""
+
+    signed: bool = False
+    """Values below zero pass the activation, so that the Conv's own output is a tensor of its own."""
 
     readers: list[tuple[NodeProto, int]] = field(default_factory=list)
     """Each Conv that reads the channels, and the index of the first of them in its input."""
@@ -70,21 +76,39 @@ class ConvGraph:
         weight = self.weights.get(name)
         return weight is not None and weight.data_type == TensorProto.FLOAT and len(self.readers[name]) == 1
 
-    def relu_of(self, conv: NodeProto) -> NodeProto | None:
-        """Return the Relu that is the only reader of a Conv; None if there is none."""
+    def clamp_of(self, conv: NodeProto) -> NodeProto | None:
+        """Return the Relu, or the Clip from zero, that is the only reader of a Conv; None if there is none.
+
+        The steps of its result, from zero to the largest value that was seen, cut off what it would.
+        """
+        reader = self._only_reader(conv)
+        if reader is not None and reader.op_type == "Clip" and len(reader.input) > 1:
+            least = self.weights.get(reader.input[1])
+            return reader if least is not None and not np.any(numpy_helper.to_array(least)) else None
+        return reader if reader is not None and reader.op_type == "Relu" else None
+
+    def _scaling(self, conv: NodeProto) -> NodeProto | None:
+        """Return the activation, the only reader of a Conv, that lets the scale of a channel through."""
+        reader = self._only_reader(conv)
+        return reader if reader is not None and reader.op_type in ("Relu", *_SIGNED) else None
+
+    def _only_reader(self, conv: NodeProto) -> NodeProto | None:
         readers = self.readers.get(conv.output[0], [])
-        alone = len(readers) == 1 and readers[0].op_type == "Relu" and conv.output[0] not in self.outputs
-        return readers[0] if alone else None
+        alone = len(readers) == 1 and conv.output[0] not in self.outputs
+        return readers[0] if alone and readers[0].input[0] == conv.output[0] else None
 
     def groups(self, calibration: Calibration) -> Iterator[_Group]:
         """Yield a group for every Conv whose channels can be scaled without a change of the output."""
         highs = calibration.highs
         for conv in self.convolutions():
-            relu = self.relu_of(conv)
-            if relu is not None and relu.output[0] in highs and all(map(self._owned, conv.input[1:])):
-                scale = coarse(highs[relu.output[0]])
+            activation = self._scaling(conv)
+            if activation is not None and activation.output[0] in highs and all(map(self._owned, conv.input[1:])):
+                signed = activation.op_type in _SIGNED
+                made = [conv.output[0], activation.output[0]] if signed else [activation.output[0]]
+                scale = _common_range(made, calibration) if signed else coarse(highs[made[0]])
                 scale = np.maximum(scale, _MIN_CHANNEL_RANGE * scale.max())
-                group = _Group(maker=conv, scale=np.where(scale == 0, 1, scale), tensors=[(relu.output[0], 0)])
+                scale = np.where(scale == 0, 1, scale)
+                group = _Group(maker=conv, scale=scale, tensors=[(made[-1], 0)], signed=signed)
                 if all(self._passes(name, at, group, highs) for name, at in group.tensors) and group.readers:
                     yield group
 
@@ -107,6 +131,16 @@ class ConvGraph:
             if node.output[0] not in highs:
                 return False
         return name not in self.outputs
+
+
+def _common_range(names: list[str], calibration: Calibration) -> NDArray[np.float64]:
+    """Return for each channel the geometric mean of its ranges in tensors of equally many channels.
+
+    An activation that makes negative values small has a large range before it and a small one after it, and both are
+    stored in steps.
+    """
+    ranges = [np.maximum(calibration.highs[name], -calibration.lows[name]).astype(np.float64) for name in names]
+    return coarse(np.exp(np.mean(np.log(np.maximum(ranges, np.finfo(np.float32).tiny)), axis=0)))
 
 
 def _invents(resize: NodeProto) -> bool:
@@ -150,8 +184,13 @@ def equalized_ranges(graph: ConvGraph, calibration: Calibration) -> dict[str, tu
     lows = {name: values.copy() for name, values in calibration.lows.items()}
     highs = {name: values.copy() for name, values in calibration.highs.items()}
     for group in graph.groups(calibration):
-        for tensor, at in group.tensors:
+        tensors = [*group.tensors, (group.maker.output[0], 0)] if group.signed else group.tensors
+        for tensor, at in tensors:
             channels = slice(at, at + len(group.scale))
-            lows[tensor][channels], highs[tensor][channels] = 0, 1
+            if group.signed:
+                lows[tensor][channels] /= group.scale
+                highs[tensor][channels] /= group.scale
+            else:
+                lows[tensor][channels], highs[tensor][channels] = 0, 1
     least = {name: -coarse(np.maximum(-low, 0)).max() for name, low in lows.items()}
     return {name: (np.float32(least[name]), np.float32(coarse(np.maximum(highs[name], 0)).max())) for name in highs}

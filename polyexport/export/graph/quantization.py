@@ -3,10 +3,12 @@
 Calibration and the insertion of QuantizeLinear and DequantizeLinear are ONNX Runtime's. Three things are ours. Which
 nodes: every Conv between image and output, and what carries integers from one of them to the next; the uint8
 conversions, the color's path and the surroundings of a Conv kept in float stay as they are. In which steps: the
-channels of a tensor are equalized first. And how much: a search keeps in float whatever costs the most quality.
+channels of a tensor are equalized first. And what is not rounded: a sum that goes on past a Conv, as those of residual
+blocks do, is rounded for the Conv alone.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+import itertools
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -18,15 +20,18 @@ from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, Q
 from onnxruntime.quantization.calibrate import MinMaxCalibrater, TensorsData
 from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
 
-from polyexport.errors import ModelError, ParityError, reason_of
+from polyexport.errors import ModelError, reason_of
 from polyexport.export.graph.equalization import Calibration, ConvGraph, equalize, equalized_ranges
 from polyexport.export.graph.trace import check_graph
 from polyexport.storage.scratch import libraries_in_scratch_folder, scratch_folder
 
-__all__ = ["Feeds", "QuantizationOptions", "SearchResult", "calibrate", "quantizable", "quantize", "search"]
+__all__ = ["Feeds", "QuantizationOptions", "calibrate", "quantizable", "quantize", "with_names"]
 
 Feeds = Mapping[str, NDArray[Any]]
 """A graph's inputs by name."""
+
+_DEQUANTIZED = "_DequantizeLinear_Output"
+"""End of the name that ONNX Runtime's quantizer gives to a tensor of which it has made integers and floats again."""
 
 _CARRIERS = ("MaxPool", "Resize", "Concat")  # operators that hand integers on
 _REMEDY = "nothing was written; export with --precision fp32"
@@ -45,16 +50,25 @@ class QuantizationOptions:
     symmetric kernel to the only one that uses AMX: faster from 256 channels on where there is AMX, slower elsewhere."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SearchResult:
-    """The graph that a search found."""
-
-    model: onnx.ModelProto
-    kept_float: tuple[str, ...]
-    """Names of the Conv nodes that stay in float, in graph order."""
-
-    log: tuple[str, ...]
-    """One line for each graph that was scored."""
+def with_names(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return a graph in which every node has a name of its own; a copy if one had to be given."""
+    names = [node.name for node in model.graph.node]
+    if len(set(names)) == len(names) and "" not in names:
+        return model
+    named = onnx.ModelProto()
+    named.CopyFrom(model)
+    taken = set(names)
+    seen: set[str] = set()
+    for number, node in enumerate(named.graph.node):
+        if node.name in seen or not node.name:
+            node.name = next(
+                name
+                for tail in itertools.count()
+                if (name := f"{node.op_type}_{number}" + (f"_{tail}" if tail else "")) not in taken
+            )
+            taken.add(node.name)
+        seen.add(node.name)
+    return named
 
 
 def quantizable(model: onnx.ModelProto) -> tuple[str, ...]:
@@ -93,7 +107,7 @@ def calibrate(model: onnx.ModelProto, feeds: Sequence[Feeds]) -> Calibration:
         onnx.save(model, path)
         try:
             augmented = str(path.with_name("augmented.onnx"))
-            calibrater = MinMaxCalibrater(path, ["Conv", "Relu", *_CARRIERS], augmented, per_channel=True)
+            calibrater = MinMaxCalibrater(path, ["Conv", "Relu", "Clip", *_CARRIERS], augmented, per_channel=True)
             calibrater.augment_graph()
             calibrater.create_inference_session()
             calibrater.collect_data(_Reader(feeds))
@@ -145,6 +159,7 @@ def quantize(
     quantizer.quantize_model()
     quantizer.model.topological_sort()
     result: onnx.ModelProto = quantizer.model.model
+    _keep_sums(result.graph, graph, {node.name for node in nodes})
     del result.metadata_props[:], result.graph.value_info[:]  # what shape inference left there
     result.metadata_props.extend(model.metadata_props)
     result.producer_name, result.producer_version = model.producer_name, model.producer_version
@@ -165,12 +180,24 @@ def _integer_nodes(graph: ConvGraph, keep_float: Collection[str]) -> list[NodePr
     integer: set[str] = set()  # tensors made in integers
     for node in graph.nodes:
         maker = graph.makers.get(node.input[0]) if node.input else None
-        relu = node.op_type == "Relu" and maker is not None and maker.name in chosen and graph.relu_of(maker) is node
+        relu = maker is not None and maker.name in chosen and graph.clamp_of(maker) is node
         carries = node.op_type in _CARRIERS and node.output[0] in wanted and not integer.isdisjoint(node.input)
         if node.name in chosen or relu or carries:
             nodes.append(node)
             integer.add(node.output[0])
     return nodes
+
+
+def _keep_sums(quantized: onnx.GraphProto, graph: ConvGraph, integer: Collection[str]) -> None:
+    """Let nodes in float read what nodes in float made, not what became of it in the steps of a Conv that reads it."""
+    made = {name for node in graph.nodes if node.name not in integer for name in node.output}
+    for node in quantized.node:
+        if node.name in integer or node.op_type in ("QuantizeLinear", "DequantizeLinear"):
+            continue
+        for place, name in enumerate(node.input):
+            own = name.removesuffix(_DEQUANTIZED)
+            if own != name and own in made:
+                node.input[place] = own
 
 
 def _weights(
@@ -186,54 +213,3 @@ def _weights(
             shared = {"quant_type": QuantType.QInt8, "axis": 0, "zero_point": zero}
             overrides[node.input[1]] = [shared | {"scale": step or np.float32(1)} for step in steps]
     return overrides
-
-
-def search(
-    model: onnx.ModelProto,
-    calibration: Calibration,
-    score: Callable[[onnx.ModelProto], float],
-    *,
-    floor: float,
-    start: Collection[str],
-    options: QuantizationOptions | None = None,
-) -> SearchResult:
-    """Quantize as many Conv nodes as the quality allows, and keep those in float that cost the most of it.
-
-    Every Conv is scored as the only quantized one; then they are put back to float, worst first. That takes at most two
-    scores for each Conv, and a single one if the graph with ``start`` in float is good enough.
-
-    Args:
-        model: The graph that was calibrated.
-        calibration: Ranges of its channels, from ``calibrate``.
-        score: Measures the quality of a candidate, such as its mean PSNR against the fp32 graph's images, dB.
-        floor: Smallest score that is good enough.
-        start: Names of Conv nodes that stay in float in any case.
-        options: Format of the weights; the defaults of ``QuantizationOptions`` if None.
-
-    Raises:
-        ValueError: ``start`` names a node that is not a Conv of this graph.
-        ParityError: The floor is not reached with any quantized Conv; the message names the best score.
-    """
-    names = quantizable(model)
-    kept, best, log = set(start), -np.inf, list[str]()
-    order: list[str] | None = None
-    while len(kept) < len(names):
-        candidate = quantize(model, calibration, keep_float=kept, options=options)
-        reached = float(score(candidate))
-        best = max(best, reached)
-        in_order = tuple(name for name in names if name in kept)
-        log.append(f"{reached:.2f} of {floor:.2f} with {', '.join(in_order) or 'no Conv'} in float")
-        if reached >= floor:
-            return SearchResult(model=candidate, kept_float=in_order, log=tuple(log))
-        if order is None:
-            alone = {}
-            for name in (name for name in names if name not in kept):
-                only = quantize(model, calibration, keep_float=set(names) - {name}, options=options)
-                alone[name] = float(score(only))
-                log.append(f"{alone[name]:.2f} with {name} alone in 8 bits")
-            order = sorted(alone, key=lambda name: alone[name])  # stable: ties stay in graph order
-        kept.add(order.pop(0))
-    raise ParityError(
-        f"the quantized graph scores {best:.2f} at best, expected at least {floor:.2f}",
-        remedy="accept a larger loss with --max-loss, or export with another --precision",
-    )

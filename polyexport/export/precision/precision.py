@@ -12,6 +12,7 @@ The values of ``--precision``, its help, the flags of the precision, the proof, 
 speed follow from the description.
 """
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -20,9 +21,19 @@ if TYPE_CHECKING:
     import onnx
     from numpy.typing import NDArray
 
-    from polyexport.model.contract import Fidelity, StageParity
+    from polyexport.model.contract import Fidelity, ImageFidelity, StageParity
 
-__all__ = ["Conversion", "NodeTolerance", "Precision", "PrecisionFlag", "QualityGate", "Tolerance"]
+__all__ = [
+    "Conversion",
+    "ImageGate",
+    "LayerSensitivity",
+    "NodeTolerance",
+    "Precision",
+    "PrecisionFlag",
+    "QualityGate",
+    "Reduced",
+    "Tolerance",
+]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -98,6 +109,72 @@ class QualityGate:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class ImageGate:
+    """Largest accepted distance from the results of the fp32 graph, on images that a user gave.
+
+    Nobody knows the true results of such images, so that what is lost of them cannot be measured. An error against fp32
+    adds up with the network's own error as squares: at 40 dB to fp32, a network that is 30 dB from the truth loses
+    0.41 dB.
+    """
+
+    psnr_db: float
+    """Smallest mean PSNR of a picture or a mask, dB."""
+
+    ssim: float
+    """Smallest mean structural similarity of a picture, at most 1."""
+
+    agreement: float
+    """Smallest agreement of masks or labels, at most 1; see ``ImageFidelity``. A mask that is nearly empty has a high
+    PSNR whatever is in it."""
+
+    def faults(self, found: "ImageFidelity", kind: str) -> list[str]:
+        """Describe every limit that is missed by results of a kind, such as ``picture``; NaN misses every limit."""
+        faults = []
+        if kind != "labels" and not found.psnr_mean_db >= self.psnr_db:
+            faults.append(f"{found.psnr_mean_db:.1f} dB to fp32 < {self.psnr_db:.1f} dB")
+        if found.agreement is None and not found.ssim_mean >= self.ssim:
+            faults.append(f"structural similarity {found.ssim_mean:.4f} < {self.ssim:.4f}")
+        if found.agreement is not None and not found.agreement >= self.agreement:
+            faults.append(f"agreement of {kind} {found.agreement:.4f} < {self.agreement:.4f}")
+        return faults
+
+    def headroom_db(self, found: "ImageFidelity", kind: str) -> float:
+        """Return how many decibels a graph has to spare before it misses a limit; negative if it misses one."""
+        spare = [] if kind == "labels" else [found.psnr_mean_db - self.psnr_db]
+        likeness, limit = (found.ssim_mean, self.ssim) if found.agreement is None else (found.agreement, self.agreement)
+        spare.append(10 * math.log10((1 - limit) / max(1 - likeness, 1e-9)))
+        return min(spare)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LayerSensitivity:
+    """What one layer of a graph costs in a reduced precision."""
+
+    name: str
+    """Name of the node."""
+
+    layer: str = ""
+    """Dotted name of the network's submodule that the node belongs to; empty if it is not known."""
+
+    reduced: bool
+    """The layer computes in the reduced precision; otherwise it was left in float."""
+
+    psnr_to_fp32_db: float | None = None
+    """PSNR of the results against those of the fp32 graph while this layer alone is reduced, dB: the lower, the more
+    sensitive. None if it was not measured. Layers of a long network are measured in groups, and have the figure of
+    their group."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reduced:
+    """A graph in a reduced precision, and its layers."""
+
+    model: "onnx.ModelProto"
+    layers: tuple[LayerSensitivity, ...] = ()
+    """The layers that could be reduced, in graph order."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class PrecisionFlag:
     """An option of ``polyexport export`` that belongs to one precision and is either given or not."""
 
@@ -120,6 +197,13 @@ class Conversion:
 
     headroom_db: "Callable[[onnx.ModelProto], float]"
     """Measures how many decibels a graph is closer to the fp32 graph than the quality gate asks; negative if less."""
+
+    probe_feeds: "Callable[[], Sequence[Mapping[str, NDArray[Any]]]]"
+    """Makes a few inputs of the fp32 graph, of those that ``headroom_db`` is measured on, for the sensitivity of single
+    layers."""
+
+    output: str
+    """Name of the graph's output."""
 
     flags: frozenset[str]
     """Names of the precision's flags that the user gave."""
@@ -151,7 +235,13 @@ class Precision:
     gate: QualityGate | None = None
     """Largest accepted loss of image quality; None for the precision that all others are compared with."""
 
-    convert: "Callable[[Conversion], onnx.ModelProto] | None" = None
+    image_gate: ImageGate = ImageGate(psnr_db=40, ssim=0.97, agreement=0.98)
+    """Largest accepted distance from fp32 on a user's images, for networks of which no drawings can be generated."""
+
+    least_images: int = 0
+    """Smallest number of the user's images that such a network needs."""
+
+    convert: Callable[[Conversion], Reduced] | None = None
     """Makes the graph from the fp32 graph; None for fp32 itself."""
 
     flags: tuple[PrecisionFlag, ...] = ()

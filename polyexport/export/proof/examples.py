@@ -13,8 +13,10 @@ from polyexport.export.source.source import Source
 from polyexport.imaging.pixels import Pixels, to_channels
 from polyexport.model.canvas import resized
 from polyexport.model.conditions.condition import Condition, ConditionRow
+from polyexport.model.contract import COLORED
+from polyexport.model.settings import Setting
 
-__all__ = ["Example", "example_images", "fitted", "picture_for", "setting_rows", "stacked"]
+__all__ = ["Example", "example_images", "fitted", "picture_for", "placed", "setting_rows", "stacked"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +47,25 @@ def example_images(source: Source, images: Sequence[Pixels], height: int, width:
         count: Number of drawings that are generated.
     """
     found = list(images) or drawings(count, max(height, width))
-    scaled = [fitted(to_channels(image, source.image_channels), height, width) for image in found]
+    scaled = [placed(source, to_channels(image, source.image_channels), height, width) for image in found]
     if source.image_channels == 4 and not images:  # a drawing is opaque, and nothing would show what alpha does
         for number, image in enumerate(scaled):
             scaled[number] = np.concatenate([image[..., :3], picture_for(image, number, 1)], axis=2)
     return scaled
+
+
+def placed(source: Source, image: Pixels, height: int, width: int) -> Pixels:
+    """Return an image at a size as a network gets images of the user's: scaled, or cut out and continued.
+
+    A network that the runtime gives images of the training size gets the whole image. All others get images in their
+    own resolution: the middle of a larger one, and a smaller one with its last row and column repeated.
+    """
+    if source.output_name == COLORED or source.fixed_size:
+        return fitted(image, height, width)
+    top, left = max(0, image.shape[0] - height) // 2, max(0, image.shape[1] - width) // 2
+    middle = image[top : top + height, left : left + width]
+    missing = ((0, height - middle.shape[0]), (0, width - middle.shape[1]), (0, 0))
+    return np.ascontiguousarray(np.pad(middle, missing, mode="edge"))
 
 
 def fitted(image: Pixels, height: int, width: int) -> Pixels:
@@ -59,11 +75,23 @@ def fitted(image: Pixels, height: int, width: int) -> Pixels:
     return resized(image, (height, width), Image.Resampling.BICUBIC)
 
 
-def setting_rows(conditions: Sequence[Condition[Any]]) -> list[tuple[ConditionRow, ...]]:
+def setting_rows(
+    conditions: Sequence[Condition[Any]], settings: Sequence[Setting] = ()
+) -> list[tuple[ConditionRow, ...]]:
     """Return the settings of a proof: a row for each condition that text gives, as the network was trained on it.
 
     Every value of ``Condition.proof_rows`` is in one of the settings; conditions of several values vary together.
+
+    Args:
+        conditions: The conditions of a network.
+        settings: Settings that take the place of these.
     """
+    if settings:
+        given = [_trained(condition) for condition in conditions if condition.textual]
+        return [
+            tuple(condition.row(value) for condition, value in zip(given, setting.values, strict=True))
+            for setting in settings
+        ]
     rows = [_trained(condition).proof_rows() for condition in conditions if condition.textual]
     count = max(map(len, rows), default=1)
     # The shift lets values of conditions that have equally many meet others in a second round.

@@ -39,6 +39,7 @@ _FILLS_PER_KIND = 80
 the loss of one 8-bit graph was at most 0.33 dB on each of 46 sets of drawings; with 40, up to 1.4 dB."""
 _CALIBRATION_DRAWINGS = 64
 _BATCH_SIZE = 8
+_BATCH_PIXELS = 8 * 128**2
 
 # Beside the splits of the evaluation: hairlines in pure colors, as in most drawings that users have.
 _KINDS: dict[str, DrawingsConfig] = {
@@ -97,6 +98,7 @@ class DrawingTest:
         """
         self._source, self._options, self._fp32 = source, options, fp32
         self._fill = (result or source.result.kind) == "fill"
+        self._batch = _batch_of(source)
 
     @cached_property
     def _samples(self) -> dict[str, list[_Sample]]:
@@ -111,6 +113,14 @@ class DrawingTest:
         """Return the first ``batch`` drawings as inputs of the graph."""
         samples = [sample for kind in self._samples.values() for sample in kind][:batch]
         return self._inputs(samples, [sample.image for sample in samples])
+
+    def calibration_feeds(self) -> list[dict[str, NDArray[Any]]]:
+        """Return further drawings, for calibration, as inputs of the graph."""
+        return calibration_feeds(self._source, self._fp32)
+
+    def probe_feeds(self) -> list[dict[str, NDArray[Any]]]:
+        """Return the first drawing of each kind, one by one, as inputs of the graph."""
+        return [self._inputs(samples[:1], [samples[0].image]) for samples in self._samples.values()]
 
     def headroom_db(self, model: onnx.ModelProto, gate: QualityGate) -> float:
         """Return how many decibels a graph's pictures have to spare, on the kind of drawing where that is least.
@@ -162,7 +172,7 @@ class DrawingTest:
         for kind in _KINDS:
             scores = []
             drawn = self._drawn(kind, _FILLS_PER_KIND)
-            while samples := list(islice(drawn, _BATCH_SIZE)):
+            while samples := list(islice(drawn, self._batch)):
                 canvases = [rule.place(sample.image) for sample in samples]
                 inputs = self._inputs(samples, [canvas.pixels for canvas in canvases])
                 for sample, canvas, *outputs in zip(
@@ -186,7 +196,12 @@ class DrawingTest:
     def _pictures(self, model: onnx.ModelProto) -> dict[str, list[Pixels]]:
         session = open_session(model.SerializeToString(), self._options)
         return {
-            kind: list(self._run(session, self._inputs(samples, [sample.image for sample in samples])))
+            kind: [
+                picture
+                for start in range(0, len(samples), self._batch)
+                for chosen in (samples[start : start + self._batch],)
+                for picture in self._run(session, self._inputs(chosen, [sample.image for sample in chosen]))
+            ]
             for kind, samples in self._samples.items()
         }
 
@@ -239,14 +254,20 @@ def _color(fp32: Candidate) -> ColorCondition:
     return condition
 
 
+def _batch_of(source: Source) -> int:
+    """Return the largest number of drawings of one call: fewer of large ones, whose tensors would fill the memory."""
+    return 1 if source.batch_one else max(1, min(_BATCH_SIZE, _BATCH_PIXELS // source.training_size**2))
+
+
 def calibration_feeds(source: Source, fp32: Candidate) -> list[dict[str, NDArray[Any]]]:
     """Return generated drawings for calibration, none of which the quality gate uses, as inputs of the graph."""
     palette = tuple(rgb for _, rgb in source.palette)
     condition, size = _color(fp32).trained, source.training_size
     feeds = []
-    for start in range(0, _CALIBRATION_DRAWINGS, _BATCH_SIZE):
+    batch = _batch_of(source)
+    for start in range(0, _CALIBRATION_DRAWINGS, batch):
         images, rows = [], []
-        for index in range(start, start + _BATCH_SIZE):
+        for index in range(start, start + batch):
             rng = np.random.default_rng([_SEED, index])
             drawing = draw(rng, max(16, size), with_palette(SketchConfig(), palette))
             images.append(drawing.image[:size, :size])

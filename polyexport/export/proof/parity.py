@@ -1,6 +1,7 @@
 """Parity of a graph with the PyTorch module: the outputs for the same images, compared value by value."""
 
 import itertools
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,13 +11,14 @@ import onnx
 from numpy.typing import NDArray
 
 from polyexport.errors import ParityError, PolyexportError, check_memory, reason_of
-from polyexport.export.proof.examples import Example, example_images, fitted, picture_for, setting_rows, stacked
+from polyexport.export.proof.examples import Example, example_images, picture_for, placed, setting_rows, stacked
 from polyexport.export.source.source import Source
 from polyexport.imaging.pixels import MAX_SIDE, Pixels, to_channels
 from polyexport.imaging.psnr import psnr_db_of_mse
 from polyexport.model.conditions.color_condition import ColorCondition
 from polyexport.model.conditions.condition import Condition
 from polyexport.model.contract import IMAGE_INPUT, StageParity
+from polyexport.model.settings import Setting
 from polyexport.runtime.open import open_session
 from polyexport.runtime.session import Session, SessionOptions
 
@@ -127,6 +129,7 @@ class Reference:
         options: ParityOptions,
         images: Sequence[Pixels] = (),
         pictures: Mapping[str, Sequence[Pixels]] | None = None,
+        settings: Sequence[Setting] = (),
     ) -> "Reference":
         """Run the module on the CPU, once for each example.
 
@@ -136,24 +139,26 @@ class Reference:
         Args:
             source: The network.
             options: Sizes, batches and number of drawings.
-            images: uint8 [H, W, C] each, resized to every size, the first ``MAX_IMAGES`` of them; generated drawings
-                if empty.
+            images: uint8 [H, W, C] each, placed on every size, the first ``MAX_IMAGES`` of them; generated drawings if
+                empty.
             pictures: For each condition that is a picture one for each image, uint8 [H, W, C]; made from the images if
                 None.
+            settings: Settings of the conditions that text gives, beside those of every proof.
 
         Raises:
             ParityError: the module fails on one of the sizes.
         """
-        settings = setting_rows(source.built_conditions())
+        conditions = source.built_conditions()
+        rows = [*setting_rows(conditions), *(setting_rows(conditions, settings) if settings else ())]
         count = min(len(images), MAX_IMAGES) or options.images
-        reference = cls(source, options, len(settings), count)
+        reference = cls(source, options, len(rows), count)
         sizes = options.sizes_of(source)
         whole = sizes[min(1, len(sizes) - 1)]
         for height, width in sizes:
             seen = example_images(source, images[:MAX_IMAGES], height, width, options.images)
-            pairs = _pairs(len(seen), len(settings)) if (height, width) == whole else _each(len(seen), len(settings))
+            pairs = _pairs(len(seen), len(rows)) if (height, width) == whole else _each(len(seen), len(rows))
             second = _second_pictures(source, seen, pictures or {}, height, width)
-            examples = [Example(seen[i], _merged(source, settings[k], second[i])) for i, k in pairs]
+            examples = [Example(seen[i], _merged(source, rows[k], second[i])) for i, k in pairs]
             outputs = []
             for example in examples:
                 try:
@@ -164,11 +169,24 @@ class Reference:
                         f"{source.named} itself fails on {width}x{height} pixels: {reason_of(error)}",
                         remedy="give the sizes that it takes with --size and --size-multiple",
                     ) from error
+                expected = _result_shape(source, height, width)
+                if tuple(output.shape) != expected:
+                    raise ParityError(
+                        f"the PyTorch model makes {list(output.shape)} of {width}x{height} pixels, expected "
+                        f"{list(expected)}",
+                        remedy="give the sizes that it takes with --size and --size-multiple",
+                    )
                 low, high = source.output_range
                 outputs.append(((output - low) * (2 / (high - low)) - 1).permute(1, 2, 0).numpy())
             reference.examples[height, width] = examples
             reference.outputs[height, width] = np.stack(outputs)
         return reference
+
+
+def _result_shape(source: Source, height: int, width: int) -> tuple[int, int, int]:
+    """Return channels, height and width of the network's output for one image."""
+    ratio = source.result.ratio
+    return source.result.channels, math.ceil(height * ratio), math.ceil(width * ratio)
 
 
 def _pairs(images: int, settings: int) -> list[tuple[int, int]]:
@@ -193,7 +211,7 @@ def _second_pictures(
             if fields.kind == "image":
                 found = given.get(fields.name)
                 picture = found[number] if found else picture_for(image, number, fields.channels)
-                own.append(fitted(to_channels(picture, fields.channels), height, width))
+                own.append(placed(source, to_channels(picture, fields.channels), height, width))
         second.append(own)
     return second
 

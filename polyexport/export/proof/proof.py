@@ -1,7 +1,7 @@
 """Proof of an export: every stage is compared with the PyTorch module; a failure names the first wrong node."""
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,9 +24,9 @@ from polyexport.export.proof.diagnosis import (
 )
 from polyexport.export.proof.examples import Example, stacked
 from polyexport.export.proof.local_cause import find_local_cause
+from polyexport.export.proof.own_images import OwnImages
 from polyexport.export.proof.parity import CPU_OPTIONS, Candidate, ParityOptions, Reference, compare
 from polyexport.export.source.source import Source
-from polyexport.imaging.pixels import Pixels
 from polyexport.model.conditions.color_condition import ColorCondition
 from polyexport.model.conditions.condition import Condition
 from polyexport.model.conditions.fields import ColorInput, Embedding
@@ -98,8 +98,7 @@ class Proof:
         *,
         embedding: Embedding | None = None,
         parity: ParityOptions | None = None,
-        images: Sequence[Pixels] = (),
-        pictures: Mapping[str, Sequence[Pixels]] | None = None,
+        own: OwnImages | None = None,
         options: SessionOptions = CPU_OPTIONS,
     ) -> "Proof":
         """Trace the network and run it on everything that the graphs will be compared on.
@@ -109,8 +108,7 @@ class Proof:
             color_input: Second input of the graphs: the color, or its embedding.
             embedding: The embedding of an earlier export, for ``color_input`` ``embedding``; made anew if None.
             parity: Sizes, batches and number of drawings; the defaults of ``ParityOptions`` if None.
-            images: Images to compare on, uint8 [H, W, C] each; generated drawings if empty.
-            pictures: For each condition that is a picture one for each image; made from the images if None.
+            own: Images to compare on, the first ``MAX_IMAGES`` of them; generated drawings if None or empty.
             options: Execution provider that the graphs run on.
 
         Raises:
@@ -119,10 +117,11 @@ class Proof:
         """
         if color_input == "embedding" and embedding is None:
             embedding = embedding_of(source)
+        own = own or OwnImages()
         source, traced = trace_with_fallback(source, embedding)
         proof = cls(
             source=source,
-            reference=Reference.of(source, parity or ParityOptions(), images, pictures),
+            reference=Reference.of(source, parity or ParityOptions(), own.images, own.pictures, settings=own.settings),
             conditions=source.built_conditions(embedding),
             traced=traced,
             options=options,

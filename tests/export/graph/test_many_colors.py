@@ -23,6 +23,7 @@ from polyexport.export.graph.many_colors import COLORS_AXIS, many_colors_graph
 from polyexport.export.graph.trace import simplify, trace
 from polyexport.export.source.load import load_source
 from polyexport.export.source.source import Source
+from polyexport.model.conditions.fields import ColorFields
 
 Array = NDArray[Any]
 NAMES = 7
@@ -78,8 +79,11 @@ def graphs(tiny: onnx.ModelProto, vocabulary_checkpoint: Path) -> dict[str, onnx
     torch.manual_seed(5)
     seed_style = Source(
         module=SeedStyle().eval(),
-        conditioning="vocabulary",
-        palette=tuple((f"color {index}", (index, 0, 0)) for index in range(NAMES)),
+        conditions=(
+            ColorFields(
+                conditioning="vocabulary", palette=tuple((f"color {index}", (index, 0, 0)) for index in range(NAMES))
+            ),
+        ),
         size_multiple=64,
         training_size=64,
         fixed_size=True,

@@ -18,9 +18,11 @@ from polyexport.export.graph.many_colors import many_colors_graph
 from polyexport.export.graph.norms import write_out_norms
 from polyexport.export.graph.trace import simplify
 from polyexport.export.precision import PRECISIONS
+from polyexport.export.proof.own_images import OwnImages
 from polyexport.export.proof.parity import ParityOptions
 from polyexport.export.proof.proof import Proof
 from polyexport.export.source.source import Source
+from polyexport.model.conditions.fields import ColorFields
 
 CHANNELS = 8
 EPSILON = 1e-5
@@ -176,7 +178,7 @@ def test_a_network_of_norms_passes_the_proof(sizes: list[tuple[int, int]], multi
     torch.manual_seed(0)
     source = Source(
         module=Normed(tracked=multiple == 256).eval(),
-        conditioning="rgb",
+        conditions=(ColorFields(conditioning="rgb"),),
         size_multiple=multiple,
         training_size=256,
         fixed_size=multiple == 256,
@@ -185,7 +187,7 @@ def test_a_network_of_norms_passes_the_proof(sizes: list[tuple[int, int]], multi
     )
     white = np.full((256, 256, 3), 255, np.uint8)
     white[60:200, 100:102] = 0
-    proof = Proof.of(source, parity=ParityOptions(batches=(1, 2), sizes=tuple(sizes)), images=[white])
+    proof = Proof.of(source, parity=ParityOptions(batches=(1, 2), sizes=tuple(sizes)), own=OwnImages(images=(white,)))
     proof.check(proof.candidate("raw", proof.traced.model))
     graph = simplify(proof.traced.model)
     proof.check(proof.candidate("simplified", graph))

@@ -11,7 +11,7 @@ import pytest
 
 from polyexport.errors import ModelError
 from polyexport.export.precision import PRECISIONS, REFERENCE, precision_named
-from polyexport.export.precision.precision import NodeTolerance, Precision, Tolerance
+from polyexport.export.precision.precision import NodeTolerance, Precision, Reduced, Tolerance
 from polyexport.model.contract import PRECISION_NAME, Contract
 from polyexport.runtime.provider import all_providers
 
@@ -21,14 +21,15 @@ FAKE = '''
 """Precision fake: the fp32 graph under another name."""
 
 from polyexport.export.precision import fp32
-from polyexport.export.precision.precision import NodeTolerance, Precision, PrecisionFlag, QualityGate, Tolerance
+from polyexport.export.precision.precision import Precision, PrecisionFlag, QualityGate, Reduced
 
 
 def _convert(conversion):
     conversion.report(f"fake: {len(conversion.fp32.graph.node)} nodes, flags {sorted(conversion.flags)}")
     assert len(conversion.calibration_feeds()) > 0
     assert conversion.headroom_db(conversion.fp32) > 0
-    return conversion.fp32
+    assert len(conversion.probe_feeds()) > 0
+    return Reduced(model=conversion.fp32)
 
 
 PRECISION = Precision(
@@ -115,7 +116,7 @@ def test_all_but_the_reference_have_a_gate_and_a_conversion() -> None:
             provider="cpu",
             tolerance=Tolerance(max_abs_diff=0, uint8_max_diff=0, uint8_equal=1, psnr_db=0),
             node_tolerance=NodeTolerance(relative_error=0, mean_levels=0),
-            convert=lambda conversion: conversion.fp32,
+            convert=lambda conversion: Reduced(model=conversion.fp32),
         )
 
 

@@ -150,7 +150,7 @@ def test_a_module_that_fails_on_a_size_is_refused(mapped: Source, tmp_path: Path
         def forward(self, image: Tensor, color: Tensor) -> Tensor:
             return torch.tanh(mapped.module(image[:, :, :16, :16], color))
 
-    with pytest.raises(ParityError, match=r"stage raw makes \[1, 16, 16, 3\] of batch 1 at 32x32"):
+    with pytest.raises(ParityError, match=r"the PyTorch model makes \[3, 16, 16\] of 32x32 pixels, expected"):
         export_source(
             Source(
                 module=TwoSizes(),
