@@ -32,6 +32,8 @@ $(DEV): $(RUNTIME)
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[dev]'
 	@# Triton's schema, for the test of the configuration. It asks for an older protobuf than onnx does, and works with both.
 	$(BIN)/python -m pip install --quiet --no-deps -c constraints.txt tritonclient
+	@# torchvision on PyPI is built for CUDA; beside a torch for the CPU importing it fails, in every package that does.
+	$(BIN)/python -m pip install --quiet --no-deps -c constraints.txt spandrel
 	@touch $@
 
 demo: $(RUNTIME)

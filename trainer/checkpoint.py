@@ -21,7 +21,7 @@ from polyexport.storage.files import read_limited, write_atomic
 from polyexport.storage.strict_json import read_json
 from trainer.network import ConditionalUNet, ModelConfig
 
-__all__ = ["FORMAT_VERSION", "Checkpoint", "load_checkpoint", "save_checkpoint", "weights_sha256"]
+__all__ = ["FORMAT_VERSION", "Checkpoint", "is_checkpoint", "load_checkpoint", "save_checkpoint", "weights_sha256"]
 
 FORMAT_VERSION = 1
 """Version of the header's format."""
@@ -98,6 +98,19 @@ def weights_sha256(path: Path) -> str:
     for name, tensor in sorted(safetensors.torch.load(read_limited(path, _MAX_BYTES)).items()):
         digest.update(name.encode() + b"\0" + tensor.contiguous().numpy().tobytes())
     return digest.hexdigest()
+
+
+def is_checkpoint(path: Path) -> bool:
+    """Tell whether a file is a safetensors file whose header says that it is a checkpoint, which need not be whole.
+
+    A file that cannot be read is none.
+    """
+    try:
+        with path.open("rb") as file:
+            size = int.from_bytes(file.read(8), "little")
+            return size <= _MAX_HEADER_BYTES and _METADATA_KEY.encode() in file.read(size)
+    except OSError:
+        return False
 
 
 def _read_header(data: bytes, path: Path) -> dict[str, Any]:

@@ -254,6 +254,13 @@ def export(
             show_default="the training size alone",
         ),
     ] = None,
+    trust_program: Annotated[
+        bool,
+        typer.Option(
+            "--trust-program",
+            help="Read a .pt2 file of torch.export, which can run any code that its maker put there.",
+        ),
+    ] = False,
     json_report: JsonFlag = False,
     verbose: Verbose = False,
     quiet: Quiet = False,
@@ -313,7 +320,7 @@ def export(
         min_psnr_db=min_psnr,
         flags=frozenset(name for name, wanted in flags.items() if wanted),
     )
-    network = load(source, **given)
+    network = load(source, trust_program=trust_program, **given)
     own = read_images(
         network,
         images,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["load", "read_images"]
 
 
-def load(source: str, **given: Any) -> "Source":
+def load(source: str, *, trust_program: bool = False, **given: Any) -> "Source":
     """Load a source with ``load_source``, and print to stderr what the user's module prints to stdout.
 
     Raises:
@@ -28,7 +28,7 @@ def load(source: str, **given: Any) -> "Source":
     from polyexport.export.source.load import load_source
 
     with contextlib.redirect_stdout(sys.stderr):  # stdout is for the result of the command
-        return load_source(source, **given)
+        return load_source(source, trust_program=trust_program, **given)
 
 
 def read_images(

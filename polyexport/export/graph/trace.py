@@ -215,7 +215,7 @@ def _export(
     output: str,
 ) -> Traced:
     try:
-        with _quiet():
+        with _quiet(), torch._dynamo.config.patch(fake_tensor_cache_enabled=False):  # with free sizes, 3 times faster
             program = torch.onnx.export(
                 wrapper.eval(),
                 example,

@@ -7,10 +7,12 @@ from typing import Any
 from polyexport.errors import UsageError
 from polyexport.export.source.network import load_network
 from polyexport.export.source.onnx_network import ONNX_SUFFIX, load_onnx_network
+from polyexport.export.source.program import PROGRAM_SUFFIX, load_program
 from polyexport.export.source.source import Source
+from polyexport.export.source.spandrel_file import load_spandrel_file
 from polyexport.export.source.spec import NetworkSpec
 from polyexport.export.source.toml_file import read_spec
-from polyexport.export.source.trainer_checkpoint import load_trainer_checkpoint
+from polyexport.export.source.trainer_checkpoint import is_trainer_checkpoint, load_trainer_checkpoint
 
 __all__ = ["is_import_path", "load_source"]
 
@@ -20,15 +22,19 @@ def is_import_path(source: str) -> bool:
     return ":" in source and not Path(source).exists()
 
 
-def load_source(source: str | Path, **given: Any) -> Source:
-    """Load a network from a checkpoint of ``trainer``, a TOML file that describes it, or ``package.module:Class``.
+def load_source(source: str | Path, *, trust_program: bool = False, **given: Any) -> Source:
+    """Load a network from any source.
 
     Args:
-        source: Path of a checkpoint or of a ``.toml`` file, or the import path of a class.
+        source: Path of a checkpoint of ``trainer``, of a file of weights whose network spandrel knows, of a program of
+            ``torch.export`` (``.pt2``), of a foreign ``.onnx`` file, or of a ``.toml`` file that describes a network;
+            or the import path of a class, ``package.module:Class``.
+        trust_program: Load a program, which can run any code while it is read.
         given: Fields of ``NetworkSpec``; they override those of a TOML file.
 
     Raises:
-        UsageError: Fields are given for a checkpoint, or a field is missing or impossible.
+        UsageError: Fields are given for a source that holds them already, a field is missing or impossible, or a
+            program is not trusted.
         ModelError: The network or its weights are refused.
     """
     text = str(source)
@@ -40,9 +46,22 @@ def load_source(source: str | Path, **given: Any) -> Source:
         return load_network(NetworkSpec(network=text, **given))
     if text.lower().endswith(ONNX_SUFFIX):
         return load_onnx_network(NetworkSpec(network=Path(source).name, weights=Path(source), **given))
-    if given:
-        raise UsageError(
-            f"{next(iter(given))} does not go with a checkpoint of `polyexport train`",
-            remedy="leave it out: a checkpoint holds it already; for another network give package.module:Class",
-        )
-    return load_trainer_checkpoint(Path(source))
+    path = Path(source)
+    if path.suffix.lower() == PROGRAM_SUFFIX:
+        _expect_only(given, ("size", "value_range", "output_range"), "a program")
+        return load_program(path, trust=trust_program, **given)
+    if is_trainer_checkpoint(path):
+        _expect_only(given, (), "a checkpoint of `polyexport train`")
+        return load_trainer_checkpoint(path)
+    _expect_only(given, ("weights_key", "size"), "a file of weights alone")
+    return load_spandrel_file(path, **given)
+
+
+def _expect_only(given: dict[str, Any], fields: tuple[str, ...], kind: str) -> None:
+    """Refuse fields that do not go with a kind of file."""
+    for name in given:
+        if name not in fields:
+            raise UsageError(
+                f"{name} does not go with {kind}",
+                remedy="leave it out: the file holds the network already; for another give package.module:Class",
+            )

@@ -9,10 +9,15 @@ from typing import Any
 from polyexport.export.source.source import Source
 from polyexport.model.conditions.fields import ColorFields, ConditionFields, LabelFields
 from polyexport.model.result import ResultFields
-from trainer.checkpoint import Checkpoint, load_checkpoint
+from trainer.checkpoint import Checkpoint, is_checkpoint, load_checkpoint
 from trainer.network import ModelConfig
 
-__all__ = ["load_trainer_checkpoint"]
+__all__ = ["is_trainer_checkpoint", "load_trainer_checkpoint"]
+
+
+def is_trainer_checkpoint(path: Path) -> bool:
+    """Tell whether a file says that it is a checkpoint of ``trainer``, which need not be whole."""
+    return is_checkpoint(path)
 
 
 def load_trainer_checkpoint(path: Path) -> Source:
