@@ -87,12 +87,19 @@ def export(
         str,
         typer.Argument(
             help="Checkpoint of `polyexport train`; or a network of your own: package.module:Class with --weights and "
-            "the other options about the network, or a .toml file that gives them. Importing the module runs its code.",
+            "the other options about the network, or a .toml file that gives them (importing its module runs code); or "
+            "an .onnx file of another exporter.",
         ),
     ],
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", help="Model file to write.", show_default="SOURCE with .onnx", metavar="FILE"),
+        typer.Option(
+            "-o",
+            "--output",
+            help="Model file to write.",
+            show_default="SOURCE with .onnx, or -polyexport.onnx for an ONNX file",
+            metavar="FILE",
+        ),
     ] = None,
     precision: Annotated[Precision, typer.Option(help=_PRECISION_HELP)] = REFERENCE.name,
     color_input: Annotated[
@@ -303,6 +310,7 @@ def export(
     kinds = [precision] * (precision != REFERENCE.name)
     kinds += ["embedding"] * (color_input is ColorInput.EMBEDDING) + ["palette"] * palette
     file = weights if is_import_path(source) and weights is not None else Path(source)
+    kinds[:0] = ["polyexport"] * (file.suffix.lower() == ".onnx")  # the source keeps its name
     target = output or file.with_name("-".join([file.stem, *kinds]) + ".onnx")
     sources = [(Path(source), "the source"), (weights, "the source"), (sign, "the private key")]
     for taken, named in sources:
