@@ -16,8 +16,9 @@ from polyexport import __version__
 from polyexport.data.pairs import read_pairs
 from polyexport.errors import UsageError
 from polyexport.evaluate.predict import predict
+from polyexport.export.graph.inlining import opset_of
 from polyexport.export.graph.many_colors import many_colors_graph
-from polyexport.export.graph.trace import OPSET, simplify
+from polyexport.export.graph.trace import simplify
 from polyexport.export.precision import PRECISIONS, REFERENCE
 from polyexport.export.precision.precision import LayerSensitivity, Precision
 from polyexport.export.proof.examples import example_images, picture_for, placed
@@ -244,7 +245,7 @@ def export_source(
         fixed_size=source.fixed_size,
         batch_one=source.batch_one,
         precision=options.precision,
-        opset=OPSET,
+        opset=opset_of(model),
         versions={
             "polyexport": __version__,
             "onnxruntime": ort.__version__,
