@@ -28,6 +28,13 @@ def shown(page: Any, selector: str) -> Pixels:
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(text.partition(",")[2]))).convert("RGBA"))
 
 
+def saved_by(page: Any) -> tuple[str, str, Pixels]:
+    """What Download saves: its name, its mode as pillow has it, and its pixels."""
+    path = page.saved("#download")
+    with Image.open(path) as image:
+        return path.name, image.mode, np.asarray(image)
+
+
 def drawing_of(page: Any) -> Pixels:
     return shown(page, "#drawing")[..., :3]
 
@@ -59,9 +66,9 @@ def test_a_model_of_an_image_alone_has_no_color_and_no_flood_fill(opened: Opened
     assert "outline" not in page.tab.inner_text("#headline")
     page.example(2)
     assert np.array_equal(shown(page, "#network"), to_channels(made(page, model, {}), 4))
-    saved = page.saved("#download")
-    assert saved.name == "result.png"
-    assert np.array_equal(np.asarray(Image.open(saved)), made(page, model, {}))
+    name, _, saved = saved_by(page)
+    assert name == "result.png"
+    assert np.array_equal(saved, made(page, model, {}))
 
 
 def test_a_number_has_a_slider_within_its_bounds(opened: Opened) -> None:
@@ -159,9 +166,9 @@ def test_every_kind_of_result_is_drawn_at_its_own_size(kind: str, opened: Opened
     page, model = opened(kind)
     expected = made(page, model, {})
     assert np.array_equal(shown(page, "#network"), to_channels(expected, 4)) or kind in ("rgba", "alpha")
-    saved = Image.open(page.saved("#download"))
-    assert np.array_equal(np.asarray(saved).reshape(expected.shape), expected)
-    assert saved.mode == {1: "L", 3: "RGB", 4: "RGBA"}[expected.shape[2]]
+    _, mode, saved = saved_by(page)
+    assert np.array_equal(saved.reshape(expected.shape), expected)
+    assert mode == {1: "L", 3: "RGB", 4: "RGBA"}[expected.shape[2]]
 
 
 def test_a_mask_is_shown_over_the_image_and_cuts_it_out(opened: Opened) -> None:
@@ -172,9 +179,9 @@ def test_a_mask_is_shown_over_the_image_and_cuts_it_out(opened: Opened) -> None:
     assert np.abs(shown(page, "#network")[..., :3] - (image + share * (np.array([229, 57, 53]) - image))).max() <= 1
     page.tab.check(view.format("Mask"), force=True)
     assert np.array_equal(shown(page, "#network"), to_channels(mask, 4))
-    assert np.array_equal(np.asarray(Image.open(page.saved("#download"))), mask[..., 0])
+    assert np.array_equal(saved_by(page)[2], mask[..., 0])
     page.tab.check(view.format("Cut out"), force=True)
-    assert np.array_equal(np.asarray(Image.open(page.saved("#download"))), made(page, model, {}, as_alpha=True))
+    assert np.array_equal(saved_by(page)[2], made(page, model, {}, as_alpha=True))
 
 
 def test_labels_have_colors_of_their_own(opened: Opened) -> None:
@@ -183,4 +190,4 @@ def test_labels_have_colors_of_their_own(opened: Opened) -> None:
     for label in np.unique(labels):
         assert len(np.unique(colors[labels == label], axis=0)) == 1
     assert len(np.unique(colors.reshape(-1, 3), axis=0)) > len(np.unique(labels)) / 2
-    assert np.array_equal(np.asarray(Image.open(page.saved("#download"))), labels)
+    assert np.array_equal(saved_by(page)[2], labels)

@@ -62,10 +62,10 @@ _MEAN = [_node("ReduceMean", "pixels", "made", axes=[3], keepdims=1)]
 
 def _rows(name: str, shaped: str) -> list[onnx.NodeProto]:
     """Give one number for each image the shape [batch, 1, 1, 1]."""
-    return [_node("Unsqueeze", f"{name} axes", shaped)]
+    return [_node("Unsqueeze", f"{name} numbers", shaped)]
 
 
-_AXES = {"axes": np.array([1, 2, 3])}
+_AXES = {"numbers": np.array([1, 2, 3]), "axes": np.array([1, 2])}
 _ADD = [*_rows("sigma", "shaped"), _node("Add", "pixels shaped", "made")]
 
 _KINDS: dict[str, _Kind] = {
@@ -89,7 +89,7 @@ _KINDS: dict[str, _Kind] = {
             _node("Mul", "shaped ten", "step"),
             _node("Add", "pixels step", "made"),
         ],
-        constants={"axes": np.array([1, 2]), "ten": np.float32(10.0)},
+        constants=_AXES | {"ten": np.float32(10.0)},
         conditions=(CODE,),
     ),
     "color": _Kind(
@@ -101,7 +101,7 @@ _KINDS: dict[str, _Kind] = {
             _node("Add", "sum more", "total"),
             _node("Mul", "total half", "made"),
         ],
-        constants={"axes": np.array([1, 2]), "half": np.float32(0.5)},
+        constants=_AXES | {"half": np.float32(0.5)},
         conditions=(ColorFields(conditioning="rgb"), SIGMA),
     ),
     "mask in": _Kind(

@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 from google.protobuf import text_format
+from version3_models import VERSION3_KINDS
 
 from polyexport.model.contract import COLORED
 from polyexport.model.loading.load import load_model
 from polyexport.model.model import Model
+from polyexport.model.nan_watch import WATCH
 from polyexport.package.triton import TritonOptions, triton_config, triton_name
 
 KINDS = (
@@ -28,45 +30,60 @@ ORT_TYPES = {"tensor(uint8)": "TYPE_UINT8", "tensor(int64)": "TYPE_INT64", "tens
 BYTES = {"TYPE_UINT8": np.uint8, "TYPE_INT64": np.int64, "TYPE_FP32": np.float32}
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.fixture
+def any_model(model_of: Callable[[str], Path], version3_of: Callable[[str], Path]) -> Callable[[str], Model]:
+    def load(kind: str) -> Model:
+        return load_model((model_of if kind in KINDS else version3_of)(kind), provider="cpu")
+
+    return load
+
+
+@pytest.mark.parametrize("kind", [*KINDS, *VERSION3_KINDS])
 def test_triton_takes_it_and_it_says_what_the_graph_says(
-    kind: str, model_of: Callable[[str], Path], triton_schema: ModuleType
+    kind: str, any_model: Callable[[str], Model], triton_schema: ModuleType
 ) -> None:
-    model = load_model(model_of(kind), provider="cpu")
+    model = any_model(kind)
     config = text_format.Parse(triton_config(model.contract, TritonOptions(name="tiny")), triton_schema.ModelConfig())
 
     assert (config.name, config.platform) == ("tiny", "onnxruntime_onnx")
     tensors = [*zip(("in",) * 9, config.input, strict=False), *zip(("out",) * 9, config.output, strict=False)]
     graph = {("in", name): one for name, one in model.session.inputs.items()} | {
-        ("out", name): one for name, one in model.session.outputs.items()
+        ("out", name): one for name, one in model.session.outputs.items() if name != WATCH
     }
     assert {(way, tensor.name) for way, tensor in tensors} == set(graph)
+    batch = [] if config.max_batch_size == 0 else [-1]  # without batches, the shapes of Triton are those of the graph
+    assert (config.max_batch_size == 0) == (kind == "batch one")
     for way, tensor in tensors:
         kind_of = graph[way, tensor.name]
         assert triton_schema.DataType.Name(tensor.data_type) == ORT_TYPES[kind_of.dtype]
         dims = list(tensor.reshape.shape) if tensor.HasField("reshape") else list(tensor.dims)
-        assert [-1, *dims] == [-1 if extent is None else extent for extent in kind_of.shape]
+        assert [*batch, *dims] == [-1 if extent is None else extent for extent in kind_of.shape]
         assert len(tensor.dims) >= 1  # Triton refuses an empty shape
         assert all(extent == -1 or extent >= 1 for extent in tensor.dims)
-    assert any(tensor.HasField("reshape") for _, tensor in tensors) == (kind == "vocabulary")
+    scalars = {"vocabulary", "number", "label number", "color", "fixed"}
+    assert any(tensor.HasField("reshape") for _, tensor in tensors) == (kind in scalars)
+    assert config.HasField("dynamic_batching") == (kind != "batch one")
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_its_warm_up_runs_on_the_graph(kind: str, model_of: Callable[[str], Path], triton_schema: ModuleType) -> None:
-    model = load_model(model_of(kind), provider="cpu")
+@pytest.mark.parametrize("kind", [*KINDS, *VERSION3_KINDS])
+def test_its_warm_up_runs_on_the_graph(kind: str, any_model: Callable[[str], Model], triton_schema: ModuleType) -> None:
+    model = any_model(kind)
     options = TritonOptions(name="tiny", max_batch_size=6, preferred_batch_sizes=(2, 5))
     config = text_format.Parse(triton_config(model.contract, options), triton_schema.ModelConfig())
     reshaped = {tensor.name for tensor in config.input if tensor.HasField("reshape")}
+    batched = config.max_batch_size > 0
 
-    assert [warm_up.batch_size for warm_up in config.model_warmup] == [1, 5]
+    assert [warm_up.batch_size for warm_up in config.model_warmup] == ([1, 5] if batched else [1])
     for warm_up in config.model_warmup:
         feeds: dict[str, Any] = {}
         for name, value in warm_up.inputs.items():
             assert value.WhichOneof("input_data_type") == ("random_data" if name == "image" else "zero_data")
             dtype = BYTES[triton_schema.DataType.Name(value.data_type)]
-            feeds[name] = np.zeros((warm_up.batch_size, *(() if name in reshaped else value.dims)), dtype)
-        assert feeds["image"].shape[1:3] == (model.contract.training_size,) * 2
-        assert len(model.session.run("colored", feeds)) == warm_up.batch_size
+            batch = (warm_up.batch_size,) if batched else ()
+            feeds[name] = np.zeros((*batch, *(() if name in reshaped else value.dims)), dtype)
+        contract = model.contract
+        assert feeds["image"].shape[1:3] == (contract.fixed_shape or (contract.training_size,) * 2)
+        assert len(model.session.run(contract.output_name, feeds)) == warm_up.batch_size
 
 
 def test_batching_as_asked_for(model_of: Callable[[str], Path], triton_schema: ModuleType) -> None:
