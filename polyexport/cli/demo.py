@@ -40,9 +40,10 @@ def demo(
     verbose: Verbose = False,
     quiet: Quiet = False,
 ) -> None:
-    """Serve an HTML page to draw on: the model fills the drawing in the browser, beside a flood fill.
+    """Serve an HTML page to draw on, with the model in the browser and its conditions beside the drawing.
 
-    No drawing leaves the browser, and the page loads files from this server only.
+    A model that takes a color fills the drawing beside a flood fill. No drawing leaves the browser, and the page loads
+    files from this server only.
     """
     console.set(verbose=verbose, quiet=quiet)
     if overwrite and export is None:

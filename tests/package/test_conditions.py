@@ -143,7 +143,7 @@ def test_the_size_is_the_one_that_is_asked_for(packaged: Packaged, run: Run, tmp
     for size in ("auto", "fit", "native"):
         assert run(image, "--size", size, "-o", size) == 0
         results[size] = pixels_of(tmp_path / size / "a.png", 3)
-        assert np.array_equal(results[size], model.apply([image], size=size)[0])  # type: ignore[arg-type]
+        assert np.array_equal(results[size], model.apply([image], size=size)[0])
     assert np.array_equal(results["auto"], results["native"])
     assert not np.array_equal(results["fit"], results["native"])
 
