@@ -201,16 +201,16 @@ def export_source(
     source = proof.source
     stages: list[StageParity] = []
 
-    def prove(candidate: Candidate, precision: Precision = REFERENCE) -> Candidate:
-        stage = proof.check(candidate, precision)
+    def prove(candidate: Candidate, precision: Precision = REFERENCE, *, least: bool = False) -> Candidate:
+        stage = proof.check(candidate, precision, least=least)
         stages.append(stage)
         report(_stage_line(stage))
         return candidate
 
-    prove(proof.candidate("raw", proof.traced.model))
+    prove(proof.candidate("raw", proof.traced.model), least=True)
     simplified = simplify(proof.traced.model)
     refuse_unbounded(simplified.SerializeToString())  # what no load would accept; before minutes of work
-    final = prove(proof.candidate("simplified", simplified))
+    final = prove(proof.candidate("simplified", simplified), least=options.many_colors)
     nodes_after = len(final.model.graph.node)
     if options.many_colors:
         final = prove(proof.candidate("palette", many_colors_graph(final.model), many_colors=True))

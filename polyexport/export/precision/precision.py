@@ -52,9 +52,19 @@ class Tolerance:
     psnr_db: float
     """Smallest PSNR of all 8-bit values together, dB."""
 
-    def faults(self, stage: "StageParity") -> list[str]:
-        """Describe every figure of a stage that is outside of the tolerance; NaN is outside."""
+    def faults(self, stage: "StageParity", kind: str = "picture") -> list[str]:
+        """Describe every figure of a stage that is outside of the tolerance; NaN is outside.
+
+        Args:
+            stage: The comparison.
+            kind: What the network makes. Of ``labels`` only the fraction of equal ones counts: where two classes are
+                nearly as likely, rounding decides, and one label is no nearer to another than to any third.
+        """
         faults = []
+        if kind == "labels":
+            if not stage.uint8_equal >= self.uint8_equal:
+                faults.append(f"{stage.uint8_equal:.4%} of labels equal < {self.uint8_equal:.4%}")
+            return faults
         if not stage.max_abs_diff <= self.max_abs_diff:
             faults.append(f"max abs diff {stage.max_abs_diff:.3g} > {self.max_abs_diff:.3g}")
         if stage.uint8_max_diff > self.uint8_max_diff:

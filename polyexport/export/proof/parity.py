@@ -243,8 +243,16 @@ class _Differences:
         self.values += off.size
 
 
-def compare(reference: Reference, candidate: Candidate, options: SessionOptions = CPU_OPTIONS) -> StageParity:
+def compare(
+    reference: Reference, candidate: Candidate, options: SessionOptions = CPU_OPTIONS, *, least: bool = False
+) -> StageParity:
     """Run a graph on every example of the reference, in batches of every size, and compare it with the module.
+
+    Args:
+        reference: The module's outputs.
+        candidate: The graph.
+        options: Execution provider that it runs on.
+        least: Run one example of every size instead, for a stage that is only on the way to the one that is proven.
 
     Raises:
         ParityError: the graph cannot be loaded or fails on a batch or a size that the module takes.
@@ -254,7 +262,8 @@ def compare(reference: Reference, candidate: Candidate, options: SessionOptions 
     batches = reference.options.batches_of(reference.source)
     differences = _Differences()
     for (height, width), examples in reference.examples.items():
-        for chosen in _batches(examples, batches, many=candidate.many_colors):
+        chosen_batches = _batches(examples, batches, many=candidate.many_colors)
+        for chosen in itertools.islice(chosen_batches, 1) if least else chosen_batches:
             images, rows = stacked([examples[i] for i in chosen.ravel()])
             if candidate.many_colors:
                 images = images[:: chosen.shape[1]]

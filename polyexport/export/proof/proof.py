@@ -163,19 +163,25 @@ class Proof:
                 f"stage encoder differs from {self.source.named}: max abs diff {difference:.3g}", remedy=_REMEDY
             )
 
-    def check(self, candidate: Candidate, precision: Precision = REFERENCE) -> StageParity:
+    def check(self, candidate: Candidate, precision: Precision = REFERENCE, *, least: bool = False) -> StageParity:
         """Compare a stage with the module.
+
+        Args:
+            candidate: The stage.
+            precision: Its precision.
+            least: Compare on one example of every size: enough to tell in which stage a fault began, where a later
+                stage that everything is compared of follows.
 
         Raises:
             ParityError: it differs by more than its precision may; the message names every miss and its cause, such as
                 the first node whose output is wrong, and the remedy fits the cause.
         """
         try:
-            stage = compare(self.reference, candidate, self.options)
+            stage = compare(self.reference, candidate, self.options, least=least)
         except ParityError as error:
             found = self._diagnosis(candidate, precision)
             raise ParityError(f"{error.message}; {found.text}", remedy=found.remedy) from error
-        faults = precision.tolerance.faults(stage)
+        faults = precision.tolerance.faults(stage, self.source.result.kind)
         if faults:
             found = self._diagnosis(candidate, precision)
             raise ParityError(

@@ -1,5 +1,6 @@
 """The proof must fail when the graph is wrong: each test breaks it in one way that has really happened to people."""
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
@@ -204,6 +205,40 @@ def test_a_stage_must_have_some_signal() -> None:
         name="x", nodes=1, max_abs_diff=0.5, uint8_max_diff=9, uint8_equal=0.5, psnr_db=float("nan"), values=3
     )
     assert tolerance.faults(stage) == ["PSNR nan dB < 30.0 dB"]
+
+
+def test_labels_may_flip_where_classes_are_nearly_as_likely() -> None:
+    stage = StageParity(
+        name="x", nodes=1, max_abs_diff=2.0, uint8_max_diff=255, uint8_equal=0.9995, psnr_db=30.0, values=9999
+    )
+    tolerance = PRECISIONS["fp32"].tolerance
+    assert tolerance.faults(stage, "labels") == []
+    assert len(tolerance.faults(stage)) == 3
+    assert tolerance.faults(dataclasses.replace(stage, uint8_equal=0.998), "labels") == [
+        "99.8000% of labels equal < 99.9000%"
+    ]
+
+
+def test_the_network_runs_once_for_every_pair_that_is_compared(source: Source, graph: onnx.ModelProto) -> None:
+    calls: list[int] = []
+    handle = source.module.register_forward_hook(lambda module, inputs, output: calls.append(len(inputs[0])))
+    try:
+        proof = Proof.of(dataclasses.replace(source), parity=QUICK)
+        traced = len(calls)
+        pairs = sum(map(len, proof.reference.examples.values()))
+        proof.check(proof.candidate("raw", proof.traced.model), least=True)
+        proof.check(proof.candidate("simplified", graph))
+    finally:
+        handle.remove()
+    assert pairs == 24 + 6
+    assert calls[-pairs:] == [1] * pairs
+    assert len(calls) == traced
+    assert traced - pairs <= 2  # tracing runs it on tensors without values
+
+
+def test_a_stage_on_the_way_is_compared_on_one_example_of_every_size(proof: Proof, graph: onnx.ModelProto) -> None:
+    stage = proof.check(proof.candidate("raw", graph), least=True)
+    assert stage.values == (16 * 16 + 32 * 16) * 3
 
 
 def test_a_graph_that_makes_another_shape_is_caught(proof: Proof, graph: onnx.ModelProto) -> None:
