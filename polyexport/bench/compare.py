@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from polyexport.bench.document import Compared
+from polyexport.bench.foreign import foreign_loop
 from polyexport.bench.inputs import checked_size, inputs
 from polyexport.bench.measure import in_turn, warm_up
 from polyexport.bench.scenarios.scenario import Settings
@@ -28,7 +29,7 @@ from polyexport.runtime.cores import granted_cores
 from polyexport.runtime.provider import provider_of
 from polyexport.runtime.providers.openvino import openvino_core
 
-__all__ = ["CONTENDERS", "ContenderName", "check_available", "compare"]
+__all__ = ["CONTENDERS", "ContenderName", "check_available", "compare", "is_onnx_file"]
 
 ContenderName = Literal["torch", "torch-compile", "openvino", "onnxruntime-loop", "torch-per-image"]
 CONTENDERS: tuple[ContenderName, ...] = get_args(ContenderName)
@@ -65,7 +66,7 @@ class _Contender:
 def compare(
     model: Model,
     path: Path,
-    names: Sequence[ContenderName],
+    names: Sequence[str],
     *,
     checkpoint: Path | None,
     macs: int,
@@ -77,7 +78,7 @@ def compare(
     Args:
         model: loaded for one call at a time on all cores.
         path: file of the model.
-        names: programs to compare with.
+        names: programs to compare with: some of ``CONTENDERS``, or paths of ONNX files.
         checkpoint: checkpoint that the model was exported from, for programs that run PyTorch.
         macs: multiply-accumulates of the work; 0 if unknown.
         settings: size of the image, and seconds of the three windows of each contender.
@@ -97,7 +98,7 @@ def compare(
     contenders = [ours]
     for name in names:
         progress(f"preparing {name}")
-        contenders.append(_BUILD[name](name, work))
+        contenders.append(_foreign(name, work, model) if is_onnx_file(name) else _BUILD[name](name, work))
     outputs = []
     for contender in contenders:
         try:
@@ -133,13 +134,20 @@ def compare(
     return tuple(results)
 
 
-def check_available(names: Sequence[ContenderName], checkpoint: Path | None) -> None:
+def is_onnx_file(name: str) -> bool:
+    """Tell whether the name of a program is that of an ONNX file."""
+    return name.lower().endswith(".onnx")
+
+
+def check_available(names: Sequence[str], checkpoint: Path | None) -> None:
     """Refuse programs that cannot be compared, before anything is measured.
 
     Raises:
         UsageError: a program needs a package or a checkpoint that is missing.
     """
     for name in names:
+        if is_onnx_file(name):
+            continue
         if _BUILD[name] is _torch:
             if importlib.util.find_spec("torch") is None:
                 raise UsageError(f"{name} needs PyTorch", remedy="pip install 'polyexport[export]', or leave it out")
@@ -151,7 +159,7 @@ def check_available(names: Sequence[ContenderName], checkpoint: Path | None) -> 
             raise UsageError(f"{name} needs OpenVINO", remedy="pip install 'polyexport[openvino]', or leave it out")
 
 
-def _torch(name: ContenderName, work: _Work) -> _Contender:
+def _torch(name: str, work: _Work) -> _Contender:
     import torch
 
     from polyexport.export.source.load import load_source
@@ -201,7 +209,7 @@ def _torch(name: ContenderName, work: _Work) -> _Contender:
     return _Contender(name, how, _versions("torch"), call_per_image if name == "torch-per-image" else call)
 
 
-def _openvino(name: ContenderName, work: _Work) -> _Contender:
+def _openvino(name: str, work: _Work) -> _Contender:
     compiled = openvino_core().compile_model(str(work.path), "CPU", {"PERFORMANCE_HINT": "LATENCY"})
     feeds = work.feeds
     output = compiled.output(work.contract.output_name)
@@ -212,8 +220,14 @@ def _openvino(name: ContenderName, work: _Work) -> _Contender:
     return _Contender(name, "compile_model with the hint LATENCY, called directly", _versions("openvino"), call)
 
 
-def _onnxruntime(name: ContenderName, work: _Work) -> _Contender:
+def _onnxruntime(name: str, work: _Work) -> _Contender:
     return _Contender(name, "InferenceSession with its defaults, CPU provider", _versions("onnxruntime"), _plain(work))
+
+
+def _foreign(name: str, work: _Work, model: Model) -> _Contender:
+    expected = model.run(*work.inputs)
+    loop = foreign_loop(Path(name), work.feeds, IMAGE_INPUT, expected.reshape(-1, *expected.shape[-3:]))
+    return _Contender(Path(name).name, loop.how, _versions("onnxruntime", "numpy"), loop.call)
 
 
 def _plain(work: _Work) -> Call:
@@ -234,7 +248,7 @@ def _versions(*modules: str) -> str:
     return ", ".join(f"{name} {importlib.import_module(name).__version__.partition('-')[0]}" for name in modules)
 
 
-_BUILD: dict[ContenderName, Callable[[ContenderName, _Work], _Contender]] = {
+_BUILD: dict[str, Callable[[str, _Work], _Contender]] = {
     "torch": _torch,
     "torch-compile": _torch,
     "openvino": _openvino,

@@ -6,7 +6,7 @@ from pathlib import Path
 from statistics import median
 
 from polyexport.bench.changes import changes
-from polyexport.bench.compare import ContenderName, check_available, compare
+from polyexport.bench.compare import check_available, compare
 from polyexport.bench.document import SCHEMA, BenchReport, Measured, Row, TargetGate
 from polyexport.bench.environment import environment
 from polyexport.bench.frontier import frontier
@@ -32,7 +32,7 @@ _LEAST_CALIBRATION_MS = 8.0
 class Extras:
     """Work of a benchmark beside the scenarios."""
 
-    compare: tuple[ContenderName, ...] = ()
+    compare: tuple[str, ...] = ()
     checkpoint: Path | None = None
     """Checkpoint that the model was exported from, for the contenders that run in PyTorch."""
 

@@ -82,7 +82,7 @@ def bench(
         typer.Option(
             metavar="NAMES",
             help="Other programs to compare with, separated by commas: torch, torch-compile, openvino, "
-            "onnxruntime-loop, torch-per-image.",
+            "onnxruntime-loop, torch-per-image, or the ONNX file of another exporter that the model was made from.",
             show_default=False,
         ),
     ] = "",
@@ -141,7 +141,7 @@ def bench(
     if unknown:
         raise UsageError(f"there is no scenario {unknown[0]!r}", remedy=f"give some of {', '.join(SCENARIOS)}")
 
-    from polyexport.bench.compare import CONTENDERS
+    from polyexport.bench.compare import CONTENDERS, is_onnx_file
     from polyexport.bench.document import read_report
     from polyexport.bench.run import Extras
     from polyexport.bench.run import bench as run
@@ -151,9 +151,11 @@ def bench(
     from polyexport.storage.files import check_output_file, write_atomic
 
     names = tuple(dict.fromkeys(name for name in compare.split(",") if name))
-    unknown = [name for name in names if name not in CONTENDERS]
+    unknown = [name for name in names if name not in CONTENDERS and not is_onnx_file(name)]
     if unknown:
-        raise UsageError(f"cannot compare with {unknown[0]!r}", remedy=f"give some of {', '.join(CONTENDERS)}")
+        raise UsageError(
+            f"cannot compare with {unknown[0]!r}", remedy=f"give some of {', '.join(CONTENDERS)}, or FILE.onnx"
+        )
     given = {
         field: tuple(dict.fromkeys(value)) if isinstance(value, list) else value
         for field, value in values.items()
