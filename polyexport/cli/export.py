@@ -10,15 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from polyexport.cli.console import build, console
+from polyexport.cli.network_options import network_fields, with_network_options
 from polyexport.cli.options import JsonFlag, Quiet, Verbose
 from polyexport.cli.sources import load, read_images
 from polyexport.errors import UsageError
 from polyexport.export.precision import PRECISIONS, REFERENCE
-from polyexport.model.conditions import COLOR_MODULES
 
 __all__ = ["export"]
-
-_NETWORK = "A network of your own"
 
 _REDUCED = [precision for precision in PRECISIONS.values() if precision is not REFERENCE]
 _PRECISION_HELP = (
@@ -53,16 +51,10 @@ class ColorInput(StrEnum):
     EMBEDDING = "embedding"
 
 
-if TYPE_CHECKING:
-    _Conditioning = str
-else:
-    _Conditioning = Literal[tuple(COLOR_MODULES)]
-
-
 def _with_precision_flags(command: Callable[..., None]) -> Callable[..., None]:
     """Add the flags of every precision to the options of a command, after --max-loss.
 
-    The command gets them as keyword arguments, through its ``**flags``.
+    The command gets them as keyword arguments, through its ``**given``.
     """
     signature = inspect.signature(command)
     parameters = [each for each in signature.parameters.values() if each.kind is not each.VAR_KEYWORD]
@@ -82,6 +74,7 @@ def _with_precision_flags(command: Callable[..., None]) -> Callable[..., None]:
 
 
 @_with_precision_flags
+@with_network_options
 def export(
     source: Annotated[
         str,
@@ -116,11 +109,12 @@ def export(
         ),
     ] = False,
     result: Annotated[
-        Literal["fill", "picture"] | None,
+        Literal["picture", "fill", "mask", "alpha", "labels"] | None,
         typer.Option(
             help="Kind of the network's output: fill is one color on white within the outline, whose edges are then "
-            "those of the ink of the full drawing; picture is anything else.",
-            show_default="fill for a checkpoint that was trained on fills, else picture",
+            "those of the ink of the full drawing; mask and alpha are gray, and alpha becomes that of the image; "
+            "labels are never mixed; picture is anything else.",
+            show_default="found out; fill for a checkpoint that was trained on fills",
         ),
     ] = None,
     min_speedup: Annotated[float, typer.Option(min=0, help=_MIN_SPEEDUP_HELP)] = 1.0,
@@ -166,101 +160,6 @@ def export(
     quality_data: Annotated[
         Path | None, typer.Option(help="Data set whose scores go into the model's metadata.", metavar="DIR")
     ] = None,
-    weights: Annotated[
-        Path | None,
-        typer.Option(help="State dict of the network, .safetensors or .pth.", rich_help_panel=_NETWORK, metavar="FILE"),
-    ] = None,
-    weights_key: Annotated[
-        str | None,
-        typer.Option(
-            help="Set of weights in --weights, such as ema, if several fit the network; . is the whole file.",
-            rich_help_panel=_NETWORK,
-            metavar="NAME",
-            show_default="the only one that fits",
-        ),
-    ] = None,
-    argument: Annotated[
-        list[str] | None,
-        typer.Option(
-            help="Argument of the network's constructor. May be repeated.",
-            rich_help_panel=_NETWORK,
-            metavar="NAME=VALUE",
-        ),
-    ] = None,
-    value_range: Annotated[
-        str | None,
-        typer.Option(
-            help="Value range of the network's input: the values that pixel values 0 and 255 are mapped to.",
-            rich_help_panel=_NETWORK,
-            metavar="LOW..HIGH",
-            show_default="-1..1",
-        ),
-    ] = None,
-    output_range: Annotated[
-        str | None,
-        typer.Option(
-            help="Value range of the network's output: the values that become pixel values 0 and 255.",
-            rich_help_panel=_NETWORK,
-            metavar="LOW..HIGH",
-            show_default="value range",
-        ),
-    ] = None,
-    conditioning: Annotated[
-        _Conditioning | None,
-        typer.Option(
-            help="Kind of the second argument of forward: rgb, float [N, 3]; vocabulary, int64 [N]; embedding, "
-            "float [N, D].",
-            rich_help_panel=_NETWORK,
-            show_default="vocabulary if colors are named, else rgb",
-        ),
-    ] = None,
-    color: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--color",
-            help="Color that the network knows, in index order. May be repeated; names beside the weights are found.",
-            rich_help_panel=_NETWORK,
-            metavar="NAME[=VALUE]",
-        ),
-    ] = None,
-    embedding: Annotated[
-        str | None,
-        typer.Option(
-            help="Submodule that embeds the color, for --color-input embedding.",
-            rich_help_panel=_NETWORK,
-            metavar="NAME",
-        ),
-    ] = None,
-    embedding_dim: Annotated[
-        int | None,
-        typer.Option(min=1, help="Width D of the condition with --conditioning embedding.", rich_help_panel=_NETWORK),
-    ] = None,
-    embedding_table: Annotated[
-        str | None,
-        typer.Option(
-            help="Key in the file of weights of the [colors, D] tensor, for --conditioning embedding.",
-            rich_help_panel=_NETWORK,
-            metavar="KEY",
-        ),
-    ] = None,
-    size: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help="Height and width of the training images, pixels.",
-            rich_help_panel=_NETWORK,
-            show_default="128",
-        ),
-    ] = None,
-    size_multiple: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help="Number of pixels that height and width of every image must be a multiple of.",
-            rich_help_panel=_NETWORK,
-            show_default="the training size alone",
-        ),
-    ] = None,
     trust_program: Annotated[
         bool,
         typer.Option(
@@ -271,7 +170,7 @@ def export(
     json_report: JsonFlag = False,
     verbose: Verbose = False,
     quiet: Quiet = False,
-    **flags: bool,
+    **given: Any,
 ) -> None:
     """Export a network to ONNX, and prove the file equal to the PyTorch model before it gets its name."""
     console.set(verbose=verbose, quiet=quiet)
@@ -281,34 +180,17 @@ def export(
 
         signing_key = read_signing_key(sign)  # before minutes of work, not after
 
-    given: dict[str, Any] = {
-        "weights": weights,
-        "weights_key": weights_key,
-        "conditioning": conditioning,
-        "embedding": embedding,
-        "embedding_dim": embedding_dim,
-        "embedding_table": embedding_table,
-        "size": size,
-        "size_multiple": size_multiple,
-    }
-    if argument or color or value_range is not None or output_range is not None:
-        from polyexport.export.source.texts import parse_argument, parse_colors, parse_range
-
-        given |= {
-            "arguments": dict(map(parse_argument, argument)) if argument else None,
-            "colors": parse_colors(color) if color else None,
-            "value_range": None if value_range is None else parse_range(value_range),
-            "output_range": None if output_range is None else parse_range(output_range),
-        }
-    given = {name: value for name, value in given.items() if value is not None}
-
+    fields = network_fields(given)
     from polyexport.export.export import ExportOptions, export_source
     from polyexport.export.proof.own_images import MAX_OWN_IMAGES
     from polyexport.export.source.load import is_import_path
     from polyexport.model.signature import signature_path
 
+    if result is not None and (is_import_path(source) or source.endswith(".toml")):
+        fields |= {"result": result}
     kinds = [precision] * (precision != REFERENCE.name)
     kinds += ["embedding"] * (color_input is ColorInput.EMBEDDING) + ["palette"] * palette
+    weights: Path | None = given.get("weights")
     file = weights if is_import_path(source) and weights is not None else Path(source)
     kinds[:0] = ["polyexport"] * (file.suffix.lower() == ".onnx")  # the source keeps its name
     target = output or file.with_name("-".join([file.stem, *kinds]) + ".onnx")
@@ -326,9 +208,9 @@ def export(
         min_speedup=min_speedup,
         max_loss_db=max_loss,
         min_psnr_db=min_psnr,
-        flags=frozenset(name for name, wanted in flags.items() if wanted),
+        flags=frozenset(flag.name for each in PRECISIONS.values() for flag in each.flags if given.get(flag.name)),
     )
-    network = load(source, trust_program=trust_program, **given)
+    network = load(source, trust_program=trust_program, **fields)
     own = read_images(
         network,
         images,

@@ -11,14 +11,14 @@ import torch
 from torch import nn
 
 from polyexport.errors import UsageError, reason_of
-from polyexport.export.source.adapter import Adapter, Given, ImageReading, OutputReading
+from polyexport.export.source.adapter import OutputReading
 from polyexport.export.source.forward import Call
 from polyexport.export.source.probe import Picked, Probe, ProbeError, noise
 from polyexport.export.source.sizes import Sizes, find_sizes
 from polyexport.export.source.source import SIGNED, UNIT, ValueRange
-from polyexport.export.source.spaces import WHOLE
 from polyexport.export.source.spec import OUTPUT_SPACES, NetworkSpec
 from polyexport.export.source.watch import Watch
+from polyexport.export.source.wishes import Wishes
 from polyexport.model.conditions.fields import ConditionFields
 from polyexport.model.result import ResultFields, ResultKind
 
@@ -75,7 +75,8 @@ def discover(spec: NetworkSpec, module: nn.Module, call: Call, fields: Sequence[
 
 class _Discovery:
     def __init__(self, spec: NetworkSpec, module: nn.Module, call: Call, fields: tuple[ConditionFields, ...]) -> None:
-        self._spec, self._module, self._call, self._fields = spec, module, call, fields
+        self._spec, self._module, self._fields = spec, module, fields
+        self._wishes = Wishes(spec=spec, module=module, call=call, fields=fields)
         self._colored = any(each.kind == "color" for each in fields)
         self._remarks: list[str] = []
 
@@ -93,9 +94,9 @@ class _Discovery:
         value_range = self._value_range(ends, kind)
         output_range = self._output_range(ends, kind, value_range)
         output = self._output_reading(first, space, output_range)
-        adapter = self._adapter(output, value_range)
-        plain = output == OutputReading() and self._plain(value_range, first)
-        whole = replace(probe, adapter=adapter, bounds=UNIT if self._reads else value_range)
+        adapter = self._wishes.adapter(output, value_range)
+        plain = output == OutputReading() and self._wishes.is_plain(value_range, first)
+        whole = replace(probe, adapter=adapter, bounds=UNIT if self._wishes.reads else value_range)
         self._check(whole, first, batch, channels)
         sizes = find_sizes(spec, whole, first, batch_one=batch == 1)
         return Found(
@@ -103,7 +104,7 @@ class _Discovery:
             adapted=not plain,
             image_channels=probe.channels,
             result=ResultFields(kind=kind, scale=str(first.scale), channels=channels),
-            value_range=UNIT if self._reads else value_range,
+            value_range=UNIT if self._wishes.reads else value_range,
             output_range=_LEVELS if kind == "labels" else UNIT if space else output_range,
             sizes=sizes,
             remarks=(*self._remarks, *sizes.remarks),
@@ -145,11 +146,11 @@ class _Discovery:
         spec = self._spec
         bounds = spec.value_range or (SIGNED if self._colored else UNIT)
         return Probe(
-            adapter=self._adapter(OutputReading(), bounds),
+            adapter=self._wishes.adapter(OutputReading(), bounds),
             network=spec.network,
             fields=self._fields,
             channels=channels,
-            bounds=UNIT if self._reads else bounds,
+            bounds=UNIT if self._wishes.reads else bounds,
             output_key=spec.output_key,
             many=spec.activation in ("argmax", "softmax") or spec.output_channel is not None,
             folded=folded,
@@ -163,9 +164,7 @@ class _Discovery:
         elif spec.channels or spec.input_space != "rgb":
             yield spec.channels or 3, 1
         else:
-            joined = sum(
-                _width(fields) for place, fields in zip(self._call.places, self._fields, strict=True) if place is None
-            )
+            joined = self._wishes.joined_channels
             first = next((each for each in self._module.modules() if isinstance(each, nn.Conv2d)), None)
             own = first.in_channels - joined if first is not None else 3
             for channels in dict.fromkeys((own, 3, 1, 4)):
@@ -193,61 +192,6 @@ class _Discovery:
                 else f"{spec.network} is a sampler: it has sample() and {parts[0] if parts else 'random numbers'}",
                 remedy="export the network inside of it, if one call of that makes an image",
             )
-
-    # -----------------------------------------------------------------------------------------------------------------
-    # How the network wants its image
-
-    @property
-    def _reads(self) -> bool:
-        """Whether more than a value range lies between the image and the network."""
-        spec = self._spec
-        return bool(
-            spec.input_space != "rgb"
-            or spec.mean
-            or spec.std
-            or spec.gray == "per-channel"
-            or spec.output_space in WHOLE
-        )
-
-    def _adapter(self, output: OutputReading, value_range: ValueRange) -> Adapter:
-        spec = self._spec
-        image = ImageReading(
-            space=spec.input_space,
-            values=value_range,
-            mean=spec.mean,
-            std=spec.std,
-            per_channel=spec.gray == "per-channel",
-        )
-        given = self._given(value_range)
-        return Adapter(self._module, self._call, given, image if self._reads else None, output).eval()
-
-    def _given(self, value_range: ValueRange) -> tuple[Given, ...]:
-        """Return the forms of the conditions."""
-        own, forms = UNIT if self._reads else value_range, []
-        for each, fields in zip(self._call.conditions, self._fields, strict=True):
-            given = Given(form=each.as_form, factor=each.scale)
-            match fields.kind:
-                case "label":
-                    given = replace(given, count=len(fields.labels))
-                case "color" if fields.conditioning == "vocabulary":
-                    given = replace(given, count=len(fields.palette))
-                case "color" if fields.conditioning == "rgb":
-                    given = _between(given, own, each.range or value_range)
-                case "image" if each.range is not None or fields.channels == 1:
-                    given = _between(given, UNIT, each.range or UNIT)
-                case "image":
-                    given = replace(given, like_image=True) if self._reads else _between(given, UNIT, value_range)
-            forms.append(given)
-        return tuple(forms)
-
-    def _plain(self, value_range: ValueRange, first: Picked) -> bool:
-        """Whether the network is called as ``Source.module`` is, so that it needs no adapter."""
-        unchanged = (
-            given.form in ("value", "index", "[B]", "[B,D]") and (given.factor, given.offset) == (1, 0)
-            for given in self._given(value_range)
-        )
-        own = (first.tensor.dtype, first.tensor.ndim) == (torch.float32, 4)
-        return own and not self._reads and self._call.in_order and all(unchanged)
 
     def _value_range(self, ends: ValueRange | None, kind: ResultKind) -> ValueRange:
         spec = self._spec
@@ -376,28 +320,6 @@ class _Discovery:
                 f"{self._spec.network} gives {list(result.shape)}, expected {list(expected)}",
                 remedy="say how its output is read, see --output-space and --output-channel",
             )
-
-
-def _width(fields: ConditionFields) -> int:
-    """Return the number of channels of a condition that is joined to those of the image."""
-    match fields.kind:
-        case "label":
-            return len(fields.labels)
-        case "color":
-            return len(fields.palette) or (fields.embedding.dim if fields.embedding is not None else 3)
-        case "vector":
-            return fields.dim
-        case "image":
-            return fields.channels
-        case _:
-            return 1
-
-
-def _between(given: Given, source: ValueRange, target: ValueRange) -> Given:
-    if source == target:
-        return given
-    factor = (target[1] - target[0]) / (source[1] - source[0])
-    return replace(given, factor=factor, offset=target[0] - source[0] * factor)
 
 
 def _text(bounds: ValueRange) -> str:

@@ -41,7 +41,7 @@ class Watch(TorchDispatchMode):
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.random = False
         self._bounds: Any = WeakIdKeyDictionary()
         self._calls: Counter[int] = Counter()

@@ -23,6 +23,7 @@ from polyexport.export.source.source import SIGNED
 from polyexport.export.source.spec import NetworkSpec
 from polyexport.export.source.texts import parse_argument, parse_colors, parse_range
 from polyexport.export.source.toml_file import read_spec
+from polyexport.model.conditions.fields import ColorFields, Embedding
 
 NETWORKS = Path(__file__).parents[2] / "networks"
 
@@ -89,7 +90,9 @@ def test_a_network_in_the_style_of_the_seed_project(tmp_path: Path) -> None:
     )  # fmt: skip
     source = load_network(spec)
 
-    assert (source.conditioning, source.embedding, source.network) == ("vocabulary", "color_embedding", spec.network)
+    assert source.color == ColorFields(conditioning="vocabulary", palette=source.palette)
+    assert (source.embedding, source.network) == ("color_embedding", spec.network)
+    assert isinstance(source.module, seed_style.SeedUNet)  # traced as it is
     assert [name for name, _ in source.palette] == list(seed_style.COLORS)
     assert dict(source.palette)["lime"] == (0, 255, 0)
     assert (source.value_range, source.output_range) == ((0.0, 1.0), (0.0, 1.0))
@@ -101,14 +104,14 @@ def test_a_network_in_the_style_of_the_seed_project(tmp_path: Path) -> None:
         colored = source.module(image, indices)
         assert torch.equal(colored, reference(image, indices))
     assert (colored[0] - colored[1]).abs().max() > 0.1  # the fixture tells its colors apart
-    assert "128" in refusal(replace(spec, size=128), UsageError)
+    assert "[2, 3, 128, 128]" in refusal(replace(spec, size=128), UsageError)
     assert "size-multiple" in refusal(replace(spec, size_multiple=16), UsageError)
 
 
 def test_a_continuous_network_of_any_size(save: Save) -> None:
     source = load_network(save("RgbNet", value_range=(0.0, 1.0), output_range=(-0.5, 1.5), size_multiple=4))
 
-    assert (source.conditioning, source.palette, source.embedding_table) == ("rgb", (), None)
+    assert source.color == ColorFields(conditioning="rgb")
     assert (source.size_multiple, source.training_size, source.fixed_size) == (4, 16, False)
     assert (source.value_range, source.output_range) == ((0.0, 1.0), (-0.5, 1.5))
 
@@ -121,7 +124,7 @@ def test_arguments_reach_the_constructor(save: Save) -> None:
 def test_a_network_that_takes_vectors(save: Save) -> None:
     alone = save("EmbeddingNet", conditioning="embedding", embedding_dim=5)
     source = load_network(alone)
-    assert (source.conditioning, source.embedding_dim, source.palette) == ("embedding", 5, ())
+    assert source.color == ColorFields(conditioning="embedding", color_input="embedding", embedding=Embedding(dim=5))
 
     table = torch.arange(10.0).reshape(2, 5).to(torch.float16)
     with_table = replace(
@@ -133,10 +136,9 @@ def test_a_network_that_takes_vectors(save: Save) -> None:
     for spec, names in ((with_table, ["red", "brand"]), (beside, ["red", "lime"])):
         source = load_network(spec)
         assert [name for name, _ in source.palette] == names
-        assert source.embedding_dim == 5
-        assert source.embedding_table is not None
-        assert source.embedding_table.dtype == np.float32
-        assert np.array_equal(source.embedding_table, table.float().numpy())
+        assert source.color is not None
+        assert source.color.embedding is not None
+        assert np.array_equal(source.color.embedding.read_table(), table.float().numpy())
 
     misspelled = replace(with_table, embedding_table="colours")  # codespell:ignore
     assert "did you mean colors?" in refusal(misspelled, UsageError)
@@ -225,7 +227,7 @@ def test_colors_beside_the_weights(save: Save, key: str, mapping: dict[Any, Any]
     else:
         spec = change(spec, lambda state: {"state_dict": state, key: mapping}, file)
     source = load_network(spec)
-    assert source.conditioning == "vocabulary"
+    assert source.color == ColorFields(conditioning="vocabulary", palette=source.palette)
     assert source.palette == (("red", (255, 0, 0)), ("lime", (0, 255, 0)), ("blue", (0, 0, 255)))
 
     ours = replace(spec, colors=parse_colors(["blue=navy", "red", "lime"]))
@@ -268,7 +270,7 @@ def test_a_named_color_is_no_reason_against_rgb(save: Save) -> None:
     spec = change(save("RgbNet", conditioning="rgb"), lambda state: {"model": state, "color_map": {"red": 7}})
     assert load_network(spec).palette == ()
     none = change(save("RgbNet"), lambda state: {"model": state, "color_mappings": {}})
-    assert load_network(none).conditioning == "rgb"
+    assert load_network(none).color == ColorFields(conditioning="rgb")
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -435,9 +437,9 @@ def test_float64_beyond_float32_is_not_finite(save: Save) -> None:
         ("nowhere_to_be_found:Net", "there is no module nowhere_to_be_found"),
         ("tiny_networks.inner:Net", "no module tiny_networks.inner"),
         ("tiny_networks:RgbNets", "RgbNet, Wrapped, EmbeddingNet"),
-        ("tiny_networks:not_a_network", "not a class derived from torch.nn.Module"),
-        ("tiny_networks:NotAModule", "not a class derived from torch.nn.Module"),
-        ("tiny_networks:RgbNet.forward", "not a class derived from torch.nn.Module"),
+        ("tiny_networks:not_a_network", "makes a NoneType, expected a torch.nn.Module"),
+        ("tiny_networks:NotAModule", "neither a class derived from torch.nn.Module nor a function"),
+        ("tiny_networks:RgbNet.forward", "missing 3 required positional arguments"),
         ("json:Net", "there is no network in"),
     ],
 )
@@ -490,23 +492,26 @@ def test_arguments_that_the_constructor_refuses(save: Save) -> None:
     assert "wrongly shaped" in refusal(replace(spec, arguments={"width": 3}), CheckpointError)
 
 
-@pytest.mark.parametrize("name", ["ImageOnly", "ThreeNeeded", "KeywordNeeded"])
+@pytest.mark.parametrize("name", ["ThreeNeeded", "KeywordNeeded"])
 def test_a_forward_that_takes_something_else(save: Save, name: str) -> None:
     spec = replace(save("RgbNet"), network=f"tiny_networks:{name}")
-    assert f"forward of tiny_networks:{name} takes (image" in refusal(spec, UsageError)
+    message = refusal(spec, UsageError)
+    assert f"forward of tiny_networks:{name} takes (image" in message
+    assert message.endswith("say it, such as --condition 'mask=image:channels=1', or --fixed mask=VALUE")
 
 
 @pytest.mark.parametrize(
     ("what", "said"),
     [
-        ("tuple", "gave tuple"), ("gray", "gave float32 [2, 1, 16, 16]"), ("half", "gave float16 [2, 3, 16, 16]"),
-        ("nan", "gave NaN"), ("smaller", "gave float32 [2, 3, 8, 8]"), ("nothing", "raised KeyError"),
+        ("half", "gave float16 [2, 3, 16, 16], which is no image"), ("nan", "gave NaN"), ("nothing", "raised KeyError"),
+        ("scores", "gave float32 [2, 5], which is no image"), ("text", "gave str, which is no image"),
+        ("oblong", "gave float32 [2, 3, 8, 16], which is no image"),
     ],
 )  # fmt: skip
 def test_a_trial_run_that_gives_something_else(save: Save, what: str, said: str) -> None:
     message = refusal(save("Gives", arguments={"what": what}), UsageError)
     assert said in message
-    assert "expected float32 [2, 3, 16, 16]" in message
+    assert "run on an image float32 [2, 3, 16, 16] and a color float32 [2, 3]; expected an image" in message
 
 
 def test_lazy_modules_and_missing_forwards(save: Save) -> None:
@@ -547,8 +552,8 @@ SAID: Mapping[str, Any] = {"network": "a.b:C", "weights": Path("w.pth")}
         ({"value_range": (0.0, 1e-60)}, "does not grow"), ({"value_range": (0.0, 10**400)}, "does not grow"),
         ({"conditioning": "hsv"}, "conditioning is 'hsv'"),
         ({"size": 0}, "expected 1 to 1024"), ({"size": 4096}, "expected 1 to 1024"),
-        ({"size_multiple": 0}, "not a multiple"), ({"size_multiple": 48}, "not a multiple"),
-        ({"size_multiple": 256}, "multiple"),
+        ({"size_multiple": 0}, "not a multiple"), ({"size": 128, "size_multiple": 48}, "not a multiple"),
+        ({"size": 128, "size_multiple": 256}, "multiple"),
         ({"conditioning": "rgb", "colors": (("red", (255, 0, 0)),)}, "no list of colors"),
         ({"conditioning": "embedding"}, "width of the embedding is unknown"),
         ({"conditioning": "embedding", "embedding_dim": 4, "embedding": "x"}, "no submodule"),
