@@ -31,7 +31,7 @@ class Plain(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         made = self.features(image)
-        return getattr(torch, self.tail)(made) if self.tail else made  # type: ignore[no-any-return]
+        return getattr(torch, self.tail)(made) if self.tail else made
 
 
 class Smaller(Plain):
