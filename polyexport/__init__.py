@@ -1,9 +1,12 @@
-"""polyexport: a conditional image-to-image network from a PyTorch checkpoint to finished images.
+"""polyexport: image-to-image networks from PyTorch or ONNX to finished images.
 
     import polyexport
 
     model = polyexport.load_model()
     [[red, blue]] = model.colorize(["outline.png"], ["red", "blue"])  # uint8 [H, W, 3] each
+
+    denoiser = polyexport.load_model("denoiser.onnx")
+    [clean] = denoiser.apply(["noisy.png"], {"sigma": 25})
 
 Importing it, and running a model, needs neither torch nor onnx.
 """

@@ -34,6 +34,26 @@ def commands(page: str) -> list[str]:
     return [line for line in lines if re.search(r"(^|\| )polyexport ", line)]
 
 
+_NET = """
+import torch
+from torch import nn
+
+
+class Net(nn.Sequential):
+    def __init__(self) -> None:
+        torch.manual_seed(0)
+        super().__init__(nn.Conv2d(3, 24, 3, padding=1), nn.ReLU(), nn.Conv2d(24, 24, 3, padding=1), nn.ReLU(),
+                         nn.Conv2d(24, 3, 3, padding=1), nn.Sigmoid())
+
+
+def save() -> None:
+    net = Net().eval()
+    torch.save(net.state_dict(), "net.pth")
+    torch.onnx.export(net, (torch.zeros(1, 3, 32, 32),), "model.onnx", dynamo=False, input_names=["x"],
+                      dynamic_axes={"x": {0: "n", 2: "h", 3: "w"}})
+"""
+
+
 @pytest.fixture
 def desk(
     program: str, drawings: Path, tiny_checkpoint: Path, keys: KeyPair, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -58,7 +78,13 @@ def desk(
     small = "\n\nclass UNet(SeedUNet):\n    def __init__(self, num_colors: int = 20) -> None:\n"
     small += "        super().__init__(num_colors, base=2)\n"
     (tmp_path / "models" / "unet.py").write_text(code + small)
+    (tmp_path / "models" / "net.py").write_text(_NET)
+    (tmp_path / "pictures").mkdir()
+    for number in range(16):
+        picture = draw(np.random.default_rng(number), 48).colored
+        (tmp_path / "pictures" / f"{number}.png").write_bytes(encode_png(picture))
     monkeypatch.chdir(tmp_path)
+    subprocess.run([sys.executable, "-c", "import models.net; models.net.save()"], check=True)
     train = "import models.unet, pathlib; models.unet.save_seed(pathlib.Path('best.pth'), base=2)"
     subprocess.run([sys.executable, "-c", train], check=True)
     subprocess.run([program, "dataset", "DIR", "--count", "8", "-q"], check=True)
