@@ -23,14 +23,13 @@ from polyexport.export.proof.own_images import OwnImages, drawn_images
 from polyexport.export.proof.parity import Candidate
 from polyexport.export.proof.proof import Proof
 from polyexport.export.proof.speed import Speed, compare_speed
-from polyexport.export.source.source import Source
+from polyexport.export.source.source import TRAINER, Source
 from polyexport.model.contract import COLORED, Fidelity, ImageFidelity
 from polyexport.model.result import ResultKind
 from polyexport.runtime.probe import probe_provider
 
 __all__ = ["Demands", "Reduction", "check_images", "needs_images", "reduce_precision"]
 
-_TRAINER = "trainer"
 _DRAWN_IMAGES = 16
 _LEAST_JUDGED = 16
 """Images from which on they take the place of drawings for a network that drawings can be generated for."""
@@ -201,7 +200,7 @@ def _judge(
     demands: Demands,
     report: Callable[[str], None],
 ) -> _ByDrawings | _ByImages:
-    if not needs_images(source) and (source.network == _TRAINER or len(own.images) < _LEAST_JUDGED):
+    if not needs_images(source) and (source.network == TRAINER or len(own.images) < _LEAST_JUDGED):
         gate = precision.gate
         assert gate is not None  # it belongs to the conversion
         if demands.max_loss_db is not None:

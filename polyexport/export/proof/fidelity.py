@@ -1,5 +1,6 @@
 """Image quality of a reduced precision, compared with the fp32 graph that it was made from and with the true images."""
 
+import hashlib
 import math
 import zlib
 from collections.abc import Iterator, Sequence
@@ -20,7 +21,7 @@ from polyexport.data.splits.split import PLAIN_DRAWINGS
 from polyexport.evaluate.metrics import pixel_errors
 from polyexport.export.precision.precision import QualityGate
 from polyexport.export.proof.parity import CPU_OPTIONS, Candidate
-from polyexport.export.source.source import Source
+from polyexport.export.source.source import TRAINER, Source
 from polyexport.imaging.pixels import Pixels
 from polyexport.imaging.psnr import psnr_db, psnr_db_of_mse
 from polyexport.model.canvas import CanvasRule
@@ -37,7 +38,12 @@ _DRAWINGS_PER_KIND = 8
 _FILLS_PER_KIND = 80
 """Most fills are equal to those of fp32, and few differ much: with 8 drawings of a kind, luck would decide. With 80,
 the loss of one 8-bit graph was at most 0.33 dB on each of 46 sets of drawings; with 40, up to 1.4 dB."""
-_CALIBRATION_DRAWINGS = 64
+_LEAST_DRAWINGS = 3
+_CALIBRATION_DRAWINGS, _LEAST_CALIBRATION = 64, 24
+_DRAWN_SIZE, _DRAWN_SIZE_OF_TRAINER = 128, 192
+"""Size of drawings, pixels, up to which there are as many as above; those that were trained on such drawings are judged
+on more. Of larger ones there are fewer, with as many pixels together, down to the least numbers."""
+_PROBES = 4
 _BATCH_SIZE = 8
 _BATCH_PIXELS = 8 * 128**2
 
@@ -99,11 +105,13 @@ class DrawingTest:
         self._source, self._options, self._fp32 = source, options, fp32
         self._fill = (result or source.result.kind) == "fill"
         self._batch = _batch_of(source)
+        self._latest: tuple[bytes, dict[str, list[Pixels]]] | None = None
 
     @cached_property
     def _samples(self) -> dict[str, list[_Sample]]:
         """The drawings of each kind whose pictures are compared."""
-        return {kind: list(self._drawn(kind, _DRAWINGS_PER_KIND)) for kind in _KINDS}
+        count = _count(_DRAWINGS_PER_KIND, _LEAST_DRAWINGS, self._source)
+        return {kind: list(self._drawn(kind, count)) for kind in _KINDS}
 
     @cached_property
     def _fp32_pictures(self) -> dict[str, list[Pixels]]:
@@ -119,8 +127,10 @@ class DrawingTest:
         return calibration_feeds(self._source, self._fp32)
 
     def probe_feeds(self) -> list[dict[str, NDArray[Any]]]:
-        """Return the first drawing of each kind, one by one, as inputs of the graph."""
-        return [self._inputs(samples[:1], [samples[0].image]) for samples in self._samples.values()]
+        """Return drawings of a few kinds, one by one, as inputs of the graph."""
+        kinds = list(self._samples.values())
+        chosen = [samples[0] for samples in kinds[:: max(1, len(kinds) // _PROBES)]][:_PROBES]
+        return [self._inputs([sample], [sample.image]) for sample in chosen]
 
     def headroom_db(self, model: onnx.ModelProto, gate: QualityGate) -> float:
         """Return how many decibels a graph's pictures have to spare, on the kind of drawing where that is least.
@@ -194,8 +204,11 @@ class DrawingTest:
             yield _Sample(image=image, truth=truth, color=condition.trained.fill_color(drawing.color), row=row)
 
     def _pictures(self, model: onnx.ModelProto) -> dict[str, list[Pixels]]:
-        session = open_session(model.SerializeToString(), self._options)
-        return {
+        data = model.SerializeToString()
+        if self._latest is not None and self._latest[0] == hashlib.sha256(data).digest():
+            return self._latest[1]  # the last graph of a search is the one that is judged
+        session = open_session(data, self._options)
+        pictures = {
             kind: [
                 picture
                 for start in range(0, len(samples), self._batch)
@@ -204,6 +217,8 @@ class DrawingTest:
             ]
             for kind, samples in self._samples.items()
         }
+        self._latest = hashlib.sha256(data).digest(), pictures
+        return pictures
 
     def _run(self, session: Session, inputs: dict[str, NDArray[Any]]) -> NDArray[np.uint8]:
         colored: NDArray[np.uint8] = session.run(self._fp32.output, inputs)
@@ -254,6 +269,12 @@ def _color(fp32: Candidate) -> ColorCondition:
     return condition
 
 
+def _count(most: int, least: int, source: Source) -> int:
+    """Return how many drawings of a network's size have as many pixels as ``most`` of the size above."""
+    size = _DRAWN_SIZE_OF_TRAINER if source.network == TRAINER else _DRAWN_SIZE
+    return max(least, min(most, most * size**2 // source.training_size**2))
+
+
 def _batch_of(source: Source) -> int:
     """Return the largest number of drawings of one call: fewer of large ones, whose tensors would fill the memory."""
     return 1 if source.batch_one else max(1, min(_BATCH_SIZE, _BATCH_PIXELS // source.training_size**2))
@@ -265,7 +286,7 @@ def calibration_feeds(source: Source, fp32: Candidate) -> list[dict[str, NDArray
     condition, size = _color(fp32).trained, source.training_size
     feeds = []
     batch = _batch_of(source)
-    for start in range(0, _CALIBRATION_DRAWINGS, batch):
+    for start in range(0, _count(_CALIBRATION_DRAWINGS, _LEAST_CALIBRATION, source) // batch * batch, batch):
         images, rows = [], []
         for index in range(start, start + batch):
             rng = np.random.default_rng([_SEED, index])

@@ -1,5 +1,6 @@
 """Results of a reduced precision on a user's images, compared with those of the fp32 graph that it was made from."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -75,6 +76,7 @@ class ImageTest:
         """
         self._source, self._options, self._fp32, self._own = source, options, fp32, own
         self._calibrated = calibrated
+        self._latest: tuple[bytes, list[Pixels]] | None = None
         self.kind: ResultKind = result or source.result.kind
 
     @cached_property
@@ -128,9 +130,14 @@ class ImageTest:
         )
 
     def _results(self, model: onnx.ModelProto) -> list[Pixels]:
-        session = open_session(model.SerializeToString(), self._options)
+        data = model.SerializeToString()
+        if self._latest is not None and self._latest[0] == hashlib.sha256(data).digest():
+            return self._latest[1]  # the last graph of a search is the one that is judged
+        session = open_session(data, self._options)
         found = (session.run(self._fp32.output, self._inputs([tile])) for tile in self._judged)
-        return [result.reshape(result.shape[-3:]) for result in found]
+        results = [result.reshape(result.shape[-3:]) for result in found]
+        self._latest = hashlib.sha256(data).digest(), results
+        return results
 
     def _inputs(self, chosen: Sequence[Tile]) -> dict[str, NDArray[Any]]:
         return self._fp32.feeds(*stacked([tile.example for tile in chosen]))

@@ -15,10 +15,13 @@ from polyexport.model.conditions.fields import ColorFields, ConditionFields, Emb
 from polyexport.model.contract import COLORED, RESULT
 from polyexport.model.result import PICTURE, ResultFields
 
-__all__ = ["SIGNED", "UNIT", "Source", "ValueRange"]
+__all__ = ["SIGNED", "TRAINER", "UNIT", "Source", "ValueRange"]
 
 ValueRange = tuple[float, float]
 """The values of a network's tensor that the pixel values 0 and 255 are mapped to."""
+
+TRAINER = "trainer"
+"""Name of the network of a checkpoint of `polyexport train`."""
 
 SIGNED: ValueRange = (-1.0, 1.0)
 UNIT: ValueRange = (0.0, 1.0)
