@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -200,6 +202,28 @@ def test_what_is_wrong_with_a_condition_is_said(
 def test_json_of_another_type_is_refused(kind: str, asked: dict[str, Any], serve: Serve) -> None:
     status, told = serve(kind).post_json(encode_png(picture()), **asked)
     assert (status, told["code"]) in ((422, "field"), (400, "malformed")), told
+
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.just("%%%"),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    max_leaves=6,
+)
+
+
+@pytest.mark.parametrize(
+    ("kind", "names"), [("label number", ["style", "strength"]), ("vector", ["code"]), ("mask in", ["mask"])]
+)
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_no_value_of_a_condition_is_an_error_of_the_service(
+    kind: str, names: list[str], serve: Serve, data: st.DataObject
+) -> None:
+    asked = {name: data.draw(JSON_VALUES) for name in names}
+    assert serve(kind).post_json(encode_png(picture()), **asked)[0] in (200, 400, 422)
+    if all(isinstance(one, str | int | float) for one in asked.values()):
+        texts = {name: str(one).encode("utf-8", "replace").decode() for name, one in asked.items()}
+        assert serve(kind).post_form(encode_png(picture()), **texts)[0] in (200, 400, 422)
 
 
 def test_a_mask_is_the_answer_or_the_alpha_of_the_image(serve: Serve) -> None:

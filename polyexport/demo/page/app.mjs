@@ -186,7 +186,7 @@ function loaded({ contract: found, bytes, goldenDifference }) {
   $("model").textContent =
     `${contract.network === "trainer" ? "Conditional UNet" : contract.network}, ${contract.precision}, ` +
     `${(bytes / 1e6).toFixed(1)} MB. By its own account, ${(100 * proof.uint8_equal).toFixed(4)} % of ` +
-    `${proof.values.toLocaleString("en")} values were equal to PyTorch's when it was exported; its golden sample is repeated here ` +
+    `${proof.values.toLocaleString("en")} values were equal to the network's own when it was exported; its golden sample is repeated here ` +
     `${goldenDifference === 0 ? "exactly" : `with a mean difference of ${goldenDifference.toFixed(4)} levels`}. ` +
     `Graph ${contract.graph_sha256.slice(0, 12)}.`;
   conditions.offer(contract);
@@ -199,6 +199,7 @@ function loaded({ contract: found, bytes, goldenDifference }) {
 function arrange() {
   const withColor = takesColor();
   $("plain").hidden = !withColor;
+  document.querySelector("main").classList.toggle("no-color", !withColor);
   for (const part of ["swatches", "color-message"]) $(part).hidden = !withColor;
   if (!withColor) {
     $("any-color").hidden = true;
