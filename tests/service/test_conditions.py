@@ -228,8 +228,8 @@ def test_no_value_of_a_condition_is_an_error_of_the_service(
 
 def test_a_mask_is_the_answer_or_the_alpha_of_the_image(serve: Serve) -> None:
     served, image = serve("mask out"), encode_png(picture())
-    for given, as_alpha in (({}, False), ({"result_as": "result"}, False), ({"result_as": "alpha"}, True)):
-        assert served.post_form(image, **given)[2] == expected(served.model, image, {}, as_alpha=as_alpha)
+    for fields, as_alpha in (({}, False), ({"result_as": "result"}, False), ({"result_as": "alpha"}, True)):
+        assert served.post_form(image, **fields)[2] == expected(served.model, image, {}, as_alpha=as_alpha)
 
 
 def test_the_network_sees_the_image_at_the_size_that_is_asked_for(serve: Serve) -> None:
