@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from signing_keys import KeyPair
+from version3_models import version3_bytes
 
 from polyexport.data.drawings import draw
 from polyexport.errors import ExitCode
@@ -67,6 +68,10 @@ def desk(
     Image.open(tmp_path / "drawing.png").save(tmp_path / "scans" / "a" / "page.jpg")
     for name in ("small.onnx", "small-int8.onnx"):
         shutil.copy(ROOT / "artifacts" / name, tmp_path)
+    for name, kind in (("upscaler", "x2"), ("denoiser", "number"), ("inpainter", "mask in")):
+        (tmp_path / f"{name}.onnx").write_bytes(version3_bytes(kind))
+    shutil.copytree(drawings, tmp_path / "photos")
+    shutil.copytree(drawings, tmp_path / "masks")
     (tmp_path / "artifacts").symlink_to(ROOT / "artifacts")
     (tmp_path / "runs").mkdir()
     shutil.copy(tiny_checkpoint, tmp_path / "runs" / "mine.safetensors")

@@ -164,11 +164,14 @@ def _write_sheet(path: Path, job: Job, items: list[Item], *, total: int) -> None
     sheet = ContactSheet(total=total)
     for index, item in enumerate(items):
         with contextlib.suppress(ImageError, OSError):  # a file has been removed since
+            pictures = [
+                (name, decode(_read(path)).pixels) for name, path in zip(job.plan.pictures, item.pictures, strict=True)
+            ]
             outputs = [
                 (setting.folder or "result", _read_output(str(job.plan.output / output_name(item, setting))))
                 for setting in item.settings
             ]
-            sheet.add(index, item.name, decode(_read(item.source)).pixels, outputs)
+            sheet.add(index, item.name, decode(_read(item.source)).pixels, [*pictures, *outputs])
     write_atomic(path, sheet.to_png())
     console.info(f"contact sheet: {path}")
 

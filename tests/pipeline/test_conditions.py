@@ -1,5 +1,6 @@
 """Runs of models with other conditions than a color, and of those that give other results than a picture."""
 
+import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -89,7 +90,7 @@ def test_every_output_is_what_the_model_says(
     for number, (name, shape) in enumerate(SHAPES.items()):
         seconds = {key: [value[number]] for key, value in pictures.items()}
         [expected] = model.apply([images / name], given, pictures=seconds)
-        assert expected.shape[:2] == tuple(int(np.ceil(side * model.contract.result.ratio)) for side in shape)
+        assert expected.shape[:2] == tuple(math.ceil(side * model.contract.result.ratio) for side in shape)
         output = found[f"{FOLDERS.get(kind, '')}{Path(name).with_suffix('.png')}"]
         assert output == encode_png(expected)
         one, _ = run_one(
