@@ -5,7 +5,7 @@ import contextlib
 import io
 import json
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +18,15 @@ from PIL import Image
 
 from polyexport.imaging.codecs.png import encode_png
 from polyexport.imaging.pixels import decode
+from polyexport.model.conditions.fields import MAX_VECTOR_DIM, VectorFields
+from polyexport.model.file import peek_contract
 from polyexport.model.loading.load import load_model
 from polyexport.model.model import Model
 from polyexport.pipeline.decoding.pool import DecodingPool
 from polyexport.service.app import build_app
 from polyexport.service.batcher import Batcher
+from polyexport.service.body import JSON_TYPE, MULTIPART_TYPE, BodyRule, BodyType
+from polyexport.service.body_buffer import BodyBuffer
 from polyexport.service.metrics import Metrics
 from polyexport.service.options import Limits, ServiceOptions
 from polyexport.service.routes import Routes
@@ -202,6 +206,24 @@ def test_what_is_wrong_with_a_condition_is_said(
 def test_json_of_another_type_is_refused(kind: str, asked: dict[str, Any], serve: Serve) -> None:
     status, told = serve(kind).post_json(encode_png(picture()), **asked)
     assert (status, told["code"]) in ((422, "field"), (400, "malformed")), told
+
+
+def test_the_longest_vector_is_read_to_its_last_digit(version3_of: Callable[[str], Path]) -> None:
+    contract = peek_contract(version3_of("vector"))
+    rule = BodyRule(replace(contract, conditions=(VectorFields(name="code", dim=MAX_VECTOR_DIM),)))
+    code = np.random.default_rng(1).standard_normal(MAX_VECTOR_DIM).tolist()
+    image = bytes(100_000)
+    as_json = json.dumps({"code": code, "image": base64.b64encode(image).decode()}).encode()
+    head = b'--b\r\nContent-Disposition: form-data; name="%b"%b\r\n\r\n%b\r\n'
+    as_form = head % (b"code", b"", text(code)) + head % (b"image", b'; filename="x"', image) + b"--b--\r\n"
+    for kind, body in ((BodyType(JSON_TYPE, b""), as_json), (BodyType(MULTIPART_TYPE, b"b"), as_form)):
+        buffer = BodyBuffer(len(body))
+        buffer.append(body)
+        parsed = rule.parse(kind, buffer)
+        assert parsed.image == image
+        given_code = parsed.values["code"]
+        read = given_code if isinstance(given_code, list) else [float(part) for part in given_code.split(",")]
+        assert read == code
 
 
 JSON_VALUES = st.recursive(
