@@ -99,7 +99,7 @@ _OPTIONS = (
     _Option("--channels", int, "Channels of the images: 1, 3 or 4.", _IMAGE, default="as the network takes", least=1),
     _Option(
         "--layout",
-        Literal["NCHW", "NHWC"],
+        Literal["NCHW", "NHWC", "CHW", "HWC"],
         "Axes of the image in an ONNX file of another exporter.",
         _IMAGE,
         default="found out",

@@ -6,11 +6,11 @@ from typing import Any
 
 from polyexport.errors import UsageError
 from polyexport.export.source.network import load_network
-from polyexport.export.source.onnx_network import ONNX_SUFFIX, load_onnx_network
+from polyexport.export.source.onnx_network import load_onnx_network
 from polyexport.export.source.program import PROGRAM_SUFFIX, load_program
 from polyexport.export.source.source import Source
 from polyexport.export.source.spandrel_file import load_spandrel_file
-from polyexport.export.source.spec import NetworkSpec
+from polyexport.export.source.spec import ONNX_SUFFIX, NetworkSpec
 from polyexport.export.source.toml_file import read_spec
 from polyexport.export.source.trainer_checkpoint import is_trainer_checkpoint, load_trainer_checkpoint
 
@@ -39,7 +39,8 @@ def load_source(source: str | Path, *, trust_program: bool = False, **given: Any
     """
     text = str(source)
     if text.endswith(".toml"):
-        return load_network(dataclasses.replace(read_spec(Path(source)), **given))
+        spec = dataclasses.replace(read_spec(Path(source)), **given)
+        return load_onnx_network(spec) if spec.network.lower().endswith(ONNX_SUFFIX) else load_network(spec)
     if is_import_path(text):
         if "weights" not in given:
             raise UsageError(f"{text} needs its weights", remedy="give --weights FILE.safetensors or FILE.pth")

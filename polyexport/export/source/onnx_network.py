@@ -22,10 +22,7 @@ from polyexport.export.source.spec import NetworkSpec
 from polyexport.imaging.pixels import MAX_TRAINING_SIZE
 from polyexport.model.conditions.fields import ColorFields
 
-__all__ = ["ONNX_SUFFIX", "load_onnx_network"]
-
-ONNX_SUFFIX = ".onnx"
-"""Ending of the names of ONNX files."""
+__all__ = ["load_onnx_network"]
 
 _LEVELS = (0.0, 255.0)
 _OF_PYTORCH = ("weights_key", "arguments", "embedding", "embedding_dim", "embedding_table")

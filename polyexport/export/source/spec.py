@@ -13,7 +13,10 @@ from polyexport.model.conditions import COLOR_MODULES
 from polyexport.model.conditions.fields import MAX_EMBEDDING_DIM, Palette
 from polyexport.model.result import ResultKind
 
-__all__ = ["ACTIVATIONS", "GRAYS", "INPUT_SPACES", "OUTPUT_SPACES", "NetworkSpec"]
+__all__ = ["ACTIVATIONS", "GRAYS", "INPUT_SPACES", "ONNX_SUFFIX", "OUTPUT_SPACES", "NetworkSpec"]
+
+ONNX_SUFFIX = ".onnx"
+"""Ending of the names of ONNX files."""
 
 INPUT_SPACES = ("rgb", "bgr", "ycbcr", "y", "lab", "l")
 """How the channels of a network's image are to be read: ``y`` and ``l`` are the first channel of their space alone."""
@@ -140,7 +143,7 @@ class NetworkSpec:
     def __post_init__(self) -> None:
         module, colon, name = self.network.partition(":")
         expect(
-            self.network.lower().endswith(".onnx")
+            self.network.lower().endswith(ONNX_SUFFIX)
             or (bool(colon) and all(part.isidentifier() for part in (*module.split("."), *name.split(".")))),
             f"{self.network!r} names no network",
             "give package.module:Class, such as models.unet:UNet for class UNet in models/unet.py",

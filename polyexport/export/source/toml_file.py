@@ -6,7 +6,7 @@ import tomllib
 from pathlib import Path
 
 from polyexport.errors import UsageError, reason_of
-from polyexport.export.source.spec import NetworkSpec
+from polyexport.export.source.spec import ONNX_SUFFIX, NetworkSpec
 from polyexport.export.source.spec_fields import FIELDS, read_field
 from polyexport.export.source.texts import expect
 from polyexport.storage.files import read_limited
@@ -36,6 +36,8 @@ def read_spec(path: Path) -> NetworkSpec:
         kind = "number"
         range = "0..75"
 
+    Where the network is an ONNX file, ``network`` is its path, and nothing else names its weights.
+
     Raises:
         UsageError: The file is unreadable or not TOML, or a key is missing, unknown or of another type.
     """
@@ -57,6 +59,9 @@ def read_spec(path: Path) -> NetworkSpec:
             f"{path} has an unknown key {key[:60]!r}",
             f"did you mean {', '.join(near)}?" if near else f"the keys are {', '.join(FIELDS)}",
         )
+    network = raw.get("network")
+    if isinstance(network, str) and network.lower().endswith(ONNX_SUFFIX):  # the file is network and weights
+        raw["weights"] = network
     for key in ("network", "weights"):
         expect(key in raw, f"{path} lacks {key}", f'give {key} = "..."')
     try:

@@ -199,3 +199,19 @@ def test_weights_are_not_needed_for_a_mean_and_std(tmp_path: Path) -> None:
     scaled = ((image / 255 - [0.4, 0.5, 0.6]) / 0.2).transpose(0, 3, 1, 2).astype(np.float32)
     (plain,) = session.run(None, {"x": scaled})
     assert np.abs(model.run(image).astype(int) - np.clip(np.rint(plain * 255), 0, 255).transpose(0, 2, 3, 1)).max() <= 1
+
+
+def test_a_toml_file_describes_an_onnx_file(tmp_path: Path) -> None:
+    inputs(tmp_path / "inputs.onnx")
+    (tmp_path / "net.toml").write_text(
+        'network = "inputs.onnx"\nsize = 16\nlayout = "NCHW"\n[fixed]\ngain = 0.5\n'
+        '[[condition]]\nname = "sigma"\nkind = "number"\nrange = "0..1"\n'
+        '[[condition]]\nname = "style"\nkind = "label"\nlabels = ["ink", "wash"]\n'
+        '[[condition]]\nname = "cut"\nkind = "image"\nargument = "mask"\n'
+    )
+    source = load_source(tmp_path / "net.toml")
+    assert source.network == "inputs.onnx"
+    assert [(each.kind, each.name) for each in source.conditions] == [
+        ("image", "cut"), ("number", "sigma"), ("label", "style"),
+    ]  # fmt: skip
+    assert source.fixed_shape == (16, 16)
