@@ -15,6 +15,8 @@ from polyexport.export.graph.foreign import FATAL_SEVERITY
 from polyexport.export.graph.inlining import OWN_DOMAINS
 from polyexport.export.graph.widening import holds_float16, widened
 from polyexport.model.contract import METADATA_KEY
+from polyexport.model.loading.confinement import run_confined
+from polyexport.model.loading.limits import LoadLimits
 from polyexport.runtime.graph_limits import refuse_unbounded
 from polyexport.runtime.onnx_bytes import metadata_props, refuse_incomplete
 from polyexport.storage.files import read_limited
@@ -24,6 +26,10 @@ __all__ = ["OnnxFile", "OnnxValue", "read_onnx_file"]
 _MAX_BYTES = (1 << 31) - 1  # of one protobuf message
 _MAX_NODES = 200_000
 """Largest number of nodes after functions are inlined. Functions that call functions can double at every level."""
+
+_LOAD_S = 60.0
+_LOAD_MIB = 1024
+"""Processor time and memory, beside eight times the file, that loading may take; most of it are constants."""
 
 _DTYPES = {
     "tensor(float)": "float32",
@@ -113,6 +119,7 @@ def read_onnx_file(path: Path) -> OnnxFile:
         raise ModelError(f"{path} is refused: {error.message}", remedy=_OWN_OPERATORS) from error
     except Exception as error:  # the checker's own kinds, and ValueError beyond 2 GiB
         raise ModelError(f"{path} is not valid ONNX ({reason_of(error)})", remedy=_GIVE) from error
+    _open_confined(data, path)
     session = _open(data, path)
     float16_session = None
     if holds_float16(model):
@@ -226,6 +233,18 @@ def _count(
 
 
 _MAX_DEPTH = 64  # of functions that call functions
+
+
+def _open_confined(data: bytes, path: Path) -> None:
+    """Load the file in a process with limits first, and run it once: constants are computed while it is loaded."""
+    limits = LoadLimits(seconds=_LOAD_S, memory_mib=_LOAD_MIB + 8 * len(data) // 2**20)
+    try:
+        run_confined("open", data, limits.granted(len(data)))
+    except ContractError as error:
+        raise ModelError(
+            f"ONNX Runtime cannot load {path}: {error.message}",
+            remedy="give a file that runs on ONNX Runtime's CPU provider, with its constants computed",
+        ) from error
 
 
 def _open(data: bytes, path: Path) -> ort.InferenceSession:

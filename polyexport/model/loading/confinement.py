@@ -20,7 +20,7 @@ from polyexport.storage.strict_json import read_json
 
 __all__ = ["TaskName", "run_confined"]
 
-TaskName = Literal["check", "inspect"]
+TaskName = Literal["check", "inspect", "open"]
 """A task of ``polyexport.model.loading.worker``."""
 
 _MAX_ANSWER_BYTES = 4 << 20

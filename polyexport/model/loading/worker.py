@@ -16,6 +16,7 @@ from typing import Any
 from polyexport.errors import PolyexportError, out_of_memory, reason_of
 from polyexport.model.model import Model
 from polyexport.model.samples import read_samples
+from polyexport.runtime.open import open_session
 from polyexport.runtime.session import SessionOptions
 
 __all__ = ["main"]
@@ -128,5 +129,35 @@ def _inspect() -> Callable[[bytes], dict[str, Any]]:
     return lambda model: asdict(inspect_graph(model))
 
 
-_TASKS: dict[str, Callable[[], Callable[[bytes], dict[str, Any]]]] = {"check": _check, "inspect": _inspect}
+def _open() -> Callable[[bytes], dict[str, Any]]:
+    import numpy as np
+    import onnxruntime  # noqa: F401 - before the limits
+
+    def work(model: bytes) -> dict[str, Any]:
+        session = open_session(model, SessionOptions(provider="cpu", threads=1))
+        feeds = {
+            name: np.zeros(
+                [(_TRIAL_SIDE if axis else 1) if extent is None else extent for axis, extent in enumerate(value.shape)],
+                _DTYPES.get(value.dtype, "float32"),
+            )
+            for name, value in session.inputs.items()
+        }
+        try:
+            session.run_all(tuple(session.outputs), feeds)
+        except Exception as error:
+            if out_of_memory(error):
+                raise
+        return {}  # a run that fails is no refusal: not every graph takes such inputs
+
+    return work
+
+
+_TRIAL_SIDE = 64
+_DTYPES = {"tensor(uint8)": "uint8", "tensor(float16)": "float16", "tensor(int64)": "int64", "tensor(int32)": "int32"}
+
+_TASKS: dict[str, Callable[[], Callable[[bytes], dict[str, Any]]]] = {
+    "check": _check,
+    "inspect": _inspect,
+    "open": _open,
+}
 """Tasks by their names: a function that imports what the task needs, and returns the task."""
