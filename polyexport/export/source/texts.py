@@ -34,7 +34,7 @@ _NUMBER = r"[-+]?[0-9]{1,30}(?:\.[0-9]{1,30})?"
 _RANGE = re.compile(rf"({_NUMBER})\.\.({_NUMBER})")
 _FRACTION = re.compile(rf"({_NUMBER})(?:/([0-9]{{1,30}}(?:\.[0-9]{{1,30}})?))?")
 _PATH = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*", re.ASCII)
-_PYTHON_WORDS = {"True": "true", "False": "false", "None": 'nothing, or "None" for the text'}
+_PYTHON_WORDS = {"True": "true", "False": "false"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +89,8 @@ def parse_numbers(text: str, what: str) -> tuple[float, ...]:
 def parse_argument(text: str) -> tuple[str, Any]:
     """Parse ``NAME=VALUE``, one keyword argument; VALUE is read as TOML, and taken as text if it is not TOML.
 
+    ``NAME=None`` is Python's None, for which TOML has no word; many networks fetch weights unless it is given.
+
     Text without quotes that has the form of ``module:name`` becomes an ``ImportPath``.
 
     Raises:
@@ -100,6 +102,8 @@ def parse_argument(text: str) -> tuple[str, Any]:
         f"{text[:60]!r} is not an argument",
         "give NAME=VALUE such as num_colors=20",
     )
+    if value == "None":
+        return name, None
     expect(
         value not in _PYTHON_WORDS,
         f"{value} is Python, expected TOML in {text[:60]!r}",
