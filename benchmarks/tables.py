@@ -202,6 +202,36 @@ def edges() -> str:
     return "\n".join([*lines, ""])
 
 
+def zoo_spandrel() -> str:
+    """Architectures of spandrel, and what became of their files."""
+    return _zoo("zoo_spandrel.json")
+
+
+def zoo_masks() -> str:
+    """Networks that find masks, and what became of them."""
+    return _zoo("zoo_masks.json")
+
+
+def _zoo(name: str) -> str:
+    path = RESULTS / name
+    rows: list[dict[str, Any]] = json.loads(path.read_text()) if path.exists() else []
+    lines = [
+        f"{sum(row['inferred'] for row in rows)} of {len(rows)} export and run.",
+        "",
+        "| network | exported | run | takes | gives | sizes | batch | largest difference |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for row in rows:
+        if not row["exported"]:
+            lines.append(f"| {row['name']} | no: {row['reason'].replace('|', '/')} | | | | | | |")
+            continue
+        ran = "yes" if row["inferred"] else f"no: {row['reason'].replace('|', '/')}"
+        batch = "one" if row["batch_one"] else "any"
+        cells = (row["name"], "yes", ran, row["takes"], row["gives"], row["sizes"], batch, f"{row['max_abs_diff']:.1e}")
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join([*lines, ""])
+
+
 def search() -> str:
     """The search for depth, widths and training mix."""
     lines = [
@@ -227,8 +257,17 @@ PARTS: dict[str, Callable[[], str]] = {
     "networks": networks,
     "edges": edges,
     "search": search,
+    "zoo_masks": zoo_masks,
+    "zoo_spandrel": zoo_spandrel,
 }
-PAGES = ("docs/performance.md", "docs/experiments.md", "docs/ray.md", "docs/serve.md", "docs/demo.md")
+PAGES = (
+    "docs/performance.md",
+    "docs/experiments.md",
+    "docs/ray.md",
+    "docs/serve.md",
+    "docs/demo.md",
+    "docs/public-networks.md",
+)
 
 
 def redrawn(text: str) -> str:

@@ -3,6 +3,7 @@
 Each is named as `polyexport export` takes it: an import path, arguments of its class, and a file with its state dict.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -12,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-__all__ = ["MASK_NETWORKS", "MaskNetwork", "write_weights"]
+__all__ = ["MASK_NETWORKS", "MaskNetwork", "options", "write_weights"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,6 +48,15 @@ def write_weights(network: MaskNetwork, path: Path) -> Path:
     """Save the state dict of a network, as ``torch.save(model.state_dict(), path)``."""
     torch.save(network.build().state_dict(), path)
     return path
+
+
+def options(network: MaskNetwork, weights: Path) -> list[str]:
+    """Return what `polyexport export` is given for a network and its file of weights."""
+    words = [network.network, "--weights", str(weights), "--activation", "sigmoid", "--result", "mask"]
+    words += ["--value-range", "0..1", "--output-range", "0..1"]
+    for name, value in network.arguments.items():
+        words += ["--argument", f"{name}={value if value is None or isinstance(value, str) else json.dumps(value)}"]
+    return [*words, "--output-key", network.output] if network.output else words
 
 
 def _smp(name: str, **arguments: Any) -> MaskNetwork:

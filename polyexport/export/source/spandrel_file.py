@@ -232,7 +232,8 @@ def _detected(spandrel: ModuleType, tensors: Mapping[str, Tensor]) -> tuple[Any,
 def _size_multiple(model: Any) -> int:
     """Return the number of pixels that height and width have to be a multiple of, for whole windows."""
     parameters = getattr(model.model, "hyperparameters", {})
-    sides = [model.size_requirements.multiple_of]
+    padded_to = getattr(model.model, "padder_size", 1)  # by NAFNet and KBNet themselves
+    sides = [model.size_requirements.multiple_of, padded_to]
     for name in _WINDOWS:
         given = parameters.get(name, 1)
         sides += [side for side in (given if isinstance(given, list | tuple) else [given]) if side]
