@@ -584,7 +584,8 @@ def test_arguments() -> None:
     for text, expected in {
         "num_colors=20": 20, "rate = 0.5": 0.5, "bias=false": False, "widths=[8, 16]": [8, 16], "act=relu": "relu",
         'act="relu"': "relu", "path=a=b": "a=b", "table={a = 1}": {"a": 1}, "empty=": "", "hex=#ff0000": "#ff0000",
-        "tag=1, b = 2": "1, b = 2", "tag=1 }\nc = { d = 2": "1 }\nc = { d = 2", "tag=1 # 2": "1 # 2", "weights=None": None,
+        "tag=1, b = 2": "1, b = 2", "tag=1 }\nc = { d = 2": "1 }\nc = { d = 2", "tag=1 # 2": "1 # 2",
+        "weights=None": None,
     }.items():  # fmt: skip
         name, value = parse_argument(text)
         assert (name, value, type(value)) == (text.partition("=")[0].strip(), expected, type(expected))
