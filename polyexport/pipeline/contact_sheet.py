@@ -82,8 +82,8 @@ class ContactSheet:
             index: position of the input in the run.
             name: name of the input.
             image: uint8 [H, W, 3], RGB.
-            outputs: second pictures and outputs: a label, such as the color's name, and uint8 [H, W, 3] or [H, W, 4] each; transparency is shown
-                over a checkerboard.
+            outputs: second pictures and outputs: a label, such as the color's name, and uint8 [H, W, 3] or [H, W, 4]
+                each; transparency is shown over a checkerboard.
         """
         with self._lock:
             self._count += 1
