@@ -1,4 +1,4 @@
-"""Finishing: what becomes of a result on its way into a file, and which models have such results."""
+"""Finishing: treatment of a result on its way into a file, and the models that have such results."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -26,7 +26,7 @@ ResultAs = Literal["result", "alpha"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Finishing:
-    """How the results of a run are finished."""
+    """Treatment of the results of a run on their way into files."""
 
     background: Background = "white"
     result_as: ResultAs = "result"

@@ -18,7 +18,7 @@ class Interface:
     """The conditions and the result of a model."""
 
     conditions: tuple[Condition[Any], ...]
-    """What the model takes beside the image, in the order of the graph's inputs."""
+    """Inputs of the model beside the image, in the order of the graph."""
 
     result: ResultFields
 

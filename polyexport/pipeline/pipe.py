@@ -6,7 +6,8 @@ from polyexport.errors import ImageError
 from polyexport.model.canvas import Size
 from polyexport.model.model import Model
 from polyexport.model.settings import Setting
-from polyexport.pipeline.decoding.pool import DecodingPool, Source
+from polyexport.pipeline.decoding.pool import DecodingPool
+from polyexport.pipeline.decoding.process import Source
 from polyexport.pipeline.finishing import PLAIN, Finishing
 
 __all__ = ["run_one"]

@@ -12,7 +12,8 @@ from typing import Literal
 import numpy as np
 
 from polyexport.model.model import Model
-from polyexport.pipeline.decoding.pool import Decoded, DecodingPool
+from polyexport.pipeline.decoding.pool import DecodingPool
+from polyexport.pipeline.decoding.process import Decoded
 from polyexport.pipeline.job import Job
 from polyexport.pipeline.outputs.prior_results import PriorResult, PriorResults, read_prior_results
 from polyexport.pipeline.outputs.store import open_view, view_spelling

@@ -21,7 +21,8 @@ from polyexport.imaging.pixels import Pixels
 from polyexport.model.canvas import CanvasRule
 from polyexport.model.model import Model
 from polyexport.pipeline.batching import Batcher, images_per_network_task
-from polyexport.pipeline.decoding.pool import Decoded, DecodingPool
+from polyexport.pipeline.decoding.pool import DecodingPool
+from polyexport.pipeline.decoding.process import Decoded
 from polyexport.pipeline.encoding import EncodedOutput, OutputEncoder
 from polyexport.pipeline.finishing import PLAIN, Finishing
 from polyexport.pipeline.ordering import ResultsInOrder, SyncGroup

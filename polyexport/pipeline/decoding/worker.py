@@ -135,10 +135,10 @@ def _limit() -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Settings:
-    """What a request says about all of its images."""
+    """Entries of a request that hold for all of its images."""
 
     canvas_rule: CanvasRule | None
-    """How images are placed; None to read only their headers."""
+    """Rule that places images; None to read only their headers."""
 
     picture_rules: Sequence[tuple[str, CanvasRule | None]]
     """Name of each second picture, and how it is placed."""

@@ -19,6 +19,7 @@ from polyexport.imaging.codecs.png import encode_png
 from polyexport.imaging.pixels import read_image
 from polyexport.model.canvas import CanvasRule
 from polyexport.pipeline.decoding import pool as decoding
+from polyexport.pipeline.decoding import process
 from polyexport.pipeline.decoding.pool import DecodingPool, default_jobs
 from polyexport.pipeline.results import ItemResult, RunReport
 
@@ -43,8 +44,8 @@ worker.decode = decode
 
 @pytest.fixture
 def deadly(monkeypatch: pytest.MonkeyPatch) -> None:
-    start = decoding._WORKER_CODE.replace("import main;", f"import main; exec({DEADLY!r});")
-    monkeypatch.setattr(decoding, "_WORKER_CODE", start)
+    start = process._WORKER_CODE.replace("import main;", f"import main; exec({DEADLY!r});")
+    monkeypatch.setattr(process, "_WORKER_CODE", start)
 
 
 def test_a_file_and_the_bytes_of_one(drawings: Path) -> None:
@@ -96,8 +97,8 @@ def send(stream, header, *payloads):
     real(stream, header | {{"size": {size}, "ink_bytes": 10**14}} if "size" in header else header, *payloads)
 worker.send = send
 """
-    start = decoding._WORKER_CODE.replace("import main;", f"import main; exec({lie!r});")
-    monkeypatch.setattr(decoding, "_WORKER_CODE", start)
+    start = process._WORKER_CODE.replace("import main;", f"import main; exec({lie!r});")
+    monkeypatch.setattr(process, "_WORKER_CODE", start)
     with DecodingPool(jobs=1) as decoders:
         decoded = decoders.decode(str(drawings / "0.png"), CanvasRule(size=64, multiple=16, fill=True, square=False))
     assert decoded.canvas is None
@@ -202,7 +203,7 @@ def test_code_is_never_taken_from_the_working_folder(tmp_path: Path, monkeypatch
 
 @pytest.mark.parametrize("answer", [b"", b"\0\0\0\2{}", b"\xff\xff\xff\xff", b"\0\0\0\3[1]", b"\0\0\0\2no"])
 def test_nonsense_is_a_failure_of_that_image(monkeypatch: pytest.MonkeyPatch, answer: bytes) -> None:
-    monkeypatch.setattr(decoding, "_WORKER_CODE", f"import os; os.read(0, 100); os.write(1, {answer!r})")
+    monkeypatch.setattr(process, "_WORKER_CODE", f"import os; os.read(0, 100); os.write(1, {answer!r})")
     with DecodingPool(jobs=1) as decoders:
         decoded = decoders.decode(b"x", CANVAS_RULE)
     assert "the decoder" in decoded.reason
@@ -212,7 +213,7 @@ def test_nonsense_is_a_failure_of_that_image(monkeypatch: pytest.MonkeyPatch, an
 def test_an_impossible_canvas_is_not_allocated(monkeypatch: pytest.MonkeyPatch) -> None:
     header = b'{"state": "pixels", "sha256": "", "canvas": [1000000, 1000000], "size": [1, 1], "inner": [1, 1]}'
     answer = len(header).to_bytes(4, "big") + header
-    monkeypatch.setattr(decoding, "_WORKER_CODE", f"import os; os.read(0, 100); os.write(1, {answer!r}); os.read(0, 9)")
+    monkeypatch.setattr(process, "_WORKER_CODE", f"import os; os.read(0, 100); os.write(1, {answer!r}); os.read(0, 9)")
     with DecodingPool(jobs=1) as decoders:
         assert "no canvas has this size" in decoders.decode(b"x", CANVAS_RULE).reason
 

@@ -1,0 +1,235 @@
+"""One decoding process: what it is asked, and what it answers."""
+
+import contextlib
+import errno
+import fcntl
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from types import MappingProxyType
+from typing import IO, Any, cast
+
+import numpy as np
+
+from polyexport.errors import PolyexportError
+from polyexport.imaging.pixels import MAX_FILE_BYTES, MAX_PIXELS, Pixels
+from polyexport.model.canvas import MAX_NATIVE_PIXELS, Canvas, CanvasRule
+from polyexport.model.edges import InkEdges
+from polyexport.pipeline.decoding.worker import ORIGINAL_CHANNELS, input_sha256, receive, receive_into, send
+from polyexport.storage.files import read_limited
+
+__all__ = ["NO_RULES", "Decoded", "DecodingProcess", "HungError", "Input", "Rules", "Source"]
+
+_PIPE_BYTES = 1 << 20  # the most that Linux grants every user
+_WORKER_CODE = (
+    "import sys, json; sys.path[:] = json.loads(sys.argv[1]); "
+    "from polyexport.pipeline.decoding.worker import main; main()"
+)
+
+Source = str | bytes
+"""Path or URL of an image file, or the bytes of one."""
+
+NO_RULES: Mapping[str, CanvasRule] = MappingProxyType({})
+"""Rules for the second pictures of a model that takes none."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Decoded:
+    """Outcome of one input: a canvas, or the reason of a failure, or neither if it was skipped by its hash."""
+
+    sha256: str
+    """SHA-256 of the input's bytes, lowercase hex; with second pictures, that of all their hashes. Empty if one of them
+    could not be read."""
+
+    canvas: Canvas | None = None
+    pictures: tuple[Pixels, ...] = ()
+    """Its second pictures, placed on the same canvas: uint8 [H, W, channels] each."""
+
+    reason: str = ""
+    permanent: bool = False
+    """Whether the failure lies in the input's bytes, so that another try would fail as well."""
+
+    warnings: tuple[str, ...] = ()
+    read_ms: float = 0.0
+    decode_ms: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """One image to decode, with its second pictures."""
+
+    source: Source
+    skip_sha256: str = ""
+    """SHA-256 with which the input is not decoded; empty to decode it in any case."""
+
+    pictures: tuple[Source, ...] = ()
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """The image and its second pictures."""
+        return (self.source, *self.pictures)
+
+    def entries(self) -> dict[str, Any]:
+        """Return the entries of a request: the path of each file, or the number of its bytes, which follow."""
+        files = [(one, 0) if isinstance(one, str) else (None, len(one)) for one in self.sources]
+        return {"files": files, "skip_sha256": self.skip_sha256}
+
+    def sha256(self) -> str:
+        """Return what ``Decoded.sha256`` is for this input."""
+        try:
+            return input_sha256(
+                [one if isinstance(one, bytes) else read_limited(one, MAX_FILE_BYTES) for one in self.sources]
+            )
+        except OSError:
+            return ""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """Rules by which images and their second pictures are placed."""
+
+    image: CanvasRule | None = None
+    """Rule of the images; None to read only headers."""
+
+    pictures: Mapping[str, CanvasRule | None] = field(default_factory=dict)
+    """Rule of each second picture, by its name; None to read only headers."""
+
+    def entries(self) -> dict[str, Any]:
+        """Return the entries of a request."""
+        return {
+            "canvas_rule": self.image and asdict(self.image),
+            "picture_rules": [(name, rule and asdict(rule)) for name, rule in self.pictures.items()],
+        }
+
+
+class HungError(Exception):
+    """A decoding process was killed because it did not answer in time."""
+
+
+class DecodingProcess:
+    """A process that decodes images. One thread at a time, but for ``kill_if_hung``."""
+
+    def __init__(self) -> None:
+        # -I isolates: neither the working folder nor the environment decides which code decodes untrusted files.
+        command = [sys.executable, "-I", "-c", _WORKER_CODE, json.dumps(sys.path)]
+        try:
+            self._process = subprocess.Popen(  # noqa: S603 - this interpreter, with arguments of ours
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,
+                # NumPy's OpenBLAS starts a thread for every core, and a decoder multiplies no matrices.
+                env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},
+            )
+        except OSError as error:
+            remedy = f"check that {sys.executable} can be run and that there is enough memory"
+            if error.errno == errno.EMFILE:
+                remedy = "raise the limit of open files (ulimit -n)"
+            raise PolyexportError(
+                f"cannot start a process to decode images ({error.strerror})", remedy=remedy
+            ) from error
+        self._requests = cast(IO[bytes], self._process.stdin)
+        self._answers = cast(IO[bytes], self._process.stdout)
+        if hasattr(fcntl, "F_SETPIPE_SZ"):
+            # Room for several answers: neither side waits for the other in the middle of one.
+            with contextlib.suppress(OSError):
+                fcntl.fcntl(self._answers, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
+        self._deadline = float("inf")
+        self._hung = False
+
+    def ask(self, request: dict[str, Any], given: Sequence[bytes], rules: Rules, timeout_s: float) -> Iterator[Decoded]:
+        """Send one request, and yield an answer for each of its images.
+
+        Args:
+            request: JSON object of the request.
+            given: bytes of the files that have no path.
+            rules: placement of the images and their second pictures, as in the request.
+            timeout_s: longest time for one image, seconds.
+
+        Raises:
+            HungError: the next answer did not come in time.
+            EOFError, OSError, ValueError, KeyError, TypeError: the process has ended, or its answer is malformed.
+        """
+        try:
+            self._deadline = time.monotonic() + timeout_s
+            send(self._requests, request, b"".join(given))
+            for _ in request["images"]:
+                self._deadline = time.monotonic() + timeout_s
+                answer = receive(self._answers)
+                canvas, pictures = self._pixels(answer, rules) if answer["state"] == "pixels" else (None, ())
+                decoded = Decoded(
+                    sha256=str(answer["sha256"]),
+                    canvas=canvas,
+                    pictures=pictures,
+                    reason=str(answer.get("reason", "")),
+                    permanent=bool(answer["permanent"]),
+                    warnings=tuple(map(str, answer["warnings"])),
+                    read_ms=float(answer.get("read_ms", 0.0)),
+                    decode_ms=float(answer.get("decode_ms", 0.0)),
+                )
+                self._deadline = float("inf")
+                yield decoded
+        except (EOFError, OSError) as error:
+            if self._hung:
+                raise HungError from error
+            raise
+        finally:
+            self._deadline = float("inf")
+
+    def _pixels(self, answer: dict[str, Any], rules: Rules) -> tuple[Canvas, tuple[Pixels, ...]]:
+        assert rules.image is not None
+        rows, columns = (int(side) for side in answer["canvas"])
+        (height, width), (inner_height, inner_width) = map(int, answer["size"]), map(int, answer["inner"])
+        if not (0 < rows * columns <= MAX_NATIVE_PIXELS and 0 < inner_height <= rows and 0 < inner_width <= columns):
+            raise ValueError("no canvas has this size")
+        if not (height > 0 and width > 0 and height * width <= MAX_PIXELS):
+            raise ValueError("no image has this size")
+        pixels = self._array(rows, columns, rules.image.channels)
+        canvas = Canvas(
+            pixels=pixels,
+            height=height,
+            width=width,
+            inner_height=inner_height,
+            inner_width=inner_width,
+            edges=self._edges(answer, height, width) if answer.get("edges") else None,
+            original=self._original(str(answer["original"]), pixels, height, width) if "original" in answer else None,
+        )
+        return canvas, tuple(self._array(rows, columns, rule.channels) for rule in rules.pictures.values() if rule)
+
+    def _array(self, rows: int, columns: int, channels: int) -> Pixels:
+        pixels = np.empty((rows, columns, channels), np.uint8)
+        receive_into(self._answers, pixels)
+        return pixels
+
+    def _original(self, which: str, canvas: Pixels, height: int, width: int) -> Pixels:
+        if which == "canvas" and canvas.shape[:2] == (height, width):
+            return canvas
+        return self._array(height, width, ORIGINAL_CHANNELS)
+
+    def _edges(self, answer: dict[str, Any], height: int, width: int) -> InkEdges:
+        if answer["ink_bytes"] is None:
+            return InkEdges(None, height, width)
+        size = int(answer["ink_bytes"])
+        if not 0 < size <= 2 * height * width:
+            raise ValueError("no drawing has so much ink")
+        ink = bytearray(size)
+        receive_into(self._answers, ink)
+        return InkEdges(bytes(ink), height, width)
+
+    def kill_if_hung(self, now: float) -> None:
+        """Kill the process if its next answer is overdue at a time of ``time.monotonic``."""
+        if now > self._deadline:
+            self._hung = True
+            self._process.kill()
+
+    def end(self) -> int:
+        """Kill the process if it still runs; returns its exit status as ``subprocess.Popen.returncode`` gives it."""
+        self._process.kill()
+        for stream in (self._requests, self._answers):
+            with contextlib.suppress(OSError):
+                stream.close()
+        return self._process.wait()
