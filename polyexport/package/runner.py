@@ -158,7 +158,7 @@ def _threads(text: str) -> int:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Run:
-    """What a command line asks of a model, for every image."""
+    """Request of a command line: what it asks of a model, for every image."""
 
     model: Model
     canvas_rule: CanvasRule

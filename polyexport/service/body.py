@@ -97,7 +97,7 @@ def body_type(request: Request) -> BodyType:
 
 
 class BodyRule:
-    """What the body of a request may contain for one model."""
+    """Rule for the body of a request: the fields and pictures that one model takes."""
 
     def __init__(self, contract: Contract) -> None:
         conditions = contract.built_conditions()

@@ -86,7 +86,7 @@ class Routes:
 
     @property
     def purpose(self) -> str:
-        """What the service does, in a sentence."""
+        """Purpose of the service, in a sentence."""
         return "Fills outline drawings with a color." if self._colors else "Runs a model on images."
 
     def add_to(self, app: FastAPI) -> None:
