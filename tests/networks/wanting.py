@@ -248,3 +248,69 @@ class Windowed(Plain):
         if height % 4 or width % 4:
             raise ValueError(f"{height}x{width} is not a multiple of 4")
         return torch.tanh(self.features(F.pad(image, (15, 15, 15, 15), mode="reflect"))[:, :, 15:-15, 15:-15])
+
+
+class Singular(Plain):
+    """An operator without a counterpart in ONNX."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        made = self.features(image)
+        return made * torch.linalg.svdvals(made)[..., :1, None]
+
+
+class Branching(Plain):
+    """A branch on values, which no trace follows."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        made = self.features(image)
+        return made if made.mean() > 0 else -made
+
+
+class Sampler(nn.Module):
+    """Many calls of one network, with random numbers between them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Conv2d(3, 3, 3, padding=1)
+        self.register_buffer("betas", torch.linspace(0.1, 0.9, 8))
+
+    def forward(self, x: Tensor) -> Tensor:
+        for beta in self.betas:
+            x = torch.tanh(self.body(x)) + beta * torch.randn_like(x)
+        return x
+
+
+class Step(nn.Module):
+    """One step of a sampler."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Conv2d(3, 3, 3, padding=1)
+
+    def forward(self, sample: Tensor, timestep: Tensor) -> Tensor:
+        return torch.tanh(self.body(sample) + timestep.reshape(-1, 1, 1, 1))
+
+
+class Downloading(nn.Module):
+    def __init__(self, pretrained: bool = True) -> None:
+        super().__init__()
+        self.body = nn.Conv2d(3, 3, 3, padding=1)
+        if pretrained:
+            torch.hub.load_state_dict_from_url(
+                "https://weights.example/w.pth", model_dir="/nonexistent", progress=False
+            )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.tanh(self.body(x))
+
+
+class Vector(nn.Module):
+    """Scores of the whole image."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Conv2d(3, 10, 3, padding=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        scores: Tensor = self.body(x).mean(dim=(2, 3))
+        return scores

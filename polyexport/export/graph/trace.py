@@ -18,6 +18,7 @@ from polyexport.errors import ModelError, check_memory, reason_of
 from polyexport.export.graph.foreign import translations
 from polyexport.export.graph.inlining import inline_foreign
 from polyexport.export.graph.norms import write_out_norms
+from polyexport.export.graph.user_code import cause_of
 from polyexport.export.source.source import UNIT, Source
 from polyexport.model.conditions.color_condition import COLOR_INPUT, EMBEDDING_INPUT, ColorCondition
 from polyexport.model.conditions.condition import Condition
@@ -229,19 +230,12 @@ def _export(
             )
     except Exception as error:
         check_memory(error, "tracing the network")
-        raise ModelError(f"the network cannot be exported: {_root_of(error)}", remedy=_REMEDY) from error
+        raise ModelError(f"the network cannot be exported: {cause_of(error)}", remedy=_REMEDY) from error
     assert program is not None
     assert program.exported_program is not None
     # The normalizations of a foreign graph stay as they are: its reference computes them in the same way.
     model = inline_foreign(write_out_norms(program.model_proto))
     return Traced(model=model, program=program.exported_program)
-
-
-def _root_of(error: BaseException) -> str:
-    """Return the innermost cause of an error, which the exporter wraps in general advice."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return f"{type(error).__name__}: {reason_of(error)}"
 
 
 @contextlib.contextmanager
@@ -250,7 +244,12 @@ def _quiet() -> Iterator[None]:
     level = exporter_log.level
     exporter_log.setLevel(logging.ERROR)  # it warns that torchvision is absent
     try:
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        # It writes whole programs to stderr where it fails, and the error says it in one line.
+        with (
+            warnings.catch_warnings(),
+            contextlib.redirect_stdout(io.StringIO()),
+            contextlib.redirect_stderr(io.StringIO()),
+        ):
             warnings.simplefilter("ignore")  # deprecations inside the exporter itself
             yield
     finally:

@@ -64,7 +64,8 @@ def construct(network: str, arguments: Mapping[str, Any]) -> nn.Module:
 def signature_text(function: Any) -> str:
     """Return the parameters of a class or function in one line."""
     try:
-        return reason_of(ValueError(" ".join(str(inspect.signature(function)).split())))
+        text = " ".join(str(inspect.signature(function)).split()).replace("torch.Tensor", "Tensor")
+        return reason_of(ValueError(text.partition(" -> ")[0]))
     except (TypeError, ValueError):
         return "arguments that it does not tell"
 

@@ -145,6 +145,13 @@ class _Discovery:
     def _probe(self, channels: int, folded: int) -> Probe:
         spec = self._spec
         bounds = spec.value_range or (SIGNED if self._colored else UNIT)
+        wanted = 1 if folded > 1 or spec.input_space in ("y", "l") else channels
+        for what, values in (("mean", spec.mean), ("std", spec.std)):
+            if len(values) not in (0, 1, wanted):
+                raise UsageError(
+                    f"{what} has {len(values)} values, and the network's image {wanted} channels",
+                    remedy="give one value, or one for each channel",
+                )
         return Probe(
             adapter=self._wishes.adapter(OutputReading(), bounds),
             network=spec.network,

@@ -49,10 +49,19 @@ def find_sizes(spec: NetworkSpec, probe: Probe, first: Picked, *, batch_one: boo
     size = first.image.shape[2]
     if spec.size_multiple is not None:
         multiple = spec.size_multiple
-        for factor in (2, 1):
-            _expect_fit(probe, first, factor * multiple, (2 * factor - 1) * multiple)
+        smallest = _smallest(probe, first, multiple)
+        if not smallest:
+            _expect_fit(probe, first, 2 * multiple, 3 * multiple)
+            _expect_fit(probe, first, multiple, multiple)
+        if smallest > multiple:
+            remarks.append(f"takes no height and width below {smallest}, which was found out on noise")
         return Sizes(
-            multiple=multiple, smallest=1, training=size, fixed=False, batch_one=batch_one, remarks=tuple(remarks)
+            multiple=multiple,
+            smallest=min(smallest, size) if smallest > multiple else 1,
+            training=size,
+            fixed=False,
+            batch_one=batch_one,
+            remarks=tuple(remarks),
         )
     if spec.size is None:
         for multiple in _MULTIPLES:

@@ -26,10 +26,9 @@ _EPSILON, _KAPPA = (6 / 29) ** 3, (29 / 3) ** 3
 
 
 def _mixed(image: Tensor, matrix: tuple[tuple[float, ...], ...]) -> Tensor:
-    """Multiply the channels of an image with a matrix, written out, as no provider rounds sums of three otherwise."""
-    channels = image.unbind(1)
-    rows = [sum((factor * each for factor, each in zip(row, channels, strict=True)), 0 * channels[0]) for row in matrix]
-    return torch.stack(rows, dim=1)
+    """Multiply the channels of an image with a matrix."""
+    red, green, blue = image.unbind(1)
+    return torch.stack([red * row[0] + green * row[1] + blue * row[2] for row in matrix], dim=1)
 
 
 def _ycbcr(rgb: Tensor) -> Tensor:
@@ -47,7 +46,6 @@ def _rgb_of_ycbcr(ycbcr: Tensor) -> Tensor:
 
 
 def _lab(rgb: Tensor) -> Tensor:
-    rgb = rgb.clamp(0, 1)
     # Both branches are computed, so the one that is not taken has to stay finite.
     linear = torch.where(rgb > 0.04045, ((rgb.clamp(min=0.04045) + 0.055) / 1.055) ** 2.4, rgb / 12.92)
     xyz = _mixed(linear, _RGB_TO_XYZ).unbind(1)
