@@ -24,7 +24,7 @@ _FATAL_SEVERITY = 4  # ONNX Runtime's log level that leaves out errors, which be
 _MOST_LEVELS_OFF = 8.0
 """Largest mean difference of two results that count as those of one network, one of them in a reduced precision."""
 
-_IMAGENET = (np.float32([0.485, 0.456, 0.406]), np.float32([0.229, 0.224, 0.225]))
+_IMAGENET = (np.array([0.485, 0.456, 0.406], np.float32), np.array([0.229, 0.224, 0.225], np.float32))
 
 _RANGES: Mapping[str, tuple[float, float]] = {"0..1": (0.0, 1.0), "-1..1": (-1.0, 1.0), "0..255": (0.0, 255.0)}
 

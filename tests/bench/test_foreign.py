@@ -1,26 +1,27 @@
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
-from numpy.typing import NDArray
 from onnx_files import FILES, inputs, keras, levels
 
 from polyexport.bench.foreign import foreign_loop
 from polyexport.errors import UsageError
 
-IMAGES = np.random.default_rng(0).integers(0, 256, (2, 16, 24, 3), np.uint8)
+Array = np.ndarray[Any, Any]
+IMAGES: Array = np.random.default_rng(0).integers(0, 256, (2, 16, 24, 3), np.uint8)
 
 
-def ran(file: Path, feeds: dict[str, NDArray[np.generic]]) -> NDArray[np.generic]:
+def ran(file: Path, feeds: dict[str, Array]) -> Array:
     session = ort.InferenceSession(str(file), providers=["CPUExecutionProvider"])
     (result,) = session.run(None, feeds)
-    return result  # type: ignore[no-any-return]
+    return np.asarray(result)
 
 
-def as_levels(values: NDArray[np.generic], low: float, high: float) -> NDArray[np.uint8]:
-    return np.clip(np.rint((values - low) * (255 / (high - low))), 0, 255).astype(np.uint8)
+def as_levels(values: Array, low: float, high: float) -> Array:
+    return np.asarray(np.clip(np.rint((values - low) * (255 / (high - low))), 0, 255).astype(np.uint8))
 
 
 def test_a_file_of_keras_is_fed_as_it_was_trained(tmp_path: Path) -> None:
@@ -37,7 +38,7 @@ def test_levels_are_handed_on_as_they_are(tmp_path: Path) -> None:
     file = levels(tmp_path / "levels.onnx")
     expected = ran(file, {"x": IMAGES})
 
-    loop = foreign_loop(file, {"image": IMAGES}, "image", expected)  # type: ignore[arg-type]
+    loop = foreign_loop(file, {"image": IMAGES}, "image", expected)
 
     assert loop.how.endswith("NHWC of 0..255, result 0..255")
     assert np.array_equal(loop.call(), expected)
@@ -60,14 +61,16 @@ def test_a_file_of_one_image_at_a_time_is_called_for_each(tmp_path: Path) -> Non
 def test_conditions_go_to_the_inputs_of_their_names(tmp_path: Path) -> None:
     file = inputs(tmp_path / "inputs.onnx")
     mask = np.random.default_rng(1).integers(0, 256, (2, 16, 24, 1), np.uint8)
-    rows = {"mask": mask, "sigma": np.float32([0.2, 0.4]), "style": np.int64([0, 1])}
+    rows: dict[str, Array] = {
+        "mask": mask, "sigma": np.array([0.2, 0.4], np.float32), "style": np.array([0, 1], np.int64),
+    }  # fmt: skip
     image = {"image": IMAGES}
     with pytest.raises(UsageError, match="its input gain has no counterpart in the model"):
         foreign_loop(file, image | rows, "image", IMAGES)
 
     model = onnx.load(file)
     del model.graph.input[-1]
-    model.graph.initializer.append(onnx.numpy_helper.from_array(np.float32(0.5), "gain"))
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.array(0.5, np.float32), "gain"))
     onnx.save(model, file)
     planes, second = (each.transpose(0, 3, 1, 2).astype(np.float32) / 255 for each in (IMAGES, mask))
     expected = as_levels(ran(file, {**rows, "x": planes, "mask": second}).transpose(0, 2, 3, 1), 0, 1)
@@ -77,7 +80,7 @@ def test_conditions_go_to_the_inputs_of_their_names(tmp_path: Path) -> None:
 def test_a_file_of_another_network_is_refused(tmp_path: Path) -> None:
     file = levels(tmp_path / "levels.onnx")
     with pytest.raises(UsageError, match=r"in any of the usual ways: the nearest is .* levels off in the mean"):
-        foreign_loop(file, {"image": IMAGES}, "image", 255 - ran(file, {"x": IMAGES}))  # type: ignore[operator,arg-type]
+        foreign_loop(file, {"image": IMAGES}, "image", 255 - ran(file, {"x": IMAGES}))
     larger = np.zeros((2, 32, 48, 3), np.uint8)
     with pytest.raises(UsageError, match=r"it makes \[1, 16, 24, 3\], the model \[1, 32, 48, 3\]"):
         foreign_loop(file, {"image": IMAGES}, "image", larger)

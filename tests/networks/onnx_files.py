@@ -46,8 +46,8 @@ def save_graph(
     return path
 
 
-def _convolution(source: str, target: str, kernel: str = "W", **attributes: object) -> NodeProto:
-    return helper.make_node("Conv", [source, kernel], [target], name=target, pads=[1, 1, 1, 1], **attributes)
+def _convolution(source: str, target: str, kernel: str = "W") -> NodeProto:
+    return helper.make_node("Conv", [source, kernel], [target], name=target, pads=[1, 1, 1, 1])
 
 
 def _torchscript(path: Path, **options: object) -> Path:

@@ -87,7 +87,7 @@ def inline_foreign(traced: ModelProto) -> ModelProto:
 
 
 def _key(node: NodeProto) -> str:
-    return next(each.s.decode() for each in node.attribute if each.name == GRAPH_ATTRIBUTE)
+    return next(str(each.s.decode()) for each in node.attribute if each.name == GRAPH_ATTRIBUTE)
 
 
 def _inlined(

@@ -56,15 +56,16 @@ class OnnxModule(nn.Module):
         forward.__signature__ = signature  # type: ignore[attr-defined]
         return forward
 
-    def _as_input(self, value: Any, wanted: OnnxValue, batch: Any) -> Tensor:
+    def _as_input(self, given: Any, wanted: OnnxValue, batch: Any) -> Tensor:
         dtype: torch.dtype = getattr(torch, wanted.dtype)
-        if not isinstance(value, Tensor):
+        if not isinstance(given, Tensor):
             shape = [batch if axis == 0 and extent is None else extent or 1 for axis, extent in enumerate(wanted.shape)]
-            return torch.full(shape, value, dtype=dtype)
+            return torch.full(shape, given, dtype=dtype)
+        value: Tensor = given
         layout = self.reading.layout
         if value.ndim == len(_AXES) and len(wanted.shape) == len(layout):
             axes = _AXES if "N" in layout else _AXES[1:]
-            value = value if "N" in layout else value[0]
+            value = value if "N" in layout else value.squeeze(0)
             value = value.permute([axes.index(axis) for axis in layout])
         elif not wanted.shape:
             value = value.reshape(())

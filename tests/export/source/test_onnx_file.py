@@ -110,7 +110,7 @@ def gigabytes(path: Path) -> None:
     save_graph(path, nodes, [picture("x")], [picture("y")], [counts])
 
 
-REFUSED = {
+REFUSED: dict[Callable[[Path], None], str] = {
     doubling_constants: "ONNX Runtime cannot load .* its first check took more than [0-9]+ MiB of memory",
     gigabytes: "ONNX Runtime cannot load .* its first check took more than [0-9]+ MiB of memory",
     external: r"keeps the data of W in another file \(weights.bin\), which is never opened",

@@ -149,7 +149,7 @@ def test_conditions_of_every_kind_reach_the_file(tmp_path: Path) -> None:
     generator = np.random.default_rng(0)
     image, mask = (generator.integers(0, 256, (1, 16, 16, channels), np.uint8) for channels in (3, 1))
 
-    rows = (mask, np.float32([30]), np.int64([1]))
+    rows = (mask, np.array([30], np.float32), np.array([1], np.int64))
     found = model.run(image, *rows)
 
     session = ort.InferenceSession(str(file), providers=["CPUExecutionProvider"])
