@@ -77,7 +77,7 @@ def picture(seed: int) -> NDArray[np.uint8]:
 def reduced(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return a picture at half of its height and width."""
     small = Image.fromarray(image).resize((image.shape[1] // SCALE, image.shape[0] // SCALE), Image.Resampling.BOX)
-    return np.asarray(small)
+    return np.array(small)
 
 
 def train(path: Path, features: int, layers: int, seconds: float) -> int:

@@ -25,7 +25,7 @@ from polyexport.export.graph.equalization import Calibration, ConvGraph, equaliz
 from polyexport.export.graph.trace import check_graph
 from polyexport.storage.scratch import libraries_in_scratch_folder, scratch_folder
 
-__all__ = ["Feeds", "QuantizationOptions", "calibrate", "quantizable", "quantize", "with_names"]
+__all__ = ["Feeds", "QuantizationOptions", "calibrate", "measured", "quantizable", "quantize", "with_names"]
 
 Feeds = Mapping[str, NDArray[Any]]
 """A graph's inputs by name."""
@@ -81,6 +81,20 @@ def quantizable(model: onnx.ModelProto) -> tuple[str, ...]:
     if len(set(names)) < len(names) or "" in names:
         raise ModelError("the graph's Conv nodes cannot be told apart by name", remedy=_REMEDY)
     return names
+
+
+def measured(model: onnx.ModelProto, calibration: Calibration) -> tuple[str, ...]:
+    """Names of the Conv nodes, of those that can be quantized, whose ranges are known, in graph order.
+
+    Where no shape is known, as behind an operator of another domain, no range was measured.
+    """
+    graph = ConvGraph(model.graph)
+    known = calibration.highs.keys()
+    return tuple(
+        node.name
+        for node in graph.convolutions()
+        if {node.input[0], node.output[0], (graph.clamp_of(node) or node).output[0]} <= known
+    )
 
 
 class _Reader(CalibrationDataReader):  # type: ignore[misc]

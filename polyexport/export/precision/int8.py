@@ -34,6 +34,7 @@ def _convert(conversion: Conversion) -> Reduced:
     from polyexport.export.graph.quantization import (
         QuantizationOptions,
         calibrate,
+        measured,
         quantizable,
         quantize,
         with_names,
@@ -41,13 +42,14 @@ def _convert(conversion: Conversion) -> Reduced:
     from polyexport.imaging.psnr import psnr_db_of_mse
 
     fp32, report = with_names(conversion.fp32), conversion.report
-    names = quantizable(fp32)
-    if not names:
+    every = quantizable(fp32)
+    calibration = calibrate(fp32, conversion.calibration_feeds()) if every else None
+    names = measured(fp32, calibration) if calibration else ()
+    if calibration is None or not names:
         raise ModelError(
             "the network has no convolution of the image with constant weights, and nothing else computes in 8 bits",
             remedy="nothing was written; export with another --precision",
         )
-    calibration = calibrate(fp32, conversion.calibration_feeds())
     amx = _AMX.name in conversion.flags
     options = QuantizationOptions(weight_bits=8, general_kernel_channels=_AMX_CHANNELS) if amx else None
     costs = layer_sensitivity(
@@ -56,16 +58,16 @@ def _convert(conversion: Conversion) -> Reduced:
     alone = {name: round(psnr_db_of_mse(cost), 2) for name, cost in costs.items()}
     worst = sorted(names, key=lambda name: alone[name])[:_SHOWN]
     report(f"int8: most sensitive: {', '.join(f'{name} ({alone[name]:.1f} dB to fp32 alone)' for name in worst)}")
-    start = {names[0], names[-1]} if len(names) > 2 else set()
+    start = set(every) - set(names) | ({names[0], names[-1]} if len(names) > 2 else set())
     result = search(fp32, calibration, conversion.headroom_db, costs, floor=0.0, start=start, options=options)
     for line in result.log:
         report(f"int8 search: headroom {line}")
     kept = bridged(fp32, result.kept_float)
-    report(f"int8: {len(names) - len(kept)} of {len(names)} Conv nodes; in float: {', '.join(kept) or 'none'}")
+    report(f"int8: {len(every) - len(kept)} of {len(every)} Conv nodes; in float: {', '.join(kept) or 'none'}")
     return Reduced(
         model=quantize(fp32, calibration, keep_float=kept, options=options),
         layers=tuple(
-            LayerSensitivity(name=name, reduced=name not in kept, psnr_to_fp32_db=alone[name]) for name in names
+            LayerSensitivity(name=name, reduced=name not in kept, psnr_to_fp32_db=alone.get(name)) for name in every
         ),
     )
 

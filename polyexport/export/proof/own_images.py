@@ -50,7 +50,7 @@ class OwnImages:
         digest = hashlib.sha256()
         for image in self.images:
             digest.update(np.array(image.shape, "<u4").tobytes())
-            digest.update(np.ascontiguousarray(image))
+            digest.update(image.tobytes())
         return digest.hexdigest()
 
 

@@ -15,7 +15,7 @@ from polyexport.export.graph import layer_noise
 from polyexport.export.graph.equalization import Calibration
 from polyexport.export.graph.layer_noise import layer_sensitivity
 from polyexport.export.graph.layer_search import MAX_SCORES, search
-from polyexport.export.graph.quantization import calibrate, quantizable, quantize
+from polyexport.export.graph.quantization import calibrate, measured, quantizable, quantize, with_names
 from polyexport.imaging.psnr import psnr_db
 
 LAYERS = 12
@@ -181,3 +181,23 @@ def test_a_sum_that_goes_on_is_not_rounded(model: onnx.ModelProto, calibration: 
     assert len(sums) == LAYERS - 2
     # The first sum adds what a Relu made in integers; all others add to a sum, which stays a float.
     assert [node.input[1] for node in sums[1:]] == [node.output[0] for node in sums[:-1]]
+
+
+def test_a_layer_without_ranges_stays_in_float(model: onnx.ModelProto, calibration: Calibration) -> None:
+    assert measured(model, calibration) == quantizable(model)
+    highs = {name: high for name, high in calibration.highs.items() if name != "c3"}
+    fewer = measured(model, Calibration(lows=calibration.lows, highs=highs))
+    assert fewer == tuple(name for name in quantizable(model) if name != "conv_3")
+
+
+def test_nodes_without_a_name_of_their_own_get_one(model: onnx.ModelProto) -> None:
+    nameless = onnx.ModelProto()
+    nameless.CopyFrom(model)
+    for node in nameless.graph.node[3:]:
+        node.name = "" if node.op_type == "Conv" else "same"
+    names = [node.name for node in with_names(nameless).graph.node]
+    assert len(set(names)) == len(names)
+    assert "" not in names
+    assert [node.name for node in nameless.graph.node].count("") == LAYERS - 1 + 2  # the given graph is left alone
+    assert with_names(model) is not model
+    assert with_names(with_names(model)) is not None
