@@ -31,19 +31,10 @@ from polyexport.export.source.source import Source
 from polyexport.imaging.codecs.png import encode_png
 from polyexport.imaging.pixels import Pixels, to_channels
 from polyexport.imaging.psnr import psnr_db
+from polyexport.model.certificate import Fidelity, ImageFidelity, Parity, Quality, StageParity
 from polyexport.model.conditions.fields import ColorInput, ConditionValue
-from polyexport.model.contract import (
-    COLORED,
-    IMAGE_INPUT,
-    METADATA_KEY,
-    Contract,
-    Fidelity,
-    GoldenSample,
-    ImageFidelity,
-    Parity,
-    Quality,
-    StageParity,
-)
+from polyexport.model.contract import COLORED, IMAGE_INPUT, METADATA_KEY, Contract
+from polyexport.model.golden import GoldenSample
 from polyexport.model.loading.limits import DEFAULT_LIMITS
 from polyexport.model.loading.verdicts import remember
 from polyexport.model.model import Model

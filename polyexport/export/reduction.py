@@ -24,7 +24,8 @@ from polyexport.export.proof.parity import Candidate
 from polyexport.export.proof.proof import Proof
 from polyexport.export.proof.speed import Speed, compare_speed
 from polyexport.export.source.source import TRAINER, Source
-from polyexport.model.contract import COLORED, Fidelity, ImageFidelity
+from polyexport.model.certificate import Fidelity, ImageFidelity
+from polyexport.model.contract import COLORED
 from polyexport.model.result import ResultKind
 from polyexport.runtime.probe import probe_provider
 

@@ -18,10 +18,13 @@ from typing import Any
 from polyexport.errors import ContractError, reason_of
 from polyexport.imaging.pixels import MAX_SIDE, MAX_TRAINING_SIZE
 from polyexport.model.canvas import CanvasRule, Size
+from polyexport.model.certificate import Fidelity, ImageFidelity, Parity, Quality
 from polyexport.model.conditions import condition_of
 from polyexport.model.conditions.condition import Condition
-from polyexport.model.conditions.fields import ColorFields, ConditionFields, ConditionValue
+from polyexport.model.conditions.fields import ColorFields, ConditionFields
 from polyexport.model.contract_limits import MAX_CONTRACT_VALUES, check_sizes
+from polyexport.model.contract_v2 import aged, renewed
+from polyexport.model.golden import GoldenSample
 from polyexport.model.result import PICTURE, ResultFields
 from polyexport.storage.strict_json import read_json
 from polyexport.storage.typed_json import build
@@ -34,12 +37,6 @@ __all__ = [
     "PRECISION_NAME",
     "RESULT",
     "Contract",
-    "Fidelity",
-    "GoldenSample",
-    "ImageFidelity",
-    "Parity",
-    "Quality",
-    "StageParity",
 ]
 
 CONTRACT_VERSIONS = (2, 3)
@@ -62,200 +59,7 @@ _REMEDY = "give a model that `polyexport export` wrote with this version"
 PRECISION_NAME = re.compile(r"[a-z0-9_]{1,16}")
 """Well-formed name of a precision. Which precisions exist is known where a network is exported."""
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class StageParity:
-    """One stage of an export, compared with the PyTorch model. Float outputs are scaled to [-1, 1] before that."""
-
-    name: str
-    """Name of the stage: ``raw``, ``simplified``, ``palette``, or the name of a reduced precision."""
-
-    nodes: int
-    """Number of nodes of the graph."""
-
-    max_abs_diff: float
-    """Largest absolute difference of the float outputs."""
-
-    uint8_max_diff: int
-    """Largest difference of the 8-bit outputs, in levels."""
-
-    uint8_equal: float
-    """Fraction of 8-bit values that are equal."""
-
-    psnr_db: float
-    """PSNR of all 8-bit values together, decibels, at most 100."""
-
-    values: int
-    """Number of values that were compared."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Parity:
-    """The comparison of the model with the PyTorch model that it was exported from."""
-
-    reference: str
-    """Runtime of the PyTorch model, which ran in float32."""
-
-    candidate: str
-    """Runtime of the ONNX model."""
-
-    stages: tuple[StageParity, ...]
-    """Stages of the export in the order in which they were made; the last one is the model itself."""
-
-    images: int
-    """Number of images of each size."""
-
-    colors: int
-    """Number of settings of the conditions, such as colors."""
-
-    batches: tuple[int, ...]
-    """Batch sizes, images per call."""
-
-    sizes: tuple[tuple[int, int], ...]
-    """Heights and widths of the images, pixels."""
-
-    @property
-    def final(self) -> StageParity:
-        """The comparison of the model itself, the last stage."""
-        return self.stages[-1]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Fidelity:
-    """Images of a reduced precision, compared with those of the fp32 graph, on drawings of one kind.
-
-    They are the network's pictures. Where the result is a fill they are the finished fills, with the edges of their
-    drawings, and a PSNR to the true images is that of all pixels of the kind together: in a mean, the fills that are
-    exact, at 100 dB, would outweigh those that are not.
-    """
-
-    data: str
-    """Name of the kind of drawings."""
-
-    images: int
-    """Number of drawings."""
-
-    psnr_to_fp32_mean_db: float
-    """Mean PSNR against the images of the fp32 graph, decibels."""
-
-    psnr_to_fp32_min_db: float
-    """Lowest PSNR against an image of the fp32 graph, decibels."""
-
-    fp32_psnr_mean_db: float
-    """Mean PSNR of the fp32 graph against the true images, decibels."""
-
-    psnr_mean_db: float
-    """Mean PSNR of the reduced precision against the true images, decibels."""
-
-    fp32_within_8: float
-    """Fraction of the fp32 graph's pixels that are within 8 levels of the true image in every channel."""
-
-    within_8: float
-    """Fraction of the reduced precision's pixels that are within 8 levels of the true image in every channel."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Quality:
-    """Scores of this model on a data set."""
-
-    data: str
-    """Name of the data set."""
-
-    images: int
-    """Number of images."""
-
-    psnr_mean_db: float
-    """Mean PSNR against the true images, decibels."""
-
-    psnr_min_db: float
-    """Lowest PSNR of an image, decibels."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class GoldenSample:
-    """One input and the output it had when the model was exported."""
-
-    image_png: str
-    """Base64 of the input, a PNG file."""
-
-    values: tuple[ConditionValue, ...] = ()
-    """Value of each condition; ``Condition.encode`` turns it into a row of the input."""
-
-    result_png: str
-    """Base64 of the output, a PNG file."""
-
-    def __post_init__(self) -> None:
-        for value in self.values:
-            if isinstance(value, tuple) and any(not 0 <= channel <= 255 for channel in value):
-                raise ValueError(f"golden.color must be from 0 to 255, got {value}")
-
-    def to_entries(self, version: int) -> dict[str, Any]:
-        """Return the JSON object of a sample in a version of the contract."""
-        if version == 2:
-            return {"image_png": self.image_png, "color": self.values[0], "colored_png": self.result_png}
-        return asdict(self)
-
-    @classmethod
-    def entries_of(cls, value: Any) -> Any:
-        """Return the JSON object of a sample of any version in the newest form; anything else as it is."""
-        if not isinstance(value, dict) or not _OLD_SAMPLE & value.keys():
-            return value
-        renamed = {("result_png" if key == "colored_png" else key): one for key, one in value.items() if key != "color"}
-        return renamed | ({"values": [value["color"]]} if "color" in value else {})
-
-
-_OLD_SAMPLE = frozenset(("color", "colored_png"))
-_OLD_COLOR = ("conditioning", "palette", "color_input", "embedding", "many_colors")
-"""Entries of version 2 that describe its one condition, a color."""
-
-_NEW_ENTRIES = (
-    "batch_one",
-    "conditions",
-    "image_channels",
-    "image_fidelity",
-    "output_name",
-    "result",
-    "smallest_size",
-    "training_width",
-)
-"""Entries that version 2 does not have, or has in another form."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ImageFidelity:
-    """Pictures of a reduced precision, compared with those of the fp32 graph on images that the user gave.
-
-    Of large images a part is compared. Where images also served to calibrate the graph, those are every second one,
-    and the others are compared.
-    """
-
-    images: int
-    """Number of images."""
-
-    sha256: str
-    """SHA-256 of the decoded images, lowercase hex."""
-
-    psnr_mean_db: float
-    """Mean PSNR against the pictures of the fp32 graph, decibels, at most 100."""
-
-    psnr_min_db: float
-    """Lowest PSNR against a picture of the fp32 graph, decibels."""
-
-    ssim_mean: float
-    """Mean structural similarity with the pictures of the fp32 graph, at most 1."""
-
-    ssim_min: float
-    """Lowest structural similarity with a picture of the fp32 graph."""
-
-    float_layers: tuple[str, ...] = ()
-    """Names of the layers that were left in float."""
-
-    reduced_layers: int = 0
-    """Number of layers that compute in the reduced precision."""
-
-    agreement: float | None = None
-    """For labels the fraction of equal ones; for masks the intersection over union of what is above half, with all
-    images together; None for pictures."""
+_MAX_CONDITIONS = 16
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -432,14 +236,7 @@ class Contract:
         """Return the metadata value; equal contracts give equal text."""
         version = self.version
         entries = {"contract_version": version, **asdict(self), "golden": self.golden.to_entries(version)}
-        if version == 2:
-            assert self.color is not None
-            color = asdict(self.color)
-            entries = {key: value for key, value in entries.items() if key not in _NEW_ENTRIES}
-            entries |= {key: color[key] for key in _OLD_COLOR}
-            if self.result.kind != "picture":
-                entries["result"] = self.result.kind  # its absence means a picture: version 0.1.0 refuses the entry
-        return json.dumps(entries, sort_keys=True)
+        return json.dumps(aged(entries) if version == 2 else entries, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> "Contract":
@@ -461,38 +258,6 @@ class Contract:
             )
         try:
             check_sizes(entries)
-            return build(cls, _renewed(entries) if version == 2 else entries)
+            return build(cls, renewed(entries, output_name=COLORED) if version == 2 else entries)
         except (ValueError, OverflowError) as error:
             raise ContractError(f"the model's contract is unusable: {error}", remedy=_REMEDY) from error
-
-
-_MAX_CONDITIONS = 16
-
-
-def _renewed(entries: dict[str, Any]) -> dict[str, Any]:
-    """Return the entries of version 2 as version 3 has them.
-
-    Raises:
-        ValueError: An entry of the color is missing, or one is there that version 2 does not have.
-    """
-    unknown = sorted((set(_NEW_ENTRIES) - {"result"}) & set(entries))
-    if unknown:
-        raise ValueError(f"the object has an unknown {', '.join(unknown)}")
-    missing = sorted(set(_OLD_COLOR) - set(entries))
-    if missing:
-        raise ValueError(f"the object lacks {', '.join(missing)}")
-    kind = entries.get("result", "picture")
-    if kind not in ("picture", "fill"):
-        raise ValueError(f"result is {repr(kind)[:60]}, expected 'picture' or 'fill'")
-    return {
-        **{key: value for key, value in entries.items() if key not in _OLD_COLOR},
-        "batch_one": False,
-        "conditions": [{"kind": "color", "name": "", **{key: entries[key] for key in _OLD_COLOR}}],
-        **({"golden": GoldenSample.entries_of(entries["golden"])} if "golden" in entries else {}),
-        "image_channels": 3,
-        "image_fidelity": None,
-        "output_name": COLORED,
-        "result": {"kind": kind, "scale": "1", "channels": 3},
-        "smallest_size": 1,
-        "training_width": 0,
-    }

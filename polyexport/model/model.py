@@ -18,9 +18,10 @@ from polyexport.imaging.pixels import Pixels, decode, inspect_header, read_image
 from polyexport.model.canvas import Canvas, CanvasRule, Size, check_same_size
 from polyexport.model.conditions.color_condition import ColorCondition, ColorLike
 from polyexport.model.conditions.condition import ConditionRow
-from polyexport.model.contract import IMAGE_INPUT, Contract, GoldenSample
+from polyexport.model.contract import IMAGE_INPUT, Contract
 from polyexport.model.contract_limits import MAX_SAMPLE_SIDE
 from polyexport.model.file import read_contract, refusals_named
+from polyexport.model.golden import GoldenSample
 from polyexport.model.nan_watch import WATCH, all_numbers, watched
 from polyexport.model.settings import Setting, describe_conditions, setting_from
 from polyexport.runtime.open import open_session

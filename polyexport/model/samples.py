@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from polyexport.errors import ContractError, reason_of
-from polyexport.model.contract import GoldenSample
 from polyexport.model.contract_limits import check_sizes
+from polyexport.model.golden import GoldenSample
 from polyexport.runtime.onnx_bytes import metadata_props
 from polyexport.storage.strict_json import read_json
 from polyexport.storage.typed_json import build

@@ -13,8 +13,9 @@ import pytest
 from onnx import helper, numpy_helper
 
 from polyexport.cli.inspect import inspect
+from polyexport.model.certificate import Fidelity, Quality
 from polyexport.model.conditions.fields import Embedding
-from polyexport.model.contract import METADATA_KEY, Contract, Fidelity, Quality
+from polyexport.model.contract import METADATA_KEY, Contract
 from polyexport.model.inspect import Inspection, Macs, inspect_model
 from polyexport.model.model import Model
 

@@ -20,7 +20,8 @@ from polyexport.demo.site import export_site
 from polyexport.evaluate.floodfill import flood_fill
 from polyexport.imaging.codecs.png import encode_png
 from polyexport.imaging.pixels import read_image
-from polyexport.model.contract import METADATA_KEY, GoldenSample
+from polyexport.model.contract import METADATA_KEY
+from polyexport.model.golden import GoldenSample
 from polyexport.model.loading.load import load_model
 from polyexport.model.model import Model
 from polyexport.model.result import ResultFields

@@ -21,7 +21,8 @@ from polyexport.export.source.load import load_source
 from polyexport.export.source.source import Source
 from polyexport.imaging.color import color_of
 from polyexport.imaging.pixels import decode
-from polyexport.model.contract import METADATA_KEY, Fidelity
+from polyexport.model.certificate import Fidelity
+from polyexport.model.contract import METADATA_KEY
 from polyexport.model.loading.limits import DEFAULT_LIMITS
 from polyexport.model.loading.load import load_model
 from polyexport.model.loading.verdicts import passed_before

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from polyexport.errors import ContractError
 from polyexport.imaging.pixels import MAX_SIDE
+from polyexport.model.certificate import Fidelity, Parity, Quality, StageParity
 from polyexport.model.conditions.fields import Embedding
-from polyexport.model.contract import Contract, Fidelity, Parity, Quality, StageParity
+from polyexport.model.contract import Contract
 
 STAGE = StageParity(name="raw", nodes=9, max_abs_diff=1e-6, uint8_max_diff=0, uint8_equal=1.0, psnr_db=100.0, values=3)
 CONTRACT = color_contract(

@@ -17,8 +17,9 @@ from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 from polyexport.errors import ContractError, ExitCode, PolyexportError
 from polyexport.imaging.codecs.png import encode_png
+from polyexport.model.certificate import Parity, StageParity
 from polyexport.model.conditions.color_condition import COLOR_INPUT
-from polyexport.model.contract import COLORED, IMAGE_INPUT, METADATA_KEY, Parity, StageParity
+from polyexport.model.contract import COLORED, IMAGE_INPUT, METADATA_KEY
 from polyexport.model.inspect import GraphFacts, Tensor, inspect_graph, inspect_model
 from polyexport.runtime.onnx_bytes import graph_sha256
 from polyexport.runtime.open import open_session

@@ -20,9 +20,10 @@ from polyexport.data.drawings import draw
 from polyexport.errors import ColorError, ContractError, UsageError
 from polyexport.imaging.codecs.png import encode_png
 from polyexport.imaging.psnr import psnr_db
+from polyexport.model.certificate import Parity, StageParity
 from polyexport.model.conditions.color_condition import COLOR_INPUT, EMBEDDING_INPUT
 from polyexport.model.conditions.fields import Embedding
-from polyexport.model.contract import COLORED, IMAGE_INPUT, METADATA_KEY, Contract, Parity, StageParity
+from polyexport.model.contract import COLORED, IMAGE_INPUT, METADATA_KEY, Contract
 from polyexport.model.loading.load import load_model
 from polyexport.model.model import Model
 from polyexport.runtime.onnx_bytes import graph_sha256

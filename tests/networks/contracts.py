@@ -4,7 +4,8 @@ from dataclasses import replace
 from typing import Any
 
 from polyexport.model.conditions.fields import ColorFields
-from polyexport.model.contract import COLORED, Contract, GoldenSample
+from polyexport.model.contract import COLORED, Contract
+from polyexport.model.golden import GoldenSample
 
 __all__ = ["color_contract", "color_golden", "with_color"]
 

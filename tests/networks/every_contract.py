@@ -16,8 +16,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from polyexport.data.drawings import draw
 from polyexport.imaging.codecs.png import encode_png
+from polyexport.model.certificate import Fidelity, Parity, Quality, StageParity
 from polyexport.model.conditions.fields import ColorFields, Embedding
-from polyexport.model.contract import METADATA_KEY, Contract, Fidelity, Parity, Quality, StageParity
+from polyexport.model.contract import METADATA_KEY, Contract
 from polyexport.runtime.onnx_bytes import graph_sha256
 
 PALETTE = (("red", (255, 0, 0)), ("lime", (0, 255, 0)), ("house blue", (10, 20, 200)))

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from polyexport.imaging.codecs.png import encode_png
+from polyexport.model.certificate import Parity, StageParity
 from polyexport.model.conditions.fields import (
     ColorFields,
     ConditionFields,
@@ -23,7 +24,8 @@ from polyexport.model.conditions.fields import (
     NumberFields,
     VectorFields,
 )
-from polyexport.model.contract import IMAGE_INPUT, METADATA_KEY, RESULT, Contract, GoldenSample, Parity, StageParity
+from polyexport.model.contract import IMAGE_INPUT, METADATA_KEY, RESULT, Contract
+from polyexport.model.golden import GoldenSample
 from polyexport.model.result import PICTURE, ResultFields
 from polyexport.runtime.onnx_bytes import graph_sha256
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from polyexport.imaging.color import COLOR_NAME
 from polyexport.imaging.pixels import MAX_TRAINING_SIZE
+from polyexport.model.certificate import Fidelity, ImageFidelity, Parity, Quality, StageParity
 from polyexport.model.conditions.fields import (
     ColorFields,
     ConditionFields,
@@ -21,17 +22,8 @@ from polyexport.model.conditions.fields import (
     NumberFields,
     VectorFields,
 )
-from polyexport.model.contract import (
-    COLORED,
-    RESULT,
-    Contract,
-    Fidelity,
-    GoldenSample,
-    ImageFidelity,
-    Parity,
-    Quality,
-    StageParity,
-)
+from polyexport.model.contract import COLORED, RESULT, Contract
+from polyexport.model.golden import GoldenSample
 from polyexport.model.result import SCALES, ResultFields
 from polyexport.storage.typed_json import build
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import onnx
     from numpy.typing import NDArray
 
-    from polyexport.model.contract import Fidelity, ImageFidelity, StageParity
+    from polyexport.model.certificate import Fidelity, ImageFidelity, StageParity
 
 __all__ = [
     "Conversion",

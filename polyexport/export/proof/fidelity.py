@@ -25,8 +25,8 @@ from polyexport.export.source.source import TRAINER, Source
 from polyexport.imaging.pixels import Pixels
 from polyexport.imaging.psnr import psnr_db, psnr_db_of_mse
 from polyexport.model.canvas import CanvasRule
+from polyexport.model.certificate import Fidelity
 from polyexport.model.conditions.color_condition import ColorCondition
-from polyexport.model.contract import Fidelity
 from polyexport.model.result import ResultKind
 from polyexport.runtime.open import open_session
 from polyexport.runtime.session import Session, SessionOptions

@@ -18,7 +18,7 @@ from polyexport.export.source.source import Source
 from polyexport.imaging.pixels import Pixels
 from polyexport.imaging.psnr import psnr_db
 from polyexport.imaging.ssim import ssim
-from polyexport.model.contract import ImageFidelity
+from polyexport.model.certificate import ImageFidelity
 from polyexport.model.result import ResultKind
 from polyexport.runtime.open import open_session
 from polyexport.runtime.session import SessionOptions

@@ -15,9 +15,10 @@ from polyexport.export.proof.examples import Example, example_images, picture_fo
 from polyexport.export.source.source import Source
 from polyexport.imaging.pixels import MAX_SIDE, Pixels, to_channels
 from polyexport.imaging.psnr import psnr_db_of_mse
+from polyexport.model.certificate import StageParity
 from polyexport.model.conditions.color_condition import ColorCondition
 from polyexport.model.conditions.condition import Condition
-from polyexport.model.contract import IMAGE_INPUT, StageParity
+from polyexport.model.contract import IMAGE_INPUT
 from polyexport.model.settings import Setting
 from polyexport.runtime.open import open_session
 from polyexport.runtime.session import Session, SessionOptions

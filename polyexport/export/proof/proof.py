@@ -27,10 +27,10 @@ from polyexport.export.proof.local_cause import find_local_cause
 from polyexport.export.proof.own_images import OwnImages
 from polyexport.export.proof.parity import CPU_OPTIONS, Candidate, ParityOptions, Reference, compare
 from polyexport.export.source.source import Source
+from polyexport.model.certificate import Parity, StageParity
 from polyexport.model.conditions.color_condition import ColorCondition
 from polyexport.model.conditions.condition import Condition
 from polyexport.model.conditions.fields import ColorInput, Embedding
-from polyexport.model.contract import Parity, StageParity
 from polyexport.runtime.session import SessionOptions
 
 __all__ = ["Proof", "embedding_of"]

@@ -18,8 +18,9 @@ from polyexport.export.proof.parity import Candidate
 from polyexport.export.proof.proof import Proof
 from polyexport.export.source.source import Source
 from polyexport.imaging.pixels import Pixels
+from polyexport.model.certificate import Fidelity, ImageFidelity, StageParity
 from polyexport.model.conditions.fields import ConditionFields
-from polyexport.model.contract import Contract, Fidelity, ImageFidelity, StageParity
+from polyexport.model.contract import Contract
 from polyexport.model.model import Model
 from polyexport.runtime.session import SessionOptions
 

@@ -15,7 +15,8 @@ from polyexport.export.proof.fidelity import DrawingTest
 from polyexport.export.proof.parity import Candidate
 from polyexport.export.source.load import load_source
 from polyexport.export.source.source import Source
-from polyexport.model.contract import COLORED, Fidelity
+from polyexport.model.certificate import Fidelity
+from polyexport.model.contract import COLORED
 from polyexport.model.model import Model
 from polyexport.model.result import ResultKind
 

@@ -8,8 +8,8 @@ from polyexport.export.proof.image_test import _Agreement
 from polyexport.export.proof.own_images import OwnImages, bounded, tiles
 from polyexport.export.source.source import Source
 from polyexport.imaging.pixels import Pixels
+from polyexport.model.certificate import ImageFidelity
 from polyexport.model.conditions.fields import ConditionFields, ImageFields, NumberFields
-from polyexport.model.contract import ImageFidelity
 from polyexport.model.settings import parse_settings
 
 GATE = ImageGate(psnr_db=40, ssim=0.97, agreement=0.98)

@@ -24,7 +24,7 @@ from polyexport.export.proof.parity import (
 from polyexport.export.proof.proof import Proof
 from polyexport.export.source.load import load_source
 from polyexport.export.source.source import Source
-from polyexport.model.contract import StageParity
+from polyexport.model.certificate import StageParity
 
 QUICK = ParityOptions(sizes=((16, 16), (32, 16)), batches=(1, 2, 5), images=6)
 

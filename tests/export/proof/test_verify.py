@@ -15,7 +15,8 @@ from polyexport.export.proof import verify
 from polyexport.export.proof.verify import verify_against
 from polyexport.export.source.load import load_source
 from polyexport.export.source.source import Source
-from polyexport.model.contract import METADATA_KEY, Contract, Fidelity
+from polyexport.model.certificate import Fidelity
+from polyexport.model.contract import METADATA_KEY, Contract
 from polyexport.model.model import Model
 from polyexport.model.result import ResultFields, ResultKind
 from polyexport.runtime.onnx_bytes import graph_sha256

@@ -10,9 +10,10 @@ from onnx import TensorProto, helper, numpy_helper
 
 from polyexport.errors import ColorError, ContractError
 from polyexport.imaging.color import parse_color
+from polyexport.model.certificate import Parity, StageParity
 from polyexport.model.conditions.color_condition import ColorCondition
 from polyexport.model.conditions.fields import Embedding
-from polyexport.model.contract import Contract, Parity, StageParity
+from polyexport.model.contract import Contract
 from polyexport.runtime.session import TensorType
 
 PALETTE = (("red", (255, 0, 0)), ("lime", (0, 255, 0)), ("sea", (0, 105, 148)))
