@@ -750,10 +750,14 @@ def test_any_texts_as_colors(texts: list[str]) -> None:
 TOML_VALUE = st.sampled_from(
     ["1", "-1", "0", "256", "true", "1.5", "nan", "inf", '"a:B"', '"0..1"', "[0, 1]", "[]", "{}", "{ a = 1 }",
      '"\\u0000"',
-     '{ red = "red" }', '["red"]', "1979-05-27", "0xffffffffffffffffffff", '"rgb"', '"embedding"', "[[1]]", "9" * 400]
+     '{ red = "red" }', '["red"]', "1979-05-27", "0xffffffffffffffffffff", '"rgb"', '"embedding"', "[[1]]", "9" * 400,
+     '[{ name = "s", kind = "number", range = [0, 1], default = 3 }]', '[{ name = "s", kind = "label", labels = [1] }]',
+     '[{ name = 1 }]', '"argmax"', '"1/3"', "[0.5, nan]"]
 )  # fmt: skip
 KEYS = ["network", "weights", "weights-key", "arguments", "value-range", "output-range", "conditioning", "colors",
-        "embedding", "embedding-dim", "embedding-table", "size", "size-multiple", "other"]  # fmt: skip
+        "embedding", "embedding-dim", "embedding-table", "size", "size-multiple", "other", "condition", "fixed", "mean",
+        "output-std", "residual", "gray", "channels", "input-space", "output-key", "activation",
+        "label-colors"]  # fmt: skip
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
