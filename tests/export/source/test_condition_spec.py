@@ -43,7 +43,7 @@ def test_labels_of_a_file(tmp_path: Path) -> None:
     ("text", "said"),
     [
         ("sigma", "is not a condition; give NAME=KIND"),
-        ("sigma=numbr", "of kind 'numbr'; give color, label, number, vector, image"),
+        ("sigma=count", "of kind 'count'; give color, label, number, vector, image"),
         ("sigma=number", "the range of sigma is missing; give it, such as"),
         ("sigma=number:range", "is not key=value"),
         ("sigma=number:range=0..1,range=0..2", "has range twice"),
