@@ -11,7 +11,9 @@ well: version 2 has exactly one condition, a color, and an RGB picture of the im
 """
 
 import json
+import math
 import re
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -26,6 +28,7 @@ from polyexport.model.contract_limits import MAX_CONTRACT_VALUES, check_sizes
 from polyexport.model.contract_v2 import aged, renewed
 from polyexport.model.golden import GoldenSample
 from polyexport.model.result import PICTURE, ResultFields
+from polyexport.runtime.session import TensorType
 from polyexport.storage.strict_json import read_json
 from polyexport.storage.typed_json import build
 
@@ -205,6 +208,25 @@ class Contract:
     def built_conditions(self) -> tuple[Condition[Any], ...]:
         """Build the conditions that the model takes beside the image, anew."""
         return tuple(condition_of(fields) for fields in self.conditions)
+
+    def tensor_types(self, conditions: Sequence[Condition[Any]]) -> tuple[dict[str, TensorType], dict[str, TensorType]]:
+        """Return the type and shape of every input and of every output of the graph, by name.
+
+        Args:
+            conditions: result of ``built_conditions``.
+        """
+        batch = 1 if self.batch_one else None
+        shape: tuple[int | None, ...] = self.fixed_shape or (None, None)
+        made = tuple(None if extent is None else math.ceil(extent * self.result.ratio) for extent in shape)
+        inputs = {IMAGE_INPUT: TensorType("tensor(uint8)", (batch, *shape, self.image_channels))}
+        for condition in conditions:
+            _, *extents = condition.tensor_type.shape
+            if not condition.textual:
+                extents[:2] = shape
+            inputs[condition.name] = TensorType(condition.tensor_type.dtype, (batch, *extents))
+        many = (None,) if self.many_colors else ()
+        result = TensorType("tensor(uint8)", (batch, *many, *made, self.result.channels))
+        return inputs, {self.output_name: result}
 
     def canvas_rule(self, size: Size = "auto", *, keep_original: bool = False) -> CanvasRule:
         """Return the rule that places images on canvases of a size for this model.

@@ -6,15 +6,13 @@ import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from PIL import Image
 
 from polyexport.errors import ContractError, ImageError, UsageError, check_memory, reason_of
-from polyexport.imaging.pixels import Pixels, decode, inspect_header, read_image, to_channels, to_pixels
+from polyexport.imaging.pixels import Pixels, decode, inspect_header, to_channels
 from polyexport.model.canvas import Canvas, CanvasRule, Size, check_same_size
 from polyexport.model.conditions.color_condition import ColorCondition, ColorLike
 from polyexport.model.conditions.condition import ConditionRow
@@ -22,6 +20,7 @@ from polyexport.model.contract import IMAGE_INPUT, Contract
 from polyexport.model.contract_limits import MAX_SAMPLE_SIDE
 from polyexport.model.file import read_contract, refusals_named
 from polyexport.model.golden import GoldenSample
+from polyexport.model.inputs import ImageLike, check_image, checked_rows, pixels_of
 from polyexport.model.nan_watch import WATCH, all_numbers, watched
 from polyexport.model.settings import Setting, describe_conditions, setting_from
 from polyexport.runtime.open import open_session
@@ -31,8 +30,6 @@ __all__ = ["GOLDEN_TOLERANCE", "ConditionRows", "Model"]
 
 GOLDEN_TOLERANCE = 0.5
 """Largest mean absolute difference, in levels, at which a golden sample counts as repeated."""
-
-ImageLike = str | Path | Image.Image | NDArray[np.uint8]
 
 ConditionRows = tuple[ConditionRow, ...]
 """One row for each condition of a model, in the order of the contract."""
@@ -117,25 +114,9 @@ class Model:
         )
 
     def _check_graph(self) -> None:
-        contract = self.contract
-        batch = 1 if contract.batch_one else None
-        shape: tuple[int | None, ...] = contract.fixed_shape or (None, None)
-        ratio = contract.result.ratio
-        made = tuple(None if extent is None else math.ceil(extent * ratio) for extent in shape)
-        image = TensorType("tensor(uint8)", (batch, *shape, contract.image_channels))
-        inputs = {IMAGE_INPUT: image}
-        for condition in self.conditions:
-            _, *extents = condition.tensor_type.shape
-            if not condition.textual:
-                extents[:2] = shape
-            inputs[condition.name] = TensorType(condition.tensor_type.dtype, (batch, *extents))
-        many = (None,) if contract.many_colors else ()
-        result = TensorType("tensor(uint8)", (batch, *many, *made, contract.result.channels))
         outputs = {name: value for name, value in self.session.outputs.items() if name != WATCH}
-        for kind, found, expected in (
-            ("inputs", self.session.inputs, inputs),
-            ("outputs", outputs, {contract.output_name: result}),
-        ):
+        types = self.contract.tensor_types(self.conditions)
+        for kind, found, expected in zip(("inputs", "outputs"), (self.session.inputs, outputs), types, strict=True):
             if found != expected:
                 raise ContractError(f"its {kind} are {_signature(found)}, not {_signature(expected)}", remedy=_REMEDY)
 
@@ -152,12 +133,13 @@ class Model:
         enlarged = max(1, math.ceil(contract.result.ratio))
         scaled = self._sample_pixels * enlarged**2
         try:
-            image = decode(
-                base64.b64decode(golden.image_png), max_pixels=self._sample_pixels, channels=contract.image_channels
-            ).pixels
-            expected = decode(
-                base64.b64decode(golden.result_png), max_pixels=scaled, channels=contract.result.channels
-            ).pixels
+            image, expected = (
+                decode(base64.b64decode(png), max_pixels=most, channels=channels).pixels
+                for png, most, channels in (
+                    (golden.image_png, self._sample_pixels, contract.image_channels),
+                    (golden.result_png, scaled, contract.result.channels),
+                )
+            )
             rows = tuple(
                 condition.encode(value) for condition, value in zip(self.conditions, golden.values, strict=True)
             )
@@ -196,7 +178,7 @@ class Model:
             ContractError: the graph gives an output of another shape.
         """
         images = np.asarray(image)
-        self._check_image(images)
+        check_image(self.contract, images)
         if len(conditions) != len(self.conditions):
             raise UsageError(
                 f"got {len(conditions)} conditions, expected {len(self.conditions)}",
@@ -204,41 +186,11 @@ class Model:
             )
         feeds = {IMAGE_INPUT: images}
         for condition, value in zip(self.conditions, conditions, strict=True):
-            feeds[condition.name] = self._checked_rows(condition, np.asarray(value), images)
+            feeds[condition.name] = checked_rows(self.contract, condition, np.asarray(value), images)
         if self.contract.batch_one and len(images) > 1:
             split = ({name: value[i : i + 1] for name, value in feeds.items()} for i in range(len(images)))
             return np.concatenate([self._call(one) for one in split])
         return self._call(feeds)
-
-    def _check_image(self, image: NDArray[Any]) -> None:
-        channels, multiple = self.contract.image_channels, self.contract.size_multiple
-        if image.dtype != np.uint8 or image.ndim != 4 or image.shape[3] != channels or 0 in image.shape:
-            raise UsageError(f"image is {image.dtype} {list(image.shape)}", remedy=f"give uint8 [N, H, W, {channels}]")
-        _, height, width, _ = image.shape
-        fixed = self.contract.fixed_shape
-        if fixed and (height, width) != fixed:
-            raise UsageError(
-                f"the network cannot take {width}x{height} pixels",
-                remedy=f"give {fixed[1]}x{fixed[0]}, the only size that it knows, or use Model.apply",
-            )
-        if height % multiple or width % multiple or min(height, width) < self.contract.smallest_size:
-            least = f" of at least {self.contract.smallest_size}" if self.contract.smallest_size > multiple else ""
-            raise UsageError(
-                f"the network cannot take {width}x{height} pixels",
-                remedy=f"pad to multiples of {multiple}{least}, or use Model.apply",
-            )
-
-    def _checked_rows(self, condition: Any, rows: NDArray[Any], image: NDArray[Any]) -> NDArray[Any]:
-        many = rows.shape[1:2] if self.contract.many_colors else ()
-        row_shape = condition.row_shape if condition.textual else (*image.shape[1:3], condition.fields.channels)
-        expected = (len(image), *many, *row_shape)
-        if (rows.dtype, rows.shape) != (condition.dtype, expected) or 0 in rows.shape:
-            wanted = [len(image), *(["colors"] if self.contract.many_colors else []), *row_shape]
-            raise UsageError(
-                f"{condition.name} is {rows.dtype} {list(rows.shape)}",
-                remedy=f"give {condition.dtype} [{', '.join(map(str, wanted))}]",
-            )
-        return rows
 
     def _call(self, feeds: Mapping[str, NDArray[Any]]) -> NDArray[np.uint8]:
         name, image = self.contract.output_name, feeds[IMAGE_INPUT]
@@ -333,11 +285,8 @@ class Model:
         """
         if self.contract.result.kind != "fill":
             return None
-        textual = [condition for condition in self.conditions if condition.textual]
-        for condition, value in zip(textual, setting.values, strict=True):
-            if isinstance(condition, ColorCondition):
-                return condition.fill_color(value)
-        return None
+        names = [condition.name for condition in self.conditions if condition.textual]
+        return self.color_condition.fill_color(setting.values[names.index(self.color_condition.name)])
 
     def run_canvases(
         self,
@@ -384,7 +333,7 @@ class Model:
         canvas_rule = self.contract.canvas_rule(size)
         results: list[list[Pixels]] = []
         for image in images:
-            canvas = canvas_rule.place(_pixels(image, self.contract.image_channels))
+            canvas = canvas_rule.place(pixels_of(image, self.contract.image_channels))
             per_run = canvas.batch_limit(len(settings) or 1)
             outputs: list[Pixels] = []
             for start in range(0, len(settings), per_run):
@@ -433,15 +382,23 @@ class Model:
             )
         results: list[Pixels] = []
         for image, *seconds in zip(images, *(given[name] for name in rules), strict=True):
-            canvas = rule.place(_pixels(image, self.contract.image_channels))
+            canvas = self._placed(image, rule)
             placed = []
             for (name, own), second in zip(rules.items(), seconds, strict=True):
-                pixels = _pixels(second, own.channels)
+                pixels = pixels_of(second, own.channels)
                 check_same_size(name, (pixels.shape[0], pixels.shape[1]), (canvas.height, canvas.width))
                 placed.append(own.place(pixels).pixels)
             output = self.run_canvases([canvas], [setting], [placed])[0]
             results.append(self.finish(canvas, output, setting, as_alpha=as_alpha))
         return results
+
+    def _placed(self, image: ImageLike, rule: CanvasRule) -> Canvas:
+        """Place an image on its canvas, which keeps the image's colors where the result needs them."""
+        channels = self.contract.image_channels
+        if not rule.keep_original or (isinstance(image, np.ndarray) and image.ndim == 3 and image.shape[2] == channels):
+            return rule.place(pixels_of(image, channels))
+        colors = pixels_of(image, max(3, channels))
+        return replace(rule.place(to_channels(colors, channels)), original=colors)
 
     def picture_rules(self, rule: CanvasRule) -> dict[str, CanvasRule]:
         """Return the rule that places the second pictures of each condition that is one."""
@@ -450,18 +407,6 @@ class Model:
             for condition in self.conditions
             if not condition.textual
         }
-
-
-def _pixels(image: ImageLike, channels: int) -> Pixels:
-    if isinstance(image, (str, Path)):
-        return read_image(Path(image), channels=channels).pixels
-    if isinstance(image, Image.Image):
-        return to_pixels(image, channels=channels)
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != channels or 0 in image.shape:
-        raise UsageError(
-            f"an image array is {image.dtype} {list(image.shape)}", remedy=f"give uint8 [H, W, {channels}]"
-        )
-    return image
 
 
 def _signature(values: dict[str, TensorType]) -> str:
