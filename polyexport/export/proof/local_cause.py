@@ -72,12 +72,22 @@ def find_local_cause(
     return None
 
 
+_SOURCES = "polyexport.export.source."
+"""Package of the modules that are put around a network, which is their submodule ``network``."""
+
+
 def layer_of(program: torch.export.ExportedProgram, tensor: str) -> str:
     """Dotted name of the submodule that makes a tensor of the program; empty if the network itself does."""
     node = next((node for node in program.graph.nodes if node.name == tensor), None)
     stack = node.meta.get("nn_module_stack") if node is not None else None
-    path = str(list(stack.values())[-1][0]) if stack else ""
-    return path.removeprefix("module").removeprefix(".")  # the wrapper's name for the network
+    path, around = "", ["module"]  # the wrapper's name for the network
+    for place, kind in stack.values() if stack else ():
+        path = str(place)
+        if _SOURCES in str(kind):
+            around = [*path.split("."), "network"]
+    parts = path.split(".")
+    own = parts[len(around) :] if parts[: len(around)] == around else parts[around.index("module") + 1 :]
+    return ".".join(own)
 
 
 def _kinds(model: onnx.ModelProto) -> dict[str, tuple[np.dtype[Any], int]]:

@@ -1,6 +1,8 @@
 """A planted fault is found where it was planted, however small it is beside what follows from it."""
 
 from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import onnx
@@ -14,7 +16,7 @@ from torch import Tensor, nn
 from polyexport.export.graph import trace as tracing
 from polyexport.export.graph.trace import simplify
 from polyexport.export.proof.cause import Cause, program_values
-from polyexport.export.proof.local_cause import find_local_cause
+from polyexport.export.proof.local_cause import find_local_cause, layer_of
 from polyexport.export.proof.parity import ParityOptions
 from polyexport.export.proof.proof import Proof
 from polyexport.export.source.source import Source
@@ -127,6 +129,31 @@ def test_a_node_that_fails_is_named(proof: Proof, graph: onnx.ModelProto) -> Non
     found = cause(proof, planted(graph, "conv2d_1", lambda bias: bias[:3], place=2))
     assert found is not None
     assert found.tensor == "conv2d_1"
+
+
+@pytest.mark.parametrize(
+    ("stack", "layer"),
+    [
+        ([("", "polyexport.export.graph.trace._UInt8Wrapper"), ("module", "test.Net")], ""),
+        ([("module", "test.Net"), ("module.body.0", "torch.nn.Conv2d")], "body.0"),
+        (
+            [
+                ("module", "polyexport.export.source.adapter.Adapter"),
+                ("module.network", "test.Net"),
+                ("module.network.body.0", "torch.nn.Conv2d"),
+            ],
+            "body.0",
+        ),
+        ([("module", "polyexport.export.source.adapter.Adapter")], ""),
+        ([], ""),
+    ],
+)
+def test_what_is_put_around_a_network_is_no_part_of_a_layers_name(stack: list[tuple[str, str]], layer: str) -> None:
+    graph = torch.fx.Graph()
+    graph.placeholder("conv2d").meta["nn_module_stack"] = {str(number): each for number, each in enumerate(stack)}
+    program: Any = SimpleNamespace(graph=graph)
+    assert layer_of(program, "conv2d") == layer
+    assert layer_of(program, "other") == ""
 
 
 def test_an_imprecise_kernel_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
