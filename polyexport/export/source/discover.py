@@ -90,6 +90,8 @@ class _Discovery:
         self._refuse_sampler(watch)
         said = spec.activation not in ("", "none")
         ends = _ACTIVATED.get(spec.activation) if said else watch.bounds_of(watched.tensor)
+        if ends not in (SIGNED, UNIT, _LEVELS):  # half a sigmoid is a dark picture, and not one of other values
+            ends = None
         kind, space, channels = self._result(probe, first, ends)
         value_range = self._value_range(ends, kind)
         output_range = self._output_range(ends, kind, value_range)
