@@ -38,7 +38,7 @@ _LEAST_JUDGED = 16
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Demands:
-    """What a reduced precision must reach; see ``ExportOptions``."""
+    """Demands on a reduced precision; see ``ExportOptions``."""
 
     result: ResultKind | None = None
     min_speedup: float = 1.0

@@ -158,7 +158,7 @@ class ImageGate:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LayerSensitivity:
-    """What one layer of a graph costs in a reduced precision."""
+    """Cost of one layer of a graph in a reduced precision."""
 
     name: str
     """Name of the node."""

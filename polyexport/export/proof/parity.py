@@ -78,7 +78,7 @@ class Candidate:
     """Name of the graph's output."""
 
     conditions: tuple[Condition[Any], ...]
-    """What the graph takes beside the image, in order."""
+    """Conditions of the graph, in the order of its inputs."""
 
     many_colors: bool = False
 

@@ -88,7 +88,7 @@ class Source:
     """Name of the set of weights in that file that was taken; ``.`` is the whole file."""
 
     reference: str = ""
-    """What the module runs and where, as a certificate names it; empty if that is PyTorch."""
+    """Runtime of the module, as a certificate names it; empty if that is PyTorch."""
 
     remarks: tuple[str, ...] = ()
     """Lines for the user about what was found out: which weights were taken, what was left out, what was assumed."""
