@@ -128,6 +128,7 @@ def test_an_unknown_precision_is_refused_with_the_known_ones() -> None:
 NAMED_ELSEWHERE = {
     "fp16": {
         "bench/charts.py": "colors of a chart by precision",
+        "export/source/onnx_network.py": "advises on files whose inputs are floats of 16 bits",
         "runtime/providers/cuda.py": "advises on the precisions that CUDA takes",
         "runtime/providers/tensorrt.py": "allows TensorRT to compute in the precision of the graph, and in no other",
     },
