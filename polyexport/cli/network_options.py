@@ -31,7 +31,7 @@ class _Option:
     panel: str
     metavar: str | None = None
     default: str | bool = False
-    """What stands in the help as the default."""
+    """Default as the help shows it."""
 
     key: str = ""
     """Key in a TOML file; empty if it is that of the option."""
@@ -48,9 +48,9 @@ class _Option:
 
 
 _NETWORK = "A network of your own"
-_IMAGE = "How the network takes its image"
-_CONDITIONS = "What the network takes beside the image"
-_OUTPUT = "What the network gives"
+_IMAGE = "The image of the network"
+_CONDITIONS = "Conditions of the network"
+_OUTPUT = "The output of the network"
 _MEANS = "NUMBER,..."
 
 _OPTIONS = (
@@ -107,7 +107,7 @@ _OPTIONS = (
     _Option(
         "--gray",
         Literal["luma", "per-channel"],
-        "How a network of one channel is given a picture: its luma, or each of its channels by itself.",
+        "Reading of a picture for a network of one channel: its luma, or each of its channels by itself.",
         _IMAGE,
         default="luma",
     ),
@@ -137,7 +137,7 @@ _OPTIONS = (
     _Option(
         "--condition",
         list[str],
-        "What an argument of forward is, such as sigma=number:range=0..75, style=label:labels=sketch|ink, "
+        "Meaning of an argument of forward, such as sigma=number:range=0..75, style=label:labels=sketch|ink, "
         "mask=image:as=channels or code=vector:dim=8. May be repeated.",
         _CONDITIONS,
         "NAME=KIND[:KEY=VALUE,...]",
@@ -184,7 +184,7 @@ _OPTIONS = (
     _Option(
         "--activation",
         Literal["none", "sigmoid", "tanh", "softmax", "argmax"],
-        "What is still to be done with the output: sigmoid for logits of a mask, argmax for scores of labels.",
+        "Function that is still to be applied to the output: sigmoid for logits of a mask, argmax for scores of labels.",
         _OUTPUT,
         default="none",
     ),

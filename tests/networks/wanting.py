@@ -255,7 +255,8 @@ class Singular(Plain):
 
     def forward(self, image: Tensor) -> Tensor:
         made = self.features(image)
-        return made * torch.linalg.svdvals(made)[..., :1, None]
+        largest: Tensor = torch.linalg.svdvals(made)[..., :1, None]
+        return made * largest
 
 
 class Branching(Plain):
@@ -275,7 +276,7 @@ class Sampler(nn.Module):
         self.register_buffer("betas", torch.linspace(0.1, 0.9, 8))
 
     def forward(self, x: Tensor) -> Tensor:
-        for beta in self.betas:
+        for beta in self.get_buffer("betas"):
             x = torch.tanh(self.body(x)) + beta * torch.randn_like(x)
         return x
 

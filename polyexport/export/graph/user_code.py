@@ -1,4 +1,4 @@
-"""Where in the user's code an error of the exporter comes from, and which operator it is about."""
+"""The line of the user's code that an error of the exporter comes from, and the operator that it is about."""
 
 import linecache
 import re

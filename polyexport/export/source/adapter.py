@@ -19,11 +19,11 @@ __all__ = ["Adapter", "Given", "ImageReading", "OutputReading"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ImageReading:
-    """How the values that a network takes for its image are made of the image that the adapter gets."""
+    """Making of the values that a network takes for its image, from the image that the adapter gets."""
 
     space: str = "rgb"
     values: ValueRange = UNIT
-    """What 0 and 1 of the space are for the network; of no meaning in Lab."""
+    """Values of the network for 0 and 1 of the space; of no meaning in Lab."""
 
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
@@ -33,7 +33,7 @@ class ImageReading:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OutputReading:
-    """How the result is made of what a network returns."""
+    """Making of the result from what a network returns."""
 
     key: str = ""
     activation: str = "none"
@@ -45,7 +45,7 @@ class OutputReading:
     """Space of the network's values, of which an RGB picture in 0..1 is made; empty to leave them as they are."""
 
     values: ValueRange = UNIT
-    """What the network has for 0 and 1 of the space; of no meaning in Lab."""
+    """Values of the network for 0 and 1 of the space; of no meaning in Lab."""
 
     scale: Fraction = Fraction(1)
     label_colors: tuple[tuple[int, int, int], ...] = ()
@@ -53,7 +53,7 @@ class OutputReading:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Given:
-    """How a network takes one condition."""
+    """The form of one condition of a network."""
 
     form: str
     """One of the forms of its kind."""
@@ -62,10 +62,10 @@ class Given:
     """Number of names of a label, or of a color of a list; 0 for values."""
 
     factor: float = 1.0
-    """What its values are multiplied with."""
+    """Factor of its values."""
 
     offset: float = 0.0
-    """What is then added."""
+    """Number that is then added."""
 
     like_image: bool = False
     """A picture in 0..1 that the network takes as it takes its image."""

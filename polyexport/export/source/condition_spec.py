@@ -82,7 +82,7 @@ class ConditionSpec:
     """Unit of a number."""
 
     scale: float = 1.0
-    """What a number or vector is multiplied with on its way to the network."""
+    """Factor of a number or vector on its way to the network."""
 
     dim: int = 0
     """Number of values of a vector."""

@@ -1,4 +1,4 @@
-"""What can be found out about a network before anybody is asked: channels, sizes, scale, its image, value ranges.
+"""Discovery of everything that a network shows before anybody is asked: channels, sizes, scale, its image, value ranges.
 
 Each decision that could have been another one is a remark, with the option that says otherwise.
 """
@@ -43,7 +43,7 @@ _SAMPLER_PARTS = ("scheduler", "noise_scheduler", "betas", "alphas_cumprod", "nu
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Found:
-    """What was found out about a network."""
+    """Facts that were found out about a network."""
 
     module: nn.Module
     """``Source.module``: the network itself, or an adapter around it."""

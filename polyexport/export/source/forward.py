@@ -1,4 +1,4 @@
-"""What the arguments of a network's forward are: the image, conditions, fixed values, and what stays at its default."""
+"""Meaning of the arguments of a network's forward: the image, conditions, fixed values, and defaults that stay."""
 
 import inspect
 from collections.abc import Sequence
@@ -44,7 +44,7 @@ _Parameters = Sequence[inspect.Parameter]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Call:
-    """How forward is called.
+    """The way in which forward is called.
 
     A place is the name of an argument, or a position where forward has none.
     """

@@ -37,10 +37,10 @@ class Picked:
     """Number of other tensors."""
 
     seen: Tensor
-    """What the network took as its image."""
+    """Tensor that the network took as its image."""
 
     image: Tensor
-    """What the adapter got."""
+    """Image that the adapter got."""
 
 
 def noise(

@@ -19,16 +19,16 @@ ONNX_SUFFIX = ".onnx"
 """Ending of the names of ONNX files."""
 
 INPUT_SPACES = ("rgb", "bgr", "ycbcr", "y", "lab", "l")
-"""How the channels of a network's image are to be read: ``y`` and ``l`` are the first channel of their space alone."""
+"""Readings of the channels of a network's image: ``y`` and ``l`` are the first channel of their space alone."""
 
 OUTPUT_SPACES = (*INPUT_SPACES, "ab")
 """The same of its output; what ``y``, ``l`` and ``ab`` lack is taken from the image."""
 
 ACTIVATIONS = ("none", "sigmoid", "tanh", "softmax", "argmax")
-"""What is still to be done with a network's output."""
+"""Functions that are still to be applied to a network's output."""
 
 GRAYS = ("luma", "per-channel")
-"""How a network of gray images is given a picture."""
+"""Readings of a picture for a network of gray images."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,7 +58,7 @@ class NetworkSpec:
     the first one."""
 
     conditions: tuple[ConditionSpec, ...] = ()
-    """What the network takes beside the image."""
+    """Arguments that the network takes beside the image."""
 
     fixed: Mapping[str, Any] = field(default_factory=dict)
     """Arguments of forward that have the same value in every call."""
@@ -109,7 +109,7 @@ class NetworkSpec:
     """Names and sRGB values of the labels that ``argmax`` gives, in index order; empty for their indices as gray."""
 
     result: ResultKind | None = None
-    """What the network makes; None for what is found out."""
+    """Kind of the result; None for what is found out."""
 
     conditioning: str | None = None
     """Kind of the network's condition; None for ``vocabulary`` if colors are given, here or beside the weights, and for

@@ -29,7 +29,7 @@ _MAX_INTEGER = 1 << 31
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Field:
-    """How one field of a ``NetworkSpec`` is read."""
+    """Reading of one field of a ``NetworkSpec``."""
 
     name: str
     """Name of the field."""

@@ -48,7 +48,7 @@ class Watch(TorchDispatchMode):
 
     @property
     def repeats(self) -> int:
-        """How often the convolution that was called most was called."""
+        """Number of calls of the convolution that was called most."""
         return max(self._calls.values(), default=0)
 
     def bounds_of(self, tensor: Tensor) -> ValueRange | None:

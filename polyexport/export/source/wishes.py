@@ -1,4 +1,4 @@
-"""How a network wants its image and its conditions, as the user says it: the adapter that gives them so."""
+"""The adapter that gives a network its image and its conditions as the user says that it wants them."""
 
 from dataclasses import dataclass, replace
 
@@ -18,7 +18,7 @@ __all__ = ["Wishes"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Wishes:
-    """What a network wants, but for what is still to be found out."""
+    """Wishes of a network, but for what is still to be found out."""
 
     spec: NetworkSpec
     module: nn.Module

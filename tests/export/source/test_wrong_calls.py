@@ -114,11 +114,11 @@ CALLS: tuple[tuple[str, dict[str, Any], dict[str, Any], str], ...] = (
      "out, such as with --argument pretrained=false; its weights come from --weights")),
     ("wanting:Singular", {}, {"size": 16},
      ("the network cannot be exported: aten._linalg_svd has no counterpart in ONNX (HERE/wanting.py, line "
-     "258: return made * torch.linalg.svdvals(made)[..., :1, None]); nothing was written; mend the "
+     "258: largest: Tensor = torch.linalg.svdvals(made)[..., :1, None]); nothing was written; mend the "
      "network, or report it if `forward` has nothing unusual")),
     ("wanting:Branching", {}, {"size": 16},
      ("the network cannot be exported: a branch or a size depends on the values of a tensor "
-     "(HERE/wanting.py, line 266: return made if made.mean() > 0 else -made); nothing was written; mend "
+     "(HERE/wanting.py, line 267: return made if made.mean() > 0 else -made); nothing was written; mend "
      "the network, or report it if `forward` has nothing unusual")),
 )  # fmt: skip
 
