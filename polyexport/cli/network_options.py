@@ -184,7 +184,7 @@ _OPTIONS = (
     _Option(
         "--activation",
         Literal["none", "sigmoid", "tanh", "softmax", "argmax"],
-        "Function that is still to be applied to the output: sigmoid for logits of a mask, argmax for scores of labels.",
+        "Function still to be applied to the output: sigmoid for logits of a mask, argmax for scores of labels.",
         _OUTPUT,
         default="none",
     ),

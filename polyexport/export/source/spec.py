@@ -22,7 +22,7 @@ INPUT_SPACES = ("rgb", "bgr", "ycbcr", "y", "lab", "l")
 """Readings of the channels of a network's image: ``y`` and ``l`` are the first channel of their space alone."""
 
 OUTPUT_SPACES = (*INPUT_SPACES, "ab")
-"""The same of its output; what ``y``, ``l`` and ``ab`` lack is taken from the image."""
+"""Readings of its output; what ``y``, ``l`` and ``ab`` lack is taken from the image."""
 
 ACTIVATIONS = ("none", "sigmoid", "tanh", "softmax", "argmax")
 """Functions that are still to be applied to a network's output."""
