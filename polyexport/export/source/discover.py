@@ -1,4 +1,4 @@
-"""Discovery of everything that a network shows before anybody is asked: channels, sizes, scale, its image, value ranges.
+"""Discovery of everything that a network shows before anybody is asked: channels, sizes, scale, image, value ranges.
 
 Each decision that could have been another one is a remark, with the option that says otherwise.
 """
