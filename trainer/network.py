@@ -19,7 +19,7 @@ from polyexport.imaging.names import LABEL_NAME
 __all__ = ["BASE_CHANNELS", "BASE_CONTEXT", "SMALL_CHANNELS", "ConditionalUNet", "Conditioning", "ModelConfig"]
 
 Conditioning = Literal["rgb", "vocabulary", "label", "none"]
-"""What a network takes beside the picture; see ``ModelConfig.conditioning``."""
+"""Kind of the condition that a network takes beside the picture; see ``ModelConfig.conditioning``."""
 
 BASE_CHANNELS = (64, 128, 256, 512, 1024)
 """Channels of each level of the ``base`` network, finest first."""

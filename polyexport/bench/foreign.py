@@ -40,7 +40,7 @@ class ForeignLoop:
     """A file in its plain loop."""
 
     how: str
-    """How the image is given and the result is read."""
+    """Description of how the image is given and the result is read."""
 
     call: Callable[[], Pixels4]
     """Run the work: uint8 [N, H, W, C]."""

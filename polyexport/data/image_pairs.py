@@ -54,7 +54,7 @@ _LAYOUT_NAMES = {"green": (0, 255, 0)}
 _LETTERS = re.compile(r"[^\W\d_]+")
 
 PairKind = Literal["color", "label", "none"]
-"""What a pair says beside its two images."""
+"""Kind of the condition that a pair has beside its two images."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,4 +1,4 @@
-"""What the nodes of a foreign graph tell about the values of its image and its result."""
+"""Bounds of the values of a foreign graph's image and result, as its nodes tell them."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""What the shapes of an ONNX file do not say, found by running it on noise: layout, batch, sizes, scale, output.
+"""Facts that the shapes of an ONNX file leave out, found by running it on noise: layout, batch, sizes, scale, output.
 
 Sizes are odd multiples of a number, of two different extents, so that nothing fits by chance.
 """
@@ -39,7 +39,7 @@ _Outputs = dict[str, tuple[int, ...]]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reading:
-    """How an ONNX file takes an image, and how it gives the result."""
+    """Form in which an ONNX file takes an image, and in which it gives the result."""
 
     image: OnnxValue
     """The input that is the image."""

@@ -100,7 +100,7 @@ class Source:
 
     @property
     def named(self) -> str:
-        """What graphs are compared with, in the words of a message."""
+        """Reference that graphs are compared with, in the words of a message."""
         return "the original file" if self.reference else "the PyTorch model"
 
     @property

@@ -261,7 +261,7 @@ class _Called(nn.Module):
 
     @property
     def conditions(self) -> tuple[ConditionFields, ...]:
-        """What the network takes beside the image."""
+        """Conditions that the network takes beside the image."""
         if self._masked:
             return (ImageFields(name="mask", channels=1),)
         return (_NOISE_LEVEL,) if self._leveled else ()
