@@ -25,6 +25,7 @@ from polyexport.bench.environment import environment
 from polyexport.data.drawings import draw
 from polyexport.data.splits import SPLITS
 from polyexport.model.loading.load import load_model
+from polyexport.model.settings import setting_from
 
 ROUNDS = 5
 MAX_DRAWN = 1024
@@ -35,10 +36,11 @@ def measure(model_path: Path, size: int, kind: str) -> dict[str, Any]:
     drawing = draw(np.random.default_rng(5), min(size, MAX_DRAWN), SPLITS[kind].drawings).image
     image = np.ascontiguousarray(drawing.repeat(size // len(drawing), axis=0).repeat(size // len(drawing), axis=1))
     model = load_model(model_path, provider="cpu", threads=1)
-    rule, color, rgb = model.contract.canvas_rule("fit"), model.condition.parse("#1e90ff"), (30, 144, 255)
+    rule, rgb = model.contract.canvas_rule("fit"), (30, 144, 255)
+    setting = setting_from(model.conditions, {model.color_condition.name: rgb})
     small = rule.place(np.ascontiguousarray(image[:: size // 256, :: size // 256]))
-    small.restore(model.run_canvases([small], [color])[0], rgb)  # loads what is loaded once
-    output = model.run_canvases([rule.place(image)], [color])[0]
+    small.restore(model.run_canvases([small], [setting])[0], rgb)  # loads what is loaded once
+    output = model.run_canvases([rule.place(image)], [setting])[0]
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     place, restore = [], []
     for _ in range(ROUNDS):

@@ -55,8 +55,9 @@ class InputConcatenation(ConditionalUNet):
         self.add_module("color_embedding", nn.Identity())
         self.add_module("projection", nn.Identity())
 
-    def forward(self, image: Tensor, color: Tensor) -> Tensor:
-        planes = color[:, :, None, None].expand(-1, -1, *image.shape[2:])
+    def forward(self, image: Tensor, condition: Tensor | None = None) -> Tensor:
+        assert condition is not None
+        planes = condition[:, :, None, None].expand(-1, -1, *image.shape[2:])
         features, skips = self.encode(torch.cat([image, planes], dim=1))
         for skip, block in zip(reversed(skips), self.decoder, strict=True):
             features = block(torch.cat([skip, F.interpolate(features, scale_factor=2.0, mode="bilinear")], dim=1))
@@ -71,7 +72,7 @@ class FeatureWise(ConditionalUNet):
         self.films = nn.ModuleList(nn.Linear(config.embedding_dim, 2 * width) for width in config.channels[::-1])
         self.add_module("projection", nn.Identity())
 
-    def decode(self, bottleneck: Tensor, skips: list[Tensor], embedding: Tensor) -> Tensor:
+    def decode(self, bottleneck: Tensor, skips: list[Tensor], embedding: Tensor | None) -> Tensor:
         def modulate(film: nn.Module, features: Tensor) -> Tensor:
             scale, shift = film(embedding)[:, :, None, None].chunk(2, dim=1)
             modulated: Tensor = features * (1 + scale) + shift
@@ -95,7 +96,7 @@ class SpaceToDepth(ConditionalUNet):
     def encode(self, image: Tensor) -> tuple[Tensor, list[Tensor]]:
         return super().encode(F.pixel_unshuffle(image, 2))
 
-    def decode(self, bottleneck: Tensor, skips: list[Tensor], embedding: Tensor) -> Tensor:
+    def decode(self, bottleneck: Tensor, skips: list[Tensor], embedding: Tensor | None) -> Tensor:
         return F.pixel_shuffle(super().decode(bottleneck, skips, embedding), 2)
 
 

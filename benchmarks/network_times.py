@@ -20,6 +20,7 @@ from polyexport.bench.environment import environment
 from polyexport.data.drawings import draw
 from polyexport.data.sketch_config import SketchConfig
 from polyexport.model.loading.load import load_model
+from polyexport.model.settings import setting_from
 
 
 def main() -> None:
@@ -40,9 +41,10 @@ def main() -> None:
             for number in range(arguments.rounds + 1):
                 for model, each in zip(loaded, times, strict=True):
                     canvas = model.contract.canvas_rule("native").place(image)
+                    setting = setting_from(model.conditions, {model.color_condition.name: "red"})
                     started = time.perf_counter()
                     for _ in range(calls):
-                        model.run_canvases([canvas], [model.condition.parse("red")])
+                        model.run_canvases([canvas], [setting])
                     if number:  # the first round warms up
                         each.append((time.perf_counter() - started) / calls * 1e3)
             for path, each in zip(arguments.models, times, strict=True):

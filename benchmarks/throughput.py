@@ -37,10 +37,10 @@ from PIL import Image
 
 from polyexport.bench.environment import environment
 from polyexport.imaging.codecs.png import encode_png
-from polyexport.imaging.color import parse_color
 from polyexport.imaging.pixels import decode
 from polyexport.model.loading.load import load_model
 from polyexport.model.model import Model
+from polyexport.model.settings import setting_from
 from polyexport.pipeline.outputs.disk import OutputFolder, UnpublishedOutput
 from polyexport.pipeline.outputs.journal import Record
 
@@ -124,10 +124,10 @@ def stages(files: Sequence[Path], model: Model, root: Path, size: int) -> dict[s
     """CPU milliseconds per image of each stage, alone."""
     canvas_rule = model.contract.canvas_rule(size)
     canvases = [canvas_rule.place(decode(path.read_bytes()).pixels) for path in files[:64]]
-    color = parse_color(COLOR)
+    setting = setting_from(model.conditions, {model.color_condition.name: COLOR})
     count = min(len(canvases), model.session.images_per_call)
-    calls = [(canvases[first : first + count], [color] * count) for first in range(0, len(canvases) - count + 1, count)]
-    outputs = [model.run_canvases([one], [color])[0] for one in canvases]
+    calls = [canvases[first : first + count] for first in range(0, len(canvases) - count + 1, count)]
+    outputs = [model.run_canvases([one], [setting])[0] for one in canvases]
     pngs = [encode_png(canvas.restore(output)) for canvas, output in zip(canvases, outputs, strict=True)]
     many = len(canvases)
 
@@ -140,7 +140,7 @@ def stages(files: Sequence[Path], model: Model, root: Path, size: int) -> dict[s
         hashlib.sha256(encode_png(canvases[number % many].restore(outputs[number % many])))
 
     def infer(number: int) -> None:
-        model.run_canvases(*calls[number % len(calls)])
+        model.run_canvases(calls[number % len(calls)], [setting] * count)
 
     shutil.rmtree(root / "stages", ignore_errors=True)
     with OutputFolder(root / "stages") as folder:

@@ -179,9 +179,7 @@ def command(words: tuple[str, ...], errors: str) -> None:
         os.dup2(file.fileno(), 2)
         sys.stderr = file
         sys.argv = ["polyexport", *words]
-        code = main()
-        file.flush()
-    os._exit(code)
+        main()
 
 
 def last_line(text: str) -> str:

@@ -106,12 +106,13 @@ def test_what_the_model_does_not_take_is_refused(
 
 
 def test_a_pipe_takes_every_kind(program: str, version3_of: ModelOf, drawings: Path, masks: Path) -> None:
-    for kind, options, given, pictures in (
+    cases: list[tuple[str, list[str], dict[str, int], dict[str, list[Path]]]] = [
         ("plain", [], {}, {}),
         ("number", ["--set", "sigma=3"], {"sigma": 3}, {}),
         ("mask in", ["--with", f"mask={masks / '1.bmp'}"], {}, {"mask": [masks / "1.bmp"]}),
-    ):
-        command = [program, "infer", "-", "-m", version3_of(kind), *options]
+    ]
+    for kind, options, given, pictures in cases:
+        command = [program, "infer", "-", "-m", str(version3_of(kind)), *options]
         done = subprocess.run(command, input=(drawings / "0.png").read_bytes(), capture_output=True, check=True)
         [expected] = load_model(version3_of(kind), provider="cpu").apply([drawings / "0.png"], given, pictures=pictures)
         assert done.stdout == encode_png(expected), kind

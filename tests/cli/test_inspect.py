@@ -139,8 +139,10 @@ def test_a_vocabulary_is_listed_and_a_long_one_cut(
     cli: Cli, vocabulary_model: Model, vocabulary_checkpoint: Path, tmp_path: Path
 ) -> None:
     short, path = vocabulary_checkpoint.with_suffix(".onnx"), tmp_path / "long.onnx"
-    palette = vocabulary_model.contract.palette
-    promising(short, path, palette=(*palette, *((f"c{i}", (i, i, i)) for i in range(147))))
+    color = vocabulary_model.contract.color
+    assert color is not None
+    palette = (*color.palette, *((f"c{i}", (i, i, i)) for i in range(147)))
+    promising(short, path, conditions=(replace(color, palette=palette),))
 
     assert rows(cli("inspect", short, check=0).stdout)["colors"] == "3: red, lime, blue"
     cut = cli("inspect", path, check=0).stdout

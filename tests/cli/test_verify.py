@@ -30,7 +30,7 @@ def right_for_one_color_alone(data: bytes) -> bytes:
     model = onnx.load_model_from_string(data)
     contract = read_contract(data)
     kept = {entry.key: entry.value for entry in model.metadata_props}
-    golden = np.array([contract.golden.color], np.uint8)
+    golden = np.array(contract.golden.values, np.uint8)
     for node in model.graph.node:
         node.output[:] = ["right" if name == COLORED else name for name in node.output]
     shape = np.array([-1, 1, 1, 1], np.int64)

@@ -1,9 +1,12 @@
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from polyexport.errors import ColorError, UsageError
 from polyexport.model.conditions import condition_of
+from polyexport.model.conditions.condition import Condition
 from polyexport.model.conditions.fields import ColorFields, ImageFields, LabelFields, NumberFields
 from polyexport.model.settings import NO_SETTING, Setting, parse_settings, setting_from
 
@@ -53,7 +56,7 @@ def test_names_that_stand_several_times_are_swept_and_defaults_fill_the_rest() -
     ],
 )
 def test_what_cannot_be_meant_is_refused(
-    conditions: list, colors: list[str], assignments: list[str], said: str
+    conditions: list[Condition[Any]], colors: list[str], assignments: list[str], said: str
 ) -> None:
     with pytest.raises(UsageError, match=said):
         parse_settings(conditions, colors=colors, assignments=assignments)

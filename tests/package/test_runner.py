@@ -26,6 +26,7 @@ from polyexport.errors import ExitCode
 from polyexport.imaging.codecs.png import encode_png
 from polyexport.model import contract
 from polyexport.model.contract import Contract
+from polyexport.model.golden import GoldenSample
 from polyexport.model.loading.load import load_model
 from polyexport.model.result import ResultFields
 from polyexport.model.settings import parse_settings
@@ -319,7 +320,7 @@ def test_a_model_that_is_not_what_its_contract_says_is_refused(
 
     good = build_model("rgb")
     black = json.loads(contract_text(good))["golden"]["image_png"]
-    golden = contract.GoldenSample(image_png=black, values=((0, 0, 0),), result_png=black)
+    golden = GoldenSample(image_png=black, values=((0, 0, 0),), result_png=black)
     for data, said in (
         (build_model("rgb", golden=golden), "golden sample comes out"),
         (build_model("rgb", training_size=1024, fixed_size=True), ""),

@@ -24,7 +24,7 @@ from polyexport.model.conditions.fields import (
 )
 from polyexport.model.contract import COLORED, RESULT, Contract
 from polyexport.model.golden import GoldenSample
-from polyexport.model.result import SCALES, ResultFields
+from polyexport.model.result import SCALES, ResultFields, ResultKind
 from polyexport.storage.typed_json import build
 
 TEXT = st.text(max_size=6)
@@ -119,7 +119,8 @@ def contracts(draw: st.DrawFn) -> Contract:
     golden_value: st.SearchStrategy[ConditionValue] = COUNT | RGB | TEXT | NUMBER
     entries: dict[str, Any] = {"conditions": (draw(colors()),), "output_name": COLORED}
     if draw(st.booleans()):
-        kind = draw(st.sampled_from(("picture", "mask", "labels")))
+        kinds: tuple[ResultKind, ...] = ("picture", "mask", "labels")
+        kind = draw(st.sampled_from(kinds))
         others = draw(st.lists(st.sampled_from(OTHERS), max_size=3, unique_by=lambda one: one.name))
         color = () if draw(st.booleans()) else (replace(draw(colors()), many_colors=False),)
         channels = 1 if kind == "mask" else draw(st.sampled_from((1, 3, 4)))

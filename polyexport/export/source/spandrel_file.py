@@ -123,7 +123,8 @@ def import_spandrel() -> ModuleType:
         ) from error
     except Exception as error:
         raise UsageError(f"spandrel cannot be imported ({reason_of(error)})", remedy=f"{_INSTALL} again") from error
-    return spandrel
+    found: ModuleType = spandrel
+    return found
 
 
 @contextlib.contextmanager

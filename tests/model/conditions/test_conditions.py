@@ -147,7 +147,7 @@ def test_what_is_no_color_is_refused(made: Contract) -> None:
     condition = opened(made)
     for color in ("no color", (1, 2), (1, 2, 256), b"red", None):
         with pytest.raises(ColorError, match="unknown color"):
-            condition.row(color)  # type: ignore[arg-type]
+            condition.row(color)
 
 
 @pytest.mark.parametrize(
