@@ -1,5 +1,8 @@
 """Inputs of a model as callers of the Python interface give them: images of several forms, and arrays for the graph."""
 
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,11 +11,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from polyexport.errors import UsageError
-from polyexport.imaging.pixels import Pixels, read_image, to_pixels
-from polyexport.model.conditions.condition import Condition
+from polyexport.imaging.pixels import Pixels, read_image, to_channels, to_pixels
+from polyexport.model.canvas import Canvas, CanvasRule
+from polyexport.model.conditions.condition import Condition, ConditionRow
 from polyexport.model.contract import Contract
 
-__all__ = ["ImageLike", "check_image", "checked_rows", "pixels_of"]
+__all__ = ["ImageLike", "batches_of_many_colors", "check_image", "checked_rows", "pixels_of", "placed"]
 
 ImageLike = str | Path | Image.Image | NDArray[np.uint8]
 """An image as callers give it: a path, a pillow image, or uint8 [H, W, C]."""
@@ -41,6 +45,42 @@ def pixels_of(image: ImageLike, channels: int) -> Pixels:
             f"an image array is {image.dtype} {list(image.shape)}", remedy=f"give uint8 [H, W, {channels}]"
         )
     return image
+
+
+def placed(image: ImageLike, rule: CanvasRule) -> Canvas:
+    """Place an image in any form on its canvas, which keeps the image's colors where the result needs them.
+
+    Raises:
+        ImageError: a file that cannot be read.
+        UsageError: an array of another type or shape.
+    """
+    channels = rule.channels
+    if not rule.keep_original or (isinstance(image, np.ndarray) and image.ndim == 3 and image.shape[2] == channels):
+        return rule.place(pixels_of(image, channels))
+    colors = pixels_of(image, max(3, channels))
+    return replace(rule.place(to_channels(colors, channels)), original=colors)
+
+
+def batches_of_many_colors(
+    canvases: Sequence[Pixels], rows: Sequence[ConditionRow]
+) -> Iterator[tuple[NDArray[np.uint8], NDArray[Any]]]:
+    """Group pairs of an image and a color for a graph that takes several colors per image.
+
+    Pairs that follow each other with the same array are one image of the batch; images that follow each other with
+    equally many colors are one batch.
+
+    Returns:
+        For each batch, in order, its images, uint8 [N, H, W, C], and their colors, [N, K, ...].
+    """
+    groups: list[tuple[Pixels, list[ConditionRow]]] = []
+    for canvas, row in zip(canvases, rows, strict=True):
+        if not groups or groups[-1][0] is not canvas:
+            groups.append((canvas, []))
+        groups[-1][1].append(row)
+    for count, alike in itertools.groupby(groups, key=lambda group: len(group[1])):
+        batch = list(alike)
+        colors = np.stack([row for _, own in batch for row in own])
+        yield np.stack([canvas for canvas, _ in batch]), colors.reshape(len(batch), count, *colors.shape[1:])
 
 
 def check_image(contract: Contract, images: NDArray[Any]) -> None:

@@ -2,7 +2,6 @@
 
 import base64
 import hashlib
-import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -20,7 +19,7 @@ from polyexport.model.contract import IMAGE_INPUT, Contract
 from polyexport.model.contract_limits import MAX_SAMPLE_SIDE
 from polyexport.model.file import read_contract, refusals_named
 from polyexport.model.golden import GoldenSample
-from polyexport.model.inputs import ImageLike, check_image, checked_rows, pixels_of
+from polyexport.model.inputs import ImageLike, batches_of_many_colors, check_image, checked_rows, pixels_of, placed
 from polyexport.model.nan_watch import WATCH, all_numbers, watched
 from polyexport.model.settings import Setting, describe_conditions, setting_from
 from polyexport.runtime.open import open_session
@@ -216,18 +215,9 @@ class Model:
         """
         if not self.contract.many_colors:
             return list(self.run(np.stack(canvases), *(np.stack(one) for one in zip(*rows, strict=True))))
-        groups: list[tuple[Pixels, list[ConditionRow]]] = []
-        for canvas, (row,) in zip(canvases, rows, strict=True):
-            if not groups or groups[-1][0] is not canvas:
-                groups.append((canvas, []))
-            groups[-1][1].append(row)
         results: list[Pixels] = []
-        for count, alike in itertools.groupby(groups, key=lambda group: len(group[1])):
-            batch = list(alike)
-            colors = np.stack([row for _, own in batch for row in own])
-            colored = self.run(
-                np.stack([canvas for canvas, _ in batch]), colors.reshape(len(batch), count, *colors.shape[1:])
-            )
+        for images, colors in batches_of_many_colors(canvases, [row for (row,) in rows]):
+            colored = self.run(images, colors)
             results.extend(colored.reshape(-1, *colored.shape[2:]))
         return results
 
@@ -382,23 +372,15 @@ class Model:
             )
         results: list[Pixels] = []
         for image, *seconds in zip(images, *(given[name] for name in rules), strict=True):
-            canvas = self._placed(image, rule)
-            placed = []
+            canvas = placed(image, rule)
+            beside = []
             for (name, own), second in zip(rules.items(), seconds, strict=True):
                 pixels = pixels_of(second, own.channels)
                 check_same_size(name, (pixels.shape[0], pixels.shape[1]), (canvas.height, canvas.width))
-                placed.append(own.place(pixels).pixels)
-            output = self.run_canvases([canvas], [setting], [placed])[0]
+                beside.append(own.place(pixels).pixels)
+            output = self.run_canvases([canvas], [setting], [beside])[0]
             results.append(self.finish(canvas, output, setting, as_alpha=as_alpha))
         return results
-
-    def _placed(self, image: ImageLike, rule: CanvasRule) -> Canvas:
-        """Place an image on its canvas, which keeps the image's colors where the result needs them."""
-        channels = self.contract.image_channels
-        if not rule.keep_original or (isinstance(image, np.ndarray) and image.ndim == 3 and image.shape[2] == channels):
-            return rule.place(pixels_of(image, channels))
-        colors = pixels_of(image, max(3, channels))
-        return replace(rule.place(to_channels(colors, channels)), original=colors)
 
     def picture_rules(self, rule: CanvasRule) -> dict[str, CanvasRule]:
         """Return the rule that places the second pictures of each condition that is one."""
