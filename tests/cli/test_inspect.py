@@ -79,7 +79,7 @@ def test_one_aligned_screen(cli: Cli, tiny_model_path: Path) -> None:
     assert said["sizes"] == "height and width multiples of 4, trained at 32x32"
     assert said["colors"] == "any"
     assert said["parameters"].startswith(f"{found.parameters:,}; initializers ")
-    assert said["MACs"].startswith(f"{found.macs.total / 1e6:.4g} M for one 32x32 image in one color (Conv ")
+    assert said["MACs"].startswith(f"{found.macs.total / 1e6:.4g} M for one 32x32 image (Conv ")
     assert said["nodes"].startswith(f"{found.num_nodes}: Conv {found.nodes['Conv']}")
     assert said["precision"] == "fp32, opset 21"
     assert [line.split()[0] for line in said["parity"].splitlines()[2:]] == ["stage", "raw", "simplified"]
@@ -189,8 +189,11 @@ RED = (("red", (255, 0, 0)),)
         ),
     ],
 )
-def test_where_colors_come_from(changes: dict[str, Any], said: str, printed: Callable[..., dict[str, str]]) -> None:
-    assert printed(**changes)["colors"] == said
+def test_where_colors_come_from(
+    changes: dict[str, Any], said: str, printed: Callable[..., dict[str, str]], tiny_model: Model
+) -> None:
+    color = replace(tiny_model.contract.conditions[0], **changes)
+    assert printed(conditions=(color,))["colors"] == said
 
 
 def test_one_size_alone(printed: Callable[..., dict[str, str]]) -> None:
@@ -201,9 +204,9 @@ def test_macs_that_are_not_known_and_of_several_colors(printed: Callable[..., di
     unknown = Macs(size=32, total=None, unknown="those of Einsum are not known here")
     assert printed(unknown)["MACs"] == "unknown: those of Einsum are not known here"
     several = Macs(size=32, total=1_234_567, by_type={"Conv": 1_234_567}, further_color=999)
-    expected = "1.235 M for one 32x32 image in one color (Conv 1.235 M); each further color 999"
+    expected = "1.235 M for one 32x32 image (Conv 1.235 M); each further color 999"
     assert printed(several)["MACs"] == expected
-    assert printed(Macs(size=32, total=0))["MACs"] == "0 for one 32x32 image in one color (none)"
+    assert printed(Macs(size=32, total=0))["MACs"] == "0 for one 32x32 image (none)"
 
 
 def test_names_that_are_no_text_stay_in_their_line(cli: Cli, tiny_model_path: Path, tmp_path: Path) -> None:
