@@ -1,5 +1,9 @@
-"""Every row of what networks want, exported and run, beside the network run by hand in PyTorch."""
+"""Rows of what networks want, exported and run, beside the network run by hand in PyTorch.
 
+POLYEXPORT_ALL_WANTS=1 runs all of them; ``tests/networks/wants_chain.py`` takes them through the commands.
+"""
+
+import os
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +25,11 @@ with pytest.MonkeyPatch.context() as _patch:
     from wants import WANTS, Case, Want, options_of, picture
 
 
-@pytest.mark.parametrize("want", WANTS, ids=[want.name for want in WANTS])
+TRIED = WANTS if os.environ.get("POLYEXPORT_ALL_WANTS") else WANTS[::4]
+"""Rows that are tried: an export takes seconds, so a run of the whole suite takes every fourth."""
+
+
+@pytest.mark.parametrize("want", TRIED, ids=[want.name for want in TRIED])
 def test_a_network_that_wants(want: Want, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(NETWORKS)
     torch.manual_seed(2)
