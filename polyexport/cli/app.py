@@ -12,14 +12,14 @@ from polyexport.cli.console import console
 __all__ = ["COMMANDS", "make_app"]
 
 COMMANDS = {
-    "train": "Train a conditional UNet and write its checkpoint.",
+    "train": "Train a UNet to fill drawings, or to make the outputs of a data set from its inputs, and write its checkpoint.",
     "dataset": "Draw outlines and sketches and their filled counterparts: inputs/, outputs/ and data.json.",
     "export": "Export a network to ONNX, and prove the file equal to the PyTorch model before it gets its name.",
     "sign": "Sign a model file: write a detached signature of all its bytes, in the format of OpenSSF Model Signing.",
     "verify": "Check a model file: that it is consistent with itself here, who signed it, and what it was made from.",
     "inspect": "Show the inputs and outputs of a model, its proof, and the contents of its graph.",
     "package": "Write a folder that runs the model where polyexport is not installed.",
-    "infer": "Color outline drawings.",
+    "infer": "Run a model over images: the shipped one colors outline drawings.",
     "serve": "Run a model on images over HTTP: POST /infer, GET /health, /info, /metrics and /openapi.json.",
     "demo": "Serve an HTML page to draw on, with the model in the browser and its conditions beside the drawing.",
     "evaluate": "Score a model on data sets, beside two fills that need no network.",
