@@ -140,7 +140,7 @@ def test_checkpoints_that_are_refused(refused: Refused, tiny_checkpoint: Path, t
     (tmp_path / "foreign.pth").write_bytes(b"PK\x03\x04 a pickle in a zip")
     for name, said in (
         ("cut.safetensors", "damaged"),
-        ("foreign.pth", "not a complete"),
+        ("foreign.pth", "damaged zip archive"),
         ("missing", "cannot be read"),
     ):
         assert said in refused(4, "export", name)

@@ -40,7 +40,6 @@ def given(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[GrantedLimits
         "package MODEL -o OUT/package",
         "infer INPUTS/0.png -c red -o OUT/images -m MODEL --provider cpu",
         "infer INPUTS/0.png -c red -o OUT/images -m MODEL --dry-run",
-        "infer INPUTS/0.png -c house-blue -o OUT/images -m MODEL",
         "infer INPUTS/0.png -c red -o OUT/images -m MODEL --engine ray",
         "serve -m MODEL --port 18473",
         "evaluate MODEL SET",
