@@ -323,7 +323,7 @@ def test_a_contact_sheet(cli: Cli, refused: Refused, drawings: Path, tmp_path: P
 
 
 def test_two_runs_into_one_folder(drawings: Path, refused: Refused, tmp_path: Path) -> None:
-    for copy in range(300):
+    for copy in range(1500):
         os.link(drawings / "0.png", drawings / f"copy{copy}.png")
     program = [sys.executable, "-m", "polyexport.cli.main"]
     process = subprocess.Popen(
@@ -335,7 +335,7 @@ def test_two_runs_into_one_folder(drawings: Path, refused: Refused, tmp_path: Pa
     line = refused(5, "infer", drawings, "-c", "blue", "-o", tmp_path / "out")
     assert process.wait(timeout=60) == 0
     assert f"process {process.pid} on" in line
-    assert len(outputs(tmp_path / "out")) == 306
+    assert len(outputs(tmp_path / "out")) == 1506
 
 
 def test_a_killed_run_is_completed_to_the_same_bytes(
