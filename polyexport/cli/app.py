@@ -12,7 +12,7 @@ from polyexport.cli.console import console
 __all__ = ["COMMANDS", "make_app"]
 
 COMMANDS = {
-    "train": "Train a UNet to fill drawings, or to make the outputs of a data set from its inputs, and write its checkpoint.",
+    "train": "Train a UNet to fill drawings, or to make a data set's outputs of its inputs, and write a checkpoint.",
     "dataset": "Draw outlines and sketches and their filled counterparts: inputs/, outputs/ and data.json.",
     "export": "Export a network to ONNX, and prove the file equal to the PyTorch model before it gets its name.",
     "sign": "Sign a model file: write a detached signature of all its bytes, in the format of OpenSSF Model Signing.",

@@ -204,7 +204,7 @@ def train(
     verbose: Verbose = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train a UNet to fill drawings, or to make the outputs of a data set from its inputs, and write its checkpoint."""
+    """Train a UNet to fill drawings, or to make a data set's outputs of its inputs, and write a checkpoint."""
     console.set(verbose=verbose, quiet=quiet)
     if resume and overwrite:
         raise UsageError("--resume and --overwrite exclude each other", remedy="give one of them")

@@ -65,7 +65,7 @@ def read_samples(data: bytes) -> tuple[GoldenSample, ...]:
     try:
         if len(text) > MAX_SAMPLES_BYTES:
             raise ValueError(f"{len(text)} bytes, more than the limit of {MAX_SAMPLES_BYTES}")  # noqa: TRY301
-        raw = read_json(text, max_depth=4, max_values=_MAX_VALUES)
+        raw = read_json(text, max_depth=5, max_values=_MAX_VALUES)
         check_sizes(raw, "the entry")
         if isinstance(raw, dict) and isinstance(raw.get("samples"), list):
             raw["samples"] = [GoldenSample.entries_of(one) for one in raw["samples"]]

@@ -31,6 +31,11 @@ def holding(text: str) -> bytes:
     return bytes(model.SerializeToString())
 
 
+@pytest.mark.parametrize("version", [2, 3])
+def test_what_is_written_is_read_in_both_versions(version: int) -> None:
+    assert read_samples(holding(samples_json(SAMPLES, version))) == SAMPLES
+
+
 def test_what_is_written_is_read() -> None:
     assert read_samples(holding(samples_json(SAMPLES, 2))) == SAMPLES
     assert read_samples(b"") == ()

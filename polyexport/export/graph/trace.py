@@ -132,13 +132,32 @@ def trace(source: Source, conditions: Sequence[Condition[Any]] | None = None) ->
         row = condition.row_shape if condition.textual else (*shape, condition.fields.channels)
         examples.append(torch.from_numpy(np.zeros((count, *row), condition.dtype)))
         shapes.append(free if condition.textual else free | extents)
+    names = [IMAGE_INPUT, *(condition.name for condition in conditions)]
     return _export(
         _UInt8Wrapper(source, conditions),
         tuple(examples),
         {"image": shapes[0]} | ({"conditions": tuple(shapes[1:])} if conditions else {}),
-        [IMAGE_INPUT, *(condition.name for condition in conditions)],
+        names,
         source.output_name,
     )
+
+
+def _check_free(model: onnx.ModelProto, source: Source) -> None:
+    """Check that the tracer left free what was asked to be; it may freeze an extent and say nothing.
+
+    Raises:
+        ModelError: an extent of the image is frozen.
+    """
+    image = next(value for value in model.graph.input if value.name == IMAGE_INPUT)
+    extents = image.type.tensor_type.shape.dim
+    asked = [axis for axis, kept in ((0, source.batch_one), (1, source.fixed_size), (2, source.fixed_size)) if not kept]
+    frozen = [axis for axis in asked if extents[axis].HasField("dim_value")]
+    if frozen:
+        what = "its batch" if frozen[0] == 0 else "the size of its image"
+        raise ModelError(
+            f"the network cannot be exported: its trace freezes {what} at {extents[frozen[0]].dim_value}",
+            remedy=_REMEDY,
+        )
 
 
 def example_shape(source: Source) -> tuple[int, int]:
@@ -181,9 +200,12 @@ def trace_with_fallback(source: Source, embedding: Embedding | None = None) -> t
             remarks=(*source.remarks, remark) if remark else source.remarks,
         )
         try:
-            return attempt, trace(attempt, attempt.built_conditions(embedding))
+            traced = trace(attempt, attempt.built_conditions(embedding))
+            _check_free(traced.model, attempt)
         except ModelError as error:
             refusal = refusal or error
+        else:
+            return attempt, traced
     assert refusal is not None
     raise refusal
 
