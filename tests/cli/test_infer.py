@@ -325,6 +325,7 @@ def test_a_contact_sheet(cli: Cli, refused: Refused, drawings: Path, tmp_path: P
 def test_two_runs_into_one_folder(drawings: Path, refused: Refused, tmp_path: Path) -> None:
     for copy in range(1500):
         os.link(drawings / "0.png", drawings / f"copy{copy}.png")
+    refused(2, "infer", drawings, "-c", "no color")  # starts the server of commands, which may take as long as a run
     program = [sys.executable, "-m", "polyexport.cli.main"]
     process = subprocess.Popen(
         [*program, "infer", drawings, "-c", "red", "-o", tmp_path / "out"], stdout=subprocess.DEVNULL
