@@ -81,7 +81,9 @@ def _of_same_kind(kinds: tuple[Any, ...], value: object, where: str) -> tuple[An
     literals = {get_args(_hints(kind)["kind"])[0]: kind for kind in kinds if "kind" in _hints(kind)}
     if len(literals) < len(kinds) or not isinstance(value, dict):
         return kinds
-    kind = value.get("kind")
+    if "kind" not in value:
+        raise ValueError(f"{where} lacks kind")
+    kind = value["kind"]
     if not isinstance(kind, str) or kind not in literals:
         raise ValueError(f"{where}.kind is {_name(kind)}, expected {' or '.join(map(repr, literals))}")
     return (literals[kind],)

@@ -38,18 +38,20 @@ _SCRIPT = """async ({ pixels, size, coarse, coarseSize }) => {
 
 
 _CASES_SCRIPT = """async ({ size, cases }) => {
-  const { Canvas } = await import("./canvas.mjs");
-  const contract = { training_size: size, size_multiple: 16, fixed_size: false, result: "fill" };
+  const { Canvas, canvasRule } = await import("./canvas.mjs");
+  const result = { kind: "fill", scale: "1", channels: 3 };
+  const sizes = { training_size: size, size_multiple: 16, smallest_size: 1, fixed_size: false };
+  const rule = canvasRule({ contract_version: 2, ...sizes, image_channels: 3, result });
   const text = (values) => btoa(Array.from(values, (value) => String.fromCharCode(value)).join(""));
   return cases.map(({ drawing, width, height, inner, output }) => {
     const image = Uint8Array.from(drawing.flatMap((gray) => [gray, gray, gray]));
-    const canvas = new Canvas(image, { width, height }, contract);
+    const canvas = new Canvas(image, { width, height }, rule);
     const picture = new Uint8Array(canvas.pixels.length).fill(255);
     output.forEach((level, index) => {
       const at = 3 * (Math.floor(index / inner[1]) * canvas.width + (index % inner[1]));
       picture[at + 1] = picture[at + 2] = level;
     });
-    return [text(canvas.pixels), text(canvas.restore(picture, [255, 0, 0]))];
+    return [text(canvas.pixels), text(canvas.restore(picture, [255, 0, 0], result).pixels)];
   });
 }"""
 
