@@ -115,14 +115,14 @@ ARCHITECTURES: tuple[Architecture, ...] = (
             "skip_connect_scale": 0.4,
         },
     ),
-    Architecture(name="CRAFT", layout=_params, arguments={**_WIDE, "upscale": 2}),
+    Architecture(name="CRAFT", layout=_params, arguments={**_WIDE, "embed_dim": 64, "upscale": 2}),
     Architecture(
         name="Compact", layout=_params, arguments={"num_feat": 16, "num_conv": 4, "upscale": 4, "act_type": "prelu"}
     ),
     Architecture(
         name="DAT",
         layout=_params,
-        arguments={"embed_dim": 24, "depth": [2], "num_heads": [2], "split_size": [8, 16], "upscale": 2},
+        arguments={"embed_dim": 64, "depth": [2], "num_heads": [2], "split_size": [8, 16], "upscale": 2},
     ),
     Architecture(name="DCTLSA", arguments={"nf": 15, "upscale": 2}),
     Architecture(name="DITN", layout=_params, arguments={"dim": 16, "ITL_blocks": 2, "SAL_blocks": 2, "upscale": 2}),
@@ -221,13 +221,13 @@ ARCHITECTURES: tuple[Architecture, ...] = (
     Architecture(
         name="RGT",
         layout=_params,
-        arguments={"embed_dim": 24, "depth": [2], "num_heads": [2], "mlp_ratio": 2.0, "upscale": 2},
+        arguments={"embed_dim": 64, "depth": [2], "num_heads": [2], "mlp_ratio": 2.0, "upscale": 2},
     ),
     Architecture(name="RealCUGAN", network="UpCunet2x", arguments={}),
     Architecture(
         name="RestoreFormer",
         layout=lambda state: {"state_dict": state},
-        arguments={"n_embed": 32, "embed_dim": 32, "z_channels": 32, "ch": 32, "ch_mult": (1, 1, 1, 1, 1, 2)},
+        arguments={"n_embed": 64, "embed_dim": 64, "z_channels": 64, "ch": 64, "ch_mult": (1, 1, 1, 1, 1, 1)},
     ),
     Architecture(name="RetinexFormer", layout=_params, arguments={"n_feat": 8, "stage": 1}),
     Architecture(name="SAFMN", layout=_params, arguments={"dim": 16, "n_blocks": 2, "upscaling_factor": 2}),

@@ -33,18 +33,11 @@ def write_out_norms(model: onnx.ModelProto) -> onnx.ModelProto:
     """
     graph = model.graph
     facts = Facts.of(graph)
-    taken = {name for node in graph.node for name in (node.name, *node.input, *node.output)}
-    taken |= {value.name for value in (*graph.initializer, *graph.input, *graph.output)}
-    writer = _NormWriter(initializers={}, taken=taken)
+    writer = _NormWriter.of(graph)
     for node in graph.node:
         if not _write_out(writer, node, facts):
             writer.nodes.append(node)
-    changed = onnx.ModelProto()
-    changed.CopyFrom(model)
-    del changed.graph.node[:]
-    changed.graph.node.extend(writer.nodes)
-    changed.graph.initializer.extend(writer.initializers.values())
-    return changed
+    return writer.applied_to(model)
 
 
 def _write_out(writer: "_NormWriter", node: NodeProto, facts: Facts) -> bool:

@@ -15,9 +15,10 @@ import torch
 from torch import Tensor, nn
 
 from polyexport.errors import ModelError, check_memory, reason_of
-from polyexport.export.graph.foreign import translations
+from polyexport.export.graph import foreign, operators
 from polyexport.export.graph.inlining import inline_foreign
 from polyexport.export.graph.norms import write_out_norms
+from polyexport.export.graph.spectra import write_out_real_inverses
 from polyexport.export.graph.user_code import cause_of
 from polyexport.export.source.source import UNIT, Source
 from polyexport.model.conditions.color_condition import COLOR_INPUT, EMBEDDING_INPUT, ColorCondition
@@ -247,7 +248,7 @@ def _export(
                 output_names=[output],
                 dynamic_shapes=shapes,
                 opset_version=OPSET,
-                custom_translation_table=translations(),
+                custom_translation_table=operators.translations() | foreign.translations(),
                 verbose=False,
             )
     except Exception as error:
@@ -256,7 +257,7 @@ def _export(
     assert program is not None
     assert program.exported_program is not None
     # The normalizations of a foreign graph stay as they are: its reference computes them in the same way.
-    model = inline_foreign(write_out_norms(program.model_proto))
+    model = inline_foreign(write_out_norms(write_out_real_inverses(program.model_proto)))
     return Traced(model=model, program=program.exported_program)
 
 

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
@@ -25,6 +26,22 @@ class GraphWriter:
     nodes: list[NodeProto] = field(default_factory=list)
     made: dict[str, str] = field(default_factory=dict)
     """Names of tensors that several nodes share, by their definition."""
+
+    @classmethod
+    def of(cls, graph: onnx.GraphProto) -> Self:
+        """Return a writer that takes none of the names in a graph."""
+        taken = {name for node in graph.node for name in (node.name, *node.input, *node.output)}
+        taken |= {value.name for value in (*graph.initializer, *graph.input, *graph.output)}
+        return cls(initializers={}, taken=taken)
+
+    def applied_to(self, model: onnx.ModelProto) -> onnx.ModelProto:
+        """Return a copy of a model that has these nodes in place of its own, and these initializers with its own."""
+        changed = onnx.ModelProto()
+        changed.CopyFrom(model)
+        del changed.graph.node[:]
+        changed.graph.node.extend(self.nodes)
+        changed.graph.initializer.extend(self.initializers.values())
+        return changed
 
     def fresh(self, name: str) -> str:
         """Return a name that is not in use: this one, or with a number appended."""
