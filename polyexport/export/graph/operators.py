@@ -18,8 +18,9 @@ def translations() -> dict[Callable[..., Any], Callable[..., Any]]:
 
 def _sort(values: Any, *, stable: bool | None = None, dim: int = -1, descending: bool = False) -> Any:  # noqa: ARG001
     """Sort with TopK, which keeps the order of equal values whether or not that was asked for."""
-    from onnxscript import opset21 as op
+    import onnxscript
 
+    op: Any = onnxscript.opset21  # its functions are annotated for tensors alone, and take numbers, too
     if not values.shape:
         return op.Identity(values), op.Constant(value_int=0)
     count = op.Reshape(op.Gather(op.Shape(values), dim, axis=0), [1])
@@ -29,8 +30,9 @@ def _sort(values: Any, *, stable: bool | None = None, dim: int = -1, descending:
 def _pow(base: Any, exponent: Any) -> Any:
     """Raise to a power that is a number, or a tensor's only value: the exporter takes numbers alone."""
     import onnx_ir as ir
-    from onnxscript import opset21 as op
+    import onnxscript
 
+    op: Any = onnxscript.opset21
     if isinstance(exponent, (int, float)):
         return op.Pow(base, ir.tensor(exponent, dtype=base.dtype))
     return op.Pow(base, op.CastLike(exponent, base))

@@ -20,7 +20,8 @@ class Filtered(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         spectrum = torch.fft.rfftn(image, dim=self.axes, norm=self.norm) * (1.5 + 0.5j)
         lengths = [image.shape[axis] for axis in self.axes]
-        return torch.fft.irfftn(spectrum, s=lengths, dim=self.axes, norm=self.norm) * 2
+        result: Tensor = torch.fft.irfftn(spectrum, s=lengths, dim=self.axes, norm=self.norm)
+        return result * 2
 
 
 def exported(module: nn.Module) -> onnx.ModelProto:
