@@ -140,6 +140,10 @@ class ParityError(ModelError):
     """An export whose outputs differ from those of its PyTorch model."""
 
 
+class FrozenSizeError(ParityError):
+    """The trace of a network is the network at the traced size, and not at another that the network takes."""
+
+
 class SignatureError(ModelError):
     """A signature that does not hold for a model file, or a key that cannot be used."""
 

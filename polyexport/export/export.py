@@ -22,6 +22,7 @@ from polyexport.export.graph.trace import simplify
 from polyexport.export.precision import PRECISIONS, REFERENCE
 from polyexport.export.precision.precision import LayerSensitivity, Precision
 from polyexport.export.proof.examples import example_images, picture_for, placed
+from polyexport.export.proof.narrowing import proven_trace
 from polyexport.export.proof.own_images import OwnImages
 from polyexport.export.proof.parity import CPU_OPTIONS, Candidate
 from polyexport.export.proof.proof import Proof
@@ -186,11 +187,10 @@ def export_source(
             "and a color, at one size",
             remedy="leave out --palette and --color-input",
         )
-    proof = Proof.of(source, options.color_input, own=own)
-    for remark in proof.source.remarks[len(source.remarks) :]:
-        report(remark)
+    proof, raw = proven_trace(source, options.color_input, own, report)
     source = proof.source
-    stages: list[StageParity] = []
+    stages = [raw]
+    report(_stage_line(raw))
 
     def prove(candidate: Candidate, precision: Precision = REFERENCE, *, least: bool = False) -> Candidate:
         stage = proof.check(candidate, precision, least=least)
@@ -198,7 +198,6 @@ def export_source(
         report(_stage_line(stage))
         return candidate
 
-    prove(proof.candidate("raw", proof.traced.model), least=True)
     simplified = simplify(proof.traced.model)
     refuse_unbounded(simplified.SerializeToString())  # what no load would accept; before minutes of work
     final = prove(proof.candidate("simplified", simplified), least=options.many_colors)

@@ -73,6 +73,9 @@ class Diagnosis:
     text: str
     remedy: str
 
+    frozen_size: bool = False
+    """The traced program is the network at the size that it was traced at, and not at others."""
+
 
 def remedy_of(cause: Cause, stage: str) -> str:
     """Return what to do about a wrong node of a stage, such as ``raw``."""
@@ -175,6 +178,7 @@ def diagnose_tracing(
         "number of forward depends on the size and was frozen",
         remedy=f"{_NOTHING}; compute with image.shape as it is, without int(), float() or `if` on it, or export for "
         "one size, without --size-multiple",
+        frozen_size=True,
     )
 
 

@@ -10,7 +10,7 @@ import onnx
 import onnxruntime as ort
 import torch
 
-from polyexport.errors import ModelError, ParityError, reason_of
+from polyexport.errors import FrozenSizeError, ModelError, ParityError, reason_of
 from polyexport.export.graph.trace import Traced, float_output, trace_encoder, trace_with_fallback
 from polyexport.export.precision import REFERENCE
 from polyexport.export.precision.precision import Precision
@@ -173,6 +173,7 @@ class Proof:
                 stage that everything is compared of follows.
 
         Raises:
+            FrozenSizeError: it differs because its trace holds at other sizes only.
             ParityError: it differs by more than its precision may; the message names every miss and its cause, such as
                 the first node whose output is wrong, and the remedy fits the cause.
         """
@@ -180,11 +181,13 @@ class Proof:
             stage = compare(self.reference, candidate, self.options, least=least)
         except ParityError as error:
             found = self._diagnosis(candidate, precision)
-            raise ParityError(f"{error.message}; {found.text}", remedy=found.remedy) from error
+            kind = FrozenSizeError if found.frozen_size else ParityError
+            raise kind(f"{error.message}; {found.text}", remedy=found.remedy) from error
         faults = precision.tolerance.faults(stage, self.source.result.kind)
         if faults:
             found = self._diagnosis(candidate, precision)
-            raise ParityError(
+            kind = FrozenSizeError if found.frozen_size else ParityError
+            raise kind(
                 f"stage {candidate.name} differs from {self.source.named}: {', '.join(faults)}; {found.text}",
                 remedy=found.remedy,
             )

@@ -85,6 +85,7 @@ def load_network(spec: NetworkSpec) -> Source:
         training_size=found.sizes.training,
         training_width=found.sizes.training_width,
         fixed_size=found.sizes.fixed,
+        sizes_found=found.sizes.found,
         batch_one=found.sizes.batch_one,
         network=spec.network,
         sha256=weights.sha256,

@@ -29,6 +29,9 @@ class Sizes:
     training: int
     training_width: int = 0
     fixed: bool
+    found: bool = False
+    """They were found out, and not said by the user."""
+
     batch_one: bool
     remarks: tuple[str, ...]
 
@@ -80,6 +83,7 @@ def find_sizes(spec: NetworkSpec, probe: Probe, first: Picked, *, batch_one: boo
                     smallest=smallest if smallest > multiple else 1,
                     training=training,
                     fixed=False,
+                    found=True,
                     batch_one=batch_one,
                     remarks=tuple(remarks),
                 )

@@ -75,6 +75,9 @@ class Source:
     fixed_size: bool = False
     """The network takes images of ``training_size`` only."""
 
+    sizes_found: bool = False
+    """The sizes were found out on noise; an export takes fewer of them where the trace does not hold at all."""
+
     batch_one: bool = False
     """The network, or its trace, takes one image at a time."""
 
