@@ -19,13 +19,13 @@ from typing import Any
 
 from polyexport.errors import ContractError, reason_of
 from polyexport.imaging.pixels import MAX_SIDE, MAX_TRAINING_SIZE
+from polyexport.model import contract_v2
 from polyexport.model.canvas import CanvasRule, Size
 from polyexport.model.certificate import Fidelity, ImageFidelity, Parity, Quality
 from polyexport.model.conditions import condition_of
 from polyexport.model.conditions.condition import Condition
 from polyexport.model.conditions.fields import ColorFields, ConditionFields
 from polyexport.model.contract_limits import MAX_CONTRACT_VALUES, check_sizes
-from polyexport.model.contract_v2 import aged, renewed
 from polyexport.model.golden import GoldenSample
 from polyexport.model.result import PICTURE, ResultFields
 from polyexport.runtime.session import TensorType
@@ -178,16 +178,7 @@ class Contract:
     @property
     def version(self) -> int:
         """Oldest version of the contract that can say what this one says."""
-        old = (
-            len(self.conditions) == 1
-            and self.color is not None
-            and not self.color.name
-            and (self.image_channels, self.result.channels, self.result.scale) == (3, 3, "1")
-            and self.result.kind in ("picture", "fill")
-            and (self.smallest_size, self.training_width, self.batch_one) == (1, 0, False)
-            and self.image_fidelity is None
-            and self.output_name == COLORED
-        )
+        old = contract_v2.fits(self) and self.image_fidelity is None and self.output_name == COLORED
         return 2 if old else 3
 
     @property
@@ -258,7 +249,7 @@ class Contract:
         """Return the metadata value; equal contracts give equal text."""
         version = self.version
         entries = {"contract_version": version, **asdict(self), "golden": self.golden.to_entries(version)}
-        return json.dumps(aged(entries) if version == 2 else entries, sort_keys=True)
+        return json.dumps(contract_v2.aged(entries) if version == 2 else entries, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> "Contract":
@@ -280,6 +271,6 @@ class Contract:
             )
         try:
             check_sizes(entries)
-            return build(cls, renewed(entries, output_name=COLORED) if version == 2 else entries)
+            return build(cls, contract_v2.renewed(entries, output_name=COLORED) if version == 2 else entries)
         except (ValueError, OverflowError) as error:
             raise ContractError(f"the model's contract is unusable: {error}", remedy=_REMEDY) from error

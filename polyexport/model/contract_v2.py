@@ -1,10 +1,13 @@
-"""Version 2 of the contract: which of its entries are another form of those of version 3."""
+"""Version 2 of the contract: what it can say, and which of its entries are another form of those of version 3."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Protocol
 
+from polyexport.model.conditions.fields import ConditionFields
 from polyexport.model.golden import GoldenSample
+from polyexport.model.result import ResultFields
 
-__all__ = ["aged", "renewed"]
+__all__ = ["aged", "fits", "renewed"]
 
 _OLD_COLOR = ("conditioning", "palette", "color_input", "embedding", "many_colors")
 """Entries of version 2 that describe its one condition, a color."""
@@ -20,6 +23,34 @@ _NEW_ENTRIES = (
     "training_width",
 )
 """Entries that version 2 does not have, or has in another form."""
+
+
+class _Described(Protocol):
+    """A network as its contract describes it; see ``polyexport.model.contract.Contract``."""
+
+    @property
+    def image_channels(self) -> int: ...
+    @property
+    def conditions(self) -> Sequence[ConditionFields]: ...
+    @property
+    def result(self) -> ResultFields: ...
+    @property
+    def smallest_size(self) -> int: ...
+    @property
+    def training_width(self) -> int: ...
+    @property
+    def batch_one(self) -> bool: ...
+
+
+def fits(network: _Described) -> bool:
+    """Tell whether version 2 can describe a network: a color and nothing else, an RGB picture of its own size."""
+    if [fields.kind for fields in network.conditions] != ["color"] or network.conditions[0].name:
+        return False
+    return (
+        (network.image_channels, network.result.channels, network.result.scale) == (3, 3, "1")
+        and network.result.kind in ("picture", "fill")
+        and (network.smallest_size, network.training_width, network.batch_one) == (1, 0, False)
+    )
 
 
 def aged(entries: dict[str, Any]) -> dict[str, Any]:

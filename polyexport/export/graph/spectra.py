@@ -13,9 +13,6 @@ from polyexport.export.graph.writer import GraphWriter
 
 __all__ = ["write_out_real_inverses"]
 
-_AFTER = frozenset({"Mul", "Slice", "Squeeze"})
-"""Operators by which the exporter scales the result of a transform and takes the real part."""
-
 
 def write_out_real_inverses(model: onnx.ModelProto) -> onnx.ModelProto:
     """Replace every one-sided inverse DFT by an inverse DFT of the whole spectrum; the input is left alone.
@@ -37,19 +34,8 @@ def write_out_real_inverses(model: onnx.ModelProto) -> onnx.ModelProto:
         else:
             writer.nodes.append(node)
     changed = writer.applied_to(model)
-    _infer_again(changed.graph)
+    del changed.graph.value_info[:]  # has the wrong lengths of what the exporter made of the transforms
     return onnx.shape_inference.infer_shapes(changed)
-
-
-def _infer_again(graph: onnx.GraphProto) -> None:
-    """Forget the shapes of what the exporter makes of such a transform: they have the wrong extent."""
-    wrong = {node.output[0] for node in graph.node if node.op_type == "DFT" and attribute(node, "inverse", 0)}
-    for node in graph.node:
-        if node.op_type in _AFTER and not wrong.isdisjoint(node.input):
-            wrong.update(node.output)
-    kept = [value for value in graph.value_info if value.name not in wrong]
-    del graph.value_info[:]
-    graph.value_info.extend(kept)
 
 
 def _is_real_inverse(node: NodeProto) -> bool:

@@ -4,7 +4,7 @@ Each decision that could have been another one is a remark, with the option that
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 
 import torch
@@ -14,15 +14,15 @@ from polyexport.errors import UsageError, reason_of
 from polyexport.export.source.adapter import OutputReading
 from polyexport.export.source.forward import Call
 from polyexport.export.source.probe import Picked, Probe, ProbeError, noise
-from polyexport.export.source.sizes import Sizes, find_sizes
-from polyexport.export.source.source import SIGNED, UNIT, ValueRange
+from polyexport.export.source.sizes import find_sizes
+from polyexport.export.source.source import SIGNED, UNIT, Source, ValueRange
 from polyexport.export.source.spec import OUTPUT_SPACES, NetworkSpec
 from polyexport.export.source.watch import Watch
 from polyexport.export.source.wishes import Wishes
 from polyexport.model.conditions.fields import ConditionFields
 from polyexport.model.result import ResultFields, ResultKind
 
-__all__ = ["Found", "discover"]
+__all__ = ["discover"]
 
 _SIZES = (128, 256, 64, 512, 224, 384, 32, 96)
 """Heights and widths that a network is tried with, which is why images are trained on; the first one fits most."""
@@ -41,23 +41,9 @@ _SAMPLER_CALLS = 4
 _SAMPLER_PARTS = ("scheduler", "noise_scheduler", "betas", "alphas_cumprod", "num_timesteps", "num_inference_steps")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Found:
-    """Facts that were found out about a network."""
-
-    module: nn.Module
-    """``Source.module``: the network itself, or an adapter around it."""
-
-    adapted: bool
-    image_channels: int
-    result: ResultFields
-    value_range: ValueRange
-    output_range: ValueRange
-    sizes: Sizes
-    remarks: tuple[str, ...]
-
-
-def discover(spec: NetworkSpec, module: nn.Module, call: Call, fields: Sequence[ConditionFields]) -> Found:
+def discover(
+    spec: NetworkSpec, module: nn.Module, call: Call, fields: Sequence[ConditionFields], *, sha256: str
+) -> Source:
     """Find out what nobody said about a network, by running it on noise.
 
     Args:
@@ -65,12 +51,16 @@ def discover(spec: NetworkSpec, module: nn.Module, call: Call, fields: Sequence[
         module: The network, its weights loaded.
         call: What each argument of forward is.
         fields: Conditions as the contract has them, in the order of ``call``.
+        sha256: SHA-256 of the file that held the weights, lowercase hex.
+
+    Returns:
+        The network, or an adapter around it, with all that was found out.
 
     Raises:
         UsageError: The network fails on all that was tried, gives no image, is a sampler, or leaves a choice to the
             user; the message has the option.
     """
-    return _Discovery(spec, module, call, tuple(fields)).found()
+    return _Discovery(spec, module, call, tuple(fields)).source(sha256)
 
 
 class _Discovery:
@@ -78,9 +68,9 @@ class _Discovery:
         self._spec, self._module, self._fields = spec, module, fields
         self._wishes = Wishes(spec=spec, module=module, call=call, fields=fields)
         self._colored = any(each.kind == "color" for each in fields)
-        self._remarks: list[str] = []
+        self._remarks = list(call.remarks)
 
-    def found(self) -> Found:
+    def source(self, sha256: str) -> Source:
         spec = self._spec
         probe, first, batch = self._first()
         height, width = first.image.shape[2:]
@@ -101,14 +91,24 @@ class _Discovery:
         whole = replace(probe, adapter=adapter, bounds=UNIT if self._wishes.reads else value_range)
         self._check(whole, first, batch, channels)
         sizes = find_sizes(spec, whole, first, batch_one=batch == 1)
-        return Found(
+        embedding = f"network.{spec.embedding}" if spec.embedding and not plain else spec.embedding
+        return Source(
             module=self._module if plain else adapter,
-            adapted=not plain,
+            conditions=self._fields,
             image_channels=probe.channels,
             result=ResultFields(kind=kind, scale=str(first.scale), channels=channels),
+            embedding=embedding,
             value_range=UNIT if self._wishes.reads else value_range,
             output_range=_LEVELS if kind == "labels" else UNIT if space else output_range,
-            sizes=sizes,
+            size_multiple=sizes.multiple,
+            smallest_size=sizes.smallest,
+            training_size=sizes.training,
+            training_width=sizes.training_width,
+            fixed_size=sizes.fixed,
+            sizes_found=sizes.found,
+            batch_one=sizes.batch_one,
+            network=spec.network,
+            sha256=sha256,
             remarks=(*self._remarks, *sizes.remarks),
         )
 

@@ -4,6 +4,7 @@ The file of weights is untrusted, and nothing in it is run. The class is trusted
 """
 
 import difflib
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -70,28 +71,8 @@ def load_network(spec: NetworkSpec) -> Source:
         embedding=vectors,
     )
     fields = tuple(_fields(condition, color) for condition in call.conditions)
-    found = discover(spec, module, call, fields)
-    embedding = f"network.{spec.embedding}" if spec.embedding and found.adapted else spec.embedding
-    return Source(
-        module=found.module,
-        conditions=fields,
-        image_channels=found.image_channels,
-        result=found.result,
-        embedding=embedding,
-        value_range=found.value_range,
-        output_range=found.output_range,
-        size_multiple=found.sizes.multiple,
-        smallest_size=found.sizes.smallest,
-        training_size=found.sizes.training,
-        training_width=found.sizes.training_width,
-        fixed_size=found.sizes.fixed,
-        sizes_found=found.sizes.found,
-        batch_one=found.sizes.batch_one,
-        network=spec.network,
-        sha256=weights.sha256,
-        weights_key=fitted.key,
-        remarks=(*fitted.remarks, *call.remarks, *found.remarks),
-    )
+    source = discover(spec, module, call, fields, sha256=weights.sha256)
+    return replace(source, weights_key=fitted.key, remarks=(*fitted.remarks, *source.remarks))
 
 
 def _fields(condition: ConditionSpec, color: ColorFields) -> ConditionFields:

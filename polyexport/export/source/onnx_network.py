@@ -74,24 +74,11 @@ def load_onnx_network(spec: NetworkSpec) -> Source:
     fields = tuple(
         each.fields() or replace(color, name="" if each.name == "color" else each.name) for each in call.conditions
     )
-    found = discover(spec, module, call, fields)
-    return Source(
-        module=found.module,
-        conditions=fields,
-        image_channels=found.image_channels,
-        result=found.result,
-        value_range=found.value_range,
-        output_range=found.output_range,
-        size_multiple=found.sizes.multiple,
-        smallest_size=found.sizes.smallest,
-        training_size=found.sizes.training,
-        training_width=found.sizes.training_width,
-        fixed_size=found.sizes.fixed,
-        batch_one=found.sizes.batch_one,
-        network=file.path.name,
-        sha256=file.sha256,
+    source = discover(spec, module, call, fields, sha256=file.sha256)
+    return replace(
+        source,
         reference=f"ONNX Runtime {ort.__version__}, CPU, {'float32, ' if file.float16_session else ''}{file.path.name}",
-        remarks=(*_remarks(file, reading, levels=levels), *call.remarks, *found.remarks),
+        remarks=(*_remarks(file, reading, levels=levels), *source.remarks),
     )
 
 

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from polyexport.model import contract_v2
 from polyexport.model.conditions import condition_of
 from polyexport.model.conditions.condition import Condition
 from polyexport.model.conditions.fields import ColorFields, ConditionFields, Embedding, Palette
@@ -124,15 +125,7 @@ class Source:
     @property
     def output_name(self) -> str:
         """Name of the graph's output: that of contract version 2 where it can describe the network."""
-        old = (
-            len(self.conditions) == 1
-            and self.color is not None
-            and not self.color.name
-            and (self.image_channels, self.result.channels, self.result.scale) == (3, 3, "1")
-            and self.result.kind in ("picture", "fill")
-            and (self.smallest_size, self.training_width, self.batch_one) == (1, 0, False)
-        )
-        return COLORED if old else RESULT
+        return COLORED if contract_v2.fits(self) else RESULT
 
     def scaled(self, levels: Tensor) -> Tensor:
         """Convert uint8 pixel values of any shape to float32 in ``value_range``."""
