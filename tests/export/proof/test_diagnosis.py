@@ -205,6 +205,7 @@ def test_what_magnifies_rounding_is_told_from_a_jump() -> None:
         ("InstanceNormalization", "raw", "two axes"),
         ("RandomNormalLike", "raw", "randomness"),
         ("Cos", "simplified", "small range"),
+        ("TopK", "raw", "stable=True"),
         ("Conv", "raw", "another version of torch"),
         ("Conv", "simplified", "another version of onnxsim"),
         ("Conv", "palette", "without --palette"),
