@@ -26,7 +26,9 @@ def load(source: str, *, trust_program: bool = False, **given: Any) -> "Source":
         ModelError: The network or its weights are refused.
     """
     from polyexport.export.source.load import load_source
+    from polyexport.runtime.allocator import keep_freed_memory
 
+    keep_freed_memory()  # a proof runs the network many times
     with contextlib.redirect_stdout(sys.stderr):  # stdout is for the result of the command
         return load_source(source, trust_program=trust_program, **given)
 

@@ -52,6 +52,10 @@ __all__ = ["ExportOptions", "ExportResult", "export_source"]
 _TOOLS = ("torch", "onnx", "onnxscript", "onnxsim", "numpy")
 _GOLDEN_SIZE = 64
 _GOLDEN_SAMPLES = 6
+_LEAST_GOLDEN_SAMPLES = 3
+_GOLDEN_PIXELS = _GOLDEN_SAMPLES * _GOLDEN_SIZE**2
+"""Pixels of the samples of a network that takes larger images alone, from the least number of samples on: whoever
+verifies the file waits for each of them."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -252,9 +256,8 @@ def export_source(
     if quality_data is not None:
         contract = replace(contract, quality=_quality(_packed(model, contract), quality_data))
     data = _packed(model, contract, fitting_samples(golden[1:], contract.version))
-    loaded = Model.from_bytes(data, CPU_OPTIONS)  # what is written is what users can load and verify
-    for sample in read_samples(data):
-        loaded.repeat_golden(sample)
+    Model.from_bytes(data, CPU_OPTIONS)  # what is written is what users can load, which repeats the first sample,
+    read_samples(data)  # and verify
     files = {output: data}
     if signing_key is not None:  # the signature gets its name first, so that a new model is never without it
         files = {signature_path(output): signing_key.sign(data, name=output.name), **files}
@@ -304,7 +307,8 @@ def _golden(proof: Proof, final: Candidate, own: OwnImages) -> list[GoldenSample
     least = max(_GOLDEN_SIZE, source.smallest_size)
     side = -(-least // source.size_multiple) * source.size_multiple
     height, width = source.fixed_shape or (side, side)
-    seen = example_images(source, own.images[:_GOLDEN_SAMPLES], height, width, _GOLDEN_SAMPLES)
+    count = min(_GOLDEN_SAMPLES, max(_LEAST_GOLDEN_SAMPLES, _GOLDEN_PIXELS // (height * width)))
+    seen = example_images(source, own.images[:count], height, width, count)
     values = [
         itertools.cycle(condition.golden_values()) if condition.textual else None for condition in proof.conditions
     ]

@@ -6,7 +6,6 @@ close, however it ends.
 
 import asyncio
 import contextlib
-import ctypes
 import gc
 import logging
 import os
@@ -25,6 +24,7 @@ from polyexport.errors import UsageError
 from polyexport.model.file import read_model
 from polyexport.model.loading.load import open_model
 from polyexport.pipeline.decoding.pool import DecodingPool
+from polyexport.runtime.allocator import return_freed_memory
 from polyexport.runtime.cores import granted_cores
 from polyexport.runtime.session import SessionOptions
 from polyexport.service.app import build_app
@@ -41,7 +41,6 @@ _LISTEN_BACKLOG = 256
 _BACKLOGS_AT_A_TIME = 4  # the event loop accepts so many full queues before it has closed a connection
 _SPARE_DESCRIPTORS = 32  # for decoding processes that are replaced
 _SWITCH_INTERVAL_S = 0.001  # the event loop waits so long for a thread that parses or encodes
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # numbers from malloc.h
 _LARGE_BYTES = 1 << 20
 _DECODING_ENVIRONMENT = {"MALLOC_MMAP_THRESHOLD_": str(_LARGE_BYTES), "MALLOC_TRIM_THRESHOLD_": str(_LARGE_BYTES)}
 """Variables for the processes that decode images: after large images they give their memory back as well."""
@@ -109,11 +108,7 @@ def _prepare_interpreter() -> None:
     gc.collect()
     gc.freeze()  # what is loaded by now stays; looking through it took 50 ms now and then
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
-    with contextlib.suppress(OSError, AttributeError):  # the C library may be another than glibc
-        mallopt = ctypes.CDLL(None).mallopt
-        # By itself glibc keeps blocks of up to 32 MiB once it has seen such sizes.
-        mallopt(_M_MMAP_THRESHOLD, _LARGE_BYTES)
-        mallopt(_M_TRIM_THRESHOLD, _LARGE_BYTES)
+    return_freed_memory(_LARGE_BYTES)
 
 
 def _capacity(limits: Limits) -> tuple[int, int]:

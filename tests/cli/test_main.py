@@ -116,3 +116,43 @@ def test_a_missing_package_of_the_drawings_is_named_by_its_extra(tmp_path: Path,
     said = "error: this command needs more packages; install them with pip install 'polyexport[drawings]'"
     assert done.stderr.splitlines()[-1] == said
     assert not (tmp_path / "set").exists()
+
+
+_PROGRAM = """
+import atexit, sys
+import polyexport.cli.main as main
+
+def run():
+    atexit.register(lambda: print("the last words", "." * {length}))
+    return {code}
+
+class Heavy:
+    def __del__(self):
+        print("taken down")
+
+sys.modules["heavy"] = Heavy()
+main._run = run
+main.program()
+"""
+
+
+@pytest.mark.parametrize("code", [0, 4, 130])
+def test_a_program_ends_with_its_code_when_all_exit_functions_have_run(code: int) -> None:
+    script = _PROGRAM.format(code=code, length=100_000)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (code, "")
+    assert done.stdout == f"the last words {'.' * 100_000}\n"
+
+
+def test_a_program_whose_last_output_is_lost_says_so() -> None:
+    script = "import polyexport.cli.main as main\nmain._run = lambda: bool(print('result'))\nmain.program()"
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([sys.executable, "-c", script], stdout=full, stderr=subprocess.PIPE, text=True, env={})
+    assert done.returncode == 120
+    assert "No space left on device" in done.stderr
+
+
+def test_a_program_without_streams_ends_with_its_code() -> None:
+    script = _PROGRAM.replace("print(", "bool(").format(code=5, length=1)
+    done = subprocess.run(["/bin/sh", "-c", 'exec "$0" -c "$1" >&- 2>&-', sys.executable, script])
+    assert done.returncode == 5

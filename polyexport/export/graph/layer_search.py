@@ -78,8 +78,8 @@ def search(
     if found is None:
         raise ParityError(
             f"the quantized graph scores {best:.2f} at best, expected at least {floor:.2f}",
-            remedy="accept a larger loss with --max-loss, or --min-psnr where it is judged on your own images, or export "
-            "with another --precision",
+            remedy="accept a larger loss with --max-loss, or --min-psnr where it is judged on your own images, or "
+            "export with another --precision",
         )
     return SearchResult(model=found.model, kept_float=found.kept_float, log=tuple(log))
 

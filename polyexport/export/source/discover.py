@@ -72,14 +72,10 @@ class _Discovery:
 
     def source(self, sha256: str) -> Source:
         spec = self._spec
-        probe, first, batch = self._first()
-        height, width = first.image.shape[2:]
-        watch = Watch()
-        with watch:
-            watched = probe.run(batch, height, width, check=False)
+        probe, first, batch, watch = self._first()
         self._refuse_sampler(watch)
         said = spec.activation not in ("", "none")
-        ends = _ACTIVATED.get(spec.activation) if said else watch.bounds_of(watched.tensor)
+        ends = _ACTIVATED.get(spec.activation) if said else watch.bounds_of(first.tensor)
         if ends not in (SIGNED, UNIT, _LEVELS):  # half a sigmoid is a dark picture, and not one of other values
             ends = None
         kind, space, channels = self._result(probe, first, ends)
@@ -89,7 +85,8 @@ class _Discovery:
         adapter = self._wishes.adapter(output, value_range)
         plain = output == OutputReading() and self._wishes.is_plain(value_range, first)
         whole = replace(probe, adapter=adapter, bounds=UNIT if self._wishes.reads else value_range)
-        self._check(whole, first, batch, channels)
+        if not plain:
+            self._check(whole, first, batch, channels)
         sizes = find_sizes(spec, whole, first, batch_one=batch == 1)
         embedding = f"network.{spec.embedding}" if spec.embedding and not plain else spec.embedding
         return Source(
@@ -118,8 +115,8 @@ class _Discovery:
     # -----------------------------------------------------------------------------------------------------------------
     # The first run
 
-    def _first(self) -> tuple[Probe, Picked, int]:
-        """Return the first reading of the image that works, what it gave, and the size of its batch."""
+    def _first(self) -> tuple[Probe, Picked, int, Watch]:
+        """Return the first reading of the image that works, what it gave, the size of its batch, and its operators."""
         spec = self._spec
         faults: list[ProbeError] = []
         sizes: Sequence[int] = (spec.size,) if spec.size else _SIZES
@@ -129,13 +126,15 @@ class _Discovery:
             for channels, folded in self._channel_choices():
                 probe = self._probe(channels, folded)
                 for batch in (2, 1):
+                    watch = Watch()
                     try:
-                        picked = probe.run(batch, size, spec.width or size)
+                        with watch:
+                            picked = probe.run(batch, size, spec.width or size)
                     except ProbeError as error:
                         faults.append(error)
                         continue
                     self._say_channels(channels)
-                    return probe, picked, batch
+                    return probe, picked, batch, watch
         remedy = (
             "give the size that it takes, and the conditioning that it was trained with"
             if self._colored

@@ -90,17 +90,16 @@ class Probe:
     folded: int = 1
     """Images of one channel that the network gets for each image."""
 
-    def run(self, batch: int, height: int, width: int, *, check: bool = True) -> Picked:
+    def run(self, batch: int, height: int, width: int) -> Picked:
         """Run the network on noise, and pick its image.
 
         Args:
             batch: Number of images.
             height: Their height, pixels.
             width: Their width, pixels.
-            check: Whether the values have to be finite.
 
         Raises:
-            ProbeError: The network raises, or gives nothing that has the form of an image.
+            ProbeError: The network raises, gives values that are not finite, or nothing that has the form of an image.
             UsageError: It gives several images, and the user has to say which one.
         """
         inputs = noise(self.fields, self.channels, batch, height, width, self.bounds)
@@ -111,7 +110,7 @@ class Probe:
             check_memory(error, f"running {self.network} on {width}x{height} pixels")
             raise ProbeError(f"raised {type(error).__name__}: {reason_of(error)}, {self.said(inputs)}") from error
         picked = self._picked(inputs, seen, returned, batch * self.folded, (height, width))
-        if check and not picked.tensor.isfinite().all():
+        if not picked.tensor.isfinite().all():
             raise ProbeError(f"gave NaN or infinite values, {self.said(inputs)}")
         return picked
 
