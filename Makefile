@@ -10,13 +10,14 @@ DEV := $(VENV)/.dev
 KINDS := details open_lines border cut_gaps bitten_gaps large_gaps dashed wobbly pencil photo
 
 .DEFAULT_GOAL := help
-.PHONY: help demo gallery test coverage check docs bench format clean
+.PHONY: help demo gallery test test-all coverage check docs bench format clean
 
 help:
 	@echo "make demo      draw sketches, color them with the shipped model, name the pictures (no torch)"
 	@echo "make gallery   draw the pictures of the demo page's gallery again"
-	@echo "make test      the test suite"
-	@echo "make coverage  the test suite, and which branches it runs; slower"
+	@echo "make test      the test suite, without the slow tests"
+	@echo "make test-all  the whole test suite"
+	@echo "make coverage  the whole test suite, and which branches it runs; slower"
 	@echo "make check     formatting, lint, spelling, types"
 	@echo "make docs      the API reference, as HTML in build/docs"
 	@echo "make bench     time the shipped model on this machine"
@@ -45,6 +46,9 @@ gallery: $(DEV)
 	$(BIN)/python docs/gallery.py
 
 test: $(DEV)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
+
+test-all: $(DEV)
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 coverage: $(DEV)

@@ -4,9 +4,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[1]
 
 
+@pytest.mark.slow
 def test_the_reference_is_made_without_warnings(tmp_path: Path) -> None:
     command = [sys.executable, "-W", "error", "docs/api.py", str(tmp_path)]
     subprocess.run(command, cwd=ROOT, capture_output=True, check=True)

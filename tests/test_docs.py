@@ -22,6 +22,10 @@ from polyexport.model.contract import Contract
 ROOT = Path(__file__).parents[1]
 # Their commands need a device, a cluster or a store, or serve for ever; they have tests of their own.
 ELSEWHERE = frozenset(("docs/demo.md", "docs/providers.md", "docs/ray.md", "docs/serve.md"))
+SLOW = frozenset((
+    "docs/bench.md", "docs/drawings.md", "docs/export.md", "docs/tours/deploy-and-measure.md",
+    "docs/tours/train-and-export.md",
+))  # fmt: skip
 
 PAGES = [
     "README.md",
@@ -168,7 +172,14 @@ def done_before(tmp_path_factory: pytest.TempPathFactory) -> Done:
     return Done(tmp_path_factory.mktemp("done"))
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if commands(page) and page not in ELSEWHERE])
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, marks=[pytest.mark.slow] if page in SLOW else [])
+        for page in PAGES
+        if commands(page) and page not in ELSEWHERE
+    ],
+)
 def test_every_command_of_a_page(page: str, desk: Path, tiny_checkpoint: Path, done_before: Done) -> None:
     if any("polyexport train" in line for line in commands(page)):
         Path("runs/mine.safetensors").unlink()

@@ -27,6 +27,7 @@ def test_importing_and_running_a_model_loads_no_torch() -> None:
     assert modules_after(code) == "[]"
 
 
+@pytest.mark.slow
 def test_no_command_but_train_and_export_loads_torch(tmp_path: Path) -> None:
     for arguments in (
         ["dataset", str(tmp_path / "set"), "--count", "2", "--size", "32"],

@@ -68,6 +68,7 @@ def test_splits(cli: Cli, refused: Refused, tmp_path: Path) -> None:
     assert "already holds" in refused(2, "dataset", "sets", "--split", "multi")
 
 
+@pytest.mark.slow
 def test_a_killed_training_resumes_to_the_same_bytes(
     cli: Cli, refused: Refused, tiny_checkpoint: Path, tmp_path: Path
 ) -> None:
@@ -108,6 +109,7 @@ def test_a_killed_training_resumes_to_the_same_bytes(
     ]
 
 
+@pytest.mark.slow
 def test_what_a_resumed_training_must_agree_with(cli: Cli, refused: Refused, tmp_path: Path) -> None:
     short = ("train", "--size", 64, "--steps", 1, "-b", 2, "--workers", 0, "-o", "m.safetensors")
     assert "no training to resume" in refused(2, *short, "--resume")
@@ -119,6 +121,7 @@ def test_what_a_resumed_training_must_agree_with(cli: Cli, refused: Refused, tmp
     assert "not a complete state" in refused(4, *short, "--resume")
 
 
+@pytest.mark.slow
 def test_several_devices_share_a_training(cli: Cli, tmp_path: Path) -> None:
     short = ("train", "--size", 64, "--steps", 2, "-b", 2, "--workers", 0)
     done = cli(*short, "--devices", 2, "-o", "m.safetensors", check=0)
@@ -127,6 +130,7 @@ def test_several_devices_share_a_training(cli: Cli, tmp_path: Path) -> None:
     assert (tmp_path / "m" / "curves.png").exists()
 
 
+@pytest.mark.slow
 def test_an_offline_run_of_weights_and_biases(cli: Cli, tmp_path: Path) -> None:
     options = ("--steps", 10, "--validate-every", 5, "-b", 2, "--workers", 0, "--tracker", "wandb", "--offline")
     cli("train", *options, "-o", "m.safetensors", check=0)
@@ -247,6 +251,7 @@ def heed_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
+@pytest.mark.slow
 def test_an_interrupted_training_keeps_what_it_learned(tmp_path: Path) -> None:
     from trainer.checkpoint import load_checkpoint
 

@@ -33,6 +33,7 @@ def seed(tmp_path: Path) -> Path:
 SEED = ("seed_style:SeedUNet", "--weights", "seed.pth", "--argument", "base=2", "--value-range", "0..1")
 
 
+@pytest.mark.slow
 def test_a_network_in_the_seeds_style_from_code_to_pictures(
     cli: Cli, refused: Refused, seed: Path, drawings: Path, keys: KeyPair
 ) -> None:
@@ -61,6 +62,7 @@ def test_a_network_in_the_seeds_style_from_code_to_pictures(
     assert "verified, equal to net.toml" in cli("verify", "net.onnx", "--against", "net.toml", check=0).stdout
 
 
+@pytest.mark.slow
 def test_embeddings_as_the_second_input_give_the_same_pictures(
     cli: Cli, drawings: Path, tiny_checkpoint: Path, tiny_model_path: Path, tmp_path: Path
 ) -> None:
@@ -74,6 +76,7 @@ def test_embeddings_as_the_second_input_give_the_same_pictures(
     assert pictures(tmp_path / "a") == pictures(tmp_path / "b")
 
 
+@pytest.mark.slow
 def test_a_palette_gives_the_same_pictures_whatever_the_batch(
     cli: Cli, drawings: Path, tiny_checkpoint: Path, tiny_model_path: Path, tmp_path: Path
 ) -> None:
@@ -90,6 +93,7 @@ def pictures(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): np.asarray(Image.open(path)).tobytes() for path in folder.rglob("*.png")}
 
 
+@pytest.mark.slow
 def test_the_name_of_the_file_says_what_it_is(cli: Cli, tiny_checkpoint: Path, tmp_path: Path) -> None:
     shutil.copy(tiny_checkpoint, tmp_path / "net.safetensors")
     cli("export", "net.safetensors", "--precision", "fp16", "--palette", "--min-speedup", 0, check=0)
@@ -109,6 +113,7 @@ def test_what_cannot_be_exported_ends_in_one_line(
     assert sorted(set(os.listdir(tmp_path)) - {"__pycache__"}) == before
 
 
+@pytest.mark.slow
 def test_verify_refuses_what_was_changed(
     cli: Cli, refused: Refused, tiny_model_path: Path, vocabulary_checkpoint: Path, tmp_path: Path
 ) -> None:

@@ -322,6 +322,7 @@ def test_a_contact_sheet(cli: Cli, refused: Refused, drawings: Path, tmp_path: P
     assert np.array_equal(read_image(tmp_path / "again.png").pixels, first)
 
 
+@pytest.mark.slow
 def test_two_runs_into_one_folder(drawings: Path, refused: Refused, tmp_path: Path) -> None:
     for copy in range(1500):
         os.link(drawings / "0.png", drawings / f"copy{copy}.png")
@@ -339,6 +340,7 @@ def test_two_runs_into_one_folder(drawings: Path, refused: Refused, tmp_path: Pa
     assert len(outputs(tmp_path / "out")) == 1506
 
 
+@pytest.mark.slow
 def test_a_killed_run_is_completed_to_the_same_bytes(
     cli: Cli, drawings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -68,6 +68,7 @@ def actors() -> list[int]:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="kills processes by their names")
+@pytest.mark.slow
 def test_lost_actors_and_machines_cost_no_image(
     cli: Cli, cluster: subprocess.Popen[str], many: Path, tmp_path: Path
 ) -> None:
@@ -120,6 +121,7 @@ def test_what_ray_cannot_do(refused: Callable[..., str], drawings: Path, tmp_pat
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+@pytest.mark.slow
 def test_a_signal_while_ray_starts_ends_all_of_it(drawings: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "polyexport.cli.main", "infer", str(drawings), "--color", "red"]
     command += ["-o", str(tmp_path / "out"), "--engine", "ray"]
@@ -136,6 +138,7 @@ def test_a_signal_while_ray_starts_ends_all_of_it(drawings: Path, tmp_path: Path
     assert [path.name for path in tmp_path.iterdir()] == ["drawings"]
 
 
+@pytest.mark.slow
 def test_the_time_limit_ends_the_run(refused: Callable[..., str], drawings: Path, tmp_path: Path) -> None:
     arguments = ("infer", drawings, "--color", "red", "-o", tmp_path / "out")
     line = refused(1, *arguments, "--engine", "ray", "--time-limit", "0.1")

@@ -76,6 +76,7 @@ class Command:
 
 SMALL = ("--size", 32, "--provider", "cpu")
 TRAIN = ("train", "--size", 64, "--steps", 4, "--validate-every", 2, "-b", 2, "--workers", 0, "-o", "out/m.safetensors")
+_SLOW = ("export", "train", "bench")
 COMMANDS = {
     "dataset": Command(operations=400, arguments=("dataset", "out", "--count", 40, "--size", 32), kills=2),
     "dataset --overwrite": Command(
@@ -156,7 +157,9 @@ def fixed(found: Mapping[str, bytes], folder: Path, patterns: tuple[str, ...]) -
     return {name: data for name, data in found.items() if name in wanted}
 
 
-@pytest.mark.parametrize("name", COMMANDS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if name in _SLOW else []) for name in COMMANDS]
+)
 def test_a_command_that_was_killed_is_completed_to_the_same_files(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -48,6 +48,7 @@ def tiny(path: Path, **values: Any) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_a_checkpoint_in_float16_is_exported(
     tiny_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -80,6 +81,7 @@ def test_the_data_set_decides_what_the_network_takes(
     assert tuple(recorded.get("labels", ())) == labels
 
 
+@pytest.mark.slow
 def test_a_network_without_a_condition_is_exported_and_run(tmp_path: Path) -> None:
     folder = data_set(tmp_path / "set", None, None, None)
     initial = tiny(tmp_path / "initial.safetensors", conditioning="none")
@@ -98,6 +100,7 @@ def test_a_network_without_a_condition_is_exported_and_run(tmp_path: Path) -> No
     assert np.abs(made - levels).max() <= 1
 
 
+@pytest.mark.slow
 def test_a_network_of_labels_is_exported_and_run(tmp_path: Path) -> None:
     folder = labeled(tmp_path / "set")
     initial = tiny(tmp_path / "initial.safetensors", conditioning="label", labels=LABELS)

@@ -37,6 +37,7 @@ def quickened(line: str) -> str:
     )
 
 
+@pytest.mark.slow
 def test_the_commands_lead_from_pairs_to_cleaned_pictures(
     program: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -66,6 +66,7 @@ def test_the_contract_says_where_the_model_comes_from(tiny_checkpoint: Path, tin
 
 
 @pytest.mark.parametrize(("said", "given", "expected"), [("fill", None, "fill"), ("fill", "picture", "picture")])
+@pytest.mark.slow
 def test_the_contract_says_what_the_result_is(
     source: Source, tmp_path: Path, said: Any, given: Any, expected: str
 ) -> None:
@@ -81,6 +82,7 @@ def test_the_golden_sample_repeats(tiny_model: Model) -> None:
     assert np.array_equal(tiny_model.run(image[None], np.array(golden.values, np.uint8))[0], colored)
 
 
+@pytest.mark.slow
 def test_quality_on_a_data_set_goes_into_the_file(source: Source, tmp_path: Path) -> None:
     drawing = draw(np.random.default_rng(0), 32)
     pixels = PairPixels(image=drawing.image, color=color_of(drawing.color), colored=drawing.colored)
@@ -93,6 +95,7 @@ def test_quality_on_a_data_set_goes_into_the_file(source: Source, tmp_path: Path
     assert (quality.data, quality.images) == ("set", 1)
 
 
+@pytest.mark.slow
 def test_without_parity_no_file_gets_the_name(source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "old.onnx").write_bytes(b"old")
     impossible = Tolerance(max_abs_diff=-1.0, uint8_max_diff=0, uint8_equal=1.0, psnr_db=0)
@@ -126,7 +129,10 @@ def pictures(model: Model, count: int = 4) -> np.ndarray:
     return np.array(model.colorize(images, ["red", "#1e90ff", "black"]))
 
 
-@pytest.mark.parametrize("kind", ["fp16", "embedding", "fp16 embedding", "int8 palette"])
+@pytest.mark.parametrize(
+    "kind",
+    ["embedding", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("fp16", "fp16 embedding", "int8 palette"))],
+)
 def test_every_kind_of_graph_makes_the_same_images_and_the_same_bytes(
     kind: str, source: Source, tiny_model: Model, tmp_path: Path
 ) -> None:
@@ -168,6 +174,7 @@ def test_a_vocabulary_as_an_embedding(vocabulary_checkpoint: Path, vocabulary_mo
     assert model.contract.color.embedding.rows == 3
 
 
+@pytest.mark.slow
 def test_a_precision_that_costs_too_much_gets_no_file(
     source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -178,6 +185,7 @@ def test_a_precision_that_costs_too_much_gets_no_file(
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_a_precision_that_does_not_pay_gets_no_file(
     source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -187,6 +195,7 @@ def test_a_precision_that_does_not_pay_gets_no_file(
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_a_speed_that_cannot_be_judged_here_is_said_and_not_counted(source: Source, tmp_path: Path) -> None:
     if probe_provider("cuda").works:
         pytest.skip("a GPU judges it")

@@ -215,6 +215,7 @@ def test_what_is_counted_adds_up(service: Any, drawing: bytes) -> None:
     assert rise("polyexport_batch_size_sum") == 3
 
 
+@pytest.mark.slow
 def test_no_request_makes_it_fail(service: Any, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "schemathesis.cli", "run", f"http://127.0.0.1:{service.port}/openapi.json"]
     command += ["--checks", "not_a_server_error,status_code_conformance,content_type_conformance"]

@@ -220,6 +220,7 @@ def transactions(part: Path) -> bytes:
     return b"".join(path.read_bytes() for path in part.glob("*.wandb"))
 
 
+@pytest.mark.slow
 def test_wandb_offline(tmp_path: Path, wandb_home: Path, capfd: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "run"
     tracker = open_tracker("wandb", folder, CONFIG, name="small", offline=True)

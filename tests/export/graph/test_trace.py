@@ -76,6 +76,7 @@ def test_a_graph_with_another_end_is_refused(source: Source) -> None:
         float_output(onnx.helper.make_model(onnx.helper.make_graph([end], "g", [], [])), source)
 
 
+@pytest.mark.slow
 def test_the_embedding_as_second_input(source: Source) -> None:
     conditions = source.built_conditions(Embedding(dim=5, encoder="AAAA"))
     graph = simplify(trace(source, conditions).model)

@@ -68,6 +68,7 @@ def polyexport(folder: Path, *arguments: object) -> str:
     return done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_a_precision_in_one_file_and_one_row_is_exported_inspected_and_run(
     tiny_checkpoint: Path, drawings: Path, tmp_path: Path
 ) -> None:

@@ -96,6 +96,7 @@ def test_a_flipped_weight_never_gets_a_file(tiny_checkpoint: Path, refused: Call
     assert "first wrong node: Conv " in message
 
 
+@pytest.mark.slow
 def test_a_changed_normalization_constant_never_gets_a_file(tiny_checkpoint: Path, refused: Callable[..., str]) -> None:
     def change(scale: np.ndarray) -> np.ndarray:
         return np.asarray(scale * (255 / 256), dtype=np.float32)
@@ -169,6 +170,7 @@ def test_a_module_that_fails_on_a_size_is_refused(mapped: Source, tmp_path: Path
         )
 
 
+@pytest.mark.slow
 def test_an_encoder_that_differs_is_caught(tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def other(source: Source) -> onnx.ModelProto:
         model = trace_encoder(source)

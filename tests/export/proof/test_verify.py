@@ -51,6 +51,7 @@ def test_a_model_is_proven_again(source: Source, tiny_model_path: Path) -> None:
     assert [line.split(":")[0] for line in lines[1:]] == ["parity"]
 
 
+@pytest.mark.slow
 def test_a_forged_weight_that_the_golden_sample_hides_is_found(source: Source, tiny_model_path: Path) -> None:
     def nudge(weight: np.ndarray) -> np.ndarray:
         weight.flat[0] += np.float32(2e-3)
@@ -73,6 +74,7 @@ def test_another_network_is_refused(vocabulary_checkpoint: Path, tiny_model_path
         verify_against(tiny_model_path.read_bytes(), load_source(vocabulary_checkpoint), CPU)
 
 
+@pytest.mark.slow
 def test_a_reduced_precision_is_judged_on_images_too(source: Source, tmp_path: Path) -> None:
     options = ExportOptions(precision="fp16", color_input="embedding", min_speedup=0.0)
     export_source(source, tmp_path / "h.onnx", options)
@@ -82,6 +84,7 @@ def test_a_reduced_precision_is_judged_on_images_too(source: Source, tmp_path: P
 
 
 @pytest.mark.parametrize("name", ["rgb-int8.onnx", "rgb-fp16.onnx"])
+@pytest.mark.slow
 def test_a_file_whose_certificate_is_of_other_drawings_is_judged_by_the_gate(name: str) -> None:
     source = load_source(FILES_OF_0_1_0 / "rgb.safetensors")
     stage, fidelity = verify_against((FILES_OF_0_1_0 / name).read_bytes(), source, CPU)
