@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[1]
 ELSEWHERE = frozenset(("docs/demo.md", "docs/providers.md", "docs/ray.md", "docs/serve.md"))
 SLOW = frozenset((
     "docs/bench.md", "docs/drawings.md", "docs/export.md", "docs/tours/deploy-and-measure.md",
-    "docs/tours/train-and-export.md",
+    "docs/tours/install-and-infer.md", "docs/tours/train-and-export.md", "docs/training.md", "docs/your-network.md",
 ))  # fmt: skip
 
 PAGES = [

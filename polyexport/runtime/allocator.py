@@ -1,4 +1,4 @@
-"""How much freed memory the allocator of the C library keeps for the next request."""
+"""The freed memory that the allocator of the C library keeps for the next request."""
 
 import contextlib
 import ctypes

@@ -18,6 +18,7 @@ Cli = Callable[..., subprocess.CompletedProcess[str]]
 Refused = Callable[..., str]
 
 
+@pytest.mark.slow
 def test_train_export_infer_evaluate(cli: Cli, drawings: Path, tiny_checkpoint: Path, tmp_path: Path) -> None:
     cli("dataset", "pairs", "--count", 9, "--size", 32, check=0)
     training = ("--data", "pairs", "--initial", tiny_checkpoint, "--steps", 2, "--validate-every", 2, "-b", 2)
@@ -40,6 +41,7 @@ def test_train_export_infer_evaluate(cli: Cli, drawings: Path, tiny_checkpoint: 
     ]
 
 
+@pytest.mark.slow
 def test_a_data_set_of_ones_own_trains(cli: Cli, refused: Refused, tmp_path: Path) -> None:
     cli("dataset", "set", "--count", 3, "--size", 64, check=0)
     cli("train", "--data", "set", "--steps", 1, "--validate-every", 1, "--workers", 0, "-o", "m.safetensors", check=0)
@@ -163,6 +165,7 @@ def test_a_data_set_is_the_same_for_one_seed_and_not_replaced(cli: Cli, refused:
     assert "--overwrite" in refused(2, "dataset", "a", "--count", 4)
 
 
+@pytest.mark.slow
 def test_bench_passes_misses_and_tells(cli: Cli) -> None:
     quick = ("bench", "--seconds", 0.05, "--size", 64, "--provider", "cpu")
     missed = cli(*quick, "--target-ms", 0.0001, check=7)
@@ -176,6 +179,7 @@ def test_bench_passes_misses_and_tells(cli: Cli) -> None:
     assert report["environment"]["cores_granted"] >= 1
 
 
+@pytest.mark.slow
 def test_bench_keeps_and_compares_reports(cli: Cli, tmp_path: Path) -> None:
     command = ["bench", "latency", "--seconds", 0.2, "--size", 64, "--provider", "cpu", "--target-ms", 100_000]
     first = cli(*command, "-o", "old.json", "--report", "page.html", "--compare", "onnxruntime-loop")

@@ -111,6 +111,7 @@ def test_export_needs_none_of_its_libraries() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+@pytest.mark.slow
 def test_a_report_loads_no_torch(splits: Path, shipped_path: Path) -> None:
     code = (
         "import sys\nfrom polyexport.cli.main import main\n"

@@ -100,6 +100,7 @@ def test_the_name_of_the_file_says_what_it_is(cli: Cli, tiny_checkpoint: Path, t
     assert (tmp_path / "net-fp16-palette.onnx").exists()
 
 
+@pytest.mark.slow
 def test_what_cannot_be_exported_ends_in_one_line(
     cli: Cli, refused: Refused, seed: Path, tiny_checkpoint: Path, tmp_path: Path
 ) -> None:

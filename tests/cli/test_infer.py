@@ -374,6 +374,7 @@ def test_a_killed_run_is_completed_to_the_same_bytes(
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root mounts a file system")
+@pytest.mark.slow
 def test_a_disk_that_is_really_full(cli: Cli, refused: Refused, drawings: Path, tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()

@@ -101,6 +101,7 @@ def test_lost_actors_and_machines_cost_no_image(
     assert f"{IMAGES + 1} images: 0 ok, {IMAGES} skipped, 1 failed; 0 written" in again.stdout
 
 
+@pytest.mark.slow
 def test_what_ray_cannot_do(refused: Callable[..., str], drawings: Path, tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

@@ -12,6 +12,7 @@ from polyexport.errors import ContractError, ExitCode
 from polyexport.model.loading.limits import GrantedLimits
 
 OLD = Path(__file__).parents[1] / "files_of_0_1_0"
+RUNTIME = Path(__file__).parents[2] / "polyexport" / "demo" / "runtime" / "ort.wasm.min.mjs"
 LIMITS = ["--load-timeout", "7.5", "--max-model-memory", "99"]
 
 
@@ -44,7 +45,10 @@ def given(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[GrantedLimits
         "serve -m MODEL --port 18473",
         "evaluate MODEL SET",
         "bench latency -m MODEL --seconds 0.01",
-        "demo -m MODEL --export OUT/site",
+        pytest.param(
+            "demo -m MODEL --export OUT/site",
+            marks=pytest.mark.skipif(not RUNTIME.exists(), reason="built without onnxruntime-web"),
+        ),
     ],
 )
 def test_a_command_hands_the_limits_on(command: str, given: list[GrantedLimits], tmp_path: Path) -> None:

@@ -120,6 +120,7 @@ def test_a_flood_fill_leaks_through_gaps() -> None:
     assert leaks > 12
 
 
+@pytest.mark.slow
 def test_every_split_has_its_difficulty() -> None:
     assert set(SPLITS) >= {"clean", "thick", "gapped", "noisy", "curved", "multi", "pockets"}
     ink = {

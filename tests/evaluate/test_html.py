@@ -85,6 +85,7 @@ def test_hostile_names_are_text(evaluation: Evaluation, facts: ModelFacts) -> No
     assert "<script>alert" not in page
 
 
+@pytest.mark.slow
 def test_the_same_evaluation_is_the_same_page(evaluation: Evaluation, facts: ModelFacts) -> None:
     assert render(evaluation, facts) == render(evaluation, facts)
 

@@ -310,6 +310,7 @@ def test_a_signal_under_load_loses_nothing_that_was_accepted(serve: Any, drawing
 
 
 @pytest.mark.parametrize("size", ["fit", "native"])
+@pytest.mark.slow
 def test_a_call_that_takes_longer_than_the_grace_period_does_not_hold_up_the_end(size: str, serve: Any) -> None:
     service = serve("--grace-s", "0.1", "--max-native-megapixels", "4")
     file = io.BytesIO()

@@ -16,6 +16,8 @@ from PIL import Image
 from polyexport.errors import OutputError, UsageError
 from trainer.tracking import Tracker, open_tracker, read_metrics
 
+pytestmark = pytest.mark.slow  # W&B and TensorBoard take seconds to start
+
 CONFIG = {"seed": 3, "model": {"channels": [4, 8]}}
 GRID = np.arange(24 * 32 * 3, dtype=np.uint8).reshape(24, 32, 3)
 
@@ -220,7 +222,6 @@ def transactions(part: Path) -> bytes:
     return b"".join(path.read_bytes() for path in part.glob("*.wandb"))
 
 
-@pytest.mark.slow
 def test_wandb_offline(tmp_path: Path, wandb_home: Path, capfd: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "run"
     tracker = open_tracker("wandb", folder, CONFIG, name="small", offline=True)

@@ -55,6 +55,7 @@ def bench(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 def test_a_new_scenario_is_measured_and_compared_with_the_target(tmp_path: Path, tiny_model_path: Path) -> None:
     quick = ("made-up", "--model", str(tiny_model_path), "--provider", "cpu", "--milliseconds", "7")
     done = bench(tmp_path, *quick, "-o", "made.json", "--report", "made.html")

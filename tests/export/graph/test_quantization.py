@@ -359,6 +359,7 @@ def test_any_graph_of_the_kind_is_quantized_whole_and_runs_on_other_sizes(build:
     assert scorer(model)(result) > 20
 
 
+@pytest.mark.slow
 def test_an_exported_checkpoint_is_quantized(tiny_checkpoint: Path) -> None:
     model = simplify(trace(load_source(tiny_checkpoint)).model)
     names = quantizable(model)
@@ -388,6 +389,7 @@ def fingerprint() -> str:
     return hashlib.sha256(result.SerializeToString(deterministic=True)).hexdigest()
 
 
+@pytest.mark.slow
 def test_the_bytes_are_the_same_in_every_call_and_process() -> None:
     script = "import runpy, sys; print(runpy.run_path(sys.argv[1])['fingerprint']())"
     other = subprocess.run(

@@ -9,7 +9,7 @@ from polyexport.export.graph.user_code import cause_of
 def _error_of(file: Path) -> Exception:
     try:
         runpy.run_path(str(file))
-    except (AttributeError, KeyError, ValueError, ZeroDivisionError) as error:
+    except (AttributeError, KeyError, RuntimeError, ValueError) as error:
         assert error.__traceback__ is not None
         return error.with_traceback(error.__traceback__.tb_next)  # without the line of this function
     raise AssertionError(f"{file} raises nothing")
