@@ -44,6 +44,9 @@ have ended; `make test` tells pytest-xdist to keep this order."""
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: _LONGEST.index(item.path.name) if item.path.name in _LONGEST else len(_LONGEST))
+    for item in items:
+        if "browser" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.slow)
     if not probe_provider("cuda").works:
         for item in items:
             if "gpu" in item.keywords:

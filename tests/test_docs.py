@@ -22,11 +22,6 @@ from polyexport.model.contract import Contract
 ROOT = Path(__file__).parents[1]
 # Their commands need a device, a cluster or a store, or serve for ever; they have tests of their own.
 ELSEWHERE = frozenset(("docs/demo.md", "docs/providers.md", "docs/ray.md", "docs/serve.md"))
-SLOW = frozenset((
-    "docs/bench.md", "docs/drawings.md", "docs/export.md", "docs/tours/deploy-and-measure.md",
-    "docs/tours/install-and-infer.md", "docs/tours/train-and-export.md", "docs/training.md", "docs/your-network.md",
-))  # fmt: skip
-
 PAGES = [
     "README.md",
     *sorted(str(path.relative_to(ROOT)) for path in (ROOT / "docs").rglob("*.md") if "decisions" not in path.parts),
@@ -172,14 +167,8 @@ def done_before(tmp_path_factory: pytest.TempPathFactory) -> Done:
     return Done(tmp_path_factory.mktemp("done"))
 
 
-@pytest.mark.parametrize(
-    "page",
-    [
-        pytest.param(page, marks=[pytest.mark.slow] if page in SLOW else [])
-        for page in PAGES
-        if commands(page) and page not in ELSEWHERE
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("page", [page for page in PAGES if commands(page) and page not in ELSEWHERE])
 def test_every_command_of_a_page(page: str, desk: Path, tiny_checkpoint: Path, done_before: Done) -> None:
     if any("polyexport train" in line for line in commands(page)):
         Path("runs/mine.safetensors").unlink()
@@ -201,6 +190,7 @@ def test_every_command_of_a_page(page: str, desk: Path, tiny_checkpoint: Path, d
         done_before.keep(quickened(line), before)
 
 
+@pytest.mark.slow
 def test_what_the_readme_promises_is_there(desk: Path) -> None:
     for line in [line for line in commands("README.md") if "polyexport infer drawings/" in line][:2]:
         subprocess.run(quickened(line), shell=True, check=True, executable="/bin/bash")
@@ -221,6 +211,7 @@ def test_the_contract_is_the_codes() -> None:
     assert named == {field.name for field in fields(Contract)}
 
 
+@pytest.mark.slow
 def test_the_contracts_example_runs(desk: Path) -> None:
     names: dict[str, np.ndarray] = {}
     (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "contract.md").read_text(), flags=re.DOTALL)

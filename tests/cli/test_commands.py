@@ -18,7 +18,6 @@ Cli = Callable[..., subprocess.CompletedProcess[str]]
 Refused = Callable[..., str]
 
 
-@pytest.mark.slow
 def test_train_export_infer_evaluate(cli: Cli, drawings: Path, tiny_checkpoint: Path, tmp_path: Path) -> None:
     cli("dataset", "pairs", "--count", 9, "--size", 32, check=0)
     training = ("--data", "pairs", "--initial", tiny_checkpoint, "--steps", 2, "--validate-every", 2, "-b", 2)

@@ -156,8 +156,8 @@ def parse_condition(text: str) -> ConditionSpec:
     values: dict[str, Any] = {}
     for part in _NEXT_KEY.split(rest) if colon else ():
         key, found, value = (piece.strip() for piece in part.partition("="))
-        expect(bool(found), f"{part[:60]!r} in the condition {name[:60]} is not key=value", "give key=value")
-        expect(key not in values, f"the condition {name[:60]} has {key[:60]} twice", "give it once")
+        expect(bool(found), f"{part[:60]!r} in the condition {name[:60]!r} is not key=value", "give key=value")
+        expect(key not in values, f"the condition {name[:60]!r} has {key[:60]!r} twice", "give it once")
         values[key] = value
     return read_condition({"name": name, "kind": kind, **values})
 
