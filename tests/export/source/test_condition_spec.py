@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from polyexport.errors import UsageError
@@ -46,7 +46,7 @@ def test_labels_of_a_file(tmp_path: Path) -> None:
         ("sigma=count", "of kind 'count'; give color, label, number, vector, image"),
         ("sigma=number", "the range of sigma is missing; give it, such as"),
         ("sigma=number:range", "is not key=value"),
-        ("sigma=number:range=0..1,range=0..2", "has range twice"),
+        ("sigma=number:range=0..1,range=0..2", "has 'range' twice"),
         ("sigma=number:labels=a", "a condition of kind number has no 'labels'"),
         ("sigma=number:range=0..1,default=2", "is not from 0.0 to 1.0"),
         ("sigma=number:range=0..1,scale=1/0", "scale of sigma is '1/0'"),
@@ -69,6 +69,7 @@ def test_what_is_no_condition(text: str, said: str) -> None:
     st.text("ab=:,|.0123/[]-@ \nnumberlabvcimgo", max_size=40)
     | st.text(max_size=20).map(lambda text: f"a=label:labels={text}")
 )
+@example("a=label:\x1e0")  # a separator of lines, to str.splitlines
 def test_any_text_as_a_condition(text: str) -> None:
     try:
         assert isinstance(parse_condition(text), ConditionSpec)
