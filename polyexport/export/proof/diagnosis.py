@@ -57,7 +57,7 @@ _REMEDIES = {
     "ReduceMean": "take means over height and width as two axes, not over one flattened axis, and subtract a mean "
     "before differences are squared",
     "Sin": "bring the argument into a small range; float32 has no digits left at large arguments",
-    "TopK": "sort with stable=True, and take topk of values that differ: without, the order of equal values is open",
+    "TopK": "sort with stable=True, and take topk of values that differ; otherwise the order of equal values is open",
     "RandomUniformLike": "leave randomness out of forward in evaluation mode",
 }
 _ALIKE = {
