@@ -256,8 +256,9 @@ def export_source(
     if quality_data is not None:
         contract = replace(contract, quality=_quality(_packed(model, contract), quality_data))
     data = _packed(model, contract, fitting_samples(golden[1:], contract.version))
-    Model.from_bytes(data, CPU_OPTIONS)  # what is written is what users can load, which repeats the first sample,
-    read_samples(data)  # and verify
+    loaded = Model.from_bytes(data, CPU_OPTIONS)  # what is written is what users can load and verify
+    for sample in read_samples(data):
+        loaded.repeat_golden(sample)
     files = {output: data}
     if signing_key is not None:  # the signature gets its name first, so that a new model is never without it
         files = {signature_path(output): signing_key.sign(data, name=output.name), **files}
