@@ -21,6 +21,7 @@ from PIL import Image, ImageCms, UnidentifiedImageError
 from polyexport.errors import ImageError, reason_of
 from polyexport.imaging.codecs import FORMATS, codec_of, format_by_signature
 from polyexport.imaging.codecs.codec import Codec
+from polyexport.imaging.traits import NO_TRAITS, Traits
 from polyexport.storage.files import read_limited
 
 __all__ = [
@@ -98,6 +99,9 @@ class DecodedImage:
 
     warnings: tuple[str, ...] = ()
     """One line for each thing that was dropped from the file, such as further frames or broken EXIF data."""
+
+    traits: Traits = NO_TRAITS
+    """What the file holds beside these pixels, as far as it was asked for."""
 
 
 def read_image(path: Path, *, channels: int = 3) -> DecodedImage:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from polyexport.imaging.pixels import Pixels
+from polyexport.imaging.traits import NO_TRAITS, Traits
 from polyexport.model.canvas import Canvas
 from polyexport.model.settings import Setting
 from polyexport.pipeline.outputs.journal import Record
@@ -42,6 +43,9 @@ class InputProgress:
     """Number of outputs that this run wrote."""
 
     warnings: tuple[str, ...] = ()
+    traits: Traits = NO_TRAITS
+    """What the input's file holds beside its pixels, to be put back into the outputs."""
+
     timings: Timings = field(default_factory=Timings)
 
     def finished_sha256(self) -> str:

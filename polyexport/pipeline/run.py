@@ -198,7 +198,7 @@ class _Run:
 
     def _accept(self, progress: InputProgress, decoded: Decoded) -> None:
         """Hand a decoded input to the network, for each output that is not finished or failed."""
-        progress.sha256, progress.warnings = decoded.sha256, decoded.warnings
+        progress.sha256, progress.warnings, progress.traits = decoded.sha256, decoded.warnings, decoded.traits
         progress.timings.read_ms, progress.timings.decode_ms = decoded.read_ms, decoded.decode_ms
         tasks: list[OutputTask] = []
         for number, record in enumerate(progress.finished_records):

@@ -17,6 +17,7 @@ import numpy as np
 
 from polyexport.errors import PolyexportError
 from polyexport.imaging.pixels import MAX_FILE_BYTES, MAX_PIXELS, Pixels
+from polyexport.imaging.traits import NO_TRAITS, Traits
 from polyexport.model.canvas import MAX_NATIVE_PIXELS, Canvas, CanvasRule
 from polyexport.model.edges import InkEdges
 from polyexport.pipeline.decoding.worker import ORIGINAL_CHANNELS, input_sha256, receive, receive_into, send
@@ -54,6 +55,9 @@ class Decoded:
     """Whether the failure lies in the input's bytes, so that another try would fail as well."""
 
     warnings: tuple[str, ...] = ()
+    traits: Traits = NO_TRAITS
+    """What the file holds beside the canvas, as far as it was asked for."""
+
     read_ms: float = 0.0
     decode_ms: float = 0.0
 
