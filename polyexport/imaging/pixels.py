@@ -101,7 +101,7 @@ class DecodedImage:
     """One line for each thing that was dropped from the file, such as further frames or broken EXIF data."""
 
     traits: Traits = NO_TRAITS
-    """What the file holds beside these pixels, as far as it was asked for."""
+    """Traits of the file, as far as they were asked for."""
 
 
 def read_image(path: Path, *, channels: int = 3) -> DecodedImage:

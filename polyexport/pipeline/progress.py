@@ -44,7 +44,7 @@ class InputProgress:
 
     warnings: tuple[str, ...] = ()
     traits: Traits = NO_TRAITS
-    """What the input's file holds beside its pixels, to be put back into the outputs."""
+    """Traits of the input's file, to be put back into the outputs."""
 
     timings: Timings = field(default_factory=Timings)
 

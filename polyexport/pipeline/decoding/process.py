@@ -56,7 +56,7 @@ class Decoded:
 
     warnings: tuple[str, ...] = ()
     traits: Traits = NO_TRAITS
-    """What the file holds beside the canvas, as far as it was asked for."""
+    """Traits of the file, as far as they were asked for."""
 
     read_ms: float = 0.0
     decode_ms: float = 0.0
