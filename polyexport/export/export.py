@@ -22,6 +22,7 @@ from polyexport.export.graph.trace import simplify
 from polyexport.export.precision import PRECISIONS, REFERENCE
 from polyexport.export.precision.precision import LayerSensitivity, Precision
 from polyexport.export.proof.examples import example_images, picture_for, placed
+from polyexport.export.proof.locality import find_locality
 from polyexport.export.proof.narrowing import proven_trace
 from polyexport.export.proof.own_images import OwnImages
 from polyexport.export.proof.parity import CPU_OPTIONS, Candidate
@@ -34,10 +35,11 @@ from polyexport.imaging.pixels import Pixels, to_channels
 from polyexport.imaging.psnr import psnr_db
 from polyexport.model.certificate import Fidelity, ImageFidelity, Parity, Quality, StageParity
 from polyexport.model.conditions.fields import ColorInput, ConditionValue
-from polyexport.model.contract import COLORED, IMAGE_INPUT, METADATA_KEY, Contract
+from polyexport.model.contract import COLORED, IMAGE_INPUT, METADATA_KEY, RESULT, Contract
 from polyexport.model.golden import GoldenSample
 from polyexport.model.loading.limits import DEFAULT_LIMITS
 from polyexport.model.loading.verdicts import remember
+from polyexport.model.locality import Locality
 from polyexport.model.model import Model
 from polyexport.model.result import ResultKind
 from polyexport.model.samples import SAMPLES_KEY, fitting_samples, read_samples, samples_json
@@ -136,6 +138,9 @@ class ExportResult:
     quality: Quality | None
     """Scores on the data set of ``quality_data``; None without one."""
 
+    locality: Locality | None
+    """Locality of the network; None if it takes images of one size alone."""
+
     signature: Path | None
     """Path of the file's signature; None if it was not signed."""
 
@@ -221,6 +226,11 @@ def export_source(
         reduction = reduce_precision(proof, final, precision, own, demands, report)
         final = prove(reduction.candidate, precision)
 
+    locality = None
+    if source.output_name == RESULT:  # the others are run at one size
+        locality = find_locality(source, final, own.images)
+    if locality is not None:
+        report(f"locality: {locality.describe()}")
     model = final.model
     golden = _golden(proof, final, own)
     parity = proof.parity(stages)
@@ -252,6 +262,7 @@ def export_source(
         fidelity=reduction.fidelity if reduction else (),
         image_fidelity=reduction.image_fidelity if reduction else None,
         golden=golden[0],
+        locality=locality,
     )
     if quality_data is not None:
         contract = replace(contract, quality=_quality(_packed(model, contract), quality_data))
@@ -278,6 +289,7 @@ def export_source(
         layers=reduction.layers if reduction else (),
         speed=reduction.speed if reduction else None,
         quality=contract.quality,
+        locality=locality,
         signature=signature_path(output) if signing_key is not None else None,
         weights_key=source.weights_key,
         remarks=source.remarks,

@@ -27,6 +27,7 @@ from polyexport.model.conditions.condition import Condition
 from polyexport.model.conditions.fields import ColorFields, ConditionFields
 from polyexport.model.contract_limits import MAX_CONTRACT_VALUES, check_sizes
 from polyexport.model.golden import GoldenSample
+from polyexport.model.locality import Locality
 from polyexport.model.result import PICTURE, ResultFields
 from polyexport.runtime.session import TensorType
 from polyexport.storage.strict_json import read_json
@@ -132,6 +133,9 @@ class Contract:
     quality: Quality | None = None
     """Scores on a data set; None if they were not measured."""
 
+    locality: Locality | None = None
+    """Whether an image may be cut into tiles; None if that was not found out, as for models of one size."""
+
     def __post_init__(self) -> None:
         for fields in self.conditions:
             condition_of(fields)  # refuses entries that contradict each other
@@ -178,7 +182,8 @@ class Contract:
     @property
     def version(self) -> int:
         """Oldest version of the contract that can say what this one says."""
-        old = contract_v2.fits(self) and self.image_fidelity is None and self.output_name == COLORED
+        new = self.image_fidelity is not None or self.locality is not None
+        old = contract_v2.fits(self) and not new and self.output_name == COLORED
         return 2 if old else 3
 
     @property
