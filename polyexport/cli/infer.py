@@ -13,11 +13,13 @@ from polyexport.cli.options import (
     LoadTimeout,
     MaxModelMemory,
     ModelOption,
+    OverlapOption,
     ProviderOption,
     Quiet,
     RequireSignature,
     SizeOption,
     Threads,
+    TileOption,
     Verbose,
 )
 from polyexport.errors import UsageError
@@ -26,8 +28,9 @@ from polyexport.runtime.providers import AUTO
 
 if TYPE_CHECKING:
     from polyexport.model.canvas import Size
+    from polyexport.model.tile_choice import TileWish
 
-__all__ = ["infer", "parse_size"]
+__all__ = ["infer", "parse_size", "parse_tiles"]
 
 
 class Engine(StrEnum):
@@ -126,6 +129,8 @@ def infer(
         bool, typer.Option("--retry-failed", help="Try inputs again that failed in an earlier run.")
     ] = False,
     size: SizeOption = "auto",
+    tile: TileOption = "auto",
+    overlap: OverlapOption = None,
     background: Annotated[Background, typer.Option(help="Color of the paper around a drawing.")] = Background.WHITE,
     result_as: Annotated[
         ResultAs, typer.Option("--result-as", help="Use of the result: alpha makes a mask the alpha of its image.")
@@ -178,7 +183,7 @@ def infer(
     outputs that are finished are skipped.
     """
     console.set(verbose=verbose, quiet=quiet)
-    wanted = parse_size(size)
+    wanted, tiles = parse_size(size), parse_tiles(tile, overlap)
     limits = LoadLimits(seconds=load_timeout, memory_mib=max_model_memory)
     _check_engine(engine, ray_address=ray_address, time_limit=time_limit, device_id=device_id)
 
@@ -211,12 +216,13 @@ def infer(
         files = {"--manifest": manifest, "--files-from": files_from, "--contact-sheet": contact_sheet}
         flags = {"--dry-run": dry_run, "--json": json_report, "--engine ray": engine is Engine.RAY}
         pipe = plan_pipe(request, interface, others=[name for name, on in (files | flags).items() if on])
-        run_pipe(pipe, choice.load, size=wanted, finishing=finishing)
+        run_pipe(pipe, choice.load, size=wanted, tiles=tiles, finishing=finishing)
         return
     job = build(
         Job,
         plan=plan_request(request, interface.conditions),
         size=wanted,
+        tiles=tiles,
         finishing=finishing,
         overwrite=overwrite,
         retry_failed=retry_failed,
@@ -244,6 +250,21 @@ def _check_engine(engine: Engine, *, ray_address: str | None, time_limit: float,
         raise UsageError(
             "--device-id does not go with --engine ray, which gives each actor a GPU", remedy="leave it out"
         )
+
+
+def parse_tiles(tile: str, overlap: int | None) -> "TileWish":
+    """Parse the values of ``--tile`` and ``--overlap``.
+
+    Raises:
+        UsageError: the tile is neither ``auto`` nor ``off`` nor a number of pixels, or an overlap without a number.
+    """
+    from polyexport.model.tile_choice import TileWish
+
+    if tile in ("auto", "off"):
+        return TileWish(tile="auto" if tile == "auto" else "off", overlap=overlap)
+    if tile.isascii() and tile.isdigit() and len(tile) <= 6:
+        return TileWish(tile=int(tile), overlap=overlap)
+    raise UsageError(f"unknown tile {tile!r}", remedy="give auto, off or a number of pixels")
 
 
 def parse_size(text: str) -> "Size":

@@ -9,6 +9,7 @@ from polyexport.errors import ImageError, OutputError, UsageError
 from polyexport.imaging.pixels import MAX_FILE_BYTES
 from polyexport.model.canvas import Size
 from polyexport.model.settings import Setting, parse_settings
+from polyexport.model.tile_choice import TileWish
 from polyexport.pipeline.decoding.pool import DecodingPool
 from polyexport.pipeline.finishing import Finishing
 from polyexport.pipeline.inputs.pairing import parse_pairing
@@ -68,7 +69,7 @@ def plan_pipe(request: Request, interface: Interface, *, others: Sequence[str]) 
     return Pipe(path=path, setting=settings[0], pictures=pairing.pictures(path.rpartition("/")[2]))
 
 
-def run_pipe(pipe: Pipe, load: LoadModel, *, size: Size, finishing: Finishing) -> None:
+def run_pipe(pipe: Pipe, load: LoadModel, *, size: Size, tiles: TileWish, finishing: Finishing) -> None:
     """Read one image, and write its result to stdout.
 
     Raises:
@@ -86,7 +87,14 @@ def run_pipe(pipe: Pipe, load: LoadModel, *, size: Size, finishing: Finishing) -
             raise ImageError(f"stdin cannot be read ({error.strerror})", remedy="give a smaller file") from error
         model = load(threads=granted_cores(), streams=1, images=1)
         png, warnings = run_one(
-            source, pipe.setting, model, decoding_pool, pictures=pipe.pictures, size=size, finishing=finishing
+            source,
+            pipe.setting,
+            model,
+            decoding_pool,
+            pictures=pipe.pictures,
+            size=size,
+            tiles=tiles,
+            finishing=finishing,
         )
     for warning in warnings:
         console.info(f"warning: {pipe.path}: {warning}")

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import typer
@@ -27,6 +27,9 @@ from polyexport.pipeline.results import ItemResult, RunReport
 from polyexport.storage.files import check_output_file, read_limited, write_atomic
 from polyexport.storage.stores import is_url, read_url
 
+if TYPE_CHECKING:
+    from polyexport.model.tile_difference import TileDifference
+
 __all__ = ["ReportOptions", "RunJob", "report_preview", "report_run"]
 
 
@@ -45,9 +48,13 @@ class RunJob(Protocol):
     """Function that does a job."""
 
     def __call__(
-        self, *, on_provider: Callable[[str, str], None], on_result: Callable[[ItemResult], None]
+        self,
+        *,
+        on_provider: Callable[[str, str], None],
+        on_tiles: Callable[["TileDifference"], None],
+        on_result: Callable[[ItemResult], None],
     ) -> RunReport:
-        """Do the job, and report the execution provider and each result on the way."""
+        """Do the job, and report the execution provider, what tiles cost, and each result on the way."""
         ...
 
 
@@ -78,7 +85,7 @@ def report_run(job: Job, run: RunJob, options: ReportOptions) -> ExitCode:
             if options.json:
                 _json_line({"type": "image", **_item_fields(result.item)}, result)
 
-        report = run(on_provider=_print_provider, on_result=finished)
+        report = run(on_provider=_print_provider, on_tiles=_print_tiles, on_result=finished)
     if options.contact_sheet is not None:
         _write_sheet(options.contact_sheet, job, shown, total=report.images)
     if options.json:
@@ -137,6 +144,10 @@ def report_preview(job: Job, load: LoadModel, decoding_pool: DecodingPool, *, js
 def _print_provider(execution_provider: str, fallback_reason: str) -> None:
     if fallback_reason:
         console.info(f"running on {execution_provider} ({fallback_reason})")
+
+
+def _print_tiles(difference: "TileDifference") -> None:
+    console.info(f"warning: {difference.describe()}")
 
 
 def _item_fields(item: Item) -> dict[str, Any]:

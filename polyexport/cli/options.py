@@ -17,11 +17,13 @@ __all__ = [
     "LoadTimeout",
     "MaxModelMemory",
     "ModelOption",
+    "OverlapOption",
     "ProviderOption",
     "Quiet",
     "RequireSignature",
     "SizeOption",
     "Threads",
+    "TileOption",
     "Verbose",
 ]
 
@@ -83,6 +85,24 @@ SizeOption = Annotated[
         "full resolution, a number of pixels is a size to fit, and auto takes what suits the model: fit for fills and "
         "for files of contract 2, native for others.",
         metavar="auto|fit|native|N",
+    ),
+]
+TileOption = Annotated[
+    str,
+    typer.Option(
+        help="Tiles that images at their own size are cut into: auto cuts those that do not fit the memory, if the "
+        "network is local; N is the side of a tile in pixels; off cuts none.",
+        metavar="auto|N|off",
+    ),
+]
+OverlapOption = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        help="Pixels that a tile shares with each of its neighbors. With fewer than the network needs for the result "
+        "of the whole image, the tiles are blended, and the difference is measured and printed.",
+        metavar="PIXELS",
+        show_default="what the network needs; a quarter of the tile for one that is global",
     ),
 ]
 LoadTimeout = Annotated[

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polyexport
 from polyexport.cluster.actors import machine_resources, size_actors
@@ -23,7 +23,7 @@ from polyexport.errors import ExitCode, PolyexportError
 from polyexport.model.file import default_model_path, read_model
 from polyexport.model.loading.limits import DEFAULT_LIMITS, LoadLimits
 from polyexport.model.loading.load import open_model
-from polyexport.pipeline.job import Job
+from polyexport.pipeline.job import Job, report_tiles
 from polyexport.pipeline.ordering import ResultsInOrder, SyncGroup
 from polyexport.pipeline.outputs.disk import OutputFolder
 from polyexport.pipeline.outputs.prior_results import PriorResults, read_prior_results
@@ -33,6 +33,9 @@ from polyexport.pipeline.recipes import recipes_of
 from polyexport.pipeline.results import ItemResult, RunReport
 from polyexport.runtime.providers import AUTO
 from polyexport.runtime.session import SessionOptions
+
+if TYPE_CHECKING:
+    from polyexport.model.tile_difference import TileDifference
 
 __all__ = ["Cluster", "ResultPublisher", "run_on_cluster"]
 
@@ -67,6 +70,7 @@ def run_on_cluster(
     signed_by: Path | None = None,
     folder: OutputFolder | StoreFolder,
     on_provider: Callable[[str, str], None] = lambda execution_provider, fallback_reason: None,
+    on_tiles: Callable[["TileDifference"], None] = lambda difference: None,
     on_result: Callable[[ItemResult], None] = lambda result: None,
 ) -> RunReport:
     """Make every output of a plan that earlier runs have not made, on the machines of a cluster.
@@ -78,6 +82,8 @@ def run_on_cluster(
         signed_by: public key, PEM, with which the model file must have been signed.
         folder: the plan's output folder, locked, on a file system that every machine of the cluster has at one path.
         on_provider: called with each execution provider that an actor took, and why it took no better one.
+        on_tiles: called before the first image if images are cut into tiles that do not give the result of the whole
+            image, with the difference on a sample.
         on_result: called once per input, from the calling thread, in the order of the plan.
 
     Raises:
@@ -98,7 +104,9 @@ def run_on_cluster(
     data = read_model(file, signed_by=signed_by)
     checked = open_model(data, SessionOptions(provider="cpu", threads=1), name=str(file), limits=cluster.limits)
     job.finishing.check(checked.contract.result, checked.conditions)
-    recipes_of(job.plan, checked, checked.contract.canvas_rule(job.size), job.finishing)
+    canvas_rule = checked.contract.canvas_rule(job.size, tiles=job.tiles)
+    recipes_of(job.plan, checked, canvas_rule, job.finishing)
+    report_tiles(checked, canvas_rule, plan.settings[0], on_tiles)
     options = WorkerOptions(
         output=folder.root.absolute() if isinstance(folder.root, Path) else folder.root,
         model=folder.stage(data),
@@ -106,6 +114,7 @@ def run_on_cluster(
         model_name=str(file),
         provider=cluster.provider,
         size=job.size,
+        tiles=job.tiles,
         finishing=job.finishing,
         pictures=job.plan.pictures,
         retry_failed=job.retry_failed,

@@ -11,6 +11,7 @@ from polyexport.cluster.messages import Answer, Task
 from polyexport.errors import OutputError, PolyexportError
 from polyexport.model.canvas import Size
 from polyexport.model.model import Model
+from polyexport.model.tile_choice import TileWish
 from polyexport.pipeline.decoding.pool import DecodingPool
 from polyexport.pipeline.finishing import Finishing
 from polyexport.pipeline.outputs.disk import UnpublishedOutput
@@ -44,6 +45,7 @@ class WorkerOptions:
 
     provider: str
     size: Size
+    tiles: TileWish
     finishing: Finishing
     pictures: tuple[str, ...] = ()
     """Names of the conditions that are second pictures, in the model's order."""
@@ -92,7 +94,9 @@ class Worker:
         model = _shared_model(self._staging, options)
         session = SessionOptions(provider=options.provider, threads=options.threads, images=options.images)
         self._model = Model.from_bytes(model, session, name=options.model_name)
-        self._canvas_rule = self._model.contract.canvas_rule(options.size, keep_original=options.finishing.as_alpha)
+        self._canvas_rule = self._model.contract.canvas_rule(
+            options.size, keep_original=options.finishing.as_alpha, tiles=options.tiles
+        )
         self._run_options = options_for(self._model, self._canvas_rule, batch_size=options.batch_size, streams=1)
         self._decoding_pool = DecodingPool(jobs=options.jobs)
         self._decoding_pool.start()

@@ -13,9 +13,10 @@ places the edge; see ``polyexport.imaging.fill``.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from PIL import Image
@@ -23,6 +24,7 @@ from PIL import Image
 from polyexport.errors import ImageError, UsageError
 from polyexport.imaging.pixels import MAX_SIDE, Pixels
 from polyexport.model.edges import InkEdges
+from polyexport.model.tiles import TileRule
 
 __all__ = ["MAX_NATIVE_PIXELS", "Canvas", "CanvasRule", "Size", "check_same_size", "resized"]
 
@@ -61,8 +63,13 @@ class Canvas:
     original: Pixels | None = None
     """The image itself, uint8 [height, width, channels], where the result needs it; None otherwise."""
 
+    tiles: TileRule | None = None
+    """The rule by which the canvas is cut into tiles for the network; None if it is run as a whole."""
+
     def batch_limit(self, wanted: int) -> int:
         """Return how many canvases of this shape one call of the network may take: at most ``wanted``, at least 1."""
+        if self.tiles is not None:
+            return 1
         height, width = self.pixels.shape[:2]
         return max(1, min(wanted, MAX_NATIVE_PIXELS // int(height * width)))
 
@@ -152,6 +159,9 @@ class CanvasRule:
     keep_original: bool = False
     """A canvas keeps the pixels of its image."""
 
+    tiles: TileRule | None = None
+    """The rule by which large canvases of ``native`` are cut into tiles; None if none is."""
+
     @property
     def area(self) -> int:
         """Pixels of the largest canvas of ``fit``."""
@@ -182,6 +192,7 @@ class CanvasRule:
         white: bool = True,
         channels: int = 3,
         keep_original: bool = False,
+        tiles: TileRule | None = None,
     ) -> "CanvasRule":
         """Make the rule for a size that a user gave and a network.
 
@@ -195,6 +206,7 @@ class CanvasRule:
             white: pad pictures with white, on squares, rather than with their last row and column.
             channels: channels of the network's image.
             keep_original: whether a canvas keeps the pixels of its image.
+            tiles: the rule by which large canvases of ``native`` are cut.
 
         Raises:
             UsageError: the network cannot take this size.
@@ -217,7 +229,14 @@ class CanvasRule:
             white=white,
             channels=channels,
             keep_original=keep_original,
+            tiles=tiles if mode == "native" else None,
         )
+
+    @classmethod
+    def of_entries(cls, entries: Mapping[str, Any]) -> "CanvasRule":
+        """Make the rule of what ``dataclasses.asdict`` gave of it."""
+        tiles = entries["tiles"]
+        return cls(**{**entries, "tiles": None if tiles is None else TileRule(**tiles)})
 
     def place(self, pixels: Pixels) -> Canvas:
         """Place an image on its canvas.
@@ -235,10 +254,11 @@ class CanvasRule:
             canvas = (self.size, self.width or self.size)
         else:
             canvas = (self._padded(inner[0]), self._padded(inner[1]))
-        if canvas[0] * canvas[1] > MAX_NATIVE_PIXELS:
+        tiles = self.tiles if self.tiles is not None and self.tiles.cuts(*canvas) else None
+        if tiles is None and canvas[0] * canvas[1] > MAX_NATIVE_PIXELS:
             raise ImageError(
                 f"{width}x{height} pixels, more than the {MAX_NATIVE_PIXELS} that the network takes at full size",
-                remedy="use --size fit",
+                remedy="use --size fit" if self.fill else "use --size fit, or --tile N for tiles of N pixels",
             )
         edges, original = None, pixels if self.keep_original else None
         if self.fill:
@@ -261,6 +281,7 @@ class CanvasRule:
             inner_width=inner[1],
             edges=edges,
             original=original,
+            tiles=tiles,
         )
 
     def for_picture(self, channels: int) -> "CanvasRule":

@@ -20,7 +20,7 @@ from typing import Any
 from polyexport.errors import ContractError, reason_of
 from polyexport.imaging.pixels import MAX_SIDE, MAX_TRAINING_SIZE
 from polyexport.model import contract_v2
-from polyexport.model.canvas import CanvasRule, Size
+from polyexport.model.canvas import MAX_NATIVE_PIXELS, CanvasRule, Size
 from polyexport.model.certificate import Fidelity, ImageFidelity, Parity, Quality
 from polyexport.model.conditions import condition_of
 from polyexport.model.conditions.condition import Condition
@@ -29,6 +29,7 @@ from polyexport.model.contract_limits import MAX_CONTRACT_VALUES, check_sizes
 from polyexport.model.golden import GoldenSample
 from polyexport.model.locality import Locality
 from polyexport.model.result import PICTURE, ResultFields
+from polyexport.model.tile_choice import AUTO_TILES, TileWish, choose_tiles
 from polyexport.runtime.session import TensorType
 from polyexport.storage.strict_json import read_json
 from polyexport.storage.typed_json import build
@@ -224,7 +225,9 @@ class Contract:
         result = TensorType("tensor(uint8)", (batch, *many, *made, self.result.channels))
         return inputs, {self.output_name: result}
 
-    def canvas_rule(self, size: Size = "auto", *, keep_original: bool = False) -> CanvasRule:
+    def canvas_rule(
+        self, size: Size = "auto", *, keep_original: bool = False, tiles: TileWish = AUTO_TILES
+    ) -> CanvasRule:
         """Return the rule that places images on canvases of a size for this model.
 
         Args:
@@ -232,9 +235,10 @@ class Contract:
                 in pixels; ``auto`` is ``fit`` for models of one size and for those that version 2 can describe, and
                 ``native`` for all others. The canvases of ``fit`` are squares for pictures that version 2 describes.
             keep_original: whether a canvas keeps the pixels of its image, as a mask that becomes its alpha needs them.
+            tiles: tiles that large images are cut into.
 
         Raises:
-            UsageError: the network cannot take this size.
+            UsageError: the network cannot take this size, or such tiles.
         """
         if size == "auto":
             size = "fit" if self.output_name == COLORED or self.fixed_size else "native"
@@ -248,6 +252,16 @@ class Contract:
             white=self.output_name == COLORED,
             channels=self.image_channels,
             keep_original=keep_original or self.result.kind == "alpha",
+            tiles=choose_tiles(
+                tiles,
+                self.locality,
+                kind=self.result.kind,
+                multiple=self.size_multiple,
+                smallest=self.smallest_size,
+                native=size == "native",
+                fixed_size=self.fixed_size,
+                most_pixels=MAX_NATIVE_PIXELS,
+            ),
         )
 
     def to_json(self) -> str:

@@ -22,6 +22,7 @@ from polyexport.model.golden import GoldenSample
 from polyexport.model.inputs import ImageLike, batches_of_many_colors, check_image, checked_rows, pixels_of, placed
 from polyexport.model.nan_watch import WATCH, all_numbers, watched
 from polyexport.model.settings import Setting, describe_conditions, setting_from
+from polyexport.model.tiled_run import run_in_tiles
 from polyexport.runtime.open import open_session
 from polyexport.runtime.session import Session, SessionOptions, TensorType
 
@@ -295,6 +296,8 @@ class Model:
             uint8 [s H, s W, C] for each canvas.
         """
         seconds = pictures if pictures is not None else [()] * len(canvases)
+        if any(canvas.tiles for canvas in canvases):
+            return [run_in_tiles(self, *each) for each in zip(canvases, settings, seconds, strict=True)]
         rows = [self.rows_of(setting, second) for setting, second in zip(settings, seconds, strict=True)]
         return self.run_rows([canvas.pixels for canvas in canvases], rows)
 

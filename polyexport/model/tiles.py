@@ -23,6 +23,9 @@ from polyexport.imaging.pixels import Pixels
 __all__ = ["Span", "TileRule", "rows_of", "spans", "tiled_rows"]
 
 
+_PIXELS_PER_CALL = 512**2
+
+
 @dataclass(frozen=True, slots=True)
 class Span:
     """Extent of one tile along an axis, pixels of the canvas."""
@@ -57,6 +60,9 @@ class TileRule:
     multiple: int
     """The network's ``size_multiple``."""
 
+    exact: bool = True
+    """The overlap is as large as the network needs for the result of the whole canvas."""
+
     blended: bool = False
     """Outputs are blended along the overlaps; else a seam runs through their middle."""
 
@@ -76,11 +82,16 @@ class TileRule:
                 f"{self.multiple}",
                 remedy=f"give --overlap {max(0, self.overlap) // self.multiple * self.multiple + self.multiple}",
             )
-        if self.side <= self.overlap or (not self.blended and self.overlap % (2 * self.multiple)):
+        if self.side <= self.overlap:
             raise UsageError(
-                f"tiles of {self.side} pixels are not larger than their overlap of {self.overlap}",
-                remedy=f"give --tile {self.overlap + max(self.multiple, self.overlap)} or more",
+                f"tiles of {self.side} pixels are not larger than the {self.overlap} that they share with a neighbor",
+                remedy=f"give --tile {2 * self.overlap} or more, or a smaller --overlap",
             )
+
+    @property
+    def per_call(self) -> int:
+        """Tiles of one call of the network."""
+        return max(1, _PIXELS_PER_CALL // self.side**2)
 
     def cuts(self, height: int, width: int) -> bool:
         """Return whether a canvas of a size is cut."""

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from polyexport.model.canvas import Size
+from polyexport.model.canvas import CanvasRule, Size
 from polyexport.model.model import Model
+from polyexport.model.settings import Setting
+from polyexport.model.tile_choice import AUTO_TILES, TileWish
 from polyexport.pipeline.decoding.pool import DecodingPool
 from polyexport.pipeline.finishing import PLAIN, Finishing
 from polyexport.pipeline.outputs.disk import OutputFolder
@@ -17,7 +19,10 @@ from polyexport.pipeline.run import run_plan
 from polyexport.pipeline.run_options import MAX_BATCH_SIZE, options_for, threads_and_streams
 from polyexport.runtime.cores import granted_cores
 
-__all__ = ["Job", "LoadModel", "run_job"]
+if TYPE_CHECKING:
+    from polyexport.model.tile_difference import TileDifference
+
+__all__ = ["Job", "LoadModel", "report_tiles", "run_job"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,6 +31,9 @@ class Job:
 
     plan: Plan
     size: Size = "auto"
+    tiles: TileWish = AUTO_TILES
+    """Tiles that large images are cut into."""
+
     finishing: Finishing = PLAIN
     overwrite: bool = False
     """Whether every output is made again and any file with an output's name may be replaced."""
@@ -59,6 +67,7 @@ def run_job(
     folder: OutputFolder | StoreFolder,
     decoding_pool: DecodingPool,
     on_provider: Callable[[str, str], None] = lambda execution_provider, fallback_reason: None,
+    on_tiles: Callable[["TileDifference"], None] = lambda difference: None,
     on_result: Callable[[ItemResult], None] = lambda result: None,
 ) -> RunReport:
     """Make every output of a plan that earlier runs have not made.
@@ -69,6 +78,8 @@ def run_job(
         folder: the plan's output folder, locked.
         decoding_pool: processes that decode; they are closed only if the run ends with an error.
         on_provider: called before the first image, with the execution provider and why no better one was taken.
+        on_tiles: called before the first image if large images are cut into tiles that do not give the result of the
+            whole image, with the difference on a sample.
         on_result: called once per input, from the calling thread, in the order of the plan.
 
     Raises:
@@ -86,8 +97,9 @@ def run_job(
     # The number of all outputs, not of those that are left: a rerun must take the provider that the first run took.
     model = load(threads=threads, streams=streams, images=job.plan.outputs)
     job.finishing.check(model.contract.result, model.conditions)
-    canvas_rule = model.contract.canvas_rule(job.size, keep_original=job.finishing.as_alpha)
+    canvas_rule = model.contract.canvas_rule(job.size, keep_original=job.finishing.as_alpha, tiles=job.tiles)
     on_provider(model.session.execution_provider, model.session.fallback_reason)
+    report_tiles(model, canvas_rule, plan.settings[0], on_tiles)
     options = options_for(model, canvas_rule, batch_size=job.batch_size, streams=streams)
     report = run_plan(
         plan,
@@ -102,3 +114,23 @@ def run_job(
     )
     folder.check_place()
     return report
+
+
+def report_tiles(
+    model: Model, canvas_rule: CanvasRule, setting: Setting, on_tiles: Callable[["TileDifference"], None]
+) -> None:
+    """Measure what tiles cost that do not give the result of the whole image, and report it.
+
+    Args:
+        model: the model.
+        canvas_rule: how this model places images on canvases, and cuts them.
+        setting: values of the conditions of the first output.
+        on_tiles: called with the difference, unless there is none.
+
+    Raises:
+        UsageError: the tiles are too large to be compared with whole images.
+    """
+    if canvas_rule.tiles is not None and not canvas_rule.tiles.exact:
+        from polyexport.model.tile_difference import measure_tiles
+
+        on_tiles(measure_tiles(model, canvas_rule, setting))

@@ -6,6 +6,7 @@ from polyexport.errors import ImageError
 from polyexport.model.canvas import Size
 from polyexport.model.model import Model
 from polyexport.model.settings import Setting
+from polyexport.model.tile_choice import AUTO_TILES, TileWish
 from polyexport.pipeline.decoding.pool import DecodingPool
 from polyexport.pipeline.decoding.process import Source
 from polyexport.pipeline.finishing import PLAIN, Finishing
@@ -21,6 +22,7 @@ def run_one(
     *,
     pictures: Sequence[Source] = (),
     size: Size = "auto",
+    tiles: TileWish = AUTO_TILES,
     finishing: Finishing = PLAIN,
 ) -> tuple[bytes, tuple[str, ...]]:
     """Run the model on one image.
@@ -32,6 +34,7 @@ def run_one(
         decoding_pool: processes that decode the image.
         pictures: its second pictures, untrusted, in the order of the model's conditions.
         size: size of the canvas; see ``Contract.canvas_rule``.
+        tiles: tiles that a large image is cut into.
         finishing: how the result is finished.
 
     Returns:
@@ -43,7 +46,7 @@ def run_one(
         ColorError: a color that the model does not know.
     """
     finishing.check(model.contract.result, model.conditions)
-    rule = model.contract.canvas_rule(size, keep_original=finishing.as_alpha)
+    rule = model.contract.canvas_rule(size, keep_original=finishing.as_alpha, tiles=tiles)
     decoded = decoding_pool.decode(source, rule, pictures=pictures, picture_rules=model.picture_rules(rule))
     if decoded.canvas is None:
         raise ImageError(f"the image is refused: {decoded.reason}", remedy="give another image")

@@ -68,7 +68,7 @@ def preview(job: Job, model: Model, decoding_pool: DecodingPool, counts: Preview
         OutputError: the output folder cannot be read.
     """
     job.finishing.check(model.contract.result, model.conditions)
-    canvas_rule = model.contract.canvas_rule(job.size, keep_original=job.finishing.as_alpha)
+    canvas_rule = model.contract.canvas_rule(job.size, keep_original=job.finishing.as_alpha, tiles=job.tiles)
     plan = mark_clashes(job.plan, partial(view_spelling, job.plan.output))
     recipes = recipes_of(plan, model, canvas_rule, job.finishing)
     with _read_prior_results(job, plan) as prior_results:

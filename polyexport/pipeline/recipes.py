@@ -34,6 +34,7 @@ def recipes_of(plan: Plan, model: Model, canvas_rule: CanvasRule, finishing: Fin
             **_conditions(model, setting),
             mode=canvas_rule.mode,
             size=canvas_rule.size if canvas_rule.mode == "fit" else 0,
+            **_tiles(canvas_rule),
             **finishing.recipe(),
         )
         for setting in plan.settings
@@ -45,3 +46,9 @@ def _conditions(model: Model, setting: Setting) -> dict[str, Any]:
     if len(model.conditions) == 1 and isinstance(model.conditions[0], ColorCondition):
         return {"color": recipes[model.conditions[0].name]}  # journals have had this entry since their first version
     return {"conditions": recipes}
+
+
+def _tiles(canvas_rule: CanvasRule) -> dict[str, Any]:
+    """Return what stands for tiles in a recipe: nothing, if they give the result of the whole image."""
+    tiles = canvas_rule.tiles
+    return {} if tiles is None or tiles.exact else {"tiles": [tiles.side, tiles.overlap]}

@@ -18,7 +18,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 
 from polyexport.imaging.pixels import Pixels
-from polyexport.model.canvas import CanvasRule
+from polyexport.model.canvas import Canvas, CanvasRule
 from polyexport.model.model import Model
 from polyexport.pipeline.batching import Batcher, images_per_network_task
 from polyexport.pipeline.decoding.pool import DecodingPool
@@ -207,6 +207,7 @@ class _Run:
             elif record is not None and record.input_sha256 == decoded.sha256:
                 self._finish_output(progress, f"{record.failed} ({_FAILED_EARLIER})" if record.failed else "")
             elif decoded.canvas is not None:
+                progress.warnings = (*decoded.warnings, *_tiles_note(decoded.canvas))
                 tasks.append(OutputTask(progress, decoded.canvas, decoded.pictures, number))
             elif decoded.permanent and decoded.sha256:
                 self._add_to_group(progress, _failure(progress, number, decoded.reason))
@@ -295,6 +296,16 @@ def _images_per_task(plan: Plan, canvas_rule: CanvasRule) -> int:
     if canvas_rule.mode == "native" or len(plan.items) < _MAX_IMAGES_PER_TASK**2:
         return 1  # images of any size, or too few of them to share the work evenly
     return min(_MAX_IMAGES_PER_TASK, max(1, _MAX_TASK_BYTES // (canvas_rule.channels * canvas_rule.area)))
+
+
+def _tiles_note(canvas: Canvas) -> tuple[str, ...]:
+    """Return a line about an image that was cut into tiles because it does not fit the memory; none for others."""
+    tiles = canvas.tiles
+    if tiles is None or not tiles.above:
+        return ()
+    return (
+        f"run in tiles of {tiles.side} pixels, as a whole it takes more memory than is granted; the result is the same",
+    )
 
 
 def _failure(progress: InputProgress, number: int, reason: str) -> UnpublishedOutput:

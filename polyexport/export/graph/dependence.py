@@ -21,7 +21,7 @@ from onnx import numpy_helper
 from polyexport.errors import reason_of
 from polyexport.export.graph.windows import Mask, any_along, everything, is_everything, merged, resized_mask, windowed
 
-__all__ = ["Dependence", "follow"]
+__all__ = ["Dependence", "cyclic_shifts", "follow"]
 
 _ELEMENTWISE = frozenset(
     """Abs Acos Acosh Add And Asin Asinh Atan Atanh BatchNormalization BitShift BitwiseAnd BitwiseNot BitwiseOr
@@ -41,6 +41,8 @@ _REDUCTIONS = frozenset(
 _ALONG_ONE_AXIS = {"Softmax": -1, "LogSoftmax": -1, "Hardmax": -1, "LpNormalization": -1, "CumSum": 0}
 """Operators that read all of one axis, and the default of that axis."""
 
+_WINDOWS = frozenset("Conv ConvTranspose MaxPool AveragePool LpPool".split())  # noqa: SIM905
+
 _MAX_NAMED = 8
 
 
@@ -52,7 +54,8 @@ class Dependence:
     """True where a value of the output could change, in the shape of the output."""
 
     mixing: tuple[str, ...]
-    """Nodes that made everything depend on the marked pixels, ``Operator name`` each; the first eight."""
+    """Nodes that by what they do made everything depend on the marked pixels, such as a mean over the image,
+    ``Operator name`` each; the first eight."""
 
     peak_bytes: int
     """Size of all tensors that the graph holds at a time, bytes, at its peak: what a whole image needs at least."""
@@ -140,8 +143,10 @@ class _Run:
             after = [everything(shape) for shape in shapes]
         marked = any(mask.any() for mask in before)
         after = [mask if marked else np.broadcast_to(np.False_, mask.shape) for mask in after]
-        if after and is_everything(after[0]) and not any(is_everything(mask) for mask in before):
-            self.mixing.append(f"{node.op_type} {node.name}".strip())
+        sized = bool(self._from_shapes.intersection(node.input)) and node.op_type in _ELEMENTWISE
+        spreads = is_everything(after[0]) and not any(is_everything(mask) for mask in before)
+        if spreads and (sized or _mixes(node, len(before))):
+            self.mixing.append(_named(node))
         for name, mask in zip(node.output, after, strict=False):
             if name:
                 self.masks[name] = mask
@@ -165,7 +170,7 @@ class _Run:
             return self._moved(node)
         if kind == "Pad":
             return self._moved(node, constant=False)
-        if kind in ("Conv", "MaxPool", "AveragePool", "LpPool", "ConvTranspose"):
+        if kind in _WINDOWS:
             return [windowed(node, own[0], self._known.get(node.input[1]) if len(node.input) > 1 else None)]
         if kind in ("GlobalAveragePool", "GlobalMaxPool", "GlobalLpPool"):
             return [any_along(own[0], range(2, own[0].ndim))]
@@ -287,6 +292,32 @@ class _Run:
         model = onnx.helper.make_model(graph, opset_imports=self._opsets)
         run: Callable[..., Any] = ReferenceEvaluator(model).run
         return [np.asarray(value) for value in run(None, dict(feeds))]
+
+
+def cyclic_shifts(model: onnx.ModelProto) -> tuple[str, ...]:
+    """Return the nodes that shift values from one end of a tensor to the other, like ``torch.roll``; the first eight.
+
+    Such a node puts slices of one tensor together in another order.
+    """
+    sliced = {node.output[0]: node.input[0] for node in model.graph.node if node.op_type == "Slice"}
+    shifts = [
+        _named(node)
+        for node in model.graph.node
+        if node.op_type == "Concat" and len({sliced.get(name) for name in node.input} - {None}) == 1 < len(node.input)
+    ]
+    return tuple(shifts[:_MAX_NAMED])
+
+
+def _mixes(node: onnx.NodeProto, marked_inputs: int) -> bool:
+    """Return whether a node by itself can make all of its output depend on one place of its input."""
+    if node.domain not in ("", "ai.onnx"):
+        return True
+    local = node.op_type in _ELEMENTWISE | _MOVES | _WINDOWS | {"Pad"}
+    return not local and (node.op_type not in ("MatMul", "Gemm") or marked_inputs > 1)
+
+
+def _named(node: onnx.NodeProto) -> str:
+    return f"{node.op_type} {node.name}".strip()
 
 
 def _attribute(node: onnx.NodeProto, name: str, default: Any) -> Any:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polyexport.errors import PolyexportError, check_memory
-from polyexport.export.graph.dependence import Dependence, follow
+from polyexport.export.graph.dependence import Dependence, cyclic_shifts, follow
 from polyexport.export.graph.windows import Mask
 from polyexport.export.proof.examples import Example, example_images, picture_for, setting_rows, stacked
 from polyexport.export.proof.parity import CPU_OPTIONS, Candidate
@@ -30,8 +30,9 @@ from polyexport.runtime.session import Session
 
 __all__ = ["find_locality"]
 
-_LENGTHS = (256, 512, 1024, 2048, 4096)
-"""Lengths of the images that are followed, pixels, until one is long enough for the reach of the network."""
+_LENGTHS = (256, 512, 1024, 2048)
+"""Lengths of the images that are followed, pixels, until one is long enough for the reach of the network. Tiles of one
+that reaches further would be nothing but overlap."""
 
 _THICKNESS = 32
 """Least extent of these images across, pixels."""
@@ -128,9 +129,11 @@ class _Search:
             if not beyond.size or not beyond[-1]:
                 last = int(np.flatnonzero(beyond)[-1]) + 1 if beyond.any() else 0
                 return _Reach(math.ceil(last / self.source.result.ratio), (), per_pixel)
+            if not beyond.all():  # what lies far behind the cut is reached, and what lies nearer is not
+                return _Reach(None, dependence.mixing or cyclic_shifts(self._candidate.model), per_pixel)
             if dependence.mixing:
                 return _Reach(None, dependence.mixing, per_pixel)
-        return _Reach(None, (), per_pixel)
+        return _Reach(None, cyclic_shifts(self._candidate.model), per_pixel)
 
     def changes_beyond(self, session: Session, reach: int, axis: int, *, behind: bool) -> bool:
         """Run the graph on images that differ on one side of a cut, and look at the other side beyond the reach."""

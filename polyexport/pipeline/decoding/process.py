@@ -188,7 +188,9 @@ class DecodingProcess:
         assert rules.image is not None
         rows, columns = (int(side) for side in answer["canvas"])
         (height, width), (inner_height, inner_width) = map(int, answer["size"]), map(int, answer["inner"])
-        if not (0 < rows * columns <= MAX_NATIVE_PIXELS and 0 < inner_height <= rows and 0 < inner_width <= columns):
+        tiles = rules.image.tiles if rules.image.tiles is not None and rules.image.tiles.cuts(rows, columns) else None
+        most = MAX_NATIVE_PIXELS if tiles is None else 2 * MAX_PIXELS  # with what pads an image
+        if not (0 < rows * columns <= most and 0 < inner_height <= rows and 0 < inner_width <= columns):
             raise ValueError("no canvas has this size")
         if not (height > 0 and width > 0 and height * width <= MAX_PIXELS):
             raise ValueError("no image has this size")
@@ -201,6 +203,7 @@ class DecodingProcess:
             inner_width=inner_width,
             edges=self._edges(answer, height, width) if answer.get("edges") else None,
             original=self._original(str(answer["original"]), pixels, height, width) if "original" in answer else None,
+            tiles=tiles,
         )
         return canvas, tuple(self._array(rows, columns, rule.channels) for rule in rules.pictures.values() if rule)
 

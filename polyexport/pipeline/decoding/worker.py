@@ -149,8 +149,8 @@ class _Settings:
 def _serve(requests: IO[bytes], answers: IO[bytes]) -> None:
     request = receive(requests)
     settings = _Settings(
-        request["canvas_rule"] and CanvasRule(**request["canvas_rule"]),
-        [(name, rule and CanvasRule(**rule)) for name, rule in request["picture_rules"]],
+        request["canvas_rule"] and CanvasRule.of_entries(request["canvas_rule"]),
+        [(name, rule and CanvasRule.of_entries(rule)) for name, rule in request["picture_rules"]],
         int(request["max_pixels"]),
     )
     images = [
