@@ -69,7 +69,7 @@ def animated_webp(canvas: tuple[int, int]) -> bytes:
 
 
 @settings(max_examples=60)
-@given(st.integers(0, 10_000), st.sampled_from(["PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF"]))
+@given(st.integers(0, 10_000), st.sampled_from(["PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "AVIF"]))
 def test_a_truncated_file_fails_or_is_whole(cut: int, kind: str) -> None:
     whole = saved(Image.fromarray(DRAWING), kind)
     data = whole[: cut % len(whole)]
@@ -83,7 +83,7 @@ def test_a_truncated_file_fails_or_is_whole(cut: int, kind: str) -> None:
 
 
 @settings(max_examples=100)
-@given(st.data(), st.sampled_from(["PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM"]))
+@given(st.data(), st.sampled_from(["PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM", "AVIF"]))
 def test_a_damaged_file_is_an_image_or_an_image_error(data: st.DataObject, kind: str) -> None:
     damaged = bytearray(saved(Image.fromarray(DRAWING), kind))
     for _ in range(3):
@@ -246,7 +246,7 @@ def test_the_transparent_color_of_an_rgb_png_is_white() -> None:
     assert decode(data).pixels.tolist() == [[[255, 255, 255], [1, 2, 4]]]
 
 
-@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "TIFF", "AVIF"])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_exif_orientation_is_applied_once(orientation: int, kind: str) -> None:
     exif = Image.Exif()
@@ -284,7 +284,7 @@ def test_broken_exif_is_ignored() -> None:
     assert decoded.warnings == ("broken EXIF data is ignored",)
 
 
-@pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP", "TIFF", "MPO"])
+@pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP", "TIFF", "MPO", "AVIF"])
 def test_only_the_first_frame_is_used_and_it_says_so(kind: str) -> None:
     frames = [Image.new("RGB", (8, 8), color) for color in ("red", "blue")]
     decoded = decode(saved(frames[0], kind, save_all=True, append_images=frames[1:]))
@@ -311,7 +311,10 @@ def bombs() -> dict[str, bytes]:
     png = struct.pack(">IIBBBBB", 100_000, 100_000, 8, 2, 0, 0, 0)
     whole = encode_png(DRAWING)
     tags = {256: 1, 257: 1, 258: 8, 259: 8, 262: 1, 277: 1}
+    avif = saved(Image.new("RGB", (8, 8)), "AVIF")
+    extent = avif.index(b"ispe") + 8
     return {
+        "avif": avif[:extent] + struct.pack(">II", 16384, 16384) + avif[extent + 8 :],
         "png": b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", png) + chunk(b"IDAT", zeros) + chunk(b"IEND", b""),
         "png_profile": whole[:33] + chunk(b"iCCP", b"x\0\0" + zeros) + whole[33:],
         "png_text": whole[:33] + chunk(b"iTXt", b"x\0\1\0\0\0" + zeros) + whole[33:],
