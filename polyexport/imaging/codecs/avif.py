@@ -9,7 +9,7 @@ _SIGNATURE = rb"....ftyp(?:avi[fs]|(?:mif1|msf1)....(?:....){0,15}?avi[fs])"
 
 AVIF = Codec(
     name="AVIF",
-    description="AVIF with 8 to 12 bits per channel, lossy or not, with or without alpha; of a sequence the first frame",
+    description="AVIF, 8 to 12 bits per channel, lossy or not, with or without alpha; of a sequence the first frame",
     signature=_SIGNATURE,
     suffixes=(".avif", ".avifs"),
 )
