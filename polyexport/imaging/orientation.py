@@ -8,7 +8,10 @@ from PIL import Image
 from polyexport.imaging.codecs import codec_of
 from polyexport.imaging.opening import DECODE_ERRORS
 
-__all__ = ["ORIENTATION_TAG", "TRANSPOSES", "WARNINGS_LOCK", "orientation"]
+__all__ = ["BROKEN_EXIF", "ORIENTATION_TAG", "TRANSPOSES", "WARNINGS_LOCK", "orientation"]
+
+BROKEN_EXIF = "broken EXIF data is ignored"
+"""Note for an image whose EXIF data cannot be read."""
 
 ORIENTATION_TAG = 274
 """Number of the EXIF tag that holds the orientation."""
@@ -42,10 +45,13 @@ def orientation(image: Image.Image, notes: list[str]) -> int:
         warnings.simplefilter("always")
         try:
             if "exif" in image.info:
-                Image.Exif().load(image.info["exif"])  # once more: pillow may have read and cached it on opening
-            value, broken = image.getexif().get(ORIENTATION_TAG, 1), False
+                exif = Image.Exif()  # not pillow's own, which takes the orientation from XMP if EXIF has none
+                exif.load(image.info["exif"])
+            else:
+                exif = image.getexif()
+            value, broken = exif.get(ORIENTATION_TAG, 1), False
         except DECODE_ERRORS:
             value, broken = 1, True
     if broken or caught:
-        notes.append("broken EXIF data is ignored")
+        notes.append(BROKEN_EXIF)
     return value if isinstance(value, int) and value in TRANSPOSES else 1

@@ -13,10 +13,11 @@ from PIL import Image
 
 from polyexport.errors import ImageError
 from polyexport.imaging.deep_gray import is_deep_gray, scaled_gray
+from polyexport.imaging.metadata import read_dpi, read_exif, read_xmp
 from polyexport.imaging.opening import opened
 from polyexport.imaging.orientation import TRANSPOSES, orientation
 from polyexport.imaging.profiles import to_srgb
-from polyexport.imaging.traits import NO_TRAITS, Traits
+from polyexport.imaging.traits import KEEP_NOTHING, NO_TRAITS, Keep, Traits
 from polyexport.storage.files import read_limited
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "MAX_PIXELS",
     "MAX_SIDE",
     "MAX_TRAINING_SIZE",
+    "MODEL_BITS",
     "Converted",
     "DecodedImage",
     "Pixels",
@@ -50,6 +52,12 @@ MAX_PIXELS = 64 * 1024 * 1024
 
 MAX_FILE_BYTES = 256 * 1024 * 1024
 """Largest image file that is read, in bytes."""
+
+MODEL_BITS = 8
+"""Bits per channel of the pixels that a model takes."""
+
+_FORMATS_OF_VARIANTS = {"MPO": "JPEG"}
+"""Pillow's name of a variant -> the name of its format."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,6 +88,9 @@ class Converted:
     icc_profile: bytes
     """Profile from which the colors were converted to sRGB; empty if they were taken as sRGB."""
 
+    turned: bool
+    """Whether rows of the stored image are columns of the upright one."""
+
 
 def read_image(path: Path, *, channels: int = 3) -> DecodedImage:
     """Read and decode one regular file, as ``decode`` does; a pipe or a device is refused without blocking.
@@ -94,13 +105,14 @@ def read_image(path: Path, *, channels: int = 3) -> DecodedImage:
     return decode(data, channels=channels)
 
 
-def decode(data: bytes, *, max_pixels: int = MAX_PIXELS, channels: int = 3) -> DecodedImage:
+def decode(data: bytes, *, max_pixels: int = MAX_PIXELS, channels: int = 3, keep: Keep = KEEP_NOTHING) -> DecodedImage:
     """Decode the first frame of an image file.
 
     Args:
         data: The whole file.
         max_pixels: Largest width times height that is accepted.
-        channels: Channels of the result; see ``to_pixels``.
+        channels: Channels of the result; see ``convert``.
+        keep: Traits of the file that are returned beside the pixels.
 
     Raises:
         ImageError: The data are empty, truncated, corrupt or of an unknown format, or the image has more than
@@ -113,17 +125,47 @@ def decode(data: bytes, *, max_pixels: int = MAX_PIXELS, channels: int = 3) -> D
             notes.append("only the first frame is used")
             image.seek(0)
         box = codec.drawn_box(image)
+        bits = codec.bits(image, data)
+        if bits > MODEL_BITS:
+            notes.append(f"{bits} bits per channel were reduced to {MODEL_BITS}, which the model takes")
         image.load()
         if image.mode == "P":
             _check_palette(image)
-        pixels = to_pixels(image, notes, channels=channels)
-    if box and box != (0, 0, pixels.shape[1], pixels.shape[0]):
-        left, top, right, bottom = box
-        white = np.full_like(pixels, 255)  # with alpha, white that is opaque
-        white[top:bottom, left:right] = pixels[top:bottom, left:right]
-        pixels = white
+        converted = convert(image, notes, channels=channels, keep_alpha=keep.alpha)
+        pixels, alpha = converted.pixels, converted.alpha
+        if box and box != (0, 0, pixels.shape[1], pixels.shape[0]):
+            pixels = _only_in(box, pixels, 255)  # with alpha, white that is opaque
+            if keep.alpha:
+                alpha = _only_in(box, np.full_like(pixels[..., :1], 255) if alpha is None else alpha, 0)
+        traits = _traits_of(image, bits, converted, alpha, keep, notes) if keep.anything else NO_TRAITS
     pixels.setflags(write=False)
-    return DecodedImage(pixels=pixels, warnings=tuple(notes))
+    return DecodedImage(pixels=pixels, warnings=tuple(notes), traits=traits)
+
+
+def _only_in(box: tuple[int, int, int, int], values: Pixels, around: int) -> Pixels:
+    """Return the values in a box, left, top, right and bottom, and another value around it."""
+    left, top, right, bottom = box
+    result = np.full_like(values, around)
+    result[top:bottom, left:right] = values[top:bottom, left:right]
+    return result
+
+
+def _traits_of(
+    image: Image.Image, bits: int, converted: Converted, alpha: Pixels | None, keep: Keep, notes: list[str]
+) -> Traits:
+    name = _FORMATS_OF_VARIANTS.get(image.format or "", image.format or "")
+    if not keep.metadata:
+        return Traits(format=name, bits=bits, alpha=alpha)
+    dpi = read_dpi(image)
+    return Traits(
+        format=name,
+        bits=bits,
+        icc_profile=converted.icc_profile,
+        exif=read_exif(image, notes),
+        xmp=read_xmp(image, notes),
+        dpi=dpi[::-1] if dpi and converted.turned else dpi,
+        alpha=alpha,
+    )
 
 
 def inspect_header(data: bytes) -> tuple[int, int]:
@@ -170,11 +212,12 @@ def convert(image: Image.Image, notes: list[str], *, channels: int = 3, keep_alp
         keep_alpha: Return the alpha of the image as well.
     """
     image.load()  # also turns an image upright whose orientation is among the tags of its format
-    transpose = TRANSPOSES.get(orientation(image, notes))
+    turn = orientation(image, notes)
+    transpose, turned = TRANSPOSES.get(turn), turn >= 5
     upright = image if transpose is None else image.transpose(transpose)
     profile = image.info.get("icc_profile", b"")
     if is_deep_gray(upright):
-        return _convert_deep_gray(upright, image, profile, notes, channels, keep_alpha)
+        return _convert_deep_gray(upright, image, turned, profile, notes, channels, keep_alpha)
     colors, used = upright, b""
     if profile != b"" or upright.mode == "LAB":
         colors, used = to_srgb(upright, profile, notes)
@@ -187,14 +230,20 @@ def convert(image: Image.Image, notes: list[str], *, channels: int = 3, keep_alp
         if keep_alpha:
             alpha = np.asarray(rgba.getchannel("A"))[..., None]
         if channels == 4:
-            return Converted(pixels=np.asarray(rgba), alpha=alpha, icc_profile=used)
+            return Converted(pixels=np.asarray(rgba), alpha=alpha, icc_profile=used, turned=turned)
         colors = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
     pixels = to_channels(np.asarray(colors if colors.mode == "RGB" else colors.convert("RGB")), channels)
-    return Converted(pixels=pixels, alpha=alpha, icc_profile=used)
+    return Converted(pixels=pixels, alpha=alpha, icc_profile=used, turned=turned)
 
 
 def _convert_deep_gray(
-    upright: Image.Image, image: Image.Image, profile: object, notes: list[str], channels: int, keep_alpha: bool
+    upright: Image.Image,
+    image: Image.Image,
+    turned: bool,
+    profile: object,
+    notes: list[str],
+    channels: int,
+    keep_alpha: bool,
 ) -> Converted:
     """Convert gray values of more than 8 bits as ``convert`` does; white where they are transparent or no numbers."""
     gray = scaled_gray(upright, image, notes)
@@ -206,7 +255,7 @@ def _convert_deep_gray(
     alpha = None
     if keep_alpha and gray.transparent is not None:
         alpha = np.where(gray.transparent, np.uint8(0), np.uint8(255))[..., None]
-    return Converted(pixels=to_channels(pixels, channels), alpha=alpha, icc_profile=used)
+    return Converted(pixels=to_channels(pixels, channels), alpha=alpha, icc_profile=used, turned=turned)
 
 
 def to_channels(pixels: Pixels, channels: int) -> Pixels:

@@ -60,6 +60,15 @@ class Codec:
         """
         return None
 
+    def bits(self, image: Image.Image, data: bytes) -> int:
+        """Return how many bits per channel a file stores; 8 for palettes, whose colors have as many.
+
+        Args:
+            image: The opened, not yet loaded image.
+            data: The whole file.
+        """
+        return 1 if image.mode == "1" else 8
+
     def deep_gray(self, image: Image.Image) -> DeepGray:
         """Return the meaning of the gray values of a loaded image with more than 8 bits per pixel."""
         return DeepGray()
