@@ -7,14 +7,19 @@ in the file, the thumbnail, and maker notes, whose offsets hold only at the plac
 import re
 import warnings
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
 from polyexport.imaging.codecs import codec_of
 from polyexport.imaging.opening import DECODE_ERRORS
 from polyexport.imaging.orientation import BROKEN_EXIF, ORIENTATION_TAG, WARNINGS_LOCK
-from polyexport.imaging.traits import MAX_DPI, MAX_EXIF_BYTES, MAX_XMP_BYTES
+from polyexport.imaging.traits import MAX_DPI, MAX_EXIF_BYTES, MAX_XMP_BYTES, Keep, Traits
 
-__all__ = ["read_dpi", "read_exif", "read_xmp"]
+__all__ = ["read_dpi", "read_exif", "read_traits", "read_xmp"]
+
+_FORMATS_OF_VARIANTS = {"MPO": "JPEG"}
+"""Pillow's name of a variant -> the name of its format."""
 
 _STORAGE_TAGS = frozenset(
     (
@@ -30,6 +35,42 @@ its supplements, EXIF 2.32). The directories of EXIF and GPS are copied by thems
 
 _EXIF_WIDTH, _EXIF_HEIGHT = 40962, 40963
 _XMP_ORIENTATION = re.compile(rb"(tiff:Orientation(?:\s*=\s*[\"']|>)\s*)[2-8]")
+
+
+def read_traits(
+    image: Image.Image,
+    keep: Keep,
+    notes: list[str],
+    *,
+    bits: int,
+    icc_profile: bytes,
+    alpha: NDArray[np.uint8] | None,
+    turned: bool,
+) -> Traits:
+    """Return the traits of a loaded image that are to be kept.
+
+    Args:
+        image: An image whose pixels are loaded.
+        keep: Which traits are kept.
+        notes: A list that gets one line for each thing that was dropped.
+        bits: Bits per channel that its file stores.
+        icc_profile: Profile that was used for its colors.
+        alpha: Alpha of the upright image, uint8 [H, W, 1]; None if it has none.
+        turned: Whether rows of the stored image are columns of the upright one.
+    """
+    name = _FORMATS_OF_VARIANTS.get(image.format or "", image.format or "")
+    if not keep.metadata:
+        return Traits(format=name, bits=bits, alpha=alpha)
+    dpi = read_dpi(image)
+    return Traits(
+        format=name,
+        bits=bits,
+        icc_profile=icc_profile,
+        exif=read_exif(image, notes),
+        xmp=read_xmp(image, notes),
+        dpi=dpi[::-1] if dpi and turned else dpi,
+        alpha=alpha,
+    )
 
 
 def read_exif(image: Image.Image, notes: list[str]) -> bytes:

@@ -54,6 +54,7 @@ def opened(data: bytes, max_pixels: int) -> Iterator[tuple[Image.Image, Codec]]:
             codec = codec_of(image.format)
             for width, height in codec.extra_sizes(image):
                 check_size(width, height, max_pixels)
+            codec.prepare(image)
             yield image, codec
     except UnidentifiedImageError as error:
         if name := format_by_signature(data):

@@ -4,7 +4,7 @@ The format is decided by the content of a file, from the registry in ``polyexpor
 before a pixel is decoded. A truncated or damaged file is an error, never a partly gray image.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from polyexport.errors import ImageError
+from polyexport.imaging.codecs.codec import Codec
 from polyexport.imaging.deep_gray import is_deep_gray, scaled_gray
-from polyexport.imaging.metadata import read_dpi, read_exif, read_xmp
+from polyexport.imaging.metadata import read_traits
 from polyexport.imaging.opening import opened
 from polyexport.imaging.orientation import TRANSPOSES, orientation
 from polyexport.imaging.profiles import to_srgb
@@ -30,11 +31,15 @@ __all__ = [
     "DecodedImage",
     "Pixels",
     "convert",
+    "convert_frame",
     "decode",
     "inspect_header",
+    "outside",
     "read_image",
+    "stored_bits",
     "to_channels",
     "to_pixels",
+    "traits_of",
 ]
 
 Pixels = NDArray[np.uint8]
@@ -55,9 +60,6 @@ MAX_FILE_BYTES = 256 * 1024 * 1024
 
 MODEL_BITS = 8
 """Bits per channel of the pixels that a model takes."""
-
-_FORMATS_OF_VARIANTS = {"MPO": "JPEG"}
-"""Pillow's name of a variant -> the name of its format."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -124,48 +126,80 @@ def decode(data: bytes, *, max_pixels: int = MAX_PIXELS, channels: int = 3, keep
         if getattr(image, "is_animated", False):
             notes.append("only the first frame is used")
             image.seek(0)
-        box = codec.drawn_box(image)
-        bits = codec.bits(image, data)
-        if bits > MODEL_BITS:
-            notes.append(f"{bits} bits per channel were reduced to {MODEL_BITS}, which the model takes")
-        image.load()
-        if image.mode == "P":
-            _check_palette(image)
-        converted = convert(image, notes, channels=channels, keep_alpha=keep.alpha)
-        pixels, alpha = converted.pixels, converted.alpha
-        if box and box != (0, 0, pixels.shape[1], pixels.shape[0]):
-            pixels = _only_in(box, pixels, 255)  # with alpha, white that is opaque
-            if keep.alpha:
-                alpha = _only_in(box, np.full_like(pixels[..., :1], 255) if alpha is None else alpha, 0)
-        traits = _traits_of(image, bits, converted, alpha, keep, notes) if keep.anything else NO_TRAITS
-    pixels.setflags(write=False)
-    return DecodedImage(pixels=pixels, warnings=tuple(notes), traits=traits)
+        bits = stored_bits(image, codec, data, notes)
+        undrawn = outside(codec.drawn_box(image), image.size)
+        converted = convert_frame(image, notes, channels=channels, keep_alpha=keep.alpha, undrawn=undrawn)
+        traits = traits_of(image, bits, converted, keep, notes)
+    return DecodedImage(pixels=converted.pixels, warnings=tuple(notes), traits=traits)
 
 
-def _only_in(box: tuple[int, int, int, int], values: Pixels, around: int) -> Pixels:
-    """Return the values in a box, left, top, right and bottom, and another value around it."""
-    left, top, right, bottom = box
-    result = np.full_like(values, around)
-    result[top:bottom, left:right] = values[top:bottom, left:right]
-    return result
-
-
-def _traits_of(
-    image: Image.Image, bits: int, converted: Converted, alpha: Pixels | None, keep: Keep, notes: list[str]
-) -> Traits:
-    name = _FORMATS_OF_VARIANTS.get(image.format or "", image.format or "")
-    if not keep.metadata:
-        return Traits(format=name, bits=bits, alpha=alpha)
-    dpi = read_dpi(image)
-    return Traits(
-        format=name,
+def traits_of(image: Image.Image, bits: int, converted: Converted, keep: Keep, notes: list[str]) -> Traits:
+    """Return the traits of an image that was converted, as far as they are kept."""
+    if not keep.anything:
+        return NO_TRAITS
+    return read_traits(
+        image,
+        keep,
+        notes,
         bits=bits,
         icc_profile=converted.icc_profile,
-        exif=read_exif(image, notes),
-        xmp=read_xmp(image, notes),
-        dpi=dpi[::-1] if dpi and converted.turned else dpi,
-        alpha=alpha,
+        alpha=converted.alpha,
+        turned=converted.turned,
     )
+
+
+def stored_bits(image: Image.Image, codec: Codec, data: bytes, notes: list[str]) -> int:
+    """Return how many bits per channel an opened image stores; more than a model takes are noted."""
+    bits = codec.bits(image, data)
+    if bits > MODEL_BITS:
+        notes.append(f"{bits} bits per channel were reduced to {MODEL_BITS}, which the model takes")
+    return bits
+
+
+def outside(box: tuple[int, int, int, int] | None, size: tuple[int, int]) -> NDArray[np.bool_] | None:
+    """Return where an image of a size (width, height) is not drawn.
+
+    Args:
+        box: Left, top, right and bottom of what its file draws; None if it draws all of it.
+        size: Width and height.
+
+    Returns:
+        bool [H, W]; None if all of it is drawn.
+    """
+    if box is None or box == (0, 0, *size):
+        return None
+    left, top, right, bottom = box
+    undrawn = np.ones(size[::-1], np.bool_)
+    undrawn[top:bottom, left:right] = False
+    return undrawn
+
+
+def convert_frame(
+    image: Image.Image, notes: list[str], *, channels: int, keep_alpha: bool, undrawn: NDArray[np.bool_] | None
+) -> Converted:
+    """Decode the frame at which an opened image stands, as ``convert`` does; the pixels are read-only.
+
+    Args:
+        image: An image as ``opened`` yields it, of checked size.
+        notes: A list that gets one line for each thing that was dropped.
+        channels: Channels of the result.
+        keep_alpha: Return the alpha as well.
+        undrawn: bool [H, W], where the file draws nothing, which is transparent; None if it draws everything.
+    """
+    image.load()
+    if image.mode == "P":
+        _check_palette(image)
+    converted = convert(image, notes, channels=channels, keep_alpha=keep_alpha)
+    if undrawn is not None and undrawn.any():
+        pixels = converted.pixels.copy()
+        pixels[undrawn] = 255  # with alpha, white that is opaque
+        alpha = converted.alpha
+        if keep_alpha:
+            alpha = np.full_like(pixels[..., :1], 255) if alpha is None else alpha.copy()
+            alpha[undrawn] = 0
+        converted = replace(converted, pixels=pixels, alpha=alpha)
+    converted.pixels.setflags(write=False)
+    return converted
 
 
 def inspect_header(data: bytes) -> tuple[int, int]:

@@ -20,6 +20,7 @@ from polyexport.errors import ImageError
 from polyexport.imaging.codecs import FORMATS
 from polyexport.imaging.codecs.png import encode_png
 from polyexport.imaging.pixels import decode, inspect_header, read_image, to_pixels
+from polyexport.imaging.traits import Keep
 
 DRAWING = draw(np.random.default_rng(1), 48).image
 
@@ -501,3 +502,16 @@ def test_which_images_are_refused(warned: Literal["ignore", "error"], tmp_path: 
         *("cut.png", "flipped.png", "no end.png", "palette.bmp"),
         *("empty.png", "header.gif", "other.pcx", "text.png"),
     }
+
+
+def test_what_no_frame_of_a_webp_draws_is_white_paper() -> None:
+    frames = [Image.new("RGBA", (16, 8)) for _ in range(2)]
+    for index, frame in enumerate(frames):
+        frame.paste((255, 0, 0, 255), (4 * index, 2, 4 * index + 4, 6))
+    data = saved(frames[0], "WEBP", save_all=True, append_images=frames[1:], lossless=True)
+    with Image.open(io.BytesIO(data)) as image:
+        assert image.mode == "RGB"  # no frame has alpha, but the first covers a part alone
+    decoded = decode(data, keep=Keep(alpha=True))
+    assert decoded.pixels[4, [1, 9]].tolist() == [[255, 0, 0], [255, 255, 255]]
+    assert decoded.traits.alpha is not None
+    assert decoded.traits.alpha[4, [1, 9], 0].tolist() == [255, 0]

@@ -48,6 +48,9 @@ class Codec:
             ValueError: the file is damaged in a way that pillow does not detect.
         """
 
+    def prepare(self, image: Image.Image) -> None:
+        """Set an opened image so that its pixels are read as its format means them."""
+
     def extra_sizes(self, image: Image.Image) -> Iterable[tuple[int, int]]:
         """Return the sizes (width, height) that decoding allocates besides the size of the image, in pixels."""
         return ()
