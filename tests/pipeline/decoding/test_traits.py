@@ -4,7 +4,7 @@ import io
 
 import numpy as np
 import pytest
-from color_profiles import display_p3
+from color_profiles import by_littlecms, display_p3
 from PIL import Image
 
 from polyexport.imaging.pixels import decode
@@ -59,6 +59,16 @@ def test_all_traits_come_through_the_pipe() -> None:
             "TIFF",
             None,
         )
+
+
+def test_a_decoding_process_converts_colors() -> None:
+    image = Image.fromarray(np.random.default_rng(3).integers(0, 256, (64, 64, 3), np.uint8))
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", icc_profile=display_p3())
+    with DecodingPool(jobs=1) as decoders:
+        found = decoders.decode(buffer.getvalue(), RULE)
+    assert found.canvas is not None
+    assert np.array_equal(found.canvas.pixels, by_littlecms(image, display_p3()))
 
 
 def test_images_and_failures_asked_for_together_keep_their_own() -> None:
