@@ -4,24 +4,21 @@ The format is decided by the content of a file, from the registry in ``polyexpor
 before a pixel is decoded. A truncated or damaged file is an error, never a partly gray image.
 """
 
-import io
-import struct
-import threading
-import warnings
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, UnidentifiedImageError
+from PIL import Image
 
-from polyexport.errors import ImageError, reason_of
-from polyexport.imaging.codecs import FORMATS, codec_of, format_by_signature
+from polyexport.errors import ImageError
 from polyexport.imaging.codecs.codec import Codec
-from polyexport.imaging.traits import NO_TRAITS, Traits
+from polyexport.imaging.deep_gray import is_deep_gray, scaled_gray
+from polyexport.imaging.metadata import read_traits
+from polyexport.imaging.opening import opened
+from polyexport.imaging.orientation import TRANSPOSES, orientation
+from polyexport.imaging.profiles import to_srgb
+from polyexport.imaging.traits import KEEP_NOTHING, NO_TRAITS, Keep, Traits
 from polyexport.storage.files import read_limited
 
 __all__ = [
@@ -29,13 +26,20 @@ __all__ = [
     "MAX_PIXELS",
     "MAX_SIDE",
     "MAX_TRAINING_SIZE",
+    "MODEL_BITS",
+    "Converted",
     "DecodedImage",
     "Pixels",
+    "convert",
+    "convert_frame",
     "decode",
     "inspect_header",
+    "outside",
     "read_image",
+    "stored_bits",
     "to_channels",
     "to_pixels",
+    "traits_of",
 ]
 
 Pixels = NDArray[np.uint8]
@@ -54,39 +58,8 @@ MAX_PIXELS = 64 * 1024 * 1024
 MAX_FILE_BYTES = 256 * 1024 * 1024
 """Largest image file that is read, in bytes."""
 
-_ORIENTATION_TAG = 274
-_TRANSPOSES = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-"""EXIF orientation -> the operation that turns the stored image upright (EXIF 2.32, 4.6.4.A)."""
-
-_WARNINGS_LOCK = threading.Lock()
-"""Held while the warning filters, which belong to the whole process, are changed."""
-
-_DECODE_ERRORS = (
-    OSError,
-    ValueError,
-    SyntaxError,
-    NotImplementedError,
-    EOFError,
-    TypeError,
-    KeyError,
-    IndexError,
-    OverflowError,
-    RuntimeError,
-    ZeroDivisionError,
-    struct.error,
-    zlib.error,
-    ImageCms.PyCMSError,
-    Warning,  # where the process turns warnings into errors
-)
-"""Everything that pillow raises on damaged or hostile files, besides UnidentifiedImageError."""
+MODEL_BITS = 8
+"""Bits per channel of the pixels that a model takes."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -104,6 +77,23 @@ class DecodedImage:
     """Traits of the file, as far as they were asked for."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Converted:
+    """A pillow image converted to pixels."""
+
+    pixels: Pixels
+    """uint8 [H, W, channels], upright, sRGB."""
+
+    alpha: NDArray[np.uint8] | None
+    """uint8 [H, W, 1], upright; None if the image has no alpha, or it was not asked for."""
+
+    icc_profile: bytes
+    """Profile from which the colors were converted to sRGB; empty if they were taken as sRGB."""
+
+    turned: bool
+    """Whether rows of the stored image are columns of the upright one."""
+
+
 def read_image(path: Path, *, channels: int = 3) -> DecodedImage:
     """Read and decode one regular file, as ``decode`` does; a pipe or a device is refused without blocking.
 
@@ -117,36 +107,99 @@ def read_image(path: Path, *, channels: int = 3) -> DecodedImage:
     return decode(data, channels=channels)
 
 
-def decode(data: bytes, *, max_pixels: int = MAX_PIXELS, channels: int = 3) -> DecodedImage:
+def decode(data: bytes, *, max_pixels: int = MAX_PIXELS, channels: int = 3, keep: Keep = KEEP_NOTHING) -> DecodedImage:
     """Decode the first frame of an image file.
 
     Args:
         data: The whole file.
         max_pixels: Largest width times height that is accepted.
-        channels: Channels of the result; see ``to_pixels``.
+        channels: Channels of the result; see ``convert``.
+        keep: Traits of the file that are returned beside the pixels.
 
     Raises:
         ImageError: The data are empty, truncated, corrupt or of an unknown format, or the image has more than
             ``max_pixels`` pixels.
     """
     notes: list[str] = []
-    with _opened(data, max_pixels) as (image, codec):
+    with opened(data, max_pixels) as (image, codec):
         codec.check_file(data)
         if getattr(image, "is_animated", False):
             notes.append("only the first frame is used")
             image.seek(0)
-        box = codec.drawn_box(image)
-        image.load()
-        if image.mode == "P":
-            _check_palette(image)
-        pixels = to_pixels(image, notes, channels=channels)
-    if box and box != (0, 0, pixels.shape[1], pixels.shape[0]):
-        left, top, right, bottom = box
-        white = np.full_like(pixels, 255)  # with alpha, white that is opaque
-        white[top:bottom, left:right] = pixels[top:bottom, left:right]
-        pixels = white
-    pixels.setflags(write=False)
-    return DecodedImage(pixels=pixels, warnings=tuple(notes))
+        bits = stored_bits(image, codec, data, notes)
+        undrawn = outside(codec.drawn_box(image), image.size)
+        converted = convert_frame(image, notes, channels=channels, keep_alpha=keep.alpha, undrawn=undrawn)
+        traits = traits_of(image, bits, converted, keep, notes)
+    return DecodedImage(pixels=converted.pixels, warnings=tuple(notes), traits=traits)
+
+
+def traits_of(image: Image.Image, bits: int, converted: Converted, keep: Keep, notes: list[str]) -> Traits:
+    """Return the traits of an image that was converted, as far as they are kept."""
+    if not keep.anything:
+        return NO_TRAITS
+    return read_traits(
+        image,
+        keep,
+        notes,
+        bits=bits,
+        icc_profile=converted.icc_profile,
+        alpha=converted.alpha,
+        turned=converted.turned,
+    )
+
+
+def stored_bits(image: Image.Image, codec: Codec, data: bytes, notes: list[str]) -> int:
+    """Return how many bits per channel an opened image stores; more than a model takes are noted."""
+    bits = codec.bits(image, data)
+    if bits > MODEL_BITS:
+        notes.append(f"{bits} bits per channel were reduced to {MODEL_BITS}, which the model takes")
+    return bits
+
+
+def outside(box: tuple[int, int, int, int] | None, size: tuple[int, int]) -> NDArray[np.bool_] | None:
+    """Return where an image of a size (width, height) is not drawn.
+
+    Args:
+        box: Left, top, right and bottom of what its file draws; None if it draws all of it.
+        size: Width and height.
+
+    Returns:
+        bool [H, W]; None if all of it is drawn.
+    """
+    if box is None or box == (0, 0, *size):
+        return None
+    left, top, right, bottom = box
+    undrawn = np.ones(size[::-1], np.bool_)
+    undrawn[top:bottom, left:right] = False
+    return undrawn
+
+
+def convert_frame(
+    image: Image.Image, notes: list[str], *, channels: int, keep_alpha: bool, undrawn: NDArray[np.bool_] | None
+) -> Converted:
+    """Decode the frame at which an opened image stands, as ``convert`` does; the pixels are read-only.
+
+    Args:
+        image: An image as ``opened`` yields it, of checked size.
+        notes: A list that gets one line for each thing that was dropped.
+        channels: Channels of the result.
+        keep_alpha: Return the alpha as well.
+        undrawn: bool [H, W], where the file draws nothing, which is transparent; None if it draws everything.
+    """
+    image.load()
+    if image.mode == "P":
+        _check_palette(image)
+    converted = convert(image, notes, channels=channels, keep_alpha=keep_alpha)
+    if undrawn is not None and undrawn.any():
+        pixels = converted.pixels.copy()
+        pixels[undrawn] = 255  # with alpha, white that is opaque
+        alpha = converted.alpha
+        if keep_alpha:
+            alpha = np.full_like(pixels[..., :1], 255) if alpha is None else alpha.copy()
+            alpha[undrawn] = 0
+        converted = replace(converted, pixels=pixels, alpha=alpha)
+    converted.pixels.setflags(write=False)
+    return converted
 
 
 def inspect_header(data: bytes) -> tuple[int, int]:
@@ -158,40 +211,12 @@ def inspect_header(data: bytes) -> tuple[int, int]:
         ImageError: The data are empty or of an unknown format, the header is broken, or the image has more than
             ``MAX_PIXELS`` pixels.
     """
-    with _opened(data) as (image, codec):
+    with opened(data, MAX_PIXELS) as (image, codec):
         width, height = image.size
         # Asking pillow for the EXIF data of a file that has none in its header may decode the whole file.
-        if "exif" in image.info and not codec.orientation_in_tags and _orientation(image, []) >= 5:
+        if "exif" in image.info and not codec.orientation_in_tags and orientation(image, []) >= 5:
             width, height = height, width
     return width, height
-
-
-@contextmanager
-def _opened(data: bytes, max_pixels: int = MAX_PIXELS) -> Iterator[tuple[Image.Image, Codec]]:
-    """Open an image, check its size and yield it with its codec; errors inside the block become ImageErrors."""
-    if not data:
-        raise ImageError("the file is empty", remedy="write it again")
-    try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            _check_size(*image.size, max_pixels)
-            codec = codec_of(image.format)
-            for width, height in codec.extra_sizes(image):
-                _check_size(width, height, max_pixels)
-            yield image, codec
-    except UnidentifiedImageError as error:
-        if name := format_by_signature(data):
-            reason = f"its {name} header cannot be read"
-            raise ImageError(f"corrupt or truncated ({reason})", remedy="write the file again") from error
-        raise ImageError("no image of a known format", remedy=f"known formats: {', '.join(FORMATS)}") from error
-    except Image.DecompressionBombError as error:  # pillow's own limit, for what claims to be far larger
-        raise ImageError(f"more pixels than the limit of {max_pixels}", remedy="shrink the image") from error
-    except _DECODE_ERRORS as error:
-        raise ImageError(f"corrupt or truncated ({reason_of(error)})", remedy="write the file again") from error
-
-
-def _check_size(width: int, height: int, max_pixels: int) -> None:
-    if width * height > max_pixels:
-        raise ImageError(f"{width}x{height} pixels, more than the limit of {max_pixels}", remedy="shrink the image")
 
 
 def _check_palette(image: Image.Image) -> None:
@@ -203,34 +228,68 @@ def _check_palette(image: Image.Image) -> None:
 
 
 def to_pixels(image: Image.Image, notes: list[str] | None = None, *, channels: int = 3) -> Pixels:
-    """Convert a pillow image of any mode to upright pixels.
+    """Convert a pillow image of any mode to upright pixels; see ``convert``."""
+    return convert(image, [] if notes is None else notes, channels=channels).pixels
 
-    Gray values of more than 8 bits are scaled to 8 bits.
+
+def convert(image: Image.Image, notes: list[str], *, channels: int = 3, keep_alpha: bool = False) -> Converted:
+    """Convert a pillow image of any mode to upright sRGB pixels, by its embedded ICC profile if it has one.
+
+    Gray values of more than 8 bits are scaled to 8 bits, before a profile is applied to them. Alpha is composited after
+    the conversion of the colors.
 
     Args:
         image: A pillow image in any mode.
         notes: A list that gets one line for each thing that was dropped.
         channels: 3 for RGB, with alpha composited on white; 1 for the luma (BT.601) of that; 4 for RGBA, opaque where
             the image has no alpha.
-
-    Returns:
-        uint8 [H, W, channels], 0 to 255.
+        keep_alpha: Return the alpha of the image as well.
     """
-    notes = [] if notes is None else notes
     image.load()  # also turns an image upright whose orientation is among the tags of its format
-    transpose = _TRANSPOSES.get(_orientation(image, notes))
+    turn = orientation(image, notes)
+    transpose, turned = TRANSPOSES.get(turn), turn >= 5
     upright = image if transpose is None else image.transpose(transpose)
-    if upright.mode.startswith("I") or upright.mode == "F":
-        return to_channels(_from_deep_gray(upright, image, notes), channels)
-    if upright.mode == "LAB":
-        profiles = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
-        upright = ImageCms.profileToProfile(upright, *profiles, outputMode="RGB") or upright
+    profile = image.info.get("icc_profile", b"")
+    if is_deep_gray(upright):
+        return _convert_deep_gray(upright, image, turned, profile, notes, channels, keep_alpha)
+    colors, used = upright, b""
+    if profile != b"" or upright.mode == "LAB":
+        colors, used = to_srgb(upright, profile, notes)
+    alpha = None
     if upright.has_transparency_data:
         rgba = upright.convert("RGBA")
+        if colors is not upright:
+            colors.putalpha(rgba.getchannel("A"))
+            rgba = colors
+        if keep_alpha:
+            alpha = np.asarray(rgba.getchannel("A"))[..., None]
         if channels == 4:
-            return np.asarray(rgba)
-        upright = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
-    return to_channels(np.asarray(upright if upright.mode == "RGB" else upright.convert("RGB")), channels)
+            return Converted(pixels=np.asarray(rgba), alpha=alpha, icc_profile=used, turned=turned)
+        colors = Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba)
+    pixels = to_channels(np.asarray(colors if colors.mode == "RGB" else colors.convert("RGB")), channels)
+    return Converted(pixels=pixels, alpha=alpha, icc_profile=used, turned=turned)
+
+
+def _convert_deep_gray(
+    upright: Image.Image,
+    image: Image.Image,
+    turned: bool,
+    profile: object,
+    notes: list[str],
+    channels: int,
+    keep_alpha: bool,
+) -> Converted:
+    """Convert gray values of more than 8 bits as ``convert`` does; white where they are transparent or no numbers."""
+    gray = scaled_gray(upright, image, notes)
+    colors, used = to_srgb(Image.fromarray(gray.values), profile, notes)
+    pixels = np.array(colors.convert("RGB"))
+    for white in (gray.unknown, gray.transparent):
+        if white is not None:
+            pixels[white] = 255
+    alpha = None
+    if keep_alpha and gray.transparent is not None:
+        alpha = np.where(gray.transparent, np.uint8(0), np.uint8(255))[..., None]
+    return Converted(pixels=to_channels(pixels, channels), alpha=alpha, icc_profile=used, turned=turned)
 
 
 def to_channels(pixels: Pixels, channels: int) -> Pixels:
@@ -252,62 +311,3 @@ def to_channels(pixels: Pixels, channels: int) -> Pixels:
     if channels == 3:
         return colors
     return np.concatenate([colors, np.full_like(colors[..., :1], 255)], axis=2)
-
-
-def _orientation(image: Image.Image, notes: list[str]) -> int:
-    """Return the EXIF orientation, 1 to 8; broken EXIF data are noted and count as upright (1)."""
-    if "exif" not in image.info and not codec_of(image.format).orientation_in_tags:
-        return 1
-    # pillow reports broken EXIF data as warnings, and which warnings are shown belongs to the whole process.
-    with _WARNINGS_LOCK, warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        try:
-            if "exif" in image.info:
-                Image.Exif().load(image.info["exif"])  # once more: pillow may have read and cached it on opening
-            orientation, broken = image.getexif().get(_ORIENTATION_TAG, 1), False
-        except _DECODE_ERRORS:
-            orientation, broken = 1, True
-    if broken or caught:
-        notes.append("broken EXIF data is ignored")
-    return orientation if isinstance(orientation, int) and orientation in _TRANSPOSES else 1
-
-
-def _from_deep_gray(image: Image.Image, opened: Image.Image, notes: list[str]) -> Pixels:
-    """Scale gray values of more than 8 bits to 8 bits.
-
-    Args:
-        image: The upright image, in mode I or F.
-        opened: The image as it was opened, which still has the tags that turning it upright loses.
-        notes: A list that gets one line for each thing that was dropped.
-
-    Returns:
-        uint8 [H, W, 3], three equal channels.
-    """
-    stored = codec_of(opened.format).deep_gray(opened)
-    values = np.asarray(image)
-    if image.mode == "I" and not stored.signed and stored.bits == 32:
-        values = values.view(np.uint32)
-    unknown = None
-    if image.mode == "F":
-        unknown = np.isnan(values)
-        if unknown.any():
-            notes.append("values that are not numbers are white")
-    peak = float(np.max(values, initial=0.0, where=True if unknown is None else np.isfinite(values)))
-    scales: tuple[float, ...]
-    if image.mode == "F":
-        scales = (1.0, 255.0, 65535.0)
-    elif stored.bits == 32:
-        scales = (255.0, 65535.0, float(2**31 - 1), float(2**32 - 1))
-    else:
-        scales = (float(2 ** (stored.bits - stored.signed) - 1),)
-    full_scale = next((scale for scale in scales if peak <= scale), peak)
-    finite = np.nan_to_num(values.astype(np.float32), posinf=full_scale, neginf=0.0)
-    gray = np.clip(np.rint(finite * np.float32(255 / full_scale)), 0, 255).astype(np.uint8)
-    if stored.white_is_zero:
-        gray = 255 - gray
-    if unknown is not None:
-        gray[unknown] = 255
-    transparent = image.info.get("transparency")
-    if isinstance(transparent, int):
-        gray = np.where(values == transparent, np.uint8(255), gray)
-    return np.repeat(gray[..., None], 3, axis=2)

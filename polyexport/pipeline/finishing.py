@@ -8,6 +8,7 @@ from polyexport.errors import UsageError
 from polyexport.imaging.codecs.png import encode_png
 from polyexport.imaging.matte import transparent
 from polyexport.imaging.pixels import Pixels
+from polyexport.imaging.traits import KEEP_NOTHING, Keep
 from polyexport.model.canvas import Canvas
 from polyexport.model.conditions.color_condition import ColorCondition
 from polyexport.model.conditions.condition import Condition
@@ -35,6 +36,11 @@ class Finishing:
     def as_alpha(self) -> bool:
         """Whether a mask becomes the alpha of its image."""
         return self.result_as == "alpha"
+
+    @property
+    def keep(self) -> Keep:
+        """Traits of the inputs' files that the outputs need."""
+        return KEEP_NOTHING
 
     def check(self, result: ResultFields, conditions: Sequence[Condition[Any]]) -> None:
         """Check that a model has results that can be finished in this way.

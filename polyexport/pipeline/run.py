@@ -94,6 +94,7 @@ class _Run:
         self._plan = plan
         self._model = model
         self._canvas_rule = canvas_rule
+        self._keep = finishing.keep
         self._picture_rules = model.picture_rules(canvas_rule)
         self._streams = options.streams
         self._folder = folder
@@ -188,6 +189,7 @@ class _Run:
                 skip_sha256=finished,
                 pictures=[progress.item.pictures for progress in some] if self._picture_rules else (),
                 picture_rules=self._picture_rules,
+                keep=self._keep,
             )
             ahead.append((some, future))
             if len(ahead) * self._images_per_task >= self._window:

@@ -20,6 +20,7 @@ from polyexport.errors import ImageError
 from polyexport.imaging.codecs import FORMATS
 from polyexport.imaging.codecs.png import encode_png
 from polyexport.imaging.pixels import decode, inspect_header, read_image, to_pixels
+from polyexport.imaging.traits import Keep
 
 DRAWING = draw(np.random.default_rng(1), 48).image
 
@@ -69,7 +70,7 @@ def animated_webp(canvas: tuple[int, int]) -> bytes:
 
 
 @settings(max_examples=60)
-@given(st.integers(0, 10_000), st.sampled_from(["PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF"]))
+@given(st.integers(0, 10_000), st.sampled_from(["PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "AVIF"]))
 def test_a_truncated_file_fails_or_is_whole(cut: int, kind: str) -> None:
     whole = saved(Image.fromarray(DRAWING), kind)
     data = whole[: cut % len(whole)]
@@ -83,7 +84,7 @@ def test_a_truncated_file_fails_or_is_whole(cut: int, kind: str) -> None:
 
 
 @settings(max_examples=100)
-@given(st.data(), st.sampled_from(["PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM"]))
+@given(st.data(), st.sampled_from(["PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM", "AVIF"]))
 def test_a_damaged_file_is_an_image_or_an_image_error(data: st.DataObject, kind: str) -> None:
     damaged = bytearray(saved(Image.fromarray(DRAWING), kind))
     for _ in range(3):
@@ -229,7 +230,9 @@ def test_a_big_endian_16_bit_tiff() -> None:
 def test_floats_that_are_no_numbers(values: list[float], gray: list[int]) -> None:
     decoded = decode(saved(Image.fromarray(np.array([values], np.float32)), "TIFF"))
     assert decoded.pixels[0, :, 0].tolist() == gray
-    assert decoded.warnings == (("values that are not numbers are white",) if np.isnan(values).any() else ())
+    reduced = "32 bits per channel were reduced to 8, which the model takes"
+    white = ["values that are not numbers are white"] if np.isnan(values).any() else []
+    assert decoded.warnings == (reduced, *white)
 
 
 def test_a_cmyk_jpeg_is_inverted_as_adobe_does_with_and_without_its_marker() -> None:
@@ -246,7 +249,7 @@ def test_the_transparent_color_of_an_rgb_png_is_white() -> None:
     assert decode(data).pixels.tolist() == [[[255, 255, 255], [1, 2, 4]]]
 
 
-@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "TIFF"])
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "TIFF", "AVIF"])
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_exif_orientation_is_applied_once(orientation: int, kind: str) -> None:
     exif = Image.Exif()
@@ -284,7 +287,7 @@ def test_broken_exif_is_ignored() -> None:
     assert decoded.warnings == ("broken EXIF data is ignored",)
 
 
-@pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP", "TIFF", "MPO"])
+@pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP", "TIFF", "MPO", "AVIF"])
 def test_only_the_first_frame_is_used_and_it_says_so(kind: str) -> None:
     frames = [Image.new("RGB", (8, 8), color) for color in ("red", "blue")]
     decoded = decode(saved(frames[0], kind, save_all=True, append_images=frames[1:]))
@@ -311,7 +314,10 @@ def bombs() -> dict[str, bytes]:
     png = struct.pack(">IIBBBBB", 100_000, 100_000, 8, 2, 0, 0, 0)
     whole = encode_png(DRAWING)
     tags = {256: 1, 257: 1, 258: 8, 259: 8, 262: 1, 277: 1}
+    avif = saved(Image.new("RGB", (8, 8)), "AVIF")
+    extent = avif.index(b"ispe") + 8
     return {
+        "avif": avif[:extent] + struct.pack(">II", 16384, 16384) + avif[extent + 8 :],
         "png": b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", png) + chunk(b"IDAT", zeros) + chunk(b"IEND", b""),
         "png_profile": whole[:33] + chunk(b"iCCP", b"x\0\0" + zeros) + whole[33:],
         "png_text": whole[:33] + chunk(b"iTXt", b"x\0\1\0\0\0" + zeros) + whole[33:],
@@ -496,3 +502,16 @@ def test_which_images_are_refused(warned: Literal["ignore", "error"], tmp_path: 
         *("cut.png", "flipped.png", "no end.png", "palette.bmp"),
         *("empty.png", "header.gif", "other.pcx", "text.png"),
     }
+
+
+def test_what_no_frame_of_a_webp_draws_is_white_paper() -> None:
+    frames = [Image.new("RGBA", (16, 8)) for _ in range(2)]
+    for index, frame in enumerate(frames):
+        frame.paste((255, 0, 0, 255), (4 * index, 2, 4 * index + 4, 6))
+    data = saved(frames[0], "WEBP", save_all=True, append_images=frames[1:], lossless=True)
+    with Image.open(io.BytesIO(data)) as image:
+        assert image.mode == "RGB"  # no frame has alpha, but the first covers a part alone
+    decoded = decode(data, keep=Keep(alpha=True))
+    assert decoded.pixels[4, [1, 9]].tolist() == [[255, 0, 0], [255, 255, 255]]
+    assert decoded.traits.alpha is not None
+    assert decoded.traits.alpha[4, [1, 9], 0].tolist() == [255, 0]

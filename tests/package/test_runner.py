@@ -18,6 +18,7 @@ import onnx
 import onnxruntime
 import PIL
 import pytest
+from color_profiles import display_p3
 from PIL import Image
 from signing_keys import KeyPair
 
@@ -223,6 +224,9 @@ def test_the_same_pixels_as_polyexport_infer(
         drawing(tmp_path / f"{width}x{height}.png", width, height, seed)
         for seed, (width, height) in enumerate([(32, 32), (20, 31), (100, 40), (33, 32), (1, 90), (1, 1)])
     ]
+    wide = np.random.default_rng(7).integers(0, 256, (32, 32, 3), np.uint8)
+    inputs.append(tmp_path / "wide.png")
+    Image.fromarray(wide).save(inputs[-1], icc_profile=display_p3())
     loaded = load_model(model_of(kind), provider="cpu")
     settings = parse_settings(loaded.conditions, colors=colors)
     job = Job(plan=make_plan(inputs, settings, output=tmp_path / "infer"))

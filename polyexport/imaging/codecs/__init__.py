@@ -6,6 +6,7 @@ allowed to open, the suffixes that a folder scan accepts, the error messages and
 
 import re
 
+from polyexport.imaging.codecs.avif import AVIF
 from polyexport.imaging.codecs.bmp import BMP
 from polyexport.imaging.codecs.codec import Codec
 from polyexport.imaging.codecs.gif import GIF
@@ -25,6 +26,7 @@ CODECS: tuple[Codec, ...] = (
     TIFF,
     WEBP,
     PPM,
+    AVIF,
 )
 """Every image format that is read, in the order in which pillow tries them."""
 

@@ -48,6 +48,9 @@ class Codec:
             ValueError: the file is damaged in a way that pillow does not detect.
         """
 
+    def prepare(self, image: Image.Image) -> None:
+        """Set an opened image so that its pixels are read as its format means them."""
+
     def extra_sizes(self, image: Image.Image) -> Iterable[tuple[int, int]]:
         """Return the sizes (width, height) that decoding allocates besides the size of the image, in pixels."""
         return ()
@@ -59,6 +62,15 @@ class Codec:
             Left, top, right and bottom in pixels. Pixels outside of the box are transparent in the file.
         """
         return None
+
+    def bits(self, image: Image.Image, data: bytes) -> int:
+        """Return how many bits per channel a file stores; 8 for palettes, whose colors have as many.
+
+        Args:
+            image: The opened, not yet loaded image.
+            data: The whole file.
+        """
+        return 1 if image.mode == "1" else 8
 
     def deep_gray(self, image: Image.Image) -> DeepGray:
         """Return the meaning of the gray values of a loaded image with more than 8 bits per pixel."""

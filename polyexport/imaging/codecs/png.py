@@ -6,12 +6,14 @@ import zlib
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from polyexport.imaging.codecs.codec import Codec
 
 __all__ = ["PNG", "encode_png"]
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_BIT_DEPTH = 24  # place of the bit depth in a file
 _FILTER_UP = 2  # each row is stored as its difference from the row above (PNG specification, 9.2)
 _COLOR_TYPES = {1: 0, 3: 2, 4: 6}  # channels -> color type in the header
 
@@ -34,6 +36,10 @@ class _Png(Codec):
             if data[start + 4 : start + 8] == b"IEND":
                 return
             start = end + 4
+
+    def bits(self, image: Image.Image, data: bytes) -> int:
+        """Return the bit depth of the header, which is the first chunk."""
+        return 8 if image.mode == "P" else data[_BIT_DEPTH]
 
 
 PNG = _Png(

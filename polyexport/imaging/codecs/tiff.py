@@ -22,6 +22,11 @@ class _Tiff(Codec):
         tags = _tags(image)
         return ((tags.get(_TILE_WIDTH, 0), tags.get(_TILE_LENGTH, 0)),)
 
+    def bits(self, image: Image.Image, data: bytes) -> int:
+        """Return the bits of the first channel, read from the tags."""
+        bits = _first(_tags(image).get(_BITS_PER_SAMPLE, 1))
+        return 8 if image.mode in ("P", "PA") or not isinstance(bits, int) else max(1, min(bits, 64))
+
     def deep_gray(self, image: Image.Image) -> DeepGray:
         """Return the meaning of the gray values, read from the tags."""
         tags = _tags(image)

@@ -17,6 +17,7 @@ from typing import Self
 
 from polyexport.errors import UsageError, reason_of
 from polyexport.imaging.pixels import MAX_FILE_BYTES, MAX_PIXELS
+from polyexport.imaging.traits import KEEP_NOTHING, Keep
 from polyexport.model.canvas import CanvasRule
 from polyexport.pipeline.decoding.process import NO_RULES, Decoded, DecodingProcess, HungError, Input, Rules, Source
 from polyexport.runtime.cores import granted_cores
@@ -73,9 +74,10 @@ class DecodingPool:
         *,
         pictures: Sequence[Source] = (),
         picture_rules: Mapping[str, CanvasRule] = NO_RULES,
+        keep: Keep = KEEP_NOTHING,
     ) -> Decoded:
         """Read and decode one image, and place it on its canvas; see ``decode_all``. ``source`` is untrusted."""
-        return self.decode_all([source], canvas_rule, pictures=[pictures], picture_rules=picture_rules)[0]
+        return self.decode_all([source], canvas_rule, pictures=[pictures], picture_rules=picture_rules, keep=keep)[0]
 
     def decode_all(
         self,
@@ -85,6 +87,7 @@ class DecodingPool:
         skip_sha256: Sequence[str] = (),
         pictures: Sequence[Sequence[Source]] = (),
         picture_rules: Mapping[str, CanvasRule] = NO_RULES,
+        keep: Keep = KEEP_NOTHING,
     ) -> list[Decoded]:
         """Read and decode images, one after the other in one process, and place each on its canvas.
 
@@ -98,13 +101,14 @@ class DecodingPool:
             pictures: for each source its second pictures, untrusted; none if empty. A picture of another size than its
                 image is a failure.
             picture_rules: how the second pictures are placed, by their names, in their order.
+            keep: which traits of the image files are kept.
 
         Returns:
             One outcome for each source, in order.
         """
         every = itertools.zip_longest(sources, skip_sha256, pictures, fillvalue="")
         inputs = [Input(source, str(sha256), tuple(seconds)) for source, sha256, seconds in every]
-        return self._ask(inputs, Rules(canvas_rule, picture_rules))
+        return self._ask(inputs, Rules(canvas_rule, picture_rules, keep))
 
     def inspect(self, source: Source, pictures: Sequence[Source] = (), names: Sequence[str] = ()) -> Decoded:
         """Read one image file and its second pictures, whose names are given, and decode only their headers."""

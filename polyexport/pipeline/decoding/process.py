@@ -17,7 +17,8 @@ import numpy as np
 
 from polyexport.errors import PolyexportError
 from polyexport.imaging.pixels import MAX_FILE_BYTES, MAX_PIXELS, Pixels
-from polyexport.imaging.traits import NO_TRAITS, Traits
+from polyexport.imaging.profiles import MAX_PROFILE_BYTES
+from polyexport.imaging.traits import KEEP_NOTHING, MAX_EXIF_BYTES, MAX_XMP_BYTES, NO_TRAITS, Keep, Traits
 from polyexport.model.canvas import MAX_NATIVE_PIXELS, Canvas, CanvasRule
 from polyexport.model.edges import InkEdges
 from polyexport.pipeline.decoding.worker import ORIGINAL_CHANNELS, input_sha256, receive, receive_into, send
@@ -102,12 +103,16 @@ class Rules:
     pictures: Mapping[str, CanvasRule | None] = field(default_factory=dict)
     """Rule of each second picture, by its name; None to read only headers."""
 
+    keep: Keep = KEEP_NOTHING
+    """Traits of the images that are kept."""
+
     def entries(self) -> dict[str, Any]:
         """Return the entries of a request."""
-        return {
+        rules = {
             "canvas_rule": self.image and asdict(self.image),
             "picture_rules": [(name, rule and asdict(rule)) for name, rule in self.pictures.items()],
         }
+        return rules | {"keep": asdict(self.keep)} if self.keep.anything else rules
 
 
 class HungError(Exception):
@@ -165,6 +170,9 @@ class DecodingProcess:
                 self._deadline = time.monotonic() + timeout_s
                 answer = receive(self._answers)
                 canvas, pictures = self._pixels(answer, rules) if answer["state"] == "pixels" else (None, ())
+                traits = NO_TRAITS
+                if canvas is not None and rules.keep.anything:
+                    traits = self._traits(answer["traits"], canvas, rules.keep)
                 decoded = Decoded(
                     sha256=str(answer["sha256"]),
                     canvas=canvas,
@@ -172,6 +180,7 @@ class DecodingProcess:
                     reason=str(answer.get("reason", "")),
                     permanent=bool(answer["permanent"]),
                     warnings=tuple(map(str, answer["warnings"])),
+                    traits=traits,
                     read_ms=float(answer.get("read_ms", 0.0)),
                     decode_ms=float(answer.get("decode_ms", 0.0)),
                 )
@@ -226,6 +235,28 @@ class DecodingProcess:
         ink = bytearray(size)
         receive_into(self._answers, ink)
         return InkEdges(bytes(ink), height, width)
+
+    def _traits(self, announced: dict[str, Any], canvas: Canvas, keep: Keep) -> Traits:
+        sizes, limits = [int(size) for size in announced["bytes"]], (MAX_PROFILE_BYTES, MAX_EXIF_BYTES, MAX_XMP_BYTES)
+        if not all(0 <= size <= limit * keep.metadata for size, limit in zip(sizes, limits, strict=True)):
+            raise ValueError("no image has so much metadata")
+        parts = [bytearray(size) for size in sizes]
+        for part in parts:
+            receive_into(self._answers, part)
+        profile, exif, xmp = map(bytes, parts)
+        dpi = None
+        if announced["dpi"] is not None:
+            horizontal, vertical = map(float, announced["dpi"])
+            dpi = horizontal, vertical
+        return Traits(
+            format=str(announced["format"]),
+            bits=int(announced["bits"]),
+            icc_profile=profile,
+            exif=exif,
+            xmp=xmp,
+            dpi=dpi,
+            alpha=self._array(canvas.height, canvas.width, 1) if keep.alpha and announced["alpha"] else None,
+        )
 
     def kill_if_hung(self, now: float) -> None:
         """Kill the process if its next answer is overdue at a time of ``time.monotonic``."""

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from polyexport.errors import ImageError, OutOfMemoryError, out_of_memory, reason_of
 from polyexport.imaging.pixels import MAX_FILE_BYTES, decode, inspect_header, to_channels
+from polyexport.imaging.traits import Keep, Traits
 from polyexport.model.canvas import Canvas, CanvasRule, check_same_size
 from polyexport.storage.files import read_limited
 
@@ -144,6 +145,8 @@ class _Settings:
     """Name of each second picture, and how it is placed."""
 
     max_pixels: int
+    keep: Keep
+    """Traits of the images, not of the second pictures, that are kept."""
 
 
 def _serve(requests: IO[bytes], answers: IO[bytes]) -> None:
@@ -152,6 +155,7 @@ def _serve(requests: IO[bytes], answers: IO[bytes]) -> None:
         request["canvas_rule"] and CanvasRule.of_entries(request["canvas_rule"]),
         [(name, rule and CanvasRule.of_entries(rule)) for name, rule in request["picture_rules"]],
         int(request["max_pixels"]),
+        Keep(**request.get("keep", {})),
     )
     images = [
         (image["skip_sha256"], [bytearray(size) if path is None else path for path, size in image["files"]])
@@ -194,7 +198,7 @@ def _answer(
         started = time.perf_counter()
         rule = settings.canvas_rule
         colors = ORIGINAL_CHANNELS if rule.keep_original else rule.channels
-        decoded = decode(data, max_pixels=settings.max_pixels, channels=max(colors, rule.channels))
+        decoded = decode(data, max_pixels=settings.max_pixels, channels=max(colors, rule.channels), keep=settings.keep)
         del data
         canvas = rule.place(to_channels(decoded.pixels, rule.channels))
         placed = [
@@ -226,7 +230,27 @@ def _answer(
         same = pixels.shape == (canvas.height, canvas.width, ORIGINAL_CHANNELS)
         answer["original"] = "canvas" if same else "own"
         payload += [] if same else [np.ascontiguousarray(to_channels(decoded.pixels, ORIGINAL_CHANNELS))]
-    return answer | {"ink_bytes": None if ink is None else len(ink)}, [*payload, *placed]
+    answer |= {"ink_bytes": None if ink is None else len(ink)}
+    if not settings.keep.anything:
+        return answer, [*payload, *placed]
+    return answer | {"traits": _announced(decoded.traits)}, [*payload, *placed, *_carried(decoded.traits)]
+
+
+def _announced(traits: Traits) -> dict[str, Any]:
+    """Return the entries of an answer that announce the traits of an image."""
+    return {
+        "format": traits.format,
+        "bits": traits.bits,
+        "dpi": traits.dpi,
+        "bytes": [len(data) for data in (traits.icc_profile, traits.exif, traits.xmp)],
+        "alpha": traits.alpha is not None,
+    }
+
+
+def _carried(traits: Traits) -> list[NDArray[np.uint8] | bytes]:
+    """Return what follows an answer with traits, in the order in which they are announced."""
+    alpha = [] if traits.alpha is None else [np.ascontiguousarray(traits.alpha)]
+    return [traits.icc_profile, traits.exif, traits.xmp, *alpha]
 
 
 def _read(file: str | bytearray) -> bytes:
