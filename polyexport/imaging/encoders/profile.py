@@ -16,6 +16,8 @@ _NO_DATE = b"\x07\xd0\0\1\0\1\0\0\0\0\0\0"  # 2000-01-01
 _MODES = {1: ("L", "GRAY"), 3: ("RGB", "RGB ")}
 """Pillow's mode and the profile's color space for each number of channels."""
 
+_NAMES = {"GRAY": "gray", "RGB ": "RGB"}
+
 
 @functools.cache
 def srgb_profile() -> bytes:
@@ -54,7 +56,7 @@ def _transform(profile: bytes, channels: int) -> ImageCms.ImageCmsTransform:
         target = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         found = target.profile.xcolor_space
         if found != space:
-            raise ValueError(f"a {found.strip()} profile does not fit {mode} pixels")
+            raise ValueError(f"it is for {_NAMES.get(found, found.strip())} images, and this one is {_NAMES[space]}")
         return ImageCms.buildTransform(ImageCms.createProfile("sRGB"), target, "RGB", mode)
     except (ImageCms.PyCMSError, OSError) as error:
-        raise ValueError("the profile cannot be written into") from error
+        raise ValueError("it has no way back from sRGB") from error
