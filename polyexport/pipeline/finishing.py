@@ -10,9 +10,6 @@ from polyexport.imaging.codecs.png import encode_png
 from polyexport.imaging.matte import transparent
 from polyexport.imaging.output_format import PNG_OUTPUT, EncodedImage, OutputFormat
 from polyexport.imaging.pixels import Pixels
-<<<<<<< HEAD
-from polyexport.imaging.traits import KEEP_NOTHING, Keep
-=======
 from polyexport.imaging.traits import NO_TRAITS, Keep, Traits
 from polyexport.model.canvas import Canvas
 from polyexport.model.conditions.color_condition import ColorCondition

@@ -47,7 +47,9 @@ def run_one(
     """
     finishing.check(model.contract.result, model.conditions)
     rule = model.contract.canvas_rule(size, keep_original=finishing.as_alpha)
-    decoded = decoding_pool.decode(source, rule, pictures=pictures, picture_rules=model.picture_rules(rule))
+    decoded = decoding_pool.decode(
+        source, rule, pictures=pictures, picture_rules=model.picture_rules(rule), keep=finishing.keep
+    )
     if decoded.canvas is None:
         raise ImageError(f"the image is refused: {decoded.reason}", remedy="give another image")
     output = model.run_canvases([decoded.canvas], [setting], [decoded.pictures])[0]
