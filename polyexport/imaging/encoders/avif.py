@@ -10,6 +10,7 @@ from polyexport.errors import ImageError
 from polyexport.imaging.encoders.encoder import Encoder, save
 from polyexport.imaging.encoders.exif import exif_with_resolution
 from polyexport.imaging.output_format import DEFAULT_QUALITY, OutputFormat
+from polyexport.imaging.profiles import MAX_PROFILE_BYTES
 from polyexport.imaging.traits import Traits
 
 __all__ = ["AVIF"]
@@ -42,6 +43,6 @@ AVIF = _Avif(
     name="AVIF",
     suffixes=(".avif", ".avifs"),
     max_side=_MAX_SIDE,
-    profile_bytes=2**24,
+    profile_bytes=MAX_PROFILE_BYTES,
     held=frozenset({"exif", "xmp", "dpi"}),
 )

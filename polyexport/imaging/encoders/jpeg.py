@@ -1,21 +1,18 @@
-"""Writer of JPEG (ITU-T T.81): gray or YCbCr, baseline. A segment of metadata has at most 64 KB."""
+"""Writer of JPEG (ITU-T T.81): gray or YCbCr, baseline. Traits fit: EXIF data and XMP have at most a segment each."""
 
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from polyexport.imaging.encoders.encoder import Encoder, save, tiff_bytes
+from polyexport.imaging.encoders.encoder import Encoder, save
 from polyexport.imaging.output_format import DEFAULT_QUALITY, OutputFormat
+from polyexport.imaging.profiles import MAX_PROFILE_BYTES
 from polyexport.imaging.traits import Traits
 
 __all__ = ["JPEG"]
 
 _MAX_SIDE = 65500  # of libjpeg; the format itself has 35 more
-_SEGMENT_BYTES = 65533
-_EXIF_HEADER = b"Exif\0\0"
-_XMP_HEADER_BYTES = 29
-_PROFILE_HEADER_BYTES = 14
 _MAX_DENSITY = 65535  # pixels per inch, 16 bits in the JFIF header
 
 
@@ -29,16 +26,9 @@ class _Jpeg(Encoder):
         if traits.icc_profile:
             options["icc_profile"] = traits.icc_profile
         if traits.exif:
-            exif = _EXIF_HEADER + tiff_bytes(traits.exif)
-            if len(exif) <= _SEGMENT_BYTES:
-                options["exif"] = exif
-            else:
-                notes.append("JPEG holds at most 64 KB of EXIF data: left out")
+            options["exif"] = traits.exif
         if traits.xmp:
-            if len(traits.xmp) <= _SEGMENT_BYTES - _XMP_HEADER_BYTES:
-                options["xmp"] = traits.xmp
-            else:
-                notes.append("JPEG holds at most 64 KB of XMP: left out")
+            options["xmp"] = traits.xmp
         if traits.dpi:
             if all(1 <= round(value) <= _MAX_DENSITY for value in traits.dpi):
                 options["dpi"] = traits.dpi
@@ -52,6 +42,6 @@ JPEG = _Jpeg(
     suffixes=(".jpg", ".jpeg", ".jpe"),
     max_side=_MAX_SIDE,
     alpha=False,
-    profile_bytes=255 * (_SEGMENT_BYTES - _PROFILE_HEADER_BYTES),
+    profile_bytes=MAX_PROFILE_BYTES,
     held=frozenset({"exif", "xmp", "dpi"}),
 )

@@ -15,6 +15,7 @@ from polyexport.errors import ImageError
 from polyexport.imaging.encoders.encoder import Encoder
 from polyexport.imaging.encoders.exif import tags_of
 from polyexport.imaging.output_format import OutputFormat
+from polyexport.imaging.profiles import MAX_PROFILE_BYTES
 from polyexport.imaging.traits import Traits
 
 __all__ = ["TIFF"]
@@ -71,7 +72,7 @@ TIFF = _Tiff(
     name="TIFF",
     suffixes=(".tiff", ".tif"),
     max_side=2**31 - 1,
-    profile_bytes=2**24,
+    profile_bytes=MAX_PROFILE_BYTES,
     held=frozenset({"exif", "xmp", "dpi"}),
 )
 

@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 from polyexport.imaging.encoders.encoder import Encoder, save
 from polyexport.imaging.encoders.exif import exif_with_resolution
 from polyexport.imaging.output_format import DEFAULT_QUALITY, OutputFormat
+from polyexport.imaging.profiles import MAX_PROFILE_BYTES
 from polyexport.imaging.traits import Traits
 
 __all__ = ["WEBP"]
@@ -36,6 +37,6 @@ WEBP = _Webp(
     suffixes=(".webp",),
     max_side=16383,
     gray=False,
-    profile_bytes=2**24,
+    profile_bytes=MAX_PROFILE_BYTES,
     held=frozenset({"exif", "xmp", "dpi"}),
 )

@@ -19,7 +19,7 @@ from polyexport.imaging.encoders.encoder import Encoder, save
 from polyexport.imaging.encoders.profile import srgb_profile
 from polyexport.imaging.matte import on_white
 from polyexport.imaging.output_format import PNG_OUTPUT, OutputFormat
-from polyexport.imaging.traits import NO_TRAITS, Traits
+from polyexport.imaging.traits import MAX_EXIF_BYTES, MAX_XMP_BYTES, NO_TRAITS, Traits
 
 COLORED = draw(np.random.default_rng(3), 48).colored
 LOSSLESS = ("PNG", "BMP", "TIFF", "WEBP", "PPM")
@@ -178,21 +178,24 @@ def test_an_avif_of_too_many_pixels_is_refused() -> None:
         encoder_of("avif").encode(pixels, OutputFormat(format="avif"), NO_TRAITS, [])
 
 
-def test_a_jpeg_drops_what_its_segments_do_not_hold() -> None:
+def test_the_largest_traits_fit_into_every_format() -> None:
     entries = Image.Exif()
-    entries[305] = "p" * 70_000
+    entries[305] = "p" * (MAX_EXIF_BYTES - 100)
+    large = Traits(exif=entries.tobytes(), xmp=b"x" * MAX_XMP_BYTES, icc_profile=srgb_profile() + bytes(2**20))
+    for encoder in ENCODERS:
+        if "exif" in encoder.held:
+            notes: list[str] = []
+            image = opened(encoder.encode(COLORED, BEST, large, notes))
+            assert (image.getexif()[305], image.info["xmp"], notes) == (entries[305], large.xmp, [])
+            assert ("icc_profile" in image.info) == (encoder.name != "PNG")
+
+
+@pytest.mark.parametrize(("name", "dpi"), [("jpeg", (70_000.0, 300.0)), ("jpeg", (0.4, 300.0)), ("png", (0.01, 300.0))])
+def test_a_resolution_that_a_format_does_not_hold_is_dropped_with_a_word(name: Any, dpi: tuple[float, float]) -> None:
     notes: list[str] = []
-    large = Traits(exif=entries.tobytes(), xmp=b"x" * 70_000, dpi=(70_000.0, 300.0))
-    image = opened(encoder_of("jpeg").encode(COLORED, OutputFormat(format="jpeg"), large, notes))
-    assert [note.split(":")[0] for note in notes] == [
-        "JPEG holds at most 64 KB of EXIF data",
-        "JPEG holds at most 64 KB of XMP",
-        "JPEG holds a resolution of 1 to 65535 pixels per inch",
-    ]
-    assert not {"exif", "xmp", "dpi"} & set(image.info)
-    for dpi in ((0.001, 300.0), (1e9, 300.0)):
-        encoder_of("png").encode(COLORED, PNG_OUTPUT, Traits(dpi=dpi), notes)
-    assert len(notes) == 5
+    image = opened(encoder_of(name).encode(COLORED, OutputFormat(format=name), Traits(dpi=dpi), notes))
+    assert [note.split(" 1 to")[0] for note in notes] == [f"{name.upper()} holds a resolution of"]
+    assert "dpi" not in image.info
 
 
 def test_colors_of_a_jpeg_keep_their_resolution_from_the_default_quality_on() -> None:
