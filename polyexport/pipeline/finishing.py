@@ -57,7 +57,11 @@ class Finishing:
     @property
     def keep(self) -> Keep:
         """Traits of the inputs' files that the outputs need."""
-        return Keep(metadata=True, alpha=self.output.alpha == "keep")  # the profile even where metadata are stripped
+        return Keep(
+            metadata=True,  # also where it is stripped: the outputs of an input with a profile say that they are sRGB
+            alpha=self.output.alpha == "keep",
+            try_profile=self.output.color_profile == "keep",
+        )
 
     def check(self, result: ResultFields, conditions: Sequence[Condition[Any]]) -> None:
         """Check that a model has results that can be finished in this way.

@@ -22,6 +22,7 @@ from polyexport.imaging.pixels import decode
 from polyexport.model.loading.load import load_model
 from polyexport.model.model import Model
 from polyexport.model.settings import parse_settings
+from polyexport.pipeline.decoding import process
 from polyexport.pipeline.decoding.pool import DecodingPool
 from polyexport.pipeline.finishing import PLAIN, Finishing
 from polyexport.pipeline.pipe import run_one
@@ -305,6 +306,21 @@ def test_an_encoder_that_fails_fails_one_image_and_a_rerun_completes(
     report, files = run_in(colorize, drawings, tmp_path / "out", output)
     assert (report.ok, report.skipped, report.failed, len(files)) == (1, 5, 0, 6)
     assert files == run_in(colorize, drawings, tmp_path / "other", output)[1]
+
+
+def test_a_profile_that_crashes_on_the_way_back_fails_one_image(
+    colorize: Colorize, drawings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crash = "import os, polyexport.imaging.encoders.profile as one; one.to_profile = lambda *given: os.abort()"
+    start = process._WORKER_CODE.replace("import main;", f"import main; exec({crash!r});")
+    monkeypatch.setattr(process, "_WORKER_CODE", start)
+    Image.fromarray(COLORED).save(drawings / "deadly.png", icc_profile=display_p3())
+    plan = make_plan([drawings], [setting("red")], output=tmp_path / "out")
+    finishing = Finishing(output=OutputFormat(color_profile="keep"))
+    with DecodingPool(jobs=1) as processes:
+        report, results = colorize(tmp_path / "out", plan=plan, finishing=finishing, processes=processes)
+    assert (report.ok, report.failed) == (6, 1)
+    assert "SIGABRT" in results["deadly.png"].reason
 
 
 def test_warnings_of_several_outputs_are_told_once(

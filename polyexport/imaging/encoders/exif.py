@@ -1,16 +1,13 @@
 """EXIF data on their way into a file: the resolution among them, and their entries as tags of a TIFF file."""
 
-import struct
 from typing import Any
 
 from PIL import Image
 
 from polyexport.imaging.encoders.encoder import tiff_bytes
+from polyexport.imaging.opening import DECODE_ERRORS
 
 __all__ = ["exif_with_resolution", "tags_of"]
-
-_ERRORS = (OSError, ValueError, SyntaxError, TypeError, KeyError, IndexError, OverflowError, RuntimeError, struct.error)
-"""Everything that pillow raises on EXIF data that it cannot read, or cannot write again."""
 
 # Numbers of tags (EXIF 2.32, 4.6).
 _X_RESOLUTION, _Y_RESOLUTION, _RESOLUTION_UNIT, _INCH = 282, 283, 296, 2
@@ -42,7 +39,7 @@ def exif_with_resolution(exif: bytes, dpi: tuple[float, float] | None, notes: li
         entries[_X_RESOLUTION], entries[_Y_RESOLUTION] = dpi
         entries[_RESOLUTION_UNIT] = _INCH
         return tiff_bytes(entries.tobytes())
-    except _ERRORS:
+    except DECODE_ERRORS:
         notes.append("the resolution cannot be added to the EXIF data: left out")
         return tiff_bytes(exif)
 
@@ -65,7 +62,7 @@ def tags_of(exif: bytes, notes: list[str]) -> dict[int, Any]:
             inner = {tag: value for tag, value in entries.get_ifd(number).items() if tag != _INTEROPERABILITY_IFD}
             if inner:
                 tags[number] = inner
-    except _ERRORS:
+    except DECODE_ERRORS:
         notes.append("the EXIF data cannot be written as TIFF tags: left out")
         return {}
     return tags

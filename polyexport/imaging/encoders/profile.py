@@ -1,5 +1,6 @@
 """Color profiles of outputs: the tag of sRGB, and the way from sRGB into the profile of an input."""
 
+import contextlib
 import functools
 import io
 
@@ -7,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
-__all__ = ["srgb_profile", "to_profile"]
+__all__ = ["srgb_profile", "to_profile", "try_profile"]
 
 _DATE = slice(24, 36)
 """Bytes of a profile's header with the time at which it was made (ICC.1:2022, 7.2)."""
@@ -47,6 +48,19 @@ def to_profile(pixels: NDArray[np.uint8], profile: bytes) -> NDArray[np.uint8]:
     assert converted is not None  # it is None only for a conversion in place
     colors = np.asarray(converted).reshape(*pixels.shape[:2], channels)
     return np.concatenate([colors, pixels[..., channels:]], axis=2)
+
+
+def try_profile(profile: bytes) -> None:
+    """Convert one pixel from sRGB into the color space of a profile, whether that works or not.
+
+    A profile on which littlecms crashes does so here, where ``to_profile`` would.
+
+    Args:
+        profile: the profile, untrusted.
+    """
+    for channels in _MODES:
+        with contextlib.suppress(ValueError):
+            to_profile(np.zeros((1, 1, channels), np.uint8), profile)
 
 
 @functools.lru_cache(maxsize=8)

@@ -8,7 +8,7 @@ import pytest
 from color_profiles import adobe_rgb, by_littlecms, cmyk_profile, display_p3, gray_profile, rgb_table_profile
 from PIL import Image
 
-from polyexport.imaging.encoders.profile import srgb_profile, to_profile
+from polyexport.imaging.encoders.profile import srgb_profile, to_profile, try_profile
 
 COLORS = np.random.default_rng(1).integers(0, 256, (20, 30, 4), dtype=np.uint8)
 
@@ -65,3 +65,8 @@ def test_the_profile_of_srgb_is_the_same_at_any_time() -> None:
     assert np.array_equal(by_littlecms(Image.fromarray(COLORS[..., :3]), srgb_profile()), COLORS[..., :3])
     assert len(srgb_profile()) < 1000
     assert io.BytesIO(srgb_profile()).read(4) == len(srgb_profile()).to_bytes(4, "big")
+
+
+def test_trying_a_profile_never_fails() -> None:
+    for profile in (display_p3(), gray_profile(2.2), cmyk_profile(), rgb_table_profile(), b"", b"no profile" * 40):
+        try_profile(profile)
