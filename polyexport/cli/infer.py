@@ -54,6 +54,38 @@ class ResultAs(StrEnum):
     ALPHA = "alpha"
 
 
+class Format(StrEnum):
+    """Values of --format."""
+
+    PNG = "png"
+    SAME = "same"
+    JPEG = "jpeg"
+    WEBP = "webp"
+    TIFF = "tiff"
+    AVIF = "avif"
+
+
+class Metadata(StrEnum):
+    """Values of --metadata."""
+
+    KEEP = "keep"
+    STRIP = "strip"
+
+
+class ColorProfile(StrEnum):
+    """Values of --color-profile."""
+
+    SRGB = "srgb"
+    KEEP = "keep"
+
+
+class Alpha(StrEnum):
+    """Values of --alpha."""
+
+    WHITE = "white"
+    KEEP = "keep"
+
+
 def infer(
     paths: Annotated[
         list[str] | None,
@@ -135,6 +167,39 @@ def infer(
     result_as: Annotated[
         ResultAs, typer.Option("--result-as", help="Use of the result: alpha makes a mask the alpha of its image.")
     ] = ResultAs.RESULT,
+    format_: Annotated[
+        Format,
+        typer.Option("--format", help="Format of the outputs: same is that of the suffix of the input's name."),
+    ] = Format.PNG,
+    quality: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            max=100,
+            help="Quality of JPEG, WebP and AVIF files; 100 is lossless in WebP.",
+            show_default="90",
+        ),
+    ] = None,
+    compression: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            max=9,
+            help="Level of compression of PNG and TIFF files: 0 is none, 9 the smallest.",
+            show_default="a fast writer of PNG, 6 for TIFF",
+        ),
+    ] = None,
+    metadata: Annotated[
+        Metadata, typer.Option(help="Treatment of EXIF data, XMP and resolution: outputs have those of their inputs.")
+    ] = Metadata.KEEP,
+    color_profile: Annotated[
+        ColorProfile,
+        typer.Option("--color-profile", help="Color space of the outputs: sRGB, or that of the input's profile."),
+    ] = ColorProfile.SRGB,
+    alpha: Annotated[
+        Alpha,
+        typer.Option(help="Transparency of inputs: composited on white, or put back on the results as well."),
+    ] = Alpha.WHITE,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print what would become of every output, and write nothing.")
     ] = False,
@@ -179,8 +244,8 @@ def infer(
     """Run a model over images: the shipped one colors outline drawings.
 
     Outputs are PNG files, OUTPUT/COLOR/NAME.png, or OUTPUT/NAME.png for a model without conditions, at the size of
-    their inputs times the scale of the model. A bad input fails alone. The same command continues an earlier run:
-    outputs that are finished are skipped.
+    their inputs times the scale of the model; --format takes another format. A bad input fails alone. The same command
+    continues an earlier run: outputs that are finished are skipped.
     """
     console.set(verbose=verbose, quiet=quiet)
     wanted, tiles = parse_size(size), parse_tiles(tile, overlap)
@@ -189,6 +254,7 @@ def infer(
 
     from polyexport.cli.infer_report import ReportOptions
     from polyexport.cli.infer_run import ModelChoice, run_folders
+    from polyexport.imaging.output_format import OutputFormat
     from polyexport.pipeline.finishing import Finishing
     from polyexport.pipeline.interface import interface_of
     from polyexport.pipeline.job import Job
@@ -207,7 +273,16 @@ def infer(
         include=include or (),
         exclude=exclude or (),
     )
-    finishing = Finishing(background=background.value, result_as=result_as.value)
+    written = build(
+        OutputFormat,
+        format=format_.value,
+        quality=quality,
+        compression=compression,
+        metadata=metadata.value,
+        color_profile=color_profile.value,
+        alpha=alpha.value,
+    )
+    finishing = build(Finishing, background=background.value, result_as=result_as.value, output=written)
     interface = interface_of(model, signed_by=require_signature)
     finishing.check(interface.result, interface.conditions)
     if STDIO in (output, *(paths or ())):
@@ -220,7 +295,7 @@ def infer(
         return
     job = build(
         Job,
-        plan=plan_request(request, interface.conditions),
+        plan=plan_request(request, interface.conditions, format_name=written.format),
         size=wanted,
         tiles=tiles,
         finishing=finishing,

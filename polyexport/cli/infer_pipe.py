@@ -78,7 +78,9 @@ def run_pipe(pipe: Pipe, load: LoadModel, *, size: Size, tiles: TileWish, finish
         OutputError: stdout cannot be written.
     """
     if sys.stdout is None or sys.stdout.isatty():
-        raise UsageError("stdout is a terminal, which cannot show a PNG", remedy="redirect it to a file or a program")
+        raise UsageError(
+            "stdout is a terminal, which cannot show a picture", remedy="redirect it to a file or a program"
+        )
     with DecodingPool(jobs=1) as decoding_pool:
         decoding_pool.start()
         try:
@@ -86,7 +88,7 @@ def run_pipe(pipe: Pipe, load: LoadModel, *, size: Size, tiles: TileWish, finish
         except OSError as error:
             raise ImageError(f"stdin cannot be read ({error.strerror})", remedy="give a smaller file") from error
         model = load(threads=granted_cores(), streams=1, images=1)
-        png, warnings = run_one(
+        made = run_one(
             source,
             pipe.setting,
             model,
@@ -96,10 +98,10 @@ def run_pipe(pipe: Pipe, load: LoadModel, *, size: Size, tiles: TileWish, finish
             tiles=tiles,
             finishing=finishing,
         )
-    for warning in warnings:
+    for warning in made.warnings:
         console.info(f"warning: {pipe.path}: {warning}")
     try:
-        sys.stdout.buffer.write(png)
+        sys.stdout.buffer.write(made.data)
         sys.stdout.buffer.flush()
     except OSError as error:
         raise OutputError(f"cannot write to stdout ({error.strerror})", remedy="free space there") from error

@@ -16,6 +16,7 @@ from PIL import Image
 
 from polyexport.cli.console import console
 from polyexport.errors import ExitCode, ImageError, UsageError
+from polyexport.imaging.codecs import FORMATS
 from polyexport.imaging.color import Color
 from polyexport.imaging.pixels import MAX_FILE_BYTES, decode
 from polyexport.pipeline.contact_sheet import ContactSheet
@@ -189,8 +190,8 @@ def _write_sheet(path: Path, job: Job, items: list[Item], *, total: int) -> None
 
 def _read_output(source: str) -> NDArray[np.uint8]:
     """Read an output with its transparency."""
-    with Image.open(io.BytesIO(_read(source)), formats=["PNG"]) as image:
-        return np.asarray(image.convert("RGB") if image.mode == "L" else image)
+    with Image.open(io.BytesIO(_read(source)), formats=FORMATS) as image:
+        return np.asarray(image.convert("RGBA" if image.has_transparency_data else "RGB"))
 
 
 def _read(source: str) -> bytes:

@@ -4,6 +4,8 @@ An anti-aliased edge is a mixture of the drawing and the paper, c = alpha * F + 
 color of the drawing beside the edge. The equation is solved for alpha by least squares, and then for the color.
 Composited on white, the result equals the input; composited on anything else, it shows no white (T. Porter and T. Duff,
 Compositing Digital Images, SIGGRAPH 1984).
+
+The alpha that an image had before it was composited on white is put back by the same equation.
 """
 
 import numpy as np
@@ -11,7 +13,7 @@ from numpy.typing import NDArray
 
 from polyexport.imaging.pixels import Pixels
 
-__all__ = ["MAX_PAPER_DEPTH", "transparent"]
+__all__ = ["MAX_PAPER_DEPTH", "on_white", "transparent", "with_alpha"]
 
 MAX_PAPER_DEPTH = 3
 """Largest difference between 255 and the darkest channel of a pixel that counts as paper."""
@@ -57,6 +59,36 @@ def transparent(colored: Pixels) -> NDArray[np.uint8]:
     framed[mixed] = np.rint(255 - np.minimum(ink, 255)).astype(np.uint8)
     rgba = np.concatenate((framed, alpha[:, None]), axis=1).reshape(height + 2, width + 2, 4)
     return np.ascontiguousarray(rgba[1:-1, 1:-1])
+
+
+def with_alpha(colors: NDArray[np.uint8], alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Give pixels on white an alpha, without a white fringe where it is partial.
+
+    Args:
+        colors: uint8 [H, W, C], gray (1 channel) or RGB (3), 0 to 255, as they look on white.
+        alpha: uint8 [H, W, 1], 0 for transparent.
+
+    Returns:
+        uint8 [H, W, C + 1], not premultiplied. Composited on white, each channel is within 1 of ``colors`` wherever the
+        alpha lets it be as dark. Where alpha is 0 the color is white.
+    """
+    ink = (255.0 - colors) * (255 / np.maximum(alpha, 1))
+    pure = np.where(alpha == 255, colors, np.rint(255 - np.minimum(ink, 255)).astype(np.uint8))
+    return np.concatenate([np.where(alpha == 0, np.uint8(255), pure), alpha], axis=2)
+
+
+def on_white(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Composite pixels on white.
+
+    Args:
+        pixels: uint8 [H, W, C], gray and alpha (2 channels) or RGBA (4), 0 to 255.
+
+    Returns:
+        uint8 [H, W, C - 1].
+    """
+    alpha = pixels[..., -1:].astype(np.uint16)
+    mixed: NDArray[np.uint8] = ((pixels[..., :-1] * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
+    return mixed
 
 
 def _find_edges(

@@ -7,34 +7,42 @@ from collections.abc import Callable, Iterable, Sequence
 
 from polyexport.storage.spelling import Spelling
 
-__all__ = ["LABEL_NAME", "name_clashes", "png_names"]
+__all__ = ["LABEL_NAME", "name_clashes", "output_names", "png_suffix"]
 
 LABEL_NAME = re.compile(r"[^\W_](?:[\w .\-]{0,62}[^\W_])?", re.ASCII)
 """Well-formed label, such as the name of a style, which can name a folder."""
 
 
-def png_names(names: Sequence[str]) -> list[str]:
-    """Name the PNG file of each input.
+def png_suffix(_: str) -> str:
+    """Return ``.png``, whatever the suffix of the input's name is."""
+    return ".png"
 
-    The suffix becomes ``.png``. Where that would give inputs of several suffixes one name, even if only on a disk that
-    ignores case, the suffix is kept before ``.png``.
+
+def output_names(names: Sequence[str], target: Callable[[str], str] = png_suffix) -> list[str]:
+    """Name the output file of each input.
+
+    The suffix becomes that of the output's format. Where that would give inputs of several suffixes one name, even if
+    only on a disk that ignores case, the suffix is kept before that of the format.
 
     Args:
         names: Name or relative path of each input.
+        target: Returns the suffix of an output for that of its input, each with the dot.
 
     Returns:
         The names in the same order. Two of them may still be equal; see ``name_clashes``.
     """
-    plain = [_as_png(name) for name in names]
+    plain = [_with_suffix(name, target) for name in names]
     suffixes: dict[str, set[str]] = {
         name: set() for name, count in Counter(name.lower() for name in plain).items() if count > 1
     }
-    for name, png in zip(names, plain, strict=True):
-        if png.lower() in suffixes:
-            suffixes[png.lower()].add(_suffix(name))
+    for name, output in zip(names, plain, strict=True):
+        if output.lower() in suffixes:
+            suffixes[output.lower()].add(_suffix(name))
     return [
-        f"{name}.png" if len(suffixes.get(png.lower(), ())) > 1 and not name.endswith(".png") else png
-        for name, png in zip(names, plain, strict=True)
+        f"{name}{target(_suffix(name))}"
+        if len(suffixes.get(output.lower(), ())) > 1 and not name.endswith(target(_suffix(name)))
+        else output
+        for name, output in zip(names, plain, strict=True)
     ]
 
 
@@ -79,8 +87,9 @@ def name_clashes(outputs: Callable[[], Iterable[tuple[int, str]]], spelling: Spe
     return clashes
 
 
-def _as_png(name: str) -> str:
-    return f"{name.removesuffix(_suffix(name))}.png"
+def _with_suffix(name: str, target: Callable[[str], str]) -> str:
+    suffix = _suffix(name)
+    return f"{name.removesuffix(suffix)}{target(suffix)}"
 
 
 def _suffix(name: str) -> str:

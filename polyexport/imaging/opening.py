@@ -5,6 +5,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from PIL import Image, ImageCms, UnidentifiedImageError
 
@@ -34,22 +35,28 @@ DECODE_ERRORS = (
 """Everything that pillow raises on damaged or hostile files, besides UnidentifiedImageError."""
 
 
+_HEAD_BYTES = 64  # more than any signature
+
+
 @contextmanager
-def opened(data: bytes, max_pixels: int) -> Iterator[tuple[Image.Image, Codec]]:
+def opened(source: bytes | io.RawIOBase, max_pixels: int) -> Iterator[tuple[Image.Image, Codec]]:
     """Open an image, check its size and yield it with its codec; errors inside the block become ImageErrors.
 
     Args:
-        data: The whole file.
+        source: The whole file, or a file that is open for reading.
         max_pixels: Largest width times height that is accepted.
 
     Raises:
         ImageError: The data are empty, damaged or of an unknown format, or the image has more than ``max_pixels``
             pixels.
     """
-    if not data:
+    file: Any = io.BytesIO(source) if isinstance(source, bytes) else source
+    head = file.read(_HEAD_BYTES)
+    if not head:
         raise ImageError("the file is empty", remedy="write it again")
+    file.seek(0)
     try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+        with Image.open(file, formats=FORMATS) as image:
             check_size(*image.size, max_pixels)
             codec = codec_of(image.format)
             for width, height in codec.extra_sizes(image):
@@ -57,7 +64,7 @@ def opened(data: bytes, max_pixels: int) -> Iterator[tuple[Image.Image, Codec]]:
             codec.prepare(image)
             yield image, codec
     except UnidentifiedImageError as error:
-        if name := format_by_signature(data):
+        if name := format_by_signature(head):
             reason = f"its {name} header cannot be read"
             raise ImageError(f"corrupt or truncated ({reason})", remedy="write the file again") from error
         raise ImageError("no image of a known format", remedy=f"known formats: {', '.join(FORMATS)}") from error

@@ -34,6 +34,10 @@ class Keep:
     alpha: bool = False
     """Keep the alpha of the image."""
 
+    try_profile: bool = False
+    """Try to write into the color profile, so that one on which littlecms crashes ends the process that decodes, and
+    not the one that encodes."""
+
     @property
     def anything(self) -> bool:
         """Whether any trait is kept."""

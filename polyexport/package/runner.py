@@ -33,7 +33,7 @@ from polyexport.errors import (
 )
 from polyexport.imaging.codecs.png import encode_png
 from polyexport.imaging.color import Color
-from polyexport.imaging.names import name_clashes, png_names
+from polyexport.imaging.names import name_clashes, output_names
 from polyexport.imaging.pixels import Pixels, read_image
 from polyexport.model.canvas import CanvasRule, check_same_size
 from polyexport.model.file import peek_contract, read_model
@@ -176,7 +176,7 @@ def _run(arguments: argparse.Namespace) -> int:
     output: Path = arguments.output or _default_output(arguments.model)
     sources = list(dict.fromkeys(arguments.images))
     check_writable(output)
-    named = dict(zip(sources, png_names([path.name for path in sources]), strict=True))
+    named = dict(zip(sources, output_names([path.name for path in sources]), strict=True))
     clashes = _clashes(output, named)
     names = {source: name for source, name in named.items() if source not in clashes}
     model = _open_model(arguments.model, arguments.require_signature, arguments.provider, arguments.threads)

@@ -1,10 +1,11 @@
-"""Encoding of the network's outputs as PNG files, staged in the output folder."""
+"""Encoding of the network's outputs as image files, staged in the output folder."""
 
 import hashlib
 import time
 from dataclasses import dataclass
 
 from polyexport.errors import reason_of
+from polyexport.imaging.output_format import EncodedImage
 from polyexport.imaging.pixels import Pixels
 from polyexport.model.model import Model
 from polyexport.pipeline.finishing import Finishing
@@ -26,6 +27,8 @@ class EncodedOutput:
 
     encode_ms: float = 0.0
     write_ms: float = 0.0
+    warnings: tuple[str, ...] = ()
+    """One line for each thing that the file does not hold."""
 
 
 class OutputEncoder:
@@ -54,27 +57,31 @@ class OutputEncoder:
         # First all of one kind of work, then all of the other: each is faster with what the one before left in the
         # processor's caches.
         encoded = [self._encode(task, output) for task, output in made]
-        return [self._stage(task, data, ms) for (task, _), (data, ms) in zip(made, encoded, strict=True)]
+        return [self._stage(task, image, ms) for (task, _), (image, ms) in zip(made, encoded, strict=True)]
 
-    def _encode(self, task: OutputTask, pixels: Pixels) -> tuple[bytes | str, float]:
+    def _encode(self, task: OutputTask, pixels: Pixels) -> tuple[EncodedImage | str, float]:
         """Encode one output of the network.
 
         Returns:
-            The bytes of a PNG, or the reason why there are none; and the milliseconds.
+            The file, or the reason why there is none; and the milliseconds.
         """
         started = time.perf_counter()
+        progress = task.progress
         try:
-            data = self._finishing.encode(self._model, task.canvas, pixels, task.setting)
+            image = self._finishing.encode(
+                self._model, task.canvas, pixels, task.setting, traits=progress.traits, name=progress.item.name
+            )
         except Exception as error:  # noqa: BLE001 - memory is the usual cause
             return f"cannot be encoded ({reason_of(error)})", 0.0
-        return data, 1e3 * (time.perf_counter() - started)
+        return image, 1e3 * (time.perf_counter() - started)
 
-    def _stage(self, task: OutputTask, data: bytes | str, encode_ms: float) -> EncodedOutput:
-        if isinstance(data, str):
-            return EncodedOutput(data)
+    def _stage(self, task: OutputTask, image: EncodedImage | str, encode_ms: float) -> EncodedOutput:
+        if isinstance(image, str):
+            return EncodedOutput(image)
+        data = image.data
         progress, number = task.progress, task.number
         started = time.perf_counter()
         record = Record(progress.sha256, progress.recipes[number], hashlib.sha256(data).hexdigest())
         replace = self._prior_results.states[progress.first_output + number] != PriorResult.MISSING
         output = UnpublishedOutput(output_name(progress.item, task.setting), record, self._folder.stage(data), replace)
-        return EncodedOutput(output, encode_ms, 1e3 * (time.perf_counter() - started))
+        return EncodedOutput(output, encode_ms, 1e3 * (time.perf_counter() - started), image.warnings)

@@ -1,5 +1,6 @@
 """Finishing: treatment of a result on its way into a file, and the models that have such results."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -7,8 +8,9 @@ from typing import Any, Literal
 from polyexport.errors import UsageError
 from polyexport.imaging.codecs.png import encode_png
 from polyexport.imaging.matte import transparent
+from polyexport.imaging.output_format import PNG_OUTPUT, EncodedImage, OutputFormat
 from polyexport.imaging.pixels import Pixels
-from polyexport.imaging.traits import KEEP_NOTHING, Keep
+from polyexport.imaging.traits import NO_TRAITS, Keep, Traits
 from polyexport.model.canvas import Canvas
 from polyexport.model.conditions.color_condition import ColorCondition
 from polyexport.model.conditions.condition import Condition
@@ -27,10 +29,25 @@ ResultAs = Literal["result", "alpha"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Finishing:
-    """Treatment of the results of a run on their way into files."""
+    """Treatment of the results of a run on their way into files.
+
+    Raises:
+        ValueError: results with alpha, in a format that holds none or beside the alpha of the input.
+    """
 
     background: Background = "white"
     result_as: ResultAs = "result"
+    output: OutputFormat = PNG_OUTPUT
+
+    def __post_init__(self) -> None:
+        for given, option in (
+            (self.background == "transparent", "--background transparent"),
+            (self.as_alpha, "--result-as alpha"),
+        ):
+            if given and not self.output.holds_alpha:
+                raise ValueError(f"{option} does not go with --format {self.output.format}, which holds no alpha")
+            if given and self.output.alpha == "keep":
+                raise ValueError(f"{option} does not go with --alpha keep: a picture has one alpha")
 
     @property
     def as_alpha(self) -> bool:
@@ -40,7 +57,11 @@ class Finishing:
     @property
     def keep(self) -> Keep:
         """Traits of the inputs' files that the outputs need."""
-        return KEEP_NOTHING
+        return Keep(
+            metadata=True,  # also where it is stripped: the outputs of an input with a profile say that they are sRGB
+            alpha=self.output.alpha == "keep",
+            try_profile=self.output.color_profile == "keep",
+        )
 
     def check(self, result: ResultFields, conditions: Sequence[Condition[Any]]) -> None:
         """Check that a model has results that can be finished in this way.
@@ -57,6 +78,11 @@ class Finishing:
                 f"the model's result is a {_described(result)}, which cannot be an alpha",
                 remedy="leave out --result-as alpha, which is for masks of the image's size",
             )
+        if self.output.alpha == "keep" and (result.kind in ("alpha", "labels") or result.channels == 4):
+            raise UsageError(
+                f"the model's result, {_described(result)}, cannot get the alpha of its image",
+                remedy="leave out --alpha keep",
+            )
         drawn = result.kind in ("picture", "fill") and result.channels == 3
         colored = any(isinstance(condition, ColorCondition) for condition in conditions)
         if self.background == "transparent" and not (drawn and colored):
@@ -66,21 +92,44 @@ class Finishing:
                 remedy="leave out --background transparent, which is for models that take a color",
             )
 
-    def encode(self, model: Model, canvas: Canvas, output: Pixels, setting: Setting) -> bytes:
-        """Turn the network's output on a canvas into a PNG file.
+    def encode(
+        self,
+        model: Model,
+        canvas: Canvas,
+        output: Pixels,
+        setting: Setting,
+        *,
+        traits: Traits = NO_TRAITS,
+        name: str = "",
+    ) -> EncodedImage:
+        """Turn the network's output on a canvas into an image file.
 
         Args:
             model: made the output.
             canvas: the image on its canvas.
             output: uint8 [s H, s W, C], the network's output.
             setting: values of the model's conditions.
+            traits: traits of the image's file.
+            name: name of the file, whose suffix decides the format ``same``.
+
+        Raises:
+            ImageError: the format does not hold so many pixels.
         """
         result = model.finish(canvas, output, setting, as_alpha=self.as_alpha)
-        return encode_png(transparent(result) if self.background == "transparent" else result)
+        if self.background == "transparent":
+            result = transparent(result)
+        if self.output == PNG_OUTPUT and not (traits.icc_profile or traits.exif or traits.xmp or traits.dpi):
+            return EncodedImage(data=encode_png(result))
+        from polyexport.imaging.encoders.write import write_image
+
+        colors = self.as_alpha or model.contract.result.kind not in ("mask", "labels")
+        suffix = os.path.splitext(name)[1]  # noqa: PTH122 - text stays text
+        return write_image(result, self.output, traits, suffix=suffix, colors=colors)
 
     def recipe(self) -> dict[str, Any]:
-        """Return what stands for this in the recipe of an output."""
-        return {"background": self.background} | ({"result_as": self.result_as} if self.as_alpha else {})
+        """Return what stands for this in the recipe of an output: only what is not the default, but the background."""
+        alpha = {"result_as": self.result_as} if self.as_alpha else {}
+        return {"background": self.background} | alpha | self.output.recipe()
 
 
 PLAIN = Finishing()

@@ -1,8 +1,10 @@
-"""One image through a pipe: the bytes of an image in, the bytes of a PNG out, without a folder or a journal."""
+"""One image through a pipe: the bytes of an image in, the bytes of its result out, without a folder or a journal."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from polyexport.errors import ImageError
+from polyexport.imaging.output_format import EncodedImage
 from polyexport.model.canvas import Size
 from polyexport.model.model import Model
 from polyexport.model.settings import Setting
@@ -24,7 +26,7 @@ def run_one(
     size: Size = "auto",
     tiles: TileWish = AUTO_TILES,
     finishing: Finishing = PLAIN,
-) -> tuple[bytes, tuple[str, ...]]:
+) -> EncodedImage:
     """Run the model on one image.
 
     Args:
@@ -38,7 +40,8 @@ def run_one(
         finishing: how the result is finished.
 
     Returns:
-        The bytes of a PNG at the size of the input, and warnings about the input.
+        The file, with warnings about the input, too. The format ``same`` is that of the suffix of the path, or of the
+        content of an image that has none.
 
     Raises:
         ImageError: an image that cannot be read.
@@ -47,8 +50,12 @@ def run_one(
     """
     finishing.check(model.contract.result, model.conditions)
     rule = model.contract.canvas_rule(size, keep_original=finishing.as_alpha, tiles=tiles)
-    decoded = decoding_pool.decode(source, rule, pictures=pictures, picture_rules=model.picture_rules(rule))
+    decoded = decoding_pool.decode(
+        source, rule, pictures=pictures, picture_rules=model.picture_rules(rule), keep=finishing.keep
+    )
     if decoded.canvas is None:
         raise ImageError(f"the image is refused: {decoded.reason}", remedy="give another image")
     output = model.run_canvases([decoded.canvas], [setting], [decoded.pictures])[0]
-    return finishing.encode(model, decoded.canvas, output, setting), decoded.warnings
+    name = source if isinstance(source, str) else ""
+    made = finishing.encode(model, decoded.canvas, output, setting, traits=decoded.traits, name=name)
+    return replace(made, warnings=(*decoded.warnings, *made.warnings))

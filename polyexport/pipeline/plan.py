@@ -3,11 +3,13 @@
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path, PurePath
 
 from polyexport.errors import UsageError
 from polyexport.imaging.color import Color
-from polyexport.imaging.names import name_clashes, png_names
+from polyexport.imaging.names import name_clashes, output_names, png_suffix
+from polyexport.imaging.output_format import FormatName
 from polyexport.model.settings import Setting
 from polyexport.pipeline.inputs.discover import discover, input_folders
 from polyexport.pipeline.inputs.discover_url import discover_urls
@@ -29,7 +31,7 @@ class Item:
     """Path or URL of the file to read."""
 
     name: str
-    """Name of the outputs, relative to the folder of each setting, ending in ``.png``."""
+    """Name of the outputs, relative to the folder of each setting, with the suffix of their format."""
 
     settings: tuple[Setting, ...]
     """Values of the model's conditions for each output, at least one."""
@@ -65,7 +67,7 @@ class Plan:
 
 
 def output_name(item: Item, setting: Setting) -> str:
-    """Return the name of an output in the output folder: ``<setting>/<path relative to the input folder>.png``.
+    """Return the name of an output in the output folder: ``<setting>/<path relative to the input folder>``.
 
     The outputs of a model without conditions have no folder of a setting.
     """
@@ -81,6 +83,7 @@ def make_plan(
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
     pairing: Pairing = NO_PICTURES,
+    format_name: FormatName = "png",
 ) -> Plan:
     """Find the inputs and name the outputs.
 
@@ -94,6 +97,7 @@ def make_plan(
         include: patterns; if there are any, a file of a folder must match one of them.
         exclude: patterns; a file that matches one of them is left out.
         pairing: second pictures of the inputs, which are no inputs themselves.
+        format_name: format of the outputs.
 
     Raises:
         UsageError: a missing or empty path, an output folder that is an input folder, an output that is an input, or
@@ -117,11 +121,24 @@ def make_plan(
         found = discover(paths, recursive=recursive, include=include, exclude=exclude, skip=skip)
         found = _without(found, pairing.paths)
     shared = tuple(dict.fromkeys(settings))
-    return _planned([(each, shared, pairing.pictures(each.name)) for each in found], target, pairing)
+    planned = [(each, shared, pairing.pictures(each.name)) for each in found]
+    return _planned(planned, target, pairing, format_name)
 
 
-def plan_entries(entries: Sequence[Entry], *, output: Path | Url, pairing: Pairing = NO_PICTURES) -> Plan:
+def plan_entries(
+    entries: Sequence[Entry],
+    *,
+    output: Path | Url,
+    pairing: Pairing = NO_PICTURES,
+    format_name: FormatName = "png",
+) -> Plan:
     """Make a plan of a manifest's entries: each input with its own settings.
+
+    Args:
+        entries: images and their settings.
+        output: output folder.
+        pairing: second pictures of the inputs that name none.
+        format_name: format of the outputs.
 
     Raises:
         UsageError: an output that is an input, or an image with two different second pictures.
@@ -141,7 +158,7 @@ def plan_entries(entries: Sequence[Entry], *, output: Path | Url, pairing: Pairi
         group = tuple(dict.fromkeys(settings))
         seconds = pairing.pictures(name, pictures.get(name, ()))
         found.append((Found(source, name), groups.setdefault(group, group), seconds))
-    return _planned(found, output, pairing)
+    return _planned(found, output, pairing, format_name)
 
 
 def mark_clashes(plan: Plan, probe: Callable[[], Spelling]) -> Plan:
@@ -232,8 +249,8 @@ _Input = tuple[Found, tuple[Setting, ...], tuple[str, ...]]
 """An input, its settings, and its second pictures."""
 
 
-def _planned(found: Sequence[_Input], output: Path | Url, pairing: Pairing) -> Plan:
-    items = _named(found)
+def _planned(found: Sequence[_Input], output: Path | Url, pairing: Pairing, format_name: FormatName) -> Plan:
+    items = _named(found, format_name)
     plan = Plan(items=items, output=output, pictures=pairing.names)
     for item in items:
         if item.name.startswith(f"{STATE}/") and not all(setting.folder for setting in item.settings):
@@ -264,14 +281,23 @@ def _sources(plan: Plan) -> Iterator[str]:
     yield from {picture for item in plan.items for picture in item.pictures}
 
 
-def _named(found: Sequence[_Input]) -> tuple[Item, ...]:
+def _named(found: Sequence[_Input], format_name: FormatName) -> tuple[Item, ...]:
     """Return one item for each input, sorted by the name of its outputs."""
-    names = png_names([each.name for each, _, _ in found])
+    names = output_names([each.name for each, _, _ in found], _target_suffix(format_name))
     items = [
         Item(each.source, name, settings, pictures=pictures)
         for (each, settings, pictures), name in zip(found, names, strict=True)
     ]
     return tuple(sorted(items, key=lambda item: item.name))
+
+
+def _target_suffix(format_name: FormatName) -> Callable[[str], str]:
+    """Return the function that gives the suffix of an output for that of its input."""
+    if format_name == "png":
+        return png_suffix
+    from polyexport.imaging.encoders import suffix_of
+
+    return partial(suffix_of, format_name)
 
 
 def _refuse_inputs(plan: Plan, output: Path) -> None:

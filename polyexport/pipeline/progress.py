@@ -53,6 +53,11 @@ class InputProgress:
         inputs = {record.input_sha256 if record else "" for record in self.finished_records}
         return inputs.pop() if len(inputs) == 1 else ""
 
+    def add_warnings(self, warnings: tuple[str, ...]) -> None:
+        """Add the warnings of one output; those that another output had are there already."""
+        if warnings:
+            self.warnings = tuple(dict.fromkeys((*self.warnings, *warnings)))
+
     def finish_output(self, reason: str) -> bool:
         """Count one output as finished.
 

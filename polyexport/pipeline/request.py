@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from polyexport.errors import UsageError
+from polyexport.imaging.output_format import FormatName
 from polyexport.model.conditions.condition import Condition
 from polyexport.model.settings import parse_settings
 from polyexport.pipeline.inputs.manifest import read_manifest
@@ -57,12 +58,13 @@ class Request:
     """Patterns of the files and folders to leave out."""
 
 
-def plan_request(request: Request, conditions: Sequence[Condition[Any]]) -> Plan:
+def plan_request(request: Request, conditions: Sequence[Condition[Any]], *, format_name: FormatName = "png") -> Plan:
     """Find the inputs of a request, and name their outputs.
 
     Args:
         request: what the user named.
         conditions: conditions of the model.
+        format_name: format of the outputs.
 
     Raises:
         UsageError: conditions that are missing or that the model does not have, options that exclude each other, or
@@ -82,7 +84,8 @@ def plan_request(request: Request, conditions: Sequence[Condition[Any]]) -> Plan
         )
         folder = (request.manifest if request.manifest.is_dir() else request.manifest.parent).resolve()
         default = folder.with_name(f"{folder.name}-{default_name(entry.setting for entry in entries)}")
-        return plan_entries(entries, output=default if output is None else output, pairing=pairing)
+        target = default if output is None else output
+        return plan_entries(entries, output=target, pairing=pairing, format_name=format_name)
     return make_plan(
         paths,
         parse_settings(conditions, colors=request.colors, assignments=request.assignments),
@@ -91,6 +94,7 @@ def plan_request(request: Request, conditions: Sequence[Condition[Any]]) -> Plan
         include=request.include,
         exclude=request.exclude,
         pairing=parse_pairing(conditions, request.pictures),
+        format_name=format_name,
     )
 
 

@@ -262,6 +262,7 @@ class _Run:
             for task, encoded in zip(tasks, encoding.result(), strict=True):
                 task.progress.timings.encode_ms += encoded.encode_ms
                 task.progress.timings.write_ms += encoded.write_ms
+                task.progress.add_warnings(encoded.warnings)
                 if isinstance(encoded.output, str):
                     self._finish_output(task.progress, encoded.output)
                 else:

@@ -193,7 +193,7 @@ class Routes:
 
     def _encode(self, order: _Order, output: Pixels, is_json: bool) -> bytes:
         """Encode the result as a PNG file, or with warnings as the JSON text of an answer."""
-        png = order.finishing.encode(self._model, order.canvas, output, order.setting)
+        png = order.finishing.encode(self._model, order.canvas, output, order.setting).data
         if not is_json:
             return png
         return b'{"image":"%b","warnings":%b}' % (base64.b64encode(png), json.dumps(order.warnings).encode())

@@ -14,9 +14,10 @@ from polyexport.cluster.messages import Answer, Task
 from polyexport.cluster.worker import Worker, WorkerOptions
 from polyexport.errors import ExitCode
 from polyexport.imaging.codecs.png import encode_png
+from polyexport.imaging.output_format import OutputFormat
 from polyexport.model.loading.load import load_model
 from polyexport.model.settings import setting_from
-from polyexport.pipeline.finishing import PLAIN
+from polyexport.pipeline.finishing import PLAIN, Finishing
 from polyexport.pipeline.outputs.disk import OutputFolder
 from polyexport.pipeline.plan import Item, output_name
 from polyexport.runtime.probe import probe_provider
@@ -132,3 +133,17 @@ def test_settings_and_second_pictures_reach_the_model(
         assert folder.publish(list(answer.outputs)) == [""]
         [expected] = model.apply([drawings / "0.png"], conditions, pictures=pictures)
         assert (folder.root / output_name(item, one)).read_bytes() == encode_png(expected), kind
+
+
+def test_the_format_of_the_outputs_reaches_the_actor(
+    folder: OutputFolder, options: WorkerOptions, drawings: Path
+) -> None:
+    output = OutputFormat(format="webp", quality=70)
+    worker = Worker(replace(options, finishing=Finishing(output=output)))
+    [source] = sorted(drawings.glob("0.png"))
+    task = Task(Item(str(source), "0.webp", (RED,)), (0,), (None,))
+    [text] = worker({"index": [0], "task": [task.to_json()]})["answer"]
+    [staged] = Answer.from_json(text).outputs
+    assert staged.output == "red/0.webp"
+    assert folder.publish([staged]) == [""]
+    assert (folder.root / "red" / "0.webp").read_bytes()[8:12] == b"WEBP"

@@ -17,6 +17,9 @@ import onnx
 import pytest
 
 from polyexport.errors import ContractError, ExitCode
+from polyexport.imaging.codecs import format_by_signature
+from polyexport.imaging.encoders import encoder_of
+from polyexport.imaging.output_format import FormatName
 from polyexport.imaging.pixels import decode
 from polyexport.model.model import Model
 
@@ -241,6 +244,36 @@ def test_infer_brings_every_file_to_one_state(
         pictures = [path for path in (tmp_path / "out").rglob("*") if path.is_file() and path.name != "journal.jsonl"]
         assert len(pictures) == sum(outcome.state == "accepted" for outcome in outcomes_of)
         assert all(decode(path.read_bytes()).pixels.ndim == 3 for path in pictures)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["png", "same", "jpeg", "webp", "tiff", "avif"])
+@pytest.mark.parametrize("outcomes_of", CORPORA, indirect=True)
+def test_infer_writes_every_format_of_every_file(
+    outcomes_of: list[Outcome], name: FormatName, tiny_model_path: Path, tmp_path: Path
+) -> None:
+    """Whatever metadata, profiles and alpha the files have: a picture of the format for each file, or one reason."""
+    command = [sys.executable, "-m", "polyexport.cli.main", "infer", "--files-from", "-", "--json", "-c", "red"]
+    command += ["-m", str(tiny_model_path), "--provider", "cpu", "-o", str(tmp_path / "out"), "--size", "32"]
+    command += ["--format", name, "--color-profile", "keep", *([] if name == "jpeg" else ["--alpha", "keep"])]
+    listed = "\0".join(str(outcome.path) for outcome in outcomes_of)
+    done = subprocess.run(command, check=False, input=listed, capture_output=True, text=True)
+    *lines, run = (json.loads(line) for line in done.stdout.splitlines())
+    assert "Traceback" not in done.stderr
+    assert done.returncode in (ExitCode.OK, ExitCode.SOME_FAILED)
+    assert len(lines) == len({line["source"] for line in lines}) == len(outcomes_of) == run["images"]
+    states = {line["source"]: line["status"] for line in lines}
+    reasons = {line["source"]: line["reason"] for line in lines}
+    for outcome in outcomes_of:
+        expected = "failed" if outcome.state == "refused" else "ok"
+        told = "at most" in reasons[str(outcome.path)]  # more pixels than the format holds
+        assert states[str(outcome.path)] == expected or told, (outcome, reasons[str(outcome.path)])
+    assert [line["warnings"] for line in lines if any("\n" in warning for warning in line["warnings"])] == []
+    written = [path for path in (tmp_path / "out").rglob("*") if path.is_file() and path.name != "journal.jsonl"]
+    assert len(written) == run["ok"]
+    for path in written:
+        assert format_by_signature(path.read_bytes()) == encoder_of(name, path.suffix).name, path
+        assert decode(path.read_bytes()).pixels.ndim == 3
 
 
 def test_models_of_others_are_refused() -> None:

@@ -2,12 +2,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from polyexport.data.drawings import draw
 from polyexport.imaging.color import parse_color
-from polyexport.imaging.matte import transparent
+from polyexport.imaging.matte import on_white, transparent, with_alpha
 from polyexport.imaging.pixels import Pixels
 from polyexport.model.model import Model
 
@@ -165,3 +166,25 @@ def test_real_results(shipped: Model) -> None:
         assert fill.any()
         assert (rgba[fill][:, 3] > 240).all()
         assert (rgba[flooded(colored)][:, 3] <= 3).all()
+
+
+@given(
+    hnp.arrays(np.uint8, st.tuples(st.integers(1, 12), st.integers(1, 12), st.sampled_from([1, 3]))),
+    st.integers(0, 2**32 - 1),
+)
+def test_alpha_that_is_put_back_looks_the_same_on_white(colors: NDArray[np.uint8], seed: int) -> None:
+    alpha = np.random.default_rng(seed).integers(0, 256, (*colors.shape[:2], 1), dtype=np.uint8)
+    whitened = on_white(np.concatenate([colors, alpha], axis=2))
+    made = with_alpha(whitened, alpha)
+    assert np.array_equal(made[..., -1:], alpha)
+    assert np.abs(on_white(made).astype(int) - whitened).max() <= 1
+    assert np.all(made[..., :-1][np.broadcast_to(alpha == 0, colors.shape)] == 255)
+    opaque = with_alpha(colors, np.full_like(alpha, 255))
+    assert np.array_equal(opaque[..., :-1], colors)
+
+
+def test_on_white_is_what_pillow_composites() -> None:
+    rgba = np.random.default_rng(3).integers(0, 256, (64, 64, 4), dtype=np.uint8)
+    white = Image.new("RGBA", (64, 64), "white")
+    expected = np.asarray(Image.alpha_composite(white, Image.fromarray(rgba)).convert("RGB"))
+    assert np.abs(on_white(rgba).astype(int) - expected).max() <= 1

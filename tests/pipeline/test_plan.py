@@ -8,6 +8,7 @@ from PIL import Image
 
 from polyexport.errors import UsageError
 from polyexport.imaging.color import Color
+from polyexport.imaging.output_format import FormatName
 from polyexport.pipeline.inputs.manifest import Entry
 from polyexport.pipeline.plan import Plan, make_plan, mark_clashes, output_name, plan_entries
 from polyexport.storage.spelling import Spelling
@@ -56,6 +57,27 @@ def test_a_suffix_is_kept_only_where_it_tells_names_apart(tmp_path: Path) -> Non
     for name in ("a.jpg", "A.jpg", "b.jpg", "B.png", "c.PNG", "c.png"):
         picture(tmp_path / "in" / name)
     assert names(make_plan([tmp_path / "in"], [RED])) == ["A.png", "B.png", "a.png", "b.jpg.png", "c.PNG.png", "c.png"]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("jpeg", ["A.gif.jpg", "a.JPG.jpg", "a.jpeg.jpg", "a.png.jpg", "b.jpg", "c.jpg", "d.jpg"]),
+        ("tiff", ["A.gif.tiff", "a.JPG.tiff", "a.jpeg.tiff", "a.png.tiff", "b.tiff", "c.tiff", "d.tiff"]),
+        ("same", ["A.gif", "a.JPG", "a.jpeg", "a.png", "b.TIF", "c.png", "d.avif"]),
+    ],
+)
+def test_the_format_decides_the_suffix(tmp_path: Path, name: FormatName, expected: list[str]) -> None:
+    given = ("a.png", "a.JPG", "a.jpeg", "A.gif", "b.TIF", "c.scan", "d.avif")
+    paths = [picture(tmp_path / "in" / one) for one in given]
+    assert names(make_plan(paths, [RED], format_name=name)) == expected
+    entries = [Entry(str(path), path.name, RED) for path in paths]
+    assert names(plan_entries(entries, output=Path("out"), format_name=name)) == expected
+
+
+def test_a_file_of_an_unknown_suffix_gives_way_to_a_png(tmp_path: Path) -> None:
+    paths = [picture(tmp_path / "in" / one) for one in ("a.scan", "a.png", "b")]
+    assert names(make_plan(paths, [RED], format_name="same")) == ["a.png", "a.scan.png", "b.png"]
 
 
 EXACT, FOLDED = Spelling(), Spelling(ignores_case=True, ignores_composition=True)

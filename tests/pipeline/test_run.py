@@ -93,8 +93,8 @@ def test_a_model_of_fills_makes_what_colorize_makes(
         [expected] = model.colorize([path], PARSED, size=size)  # type: ignore[arg-type]
         for given, one in zip(PARSED, expected, strict=True):
             assert (tmp_path / "out" / given.name / path.name).read_bytes() == encode_png(one)
-        png, _ = run_one(str(path), COLORS[0], model, decoders, size=size)  # type: ignore[arg-type]
-        assert png == encode_png(expected[0])
+        piped = run_one(str(path), COLORS[0], model, decoders, size=size)  # type: ignore[arg-type]
+        assert piped.data == encode_png(expected[0])
 
 
 def test_bad_files_fail_alone_each_with_its_reason(colorize: Colorize, drawings: Path, tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ __all__ = ["PNG", "encode_png"]
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _BIT_DEPTH = 24  # place of the bit depth in a file
 _FILTER_UP = 2  # each row is stored as its difference from the row above (PNG specification, 9.2)
-_COLOR_TYPES = {1: 0, 3: 2, 4: 6}  # channels -> color type in the header
+_COLOR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}  # channels -> color type in the header
 
 
 class _Png(Codec):
@@ -58,7 +58,7 @@ def encode_png(pixels: NDArray[np.uint8]) -> bytes:
     (benchmarks/codecs.py).
 
     Args:
-        pixels: uint8 [H, W, 1], gray, [H, W, 3], RGB, or [H, W, 4], RGBA, 0 to 255.
+        pixels: uint8 [H, W, C], 0 to 255: gray (1 channel), gray and alpha (2), RGB (3) or RGBA (4).
     """
     height, width, channels = pixels.shape
     rows = pixels.reshape(height, width * channels)

@@ -200,6 +200,10 @@ def _answer(
         colors = ORIGINAL_CHANNELS if rule.keep_original else rule.channels
         decoded = decode(data, max_pixels=settings.max_pixels, channels=max(colors, rule.channels), keep=settings.keep)
         del data
+        if settings.keep.try_profile and decoded.traits.icc_profile:
+            from polyexport.imaging.encoders.profile import try_profile
+
+            try_profile(decoded.traits.icc_profile)
         canvas = rule.place(to_channels(decoded.pixels, rule.channels))
         placed = [
             _second(other, name, own, canvas, settings)

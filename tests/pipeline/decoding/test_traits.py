@@ -13,7 +13,6 @@ from polyexport.model.canvas import CanvasRule
 from polyexport.pipeline.decoding import process
 from polyexport.pipeline.decoding.pool import DecodingPool
 from polyexport.pipeline.decoding.process import Rules
-from polyexport.pipeline.finishing import PLAIN
 
 RULE = CanvasRule(size=64, multiple=16)
 BOTH = Keep(metadata=True, alpha=True)
@@ -93,8 +92,8 @@ def test_a_picture_of_an_image_has_no_traits() -> None:
 
 
 def test_a_request_that_keeps_nothing_does_not_speak_of_it() -> None:
-    assert "keep" not in Rules(RULE, {}, PLAIN.keep).entries()
-    assert Rules(RULE, {}, BOTH).entries()["keep"] == {"metadata": True, "alpha": True}
+    assert "keep" not in Rules(RULE, {}, KEEP_NOTHING).entries()
+    assert Rules(RULE, {}, BOTH).entries()["keep"] == {"metadata": True, "alpha": True, "try_profile": False}
 
 
 LIES = [

@@ -1,0 +1,111 @@
+"""Writer of one image format: what the format holds, and what becomes of pixels and traits that it does not hold."""
+
+import io
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from polyexport.errors import ImageError
+from polyexport.imaging.matte import on_white
+from polyexport.imaging.output_format import OutputFormat
+from polyexport.imaging.traits import Traits
+
+__all__ = ["Encoder", "save", "tiff_bytes"]
+
+_EXIF_HEADER = b"Exif\0\0"  # in front of the TIFF structure in JPEG files
+
+
+@dataclass(frozen=True, kw_only=True)
+class Encoder(ABC):
+    """Writer of one image format. Safe to call from several threads; equal arguments give equal bytes."""
+
+    name: str
+    """Name of the format, as pillow spells it."""
+
+    suffixes: tuple[str, ...]
+    """Suffixes of the names of such files, lowercase, with the dot; the first one is written."""
+
+    max_side: int
+    """Largest height and width, in pixels."""
+
+    gray: bool = True
+    """Whether the format holds gray pixels as such; if not, they are written as RGB."""
+
+    alpha: bool = True
+    """Whether the format holds alpha; if not, it is composited on white."""
+
+    profile_bytes: int = 0
+    """Largest color profile that the format holds; 0 if it holds none."""
+
+    held: frozenset[str] = frozenset()
+    """Traits that the format holds, of ``exif``, ``xmp`` and ``dpi``."""
+
+    TRAITS: ClassVar[dict[str, str]] = {"exif": "EXIF data", "xmp": "XMP", "dpi": "resolution"}
+    """Traits that are metadata, and their names in warnings."""
+
+    def encode(self, pixels: NDArray[np.uint8], output: OutputFormat, traits: Traits, notes: list[str]) -> bytes:
+        """Encode pixels as the bytes of a file.
+
+        Args:
+            pixels: uint8 [H, W, C], 0 to 255: gray (1 channel), gray and alpha (2), RGB (3) or RGBA (4).
+            output: quality and compression.
+            traits: the profile of the pixels and the metadata that the file gets, as far as the format holds them.
+            notes: a list that gets one line for each thing that was dropped.
+
+        Raises:
+            ImageError: the format does not hold so many pixels.
+        """
+        height, width, channels = pixels.shape
+        if max(height, width) > self.max_side:
+            raise ImageError(
+                f"{self.name} holds at most {self.max_side} pixels a side, and the result has {width}x{height}",
+                remedy="use --format png or tiff",
+            )
+        if channels in (2, 4) and not self.alpha:
+            pixels = on_white(pixels)
+            notes.append(f"{self.name} holds no alpha: composited on white")
+        if pixels.shape[2] < 3 and not self.gray:
+            pixels = pixels[..., [0, 0, 0, 1][: pixels.shape[2] + 2]]
+        lost = [name for name in self.TRAITS if name not in self.held and getattr(traits, name)]
+        if lost:
+            notes.append(f"{self.name} holds no {' and no '.join(self.TRAITS[name] for name in lost)}: left out")
+        if len(traits.icc_profile) > self.profile_bytes:
+            traits = replace(traits, icc_profile=b"")
+        return self.write(pixels, output, traits, notes)
+
+    @abstractmethod
+    def write(self, pixels: NDArray[np.uint8], output: OutputFormat, traits: Traits, notes: list[str]) -> bytes:
+        """Write pixels that the format holds; see ``encode``. Traits that the format does not hold are ignored."""
+
+
+def save(pixels: NDArray[np.uint8], name: str, **options: Any) -> bytes:
+    """Let pillow write a file.
+
+    Args:
+        pixels: uint8 [H, W, C], gray, gray and alpha, RGB or RGBA.
+        name: pillow's name of the format.
+        options: pillow's options of the format.
+
+    Raises:
+        ImageError: this pillow was built without the format.
+    """
+    image = Image.fromarray(np.ascontiguousarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels))
+    buffer = io.BytesIO()
+    try:
+        image.save(buffer, name, **options)
+    except KeyError as error:
+        if name in Image.SAVE:
+            raise
+        raise ImageError(
+            f"this pillow was built without {name}", remedy="install its wheel, or choose another --format"
+        ) from error
+    return buffer.getvalue()
+
+
+def tiff_bytes(exif: bytes) -> bytes:
+    """Return EXIF data as the TIFF structure that they are, without the header that they have in a JPEG file."""
+    return exif.removeprefix(_EXIF_HEADER)
