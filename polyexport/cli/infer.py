@@ -8,6 +8,7 @@ import typer
 
 from polyexport.cli.console import build, console
 from polyexport.cli.options import (
+    DEFAULT_MAX_PIXELS,
     DeviceId,
     JsonFlag,
     LoadTimeout,
@@ -219,6 +220,16 @@ def infer(
         int, typer.Option("-j", "--jobs", min=0, max=256, help="Number of decoding processes; 0 chooses by the cores.")
     ] = 0,
     threads: Threads = 0,
+    max_pixels: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            max=1 << 34,
+            help="Largest width times height of an image that is accepted; images that do not fit the memory are run "
+            "in bands if the network is local.",
+            metavar="PIXELS",
+        ),
+    ] = DEFAULT_MAX_PIXELS,
     engine: Annotated[
         Engine,
         typer.Option(help="Engine of the run: local for this process, ray for Ray Data on the machines of a cluster."),
@@ -312,7 +323,7 @@ def infer(
             Cluster, address=ray_address, time_limit_s=time_limit, provider=provider, jobs=jobs, limits=limits
         )
     report = ReportOptions(json=json_report, contact_sheet=contact_sheet)
-    exit_code = run_folders(job, choice, report, jobs=jobs, dry_run=dry_run, cluster=cluster)
+    exit_code = run_folders(job, choice, report, jobs=jobs, max_pixels=max_pixels, dry_run=dry_run, cluster=cluster)
     if exit_code:
         raise typer.Exit(exit_code)
 

@@ -53,7 +53,14 @@ class ModelChoice:
 
 
 def run_folders(
-    job: Job, model: ModelChoice, report: ReportOptions, *, jobs: int, dry_run: bool, cluster: "Cluster | None"
+    job: Job,
+    model: ModelChoice,
+    report: ReportOptions,
+    *,
+    jobs: int,
+    max_pixels: int,
+    dry_run: bool,
+    cluster: "Cluster | None",
 ) -> ExitCode:
     """Do a job and print its results, or only what it would do.
 
@@ -62,6 +69,7 @@ def run_folders(
         model: the model of the run.
         report: reports that the user asked for.
         jobs: number of decoding processes; 0 to choose.
+        max_pixels: largest width times height of an image that is accepted.
         dry_run: whether nothing is written.
         cluster: machines of the run; None for this process.
 
@@ -75,7 +83,9 @@ def run_folders(
         if not dry_run:
             folder = open_folder(job.plan.output)
             stack.push(folder)
-        decoding_pool = stack.enter_context(DecodingPool(jobs=jobs or default_jobs(len(job.plan.items))))
+        decoding_pool = stack.enter_context(
+            DecodingPool(jobs=jobs or default_jobs(len(job.plan.items)), max_pixels=max_pixels)
+        )
         if folder is None or cluster is None:
             decoding_pool.start()
         if folder is None:

@@ -9,6 +9,7 @@ import typer
 from polyexport.runtime.providers import provider_choices
 
 __all__ = [
+    "DEFAULT_MAX_PIXELS",
     "AllowHost",
     "DeviceId",
     "Host",
@@ -87,6 +88,9 @@ SizeOption = Annotated[
         metavar="auto|fit|native|N",
     ),
 ]
+DEFAULT_MAX_PIXELS = 64 << 20
+"""Default of --max-pixels: ``polyexport.imaging.pixels.MAX_PIXELS``, which would be slow to import."""
+
 TileOption = Annotated[
     str,
     typer.Option(

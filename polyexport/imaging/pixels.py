@@ -202,16 +202,16 @@ def convert_frame(
     return converted
 
 
-def inspect_header(data: bytes) -> tuple[int, int]:
+def inspect_header(data: bytes, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
     """Return the upright width and height of an image in pixels, as ``decode`` would give them, from its header alone.
 
     The data behind the header are not read: a truncated file still has its size.
 
     Raises:
         ImageError: The data are empty or of an unknown format, the header is broken, or the image has more than
-            ``MAX_PIXELS`` pixels.
+            ``max_pixels`` pixels.
     """
-    with opened(data, MAX_PIXELS) as (image, codec):
+    with opened(data, max_pixels) as (image, codec):
         width, height = image.size
         # Asking pillow for the EXIF data of a file that has none in its header may decode the whole file.
         if "exif" in image.info and not codec.orientation_in_tags and orientation(image, []) >= 5:

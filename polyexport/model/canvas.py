@@ -253,7 +253,7 @@ class CanvasRule:
         if self.mode == "fit" and self.square:
             canvas = (self.size, self.width or self.size)
         else:
-            canvas = (self._padded(inner[0]), self._padded(inner[1]))
+            canvas = self.padded_size(*inner)
         tiles = self.tiles if self.tiles is not None and self.tiles.cuts(*canvas) else None
         if tiles is None and canvas[0] * canvas[1] > MAX_NATIVE_PIXELS:
             raise ImageError(
@@ -287,6 +287,10 @@ class CanvasRule:
     def for_picture(self, channels: int) -> "CanvasRule":
         """Return the rule for second pictures of a number of channels, such as masks, on the canvases of this rule."""
         return replace(self, channels=channels, fill=False, keep_original=False)
+
+    def padded_size(self, height: int, width: int) -> tuple[int, int]:
+        """Return the height and width of the canvas of an image that is run at its own size, pixels."""
+        return self._padded(height), self._padded(width)
 
     def _padded(self, side: int) -> int:
         return -(-max(side, self.smallest) // self.multiple) * self.multiple

@@ -13,7 +13,7 @@ from polyexport.pipeline.outputs.disk import OutputSink, UnpublishedOutput
 from polyexport.pipeline.outputs.journal import Record
 from polyexport.pipeline.outputs.prior_results import PriorResult, PriorResults
 from polyexport.pipeline.plan import output_name
-from polyexport.pipeline.progress import OutputTask
+from polyexport.pipeline.progress import InputProgress, OutputTask
 
 __all__ = ["EncodedOutput", "OutputEncoder"]
 
@@ -79,9 +79,20 @@ class OutputEncoder:
         if isinstance(image, str):
             return EncodedOutput(image)
         data = image.data
-        progress, number = task.progress, task.number
         started = time.perf_counter()
-        record = Record(progress.sha256, progress.recipes[number], hashlib.sha256(data).hexdigest())
-        replace = self._prior_results.states[progress.first_output + number] != PriorResult.MISSING
-        output = UnpublishedOutput(output_name(progress.item, task.setting), record, self._folder.stage(data), replace)
+        sha256 = hashlib.sha256(data).hexdigest()
+        output = self.unpublished(task.progress, task.number, self._folder.stage(data), sha256)
         return EncodedOutput(output, encode_ms, 1e3 * (time.perf_counter() - started), image.warnings)
+
+    def unpublished(self, progress: InputProgress, number: int, staged: str, sha256: str) -> UnpublishedOutput:
+        """Describe a staged output for its publication.
+
+        Args:
+            progress: its input.
+            number: index of its setting among those of the input.
+            staged: temporary name of its file.
+            sha256: SHA-256 of its file, lowercase hex.
+        """
+        record = Record(progress.sha256, progress.recipes[number], sha256)
+        replace = self._prior_results.states[progress.first_output + number] != PriorResult.MISSING
+        return UnpublishedOutput(output_name(progress.item, progress.item.settings[number]), record, staged, replace)

@@ -63,6 +63,11 @@ class Finishing:
             try_profile=self.output.color_profile == "keep",
         )
 
+    @property
+    def needs_whole_picture(self) -> bool:
+        """Whether a result cannot be finished band by band."""
+        return self.as_alpha or self.background == "transparent" or self.output.alpha == "keep"
+
     def check(self, result: ResultFields, conditions: Sequence[Condition[Any]]) -> None:
         """Check that a model has results that can be finished in this way.
 

@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
+from typing import TYPE_CHECKING
 
 from polyexport.imaging.pixels import Pixels
 from polyexport.model.canvas import Canvas, CanvasRule
@@ -35,6 +36,9 @@ from polyexport.pipeline.recipes import recipes_of
 from polyexport.pipeline.results import ItemResult, RunReport
 from polyexport.pipeline.run_options import RunOptions
 from polyexport.storage.stores import is_url
+
+if TYPE_CHECKING:
+    from polyexport.pipeline.large_images import LargeImages, LargeOutput
 
 __all__ = ["run_plan"]
 
@@ -114,6 +118,9 @@ class _Run:
             model, batch_size=batch_size, images_per_task=self._images_per_task, window=self._window
         )
         self._encoder = OutputEncoder(folder, prior_results, finishing, model)
+        self._finishing = finishing
+        self._large_images: LargeImages | None = None
+        self._large: deque[tuple[InputProgress, int, Future[LargeOutput]]] = deque()
         self._calls: deque[tuple[list[OutputTask], Future[tuple[list[Pixels | str], float]]]] = deque()
         self._made: list[tuple[OutputTask, Pixels]] = []
         self._encodings: deque[tuple[list[OutputTask], Future[list[EncodedOutput]]]] = deque()
@@ -135,14 +142,18 @@ class _Run:
                 self._accept(progress, decoded)
                 while shape := self._batcher.ready(progress.index):
                     self._call_network(shape)
+                self._collect_large(wait=False)
             while shape := self._batcher.oldest():
                 self._call_network(shape)
             self._collect_outputs(down_to=0)
             self._encode()
             self._collect_encoded(down_to=0)
+            self._collect_large(wait=True)
             self._publish()
             self._collect_published(down_to=0)
         except BaseException:
+            if self._large_images is not None:
+                self._large_images.stop()
             self._decoding_pool.close()  # a decoder that hangs would hold up the end
             raise
         finally:
@@ -202,6 +213,9 @@ class _Run:
         """Hand a decoded input to the network, for each output that is not finished or failed."""
         progress.sha256, progress.warnings, progress.traits = decoded.sha256, decoded.warnings, decoded.traits
         progress.timings.read_ms, progress.timings.decode_ms = decoded.read_ms, decoded.decode_ms
+        if decoded.large:
+            self._accept_large(progress)
+            return
         tasks: list[OutputTask] = []
         for number, record in enumerate(progress.finished_records):
             if progress.item.clash:
@@ -217,6 +231,48 @@ class _Run:
                 self._finish_output(progress, decoded.reason)
         if tasks:
             self._batcher.add(tasks)
+
+    def _accept_large(self, progress: InputProgress) -> None:
+        """Have each output made of an image that does not fit the memory, by a thread of the network."""
+        if self._large_images is None:
+            from polyexport.pipeline.large_images import LargeImages  # most runs need none of what it imports
+
+            self._large_images = LargeImages(
+                self._model,
+                self._canvas_rule,
+                decoding_pool=self._decoding_pool,
+                folder=self._folder,
+                finishing=self._finishing,
+            )
+        for number, record in enumerate(progress.finished_records):
+            if progress.item.clash:
+                self._finish_output(progress, progress.item.clash)
+                continue
+            future = self._network_threads.submit(
+                self._large_images.make,
+                progress.item,
+                progress.item.settings[number],
+                finished_sha256=record.input_sha256 if record is not None else "",
+            )
+            self._large.append((progress, number, future))
+
+    def _collect_large(self, *, wait: bool) -> None:
+        """Add the outputs of large images to the next group, those that are there or all of them."""
+        while self._large and (wait or self._large[0][2].done()):
+            progress, number, future = self._large.popleft()
+            made, record = future.result(), progress.finished_records[number]
+            progress.sha256, progress.timings.infer_ms = made.sha256, progress.timings.infer_ms + 1e3 * made.seconds
+            progress.warnings = tuple(dict.fromkeys((*progress.warnings, *made.warnings)))
+            if made.staged:
+                self._add_to_group(
+                    progress, self._encoder.unpublished(progress, number, made.staged, made.output_sha256)
+                )
+            elif made.reason and made.permanent:
+                self._add_to_group(progress, _failure(progress, number, made.reason))
+            elif record is not None and record.failed and not made.reason:
+                self._finish_output(progress, f"{record.failed} ({_FAILED_EARLIER})")
+            else:
+                self._finish_output(progress, made.reason)
 
     def _fail_clash(self, progress: InputProgress, number: int, unreadable: str) -> None:
         """Record that an output cannot have its name, with a recipe of its own: a run after a renaming makes it."""

@@ -10,11 +10,11 @@ from PIL import Image
 
 from polyexport.imaging.codecs.codec import Codec
 
-__all__ = ["PNG", "encode_png"]
+__all__ = ["FILTER_UP", "PNG", "PNG_SIGNATURE", "encode_png", "png_chunk", "png_header"]
 
-_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _BIT_DEPTH = 24  # place of the bit depth in a file
-_FILTER_UP = 2  # each row is stored as its difference from the row above (PNG specification, 9.2)
+FILTER_UP = 2  # each row is stored as its difference from the row above (PNG specification, 9.2)
 _COLOR_TYPES = {1: 0, 2: 4, 3: 2, 4: 6}  # channels -> color type in the header
 
 
@@ -25,7 +25,7 @@ class _Png(Codec):
         Pillow compares no checksum of the pixel data and accepts a file without an end: of single flipped bits in small
         PNG files, one in five is decoded to other pixels.
         """
-        view, start = memoryview(data), len(_SIGNATURE)
+        view, start = memoryview(data), len(PNG_SIGNATURE)
         while True:
             end = start + 8 + int.from_bytes(data[start : start + 4], "big")
             if end + 4 > len(data):
@@ -45,7 +45,7 @@ class _Png(Codec):
 PNG = _Png(
     name="PNG",
     description="PNG with 1 to 16 bits per channel, gray, color, palette or alpha; of an animation the first frame",
-    signature=re.escape(_SIGNATURE),
+    signature=re.escape(PNG_SIGNATURE),
     suffixes=(".png", ".apng"),
 )
 
@@ -63,14 +63,20 @@ def encode_png(pixels: NDArray[np.uint8]) -> bytes:
     height, width, channels = pixels.shape
     rows = pixels.reshape(height, width * channels)
     filtered = np.empty((height, 1 + width * channels), np.uint8)
-    filtered[:, 0] = _FILTER_UP
+    filtered[:, 0] = FILTER_UP
     filtered[:1, 1:] = rows[:1]
     np.subtract(rows[1:], rows[:-1], out=filtered[1:, 1:])
     compressor = zlib.compressobj(level=1, memLevel=9, strategy=zlib.Z_RLE)
     body = compressor.compress(filtered.data) + compressor.flush()
-    header = struct.pack(">IIBBBBB", width, height, 8, _COLOR_TYPES[channels], 0, 0, 0)
-    return _SIGNATURE + _chunk(b"IHDR", header) + _chunk(b"IDAT", body) + _chunk(b"IEND", b"")
+    header = png_header(height, width, channels)
+    return PNG_SIGNATURE + header + png_chunk(b"IDAT", body) + png_chunk(b"IEND", b"")
 
 
-def _chunk(name: bytes, body: bytes) -> bytes:
+def png_header(height: int, width: int, channels: int) -> bytes:
+    """Return the chunk IHDR of an image of 8 bits per channel, not interlaced."""
+    return png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, _COLOR_TYPES[channels], 0, 0, 0))
+
+
+def png_chunk(name: bytes, body: bytes) -> bytes:
+    """Return a chunk: its length, its name of four letters, its body and its checksum."""
     return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(body, zlib.crc32(name)))

@@ -10,7 +10,7 @@ from polyexport.imaging.matte import with_alpha
 from polyexport.imaging.output_format import EncodedImage, OutputFormat
 from polyexport.imaging.traits import Traits
 
-__all__ = ["write_image"]
+__all__ = ["in_profile", "traits_for_file", "write_image"]
 
 
 def write_image(
@@ -35,32 +35,72 @@ def write_image(
     encoder = encoder_of(output.format, suffix, traits.format)
     if output.alpha == "keep" and traits.alpha is not None:
         pixels = _transparent(pixels, traits.alpha, colors=colors)
+    held = traits_for_file(
+        output, traits, channels=pixels.shape[2], colors=colors, most_bytes=encoder.profile_bytes, notes=notes
+    )
+    pixels = in_profile(pixels, output, held.icc_profile)
+    return EncodedImage(data=encoder.encode(pixels, output, held, notes), warnings=tuple(notes))
+
+
+def traits_for_file(
+    output: OutputFormat, traits: Traits, *, channels: int, colors: bool, most_bytes: int, notes: list[str]
+) -> Traits:
+    """Choose what a file gets of the traits of its input.
+
+    Args:
+        output: format of the file, and what it keeps.
+        traits: traits of the input.
+        channels: channels of the picture.
+        colors: whether the values are those of a picture, not of a mask or of labels.
+        most_bytes: largest profile that the format holds.
+        notes: a list that gets one line if the profile cannot be kept.
+
+    Returns:
+        The metadata, and the profile that the pixels are to be written in, see ``in_profile``; it is empty if nothing
+        needs to say that they are sRGB.
+    """
+    kept = output.metadata == "keep"
     profile = b""
     if colors and traits.icc_profile:
-        pixels, profile = _profiled(pixels, output, traits.icc_profile, encoder.profile_bytes, notes)
-    kept = output.metadata == "keep"
-    held = Traits(
+        profile = _profile_for(output, traits.icc_profile, channels, most_bytes, notes)
+    return Traits(
+        format=traits.format,
         icc_profile=profile,
         exif=traits.exif if kept else b"",
         xmp=traits.xmp if kept else b"",
         dpi=traits.dpi if kept else None,
     )
-    return EncodedImage(data=encoder.encode(pixels, output, held, notes), warnings=tuple(notes))
 
 
-def _profiled(
-    pixels: NDArray[np.uint8], output: OutputFormat, profile: bytes, most_bytes: int, notes: list[str]
-) -> tuple[NDArray[np.uint8], bytes]:
-    """Return the pixels in the color space of the output, and the profile that says so; empty if nothing needs to."""
+def in_profile(pixels: NDArray[np.uint8], output: OutputFormat, profile: bytes) -> NDArray[np.uint8]:
+    """Convert pixels from sRGB to the profile that their file gets.
+
+    Args:
+        pixels: uint8 [H, W, C], gray, RGB or RGBA.
+        output: format of the file, and what it keeps.
+        profile: the profile, from ``traits_for_file``.
+
+    Returns:
+        uint8 of the same shape; the same array if they are written in sRGB.
+    """
+    if not profile or output.color_profile != "keep" or profile == srgb_profile():
+        return pixels
+    return to_profile(pixels, profile)
+
+
+def _profile_for(output: OutputFormat, profile: bytes, channels: int, most_bytes: int, notes: list[str]) -> bytes:
+    """Return the profile of a file whose input has one; empty if nothing needs to say what its pixels are."""
     if output.color_profile == "keep":
         reason = "the format does not hold it"
         if len(profile) <= most_bytes:
             try:
-                return to_profile(pixels, profile), profile
+                to_profile(np.zeros((1, 1, channels), np.uint8), profile)
             except ValueError as error:
                 reason = str(error)
+            else:
+                return profile
         notes.append(f"the color profile cannot be kept ({reason}): the output is sRGB")
-    return pixels, srgb_profile() if pixels.shape[2] >= 3 else b""  # a gray file cannot have a profile of RGB
+    return srgb_profile() if channels >= 3 else b""  # a gray file cannot have a profile of RGB
 
 
 def _transparent(pixels: NDArray[np.uint8], alpha: NDArray[np.uint8], *, colors: bool) -> NDArray[np.uint8]:

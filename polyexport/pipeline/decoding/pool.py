@@ -20,7 +20,9 @@ from polyexport.imaging.pixels import MAX_FILE_BYTES, MAX_PIXELS
 from polyexport.imaging.traits import KEEP_NOTHING, Keep
 from polyexport.model.canvas import CanvasRule
 from polyexport.pipeline.decoding.process import NO_RULES, Decoded, DecodingProcess, HungError, Input, Rules, Source
+from polyexport.pipeline.decoding.row_stream import RowStream
 from polyexport.runtime.cores import granted_cores
+from polyexport.runtime.memory import granted_memory
 from polyexport.storage.stores import is_url, read_url
 
 __all__ = ["DecodingPool", "default_jobs"]
@@ -32,6 +34,7 @@ processor time, because the ink is measured for the edges of its fill."""
 MAX_JOBS = 256
 _MIN_IMAGES_PER_JOB = 64  # for fewer images than this, another process costs more than it gives
 _WATCH_INTERVAL_S = 0.2
+_BYTES_PER_PIXEL = 32  # what a whole image takes of the memory, in the decoding process and in this one
 
 
 def default_jobs(images: int) -> int:
@@ -43,6 +46,13 @@ class DecodingPool:
     """Up to ``jobs`` decoding processes, each started when it is first needed. Safe to call from several threads."""
 
     def __init__(self, *, jobs: int, timeout_s: float = TIMEOUT_S, max_pixels: int = MAX_PIXELS) -> None:
+        """Start without a process.
+
+        Args:
+            jobs: largest number of processes that decode whole images.
+            timeout_s: longest time for one image, seconds.
+            max_pixels: largest width times height of an image that is accepted.
+        """
         if not 1 <= jobs <= MAX_JOBS or not 0 < timeout_s <= 86400:
             raise ValueError(f"jobs must be 1 to {MAX_JOBS}, timeout_s at most a day; got {jobs} and {timeout_s}")
         self.jobs = jobs
@@ -108,11 +118,37 @@ class DecodingPool:
         """
         every = itertools.zip_longest(sources, skip_sha256, pictures, fillvalue="")
         inputs = [Input(source, str(sha256), tuple(seconds)) for source, sha256, seconds in every]
-        return self._ask(inputs, Rules(canvas_rule, picture_rules, keep))
+        most, large = self._max_pixels, 0
+        if canvas_rule.tiles is not None:  # what does not fit the memory can be run in bands
+            most, large = min(most, MAX_PIXELS, granted_memory() // _BYTES_PER_PIXEL), most
+        return self._ask(inputs, Rules(canvas_rule, picture_rules, keep, max_pixels=most, large_pixels=large))
 
     def inspect(self, source: Source, pictures: Sequence[Source] = (), names: Sequence[str] = ()) -> Decoded:
         """Read one image file and its second pictures, whose names are given, and decode only their headers."""
-        return self._ask([Input(source, "", tuple(pictures))], Rules(None, dict.fromkeys(names)))[0]
+        rules = Rules(None, dict.fromkeys(names), max_pixels=self._max_pixels)
+        return self._ask([Input(source, "", tuple(pictures))], rules)[0]
+
+    def open_rows(self, source: str, *, channels: int, band_rows: int, keep: Keep) -> RowStream:
+        """Start a process that decodes one large image file, untrusted, in bands; see ``RowStream``.
+
+        Raises:
+            RowError: the file cannot be read, is damaged, or crashes or hangs its decoder.
+        """
+        process = self._new()
+        try:
+            return RowStream(
+                process,
+                source,
+                channels=channels,
+                band_rows=band_rows,
+                max_pixels=self._max_pixels,
+                keep=keep,
+                timeout_s=self._timeout_s,
+                on_end=self._end,
+            )
+        except BaseException:
+            self._end(process)
+            raise
 
     def close(self) -> None:
         """Kill every process; what they are decoding is dropped."""
@@ -161,7 +197,6 @@ class DecodingPool:
                 given = [one for each in rest for one in each.sources if isinstance(one, bytes)]
                 request = {
                     "timeout_s": self._timeout_s,
-                    "max_pixels": self._max_pixels,
                     "images": [each.entries() for each in rest],
                 } | rules.entries()
                 try:

@@ -52,6 +52,9 @@ class Decoded:
     """Its second pictures, placed on the same canvas: uint8 [H, W, channels] each."""
 
     reason: str = ""
+    large: bool = False
+    """The image is too large to be decoded as a whole, and has to be decoded in bands."""
+
     permanent: bool = False
     """Whether the failure lies in the input's bytes, so that another try would fail as well."""
 
@@ -106,11 +109,19 @@ class Rules:
     keep: Keep = KEEP_NOTHING
     """Traits of the images that are kept."""
 
+    max_pixels: int = MAX_PIXELS
+    """Largest width times height of an image that is decoded as a whole."""
+
+    large_pixels: int = 0
+    """Largest width times height of an image that is accepted, to be decoded in bands; 0 where none is."""
+
     def entries(self) -> dict[str, Any]:
         """Return the entries of a request."""
         rules = {
             "canvas_rule": self.image and asdict(self.image),
             "picture_rules": [(name, rule and asdict(rule)) for name, rule in self.pictures.items()],
+            "max_pixels": self.max_pixels,
+            "large_pixels": self.large_pixels,
         }
         return rules | {"keep": asdict(self.keep)} if self.keep.anything else rules
 
@@ -172,12 +183,13 @@ class DecodingProcess:
                 canvas, pictures = self._pixels(answer, rules) if answer["state"] == "pixels" else (None, ())
                 traits = NO_TRAITS
                 if canvas is not None and rules.keep.anything:
-                    traits = self._traits(answer["traits"], canvas, rules.keep)
+                    traits = self.receive_traits(answer["traits"], rules.keep, (canvas.height, canvas.width))
                 decoded = Decoded(
                     sha256=str(answer["sha256"]),
                     canvas=canvas,
                     pictures=pictures,
                     reason=str(answer.get("reason", "")),
+                    large=answer["state"] == "large",
                     permanent=bool(answer["permanent"]),
                     warnings=tuple(map(str, answer["warnings"])),
                     traits=traits,
@@ -198,12 +210,12 @@ class DecodingProcess:
         rows, columns = (int(side) for side in answer["canvas"])
         (height, width), (inner_height, inner_width) = map(int, answer["size"]), map(int, answer["inner"])
         tiles = rules.image.tiles if rules.image.tiles is not None and rules.image.tiles.cuts(rows, columns) else None
-        most = MAX_NATIVE_PIXELS if tiles is None else 2 * MAX_PIXELS  # with what pads an image
+        most = MAX_NATIVE_PIXELS if tiles is None else 2 * rules.max_pixels  # with what pads an image
         if not (0 < rows * columns <= most and 0 < inner_height <= rows and 0 < inner_width <= columns):
             raise ValueError("no canvas has this size")
-        if not (height > 0 and width > 0 and height * width <= MAX_PIXELS):
+        if not (height > 0 and width > 0 and height * width <= rules.max_pixels):
             raise ValueError("no image has this size")
-        pixels = self._array(rows, columns, rules.image.channels)
+        pixels = self.receive_array(rows, columns, rules.image.channels)
         canvas = Canvas(
             pixels=pixels,
             height=height,
@@ -214,9 +226,12 @@ class DecodingProcess:
             original=self._original(str(answer["original"]), pixels, height, width) if "original" in answer else None,
             tiles=tiles,
         )
-        return canvas, tuple(self._array(rows, columns, rule.channels) for rule in rules.pictures.values() if rule)
+        return canvas, tuple(
+            self.receive_array(rows, columns, rule.channels) for rule in rules.pictures.values() if rule
+        )
 
-    def _array(self, rows: int, columns: int, channels: int) -> Pixels:
+    def receive_array(self, rows: int, columns: int, channels: int) -> Pixels:
+        """Read pixels, uint8 [rows, columns, channels]."""
         pixels = np.empty((rows, columns, channels), np.uint8)
         receive_into(self._answers, pixels)
         return pixels
@@ -224,7 +239,7 @@ class DecodingProcess:
     def _original(self, which: str, canvas: Pixels, height: int, width: int) -> Pixels:
         if which == "canvas" and canvas.shape[:2] == (height, width):
             return canvas
-        return self._array(height, width, ORIGINAL_CHANNELS)
+        return self.receive_array(height, width, ORIGINAL_CHANNELS)
 
     def _edges(self, answer: dict[str, Any], height: int, width: int) -> InkEdges:
         if answer["ink_bytes"] is None:
@@ -236,7 +251,38 @@ class DecodingProcess:
         receive_into(self._answers, ink)
         return InkEdges(bytes(ink), height, width)
 
-    def _traits(self, announced: dict[str, Any], canvas: Canvas, keep: Keep) -> Traits:
+    def send(self, request: dict[str, Any]) -> None:
+        """Send a request whose answers ``receive`` reads, one by one."""
+        send(self._requests, request)
+
+    def receive(self, timeout_s: float) -> dict[str, Any]:
+        """Read the JSON object of one answer.
+
+        Raises:
+            HungError: it did not come in time.
+            EOFError, OSError: the process has ended.
+        """
+        try:
+            self._deadline = time.monotonic() + timeout_s
+            return receive(self._answers)
+        except (EOFError, OSError) as error:
+            if self._hung:
+                raise HungError from error
+            raise
+        finally:
+            self._deadline = float("inf")
+
+    def receive_traits(self, announced: dict[str, Any], keep: Keep, size: tuple[int, int] | None = None) -> Traits:
+        """Read the traits of an image, which an answer has announced.
+
+        Args:
+            announced: entries of the answer.
+            keep: traits that were asked for.
+            size: height and width of the image; None if its alpha was not asked for.
+
+        Raises:
+            EOFError, OSError, ValueError, KeyError, TypeError: the process has ended, or its answer is malformed.
+        """
         sizes, limits = [int(size) for size in announced["bytes"]], (MAX_PROFILE_BYTES, MAX_EXIF_BYTES, MAX_XMP_BYTES)
         if not all(0 <= size <= limit * keep.metadata for size, limit in zip(sizes, limits, strict=True)):
             raise ValueError("no image has so much metadata")
@@ -255,7 +301,7 @@ class DecodingProcess:
             exif=exif,
             xmp=xmp,
             dpi=dpi,
-            alpha=self._array(canvas.height, canvas.width, 1) if keep.alpha and announced["alpha"] else None,
+            alpha=self.receive_array(*size, 1) if size and keep.alpha and announced["alpha"] else None,
         )
 
     def kill_if_hung(self, now: float) -> None:

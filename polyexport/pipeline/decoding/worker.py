@@ -6,6 +6,7 @@ a JSON object and the bytes that the object announces. ``decoding.pool`` starts 
 
 import contextlib
 import hashlib
+import io
 import json
 import os
 import signal
@@ -17,17 +18,20 @@ from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from polyexport.errors import ImageError, OutOfMemoryError, out_of_memory, reason_of
-from polyexport.imaging.pixels import MAX_FILE_BYTES, decode, inspect_header, to_channels
+from polyexport.imaging.opening import opened
+from polyexport.imaging.pixels import MAX_FILE_BYTES, MAX_PIXELS, decode, inspect_header, to_channels
 from polyexport.imaging.traits import Keep, Traits
 from polyexport.model.canvas import Canvas, CanvasRule, check_same_size
-from polyexport.storage.files import read_limited
+from polyexport.storage.files import open_regular, read_limited
 
 __all__ = [
     "MAX_HEADER_BYTES",
     "MAX_MEMORY_BYTES",
     "ORIGINAL_CHANNELS",
+    "combined_sha256",
     "input_sha256",
     "main",
     "receive",
@@ -45,6 +49,7 @@ it, and 2.2 GB with the ink of toned paper."""
 MAX_HEADER_BYTES = 4 * 1024 * 1024
 """Longest JSON object of a message: the paths of several images and of their second pictures, escaped."""
 
+_BYTES_PER_PIXEL = 4  # of the largest file of an image, where the limit of pixels was raised
 _ANSWER_BUFFER_BYTES = 256 * 1024  # a small answer is one write, so that its reader wakes up once
 
 _PREFIX = struct.Struct(">I")
@@ -98,7 +103,11 @@ def _exactly(stream: IO[bytes], count: int) -> bytes:
 
 def input_sha256(files: Sequence[bytes]) -> str:
     """Return the SHA-256 of an input, lowercase hex: of its bytes; with second pictures, of the hashes of all files."""
-    hashes = [hashlib.sha256(data).hexdigest() for data in files]
+    return combined_sha256([hashlib.sha256(data).hexdigest() for data in files])
+
+
+def combined_sha256(hashes: Sequence[str]) -> str:
+    """Return the SHA-256 of an input from those of its files."""
     return hashes[0] if len(hashes) == 1 else hashlib.sha256(" ".join(hashes).encode()).hexdigest()
 
 
@@ -145,18 +154,29 @@ class _Settings:
     """Name of each second picture, and how it is placed."""
 
     max_pixels: int
+    large_pixels: int
+    """Largest size of an image that is accepted, to be decoded in bands by another request; 0 where none is."""
+
     keep: Keep
     """Traits of the images, not of the second pictures, that are kept."""
 
 
 def _serve(requests: IO[bytes], answers: IO[bytes]) -> None:
     request = receive(requests)
+    if "rows" in request:
+        from polyexport.pipeline.decoding.row_worker import serve_rows
+
+        serve_rows(request, answers, send=send, announced=_announced, carried=_carried)
+        return
     settings = _Settings(
         request["canvas_rule"] and CanvasRule.of_entries(request["canvas_rule"]),
         [(name, rule and CanvasRule.of_entries(rule)) for name, rule in request["picture_rules"]],
         int(request["max_pixels"]),
+        int(request["large_pixels"]),
         Keep(**request.get("keep", {})),
     )
+    if max(settings.max_pixels, settings.large_pixels) > MAX_PIXELS:
+        Image.MAX_IMAGE_PIXELS = None  # pillow's own limit; the size is checked against that of the user
     images = [
         (image["skip_sha256"], [bytearray(size) if path is None else path for path, size in image["files"]])
         for image in request["images"]
@@ -171,6 +191,8 @@ def _serve(requests: IO[bytes], answers: IO[bytes]) -> None:
         # never returns to Python.
         signal.alarm(int(request["timeout_s"]) + 5)
         answer, payload = _answer(files, skip_sha256, settings)
+        if answer["state"] == "failed" and settings.large_pixels:
+            answer |= _if_large(files[0], settings)
         send(answers, answer, *payload)
     signal.alarm(0)
 
@@ -187,8 +209,10 @@ def _answer(
     answer: dict[str, Any] = {"state": "failed", "sha256": "", "warnings": [], "permanent": False}
     try:
         image, *seconds = files
-        data = _read(image)
-        others = [_read_second(file, name) for file, (name, _) in zip(seconds, settings.picture_rules, strict=True)]
+        data = _read(image, settings)
+        others = [
+            _read_second(file, name, settings) for file, (name, _) in zip(seconds, settings.picture_rules, strict=True)
+        ]
         answer["sha256"] = input_sha256([data, *others])
         answer["read_ms"] = 1e3 * (time.perf_counter() - started)
         if answer["sha256"] == skip_sha256:
@@ -240,6 +264,20 @@ def _answer(
     return answer | {"traits": _announced(decoded.traits)}, [*payload, *placed, *_carried(decoded.traits)]
 
 
+def _if_large(file: str | bytearray, settings: _Settings) -> dict[str, Any]:
+    """Return the entries of the answer for an image that can be decoded in bands only; none for others."""
+    if not isinstance(file, str):
+        return {}
+    try:
+        with io.FileIO(open_regular(file)) as opened_file, opened(opened_file, settings.large_pixels) as (image, _):
+            width, height = image.size
+    except ImageError as error:
+        return {"reason": str(error)}
+    except OSError:
+        return {}
+    return {"state": "large", "reason": ""} if width * height > settings.max_pixels else {}
+
+
 def _announced(traits: Traits) -> dict[str, Any]:
     """Return the entries of an answer that announce the traits of an image."""
     return {
@@ -257,13 +295,16 @@ def _carried(traits: Traits) -> list[NDArray[np.uint8] | bytes]:
     return [traits.icc_profile, traits.exif, traits.xmp, *alpha]
 
 
-def _read(file: str | bytearray) -> bytes:
-    return read_limited(file, MAX_FILE_BYTES) if isinstance(file, str) else bytes(file)
+def _read(file: str | bytearray, settings: _Settings) -> bytes:
+    if not isinstance(file, str):
+        return bytes(file)
+    raised = settings.max_pixels > MAX_PIXELS
+    return read_limited(file, max(MAX_FILE_BYTES, _BYTES_PER_PIXEL * settings.max_pixels * raised))
 
 
-def _read_second(file: str | bytearray, name: str) -> bytes:
+def _read_second(file: str | bytearray, name: str, settings: _Settings) -> bytes:
     try:
-        return _read(file)
+        return _read(file, settings)
     except OSError as error:
         raise ImageError(
             f"its {name} {file if isinstance(file, str) else ''} cannot be read ({error.strerror or error})",
@@ -273,10 +314,10 @@ def _read_second(file: str | bytearray, name: str) -> bytes:
 
 def _inspected(data: bytes, others: Sequence[bytes], settings: _Settings) -> list[int]:
     """Return the height and width of an image from its header, and check those of its second pictures."""
-    width, height = inspect_header(data)
+    width, height = inspect_header(data, settings.max_pixels)
     for other, (name, _) in zip(others, settings.picture_rules, strict=True):
         try:
-            found = inspect_header(other)
+            found = inspect_header(other, settings.max_pixels)
         except ImageError as error:
             raise _in_second(name, error) from error
         check_same_size(name, found[::-1], (height, width))

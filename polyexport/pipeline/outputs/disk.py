@@ -211,7 +211,7 @@ class OutputFolder(OutputView, LockedFolder):
                 raise unusable(self.root, error) from error
             self.journal = Journal(DiskLog(self._log))
             """Journal of the folder, with the records of earlier runs."""
-
+            self.stage_file = self._staging.stage_file
             undo.pop_all()
 
     def spelling(self) -> Spelling:

@@ -8,11 +8,12 @@ stage them.
 
 import contextlib
 import errno
+import io
 import os
 import resource
 import secrets
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
@@ -167,6 +168,28 @@ class DiskStaging:
         except OSError as error:
             raise unusable(self._root, error) from error
         return name
+
+    @contextlib.contextmanager
+    def stage_file(self) -> Iterator[tuple[str, io.FileIO]]:
+        """Open a temporary file that the block writes bit by bit. Safe to call from several threads.
+
+        Yields:
+            The name of the file, and the file, open for reading and writing.
+
+        Raises:
+            OutputError: the folder cannot be written; nothing is left behind after any error.
+        """
+        name = f"{TEMPORARY}{secrets.token_hex(8)}"
+        try:
+            flags = (_NEW_FILE & ~os.O_WRONLY) | os.O_RDWR
+            self._unsynced[name] = descriptor = os.open(name, flags, 0o666, dir_fd=self.descriptor)
+            try:
+                yield name, io.FileIO(descriptor, "r+b", closefd=False)
+            except BaseException:
+                self.discard(name)
+                raise
+        except OSError as error:
+            raise unusable(self._root, error) from error
 
     def sync(self, staged: Sequence[str]) -> None:
         """See ``Staging``."""
