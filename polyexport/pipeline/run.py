@@ -261,6 +261,8 @@ class _Run:
         while self._large and (wait or self._large[0][2].done()):
             progress, number, future = self._large.popleft()
             made, record = future.result(), progress.finished_records[number]
+            if made.staged:
+                made.warnings.append("run in bands, as it does not fit the memory; the result is the same")
             progress.sha256, progress.timings.infer_ms = made.sha256, progress.timings.infer_ms + 1e3 * made.seconds
             progress.warnings = tuple(dict.fromkeys((*progress.warnings, *made.warnings)))
             if made.staged:
