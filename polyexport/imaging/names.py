@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from polyexport.storage.spelling import Spelling
 
-__all__ = ["LABEL_NAME", "name_clashes", "png_names"]
+__all__ = ["LABEL_NAME", "long_png_name", "name_clashes", "png_names"]
 
 LABEL_NAME = re.compile(r"[^\W_](?:[\w .\-]{0,62}[^\W_])?", re.ASCII)
 """Well-formed label, such as the name of a style, which can name a folder."""
@@ -33,9 +33,14 @@ def png_names(names: Sequence[str]) -> list[str]:
         if png.lower() in suffixes:
             suffixes[png.lower()].add(_suffix(name))
     return [
-        f"{name}.png" if len(suffixes.get(png.lower(), ())) > 1 and not name.endswith(".png") else png
+        long_png_name(name) if len(suffixes.get(png.lower(), ())) > 1 and not name.endswith(".png") else png
         for name, png in zip(names, plain, strict=True)
     ]
+
+
+def long_png_name(name: str) -> str:
+    """Name the PNG file of an input with the input's own suffix kept, such as ``a.jpg.png``."""
+    return f"{name}.png"
 
 
 def name_clashes(outputs: Callable[[], Iterable[tuple[int, str]]], spelling: Spelling) -> dict[int, int | None]:

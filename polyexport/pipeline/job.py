@@ -1,23 +1,24 @@
 """A job, from its plan to its report: prior results, the model, and the options for this machine."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Protocol
 
-from polyexport.model.canvas import Size
+from polyexport.model.canvas import CanvasRule, Size
 from polyexport.model.model import Model
+from polyexport.pipeline.cancellation import NEVER, Cancellation
 from polyexport.pipeline.decoding.pool import DecodingPool
 from polyexport.pipeline.finishing import PLAIN, Finishing
 from polyexport.pipeline.outputs.disk import OutputFolder
-from polyexport.pipeline.outputs.prior_results import read_prior_results
+from polyexport.pipeline.outputs.prior_results import PriorResults, read_prior_results
 from polyexport.pipeline.outputs.store import StoreFolder
 from polyexport.pipeline.plan import Plan, mark_clashes
 from polyexport.pipeline.results import ItemResult, RunReport
 from polyexport.pipeline.run import run_plan
-from polyexport.pipeline.run_options import MAX_BATCH_SIZE, options_for, threads_and_streams
+from polyexport.pipeline.run_options import MAX_BATCH_SIZE, RunOptions, options_for, threads_and_streams
 from polyexport.runtime.cores import granted_cores
 
-__all__ = ["Job", "LoadModel", "run_job"]
+__all__ = ["Job", "LoadModel", "LoadedJob", "load_job", "run_job"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,6 +53,75 @@ class LoadModel(Protocol):
         ...
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LoadedJob:
+    """A job whose model is loaded, for one plan or several."""
+
+    job: Job
+    model: Model
+    canvas_rule: CanvasRule
+    options: RunOptions
+
+    def run(
+        self,
+        plan: Plan,
+        prior_results: PriorResults,
+        *,
+        folder: OutputFolder | StoreFolder,
+        decoding_pool: DecodingPool,
+        on_result: Callable[[ItemResult], None],
+        unrecorded: Collection[str] = (),
+        cancellation: Cancellation = NEVER,
+    ) -> RunReport:
+        """Make every output of a plan that earlier runs have not made; see ``run_plan``.
+
+        Raises:
+            OutputError: the output folder became unusable, or was moved or removed.
+        """
+        report = run_plan(
+            plan,
+            self.model,
+            self.canvas_rule,
+            self.options,
+            folder=folder,
+            prior_results=prior_results,
+            decoding_pool=decoding_pool,
+            finishing=self.job.finishing,
+            on_result=on_result,
+            unrecorded=unrecorded,
+            cancellation=cancellation,
+        )
+        folder.check_place()
+        return report
+
+
+def load_job(
+    job: Job, load: LoadModel, *, outputs: int, images: int, on_provider: Callable[[str, str], None]
+) -> LoadedJob:
+    """Load the model of a job, and choose the options for this machine.
+
+    Args:
+        job: settings of the run.
+        load: called once.
+        outputs: number of outputs that the threads are chosen for.
+        images: number of images that the provider is chosen for, 0 if unknown.
+        on_provider: called with the execution provider and why no better one was taken.
+
+    Raises:
+        UsageError: the network cannot take this size or has no such results.
+        ColorError: a color that the model does not know.
+        ModelError: a model that is refused.
+        ProviderError: an execution provider that cannot be used.
+    """
+    threads, streams = threads_and_streams(outputs, threads=job.threads, cores=granted_cores())
+    model = load(threads=threads, streams=streams, images=images)
+    job.finishing.check(model.contract.result, model.conditions)
+    canvas_rule = model.contract.canvas_rule(job.size, keep_original=job.finishing.as_alpha)
+    on_provider(model.session.execution_provider, model.session.fallback_reason)
+    options = options_for(model, canvas_rule, batch_size=job.batch_size, streams=streams)
+    return LoadedJob(job=job, model=model, canvas_rule=canvas_rule, options=options)
+
+
 def run_job(
     job: Job,
     load: LoadModel,
@@ -60,6 +130,7 @@ def run_job(
     decoding_pool: DecodingPool,
     on_provider: Callable[[str, str], None] = lambda execution_provider, fallback_reason: None,
     on_result: Callable[[ItemResult], None] = lambda result: None,
+    cancellation: Cancellation = NEVER,
 ) -> RunReport:
     """Make every output of a plan that earlier runs have not made.
 
@@ -67,9 +138,10 @@ def run_job(
         job: inputs, outputs and settings.
         load: called once, after the output folder has been compared with its journal.
         folder: the plan's output folder, locked.
-        decoding_pool: processes that decode; they are closed only if the run ends with an error.
+        decoding_pool: processes that decode; they are closed only if the run ends with an error or is cancelled.
         on_provider: called before the first image, with the execution provider and why no better one was taken.
         on_result: called once per input, from the calling thread, in the order of the plan.
+        cancellation: ends the run early.
 
     Raises:
         UsageError: outputs exist that no run made, or the network cannot take this size or has no such results.
@@ -78,27 +150,18 @@ def run_job(
         ProviderError: an execution provider that cannot be used.
         OutputError: the output folder became unusable, or was moved or removed.
     """
-    threads, streams = threads_and_streams(job.plan.outputs, threads=job.threads, cores=granted_cores())
     plan = mark_clashes(job.plan, folder.spelling)
     prior_results = read_prior_results(
         plan, folder, folder.journal, overwrite=job.overwrite, retry_failed=job.retry_failed
     )
     # The number of all outputs, not of those that are left: a rerun must take the provider that the first run took.
-    model = load(threads=threads, streams=streams, images=job.plan.outputs)
-    job.finishing.check(model.contract.result, model.conditions)
-    canvas_rule = model.contract.canvas_rule(job.size, keep_original=job.finishing.as_alpha)
-    on_provider(model.session.execution_provider, model.session.fallback_reason)
-    options = options_for(model, canvas_rule, batch_size=job.batch_size, streams=streams)
-    report = run_plan(
+    outputs = job.plan.outputs
+    loaded = load_job(job, load, outputs=outputs, images=outputs, on_provider=on_provider)
+    return loaded.run(
         plan,
-        model,
-        canvas_rule,
-        options,
+        prior_results,
         folder=folder,
-        prior_results=prior_results,
         decoding_pool=decoding_pool,
-        finishing=job.finishing,
         on_result=on_result,
+        cancellation=cancellation,
     )
-    folder.check_place()
-    return report
