@@ -24,6 +24,7 @@ from polyexport.pipeline.results import RunReport
 from polyexport.pipeline.watching.run import run_watch
 from polyexport.pipeline.watching.watched_folder import plan_watch
 from polyexport.runtime.providers import AUTO
+from polyexport.runtime.session import SessionOptions
 
 __all__ = ["infer_folder"]
 
@@ -145,6 +146,10 @@ def infer_folder(
             limits=limits,
         )
 
+    try:
+        SessionOptions(provider=provider, threads=threads, device_id=device_id)
+    except ValueError as error:
+        raise UsageError(str(error), remedy="give one of these values") from error
     watched = plan_watch(request, interface.conditions) if watch else None
     try:
         job = Job(
