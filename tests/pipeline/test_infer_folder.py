@@ -1,5 +1,6 @@
 """`polyexport.infer_folder`: the command's run for programs."""
 
+import re
 import subprocess
 import sys
 import threading
@@ -14,6 +15,7 @@ from version3_models import version3_bytes
 import polyexport
 from polyexport.errors import OutputError, UsageError
 from polyexport.imaging.pixels import read_image
+from polyexport.model.conditions.color_condition import ColorLike
 from polyexport.pipeline.cancellation import Cancellation, RunCancelledError
 from polyexport.pipeline.events import Event, ImageFinished, ProviderChosen, RunFinished, RunStarted
 from polyexport.pipeline.outputs.store import open_folder
@@ -68,8 +70,9 @@ def test_a_folder_is_run_and_told_event_by_event(
 
 def test_the_command_continues_what_a_program_has_begun(model: Path, pictures: Path, tmp_path: Path) -> None:
     polyexport.infer_folder(pictures, model=model, output=tmp_path / "out", provider="cpu")
-    command = [sys.executable, "-m", "polyexport.cli.main", "infer", pictures, "-m", model, "-o", tmp_path / "out"]
-    done = subprocess.run([*command, "--provider", "cpu"], capture_output=True, text=True, check=True)
+    command: list[str | Path] = [sys.executable, "-m", "polyexport.cli.main", "infer", pictures, "-m", model]
+    command += ["-o", tmp_path / "out", "--provider", "cpu"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.startswith("90 images: 0 ok, 90 skipped, 0 failed")
 
 
@@ -109,7 +112,7 @@ def test_colors_are_one_or_several(pictures: Path, tmp_path: Path) -> None:
     loaded = polyexport.load_model(tmp_path / "color.onnx", provider="cpu")
     source = pictures / "00.png"
     polyexport.infer_folder(source, model=loaded, colors="red", output=tmp_path / "one")
-    several = ["red", (0, 128, 255), polyexport.parse_color("lime")]
+    several: list[ColorLike] = ["red", (0, 128, 255), polyexport.parse_color("lime")]
     polyexport.infer_folder(source, model=loaded, colors=several, output=tmp_path / "out")
     assert sorted(files(tmp_path / "one")) == ["red,sigma=25/00.png"]
     assert sorted(files(tmp_path / "out")) == [f"{name},sigma=25/00.png" for name in ("0080ff", "lime", "red")]
@@ -155,7 +158,7 @@ def test_a_run_whose_network_takes_long_is_cancelled_after_the_call(
         release.wait(20)
         return run_rows(*arguments)
 
-    loaded.run_rows = slow  # type: ignore[method-assign]
+    monkeypatch.setattr(loaded, "run_rows", slow)
 
     def stop() -> None:
         cancel.set()
@@ -214,6 +217,15 @@ def test_a_locked_folder_and_a_refused_model(model: Path, pictures: Path, tmp_pa
         polyexport.infer_folder(pictures, model=model, output=tmp_path / "out")
     with pytest.raises(polyexport.ModelError):
         polyexport.infer_folder(pictures, model=pictures / "00.png", output=tmp_path / "out")
+
+
+def test_the_example_of_the_documentation_runs(
+    drawings: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(drawings.parent)
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "infer.md").read_text(), flags=re.DOTALL)
+    exec(code, {})
+    assert capsys.readouterr().out == "6 images\n6 0 0 12 False\n"
 
 
 def test_waiting_gives_results_and_errors_and_ends_when_cancelled() -> None:

@@ -1,5 +1,6 @@
 """Watches in a thread of the test, over a model that inverts its image."""
 
+import importlib.util
 import os
 import shutil
 import threading
@@ -221,6 +222,7 @@ def test_a_file_that_changes_or_is_replaced_is_made_again(start: Start, folder: 
     assert lines(watch.output) == 3
 
 
+@pytest.mark.slow
 def test_files_that_disappear_or_shrink_never_stop_a_watch(start: Start, folder: Path) -> None:
     draw(folder / "shrinks.png", 1)
     watch = start()
@@ -239,6 +241,7 @@ def test_files_that_disappear_or_shrink_never_stop_a_watch(start: Start, folder:
     watch.stop()
 
 
+@pytest.mark.slow
 def test_an_output_inside_the_folder_is_no_input(start: Start, folder: Path) -> None:
     draw(folder / "a.png", 1)
     watch = start(output="in/out", recursive=True)
@@ -267,6 +270,7 @@ def test_outputs_keep_their_names(start: Start, folder: Path) -> None:
         assert again.stop().written == 0
 
 
+@pytest.mark.slow
 def test_a_file_that_no_run_made_stops_the_start_and_later_fails_one(start: Start, folder: Path) -> None:
     draw(folder / "a.png", 1)
     foreign = folder.parent / "out" / "a.png"
@@ -292,7 +296,7 @@ def test_a_file_that_no_run_made_stops_the_start_and_later_fails_one(start: Star
     assert ("b.png", "ok") in watch.results
 
 
-@pytest.mark.parametrize("how", ["removed", "moved"])
+@pytest.mark.parametrize("how", ["removed", pytest.param("moved", marks=pytest.mark.slow)])
 def test_a_watched_folder_that_goes_ends_the_watch(start: Start, folder: Path, how: str) -> None:
     draw(folder / "a.png", 1)
     watch = start()
@@ -308,6 +312,7 @@ def test_a_watched_folder_that_goes_ends_the_watch(start: Start, folder: Path, h
     assert not (watch.output / ".polyexport" / "lock").exists()
 
 
+@pytest.mark.slow
 def test_a_removed_output_folder_and_a_second_watch(start: Start, folder: Path) -> None:
     draw(folder / "a.png", 1)
     watch = start()
@@ -357,7 +362,7 @@ def test_a_system_that_tells_nothing_is_said(start: Start, folder: Path, monkeyp
 
 def test_a_missing_package_is_named_before_anything_is_done(folder: Path, model: polyexport.Model) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(changes.importlib.util, "find_spec", lambda name: None)
+        patch.setattr(importlib.util, "find_spec", lambda name: None)
         with pytest.raises(PolyexportError, match=r"pip install 'polyexport\[watch\]'"):
             polyexport.infer_folder(folder, model=model, output=folder.parent / "out", watch=True)
     assert not (folder.parent / "out").exists()
@@ -376,18 +381,18 @@ def test_an_error_of_the_callback_ends_a_watch(folder: Path, model: polyexport.M
 
 
 def test_a_cancelled_watch_drops_its_batch_and_carries_on(start: Start, folder: Path) -> None:
-    for number in range(400):
+    for number in range(150):
         draw(folder / f"{number}.png", number)
     watch = start()
     watch.until(lambda: watch.results)
     made = watch.stop().written
-    assert 0 < made <= 400
+    assert 0 < made <= 150
     again = start()
     again.until_waiting()
     again.stop()
     assert sorted({name for name, _ in again.results}) == outputs(watch.output)
-    assert len(again.results) == 400
-    assert lines(watch.output) == 400
+    assert len(again.results) == 150
+    assert lines(watch.output) == 150
 
 
 def test_a_replaced_output_does_not_fill_the_memory(tmp_path: Path) -> None:
