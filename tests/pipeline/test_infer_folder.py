@@ -147,7 +147,7 @@ def test_a_cancelled_run_keeps_what_is_finished_and_the_same_call_continues(
 
 
 def test_a_run_whose_network_takes_long_is_cancelled_after_the_call(
-    model: Path, tmp_path: Path, pictures: Path
+    model: Path, tmp_path: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cancel = threading.Event()
     loaded = polyexport.load_model(model, provider="cpu")
