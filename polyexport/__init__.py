@@ -8,6 +8,8 @@
     denoiser = polyexport.load_model("denoiser.onnx")
     [clean] = denoiser.apply(["noisy.png"], {"sigma": 25})
 
+    report = polyexport.infer_folder("drawings", colors="red")  # -> drawings-colored/red/*.png
+
 Importing it, and running a model, needs neither torch nor onnx.
 """
 
@@ -36,6 +38,8 @@ if TYPE_CHECKING:
     from polyexport.model.loading.limits import LoadLimits
     from polyexport.model.loading.load import load_model
     from polyexport.model.model import Model
+    from polyexport.pipeline.infer_folder import infer_folder
+    from polyexport.pipeline.results import ItemResult, RunReport
 
 __version__ = "0.1.0"
 
@@ -52,6 +56,7 @@ __all__ = [
     "DatasetError",
     "ExitCode",
     "ImageError",
+    "ItemResult",
     "LoadLimits",
     "Model",
     "ModelError",
@@ -59,9 +64,11 @@ __all__ = [
     "ParityError",
     "PolyexportError",
     "ProviderError",
+    "RunReport",
     "SignatureError",
     "UsageError",
     "__version__",
+    "infer_folder",
     "load_model",
     "parse_color",
 ]
@@ -73,6 +80,9 @@ _HOMES = {
     "Model": "polyexport.model.model",
     "LoadLimits": "polyexport.model.loading.limits",
     "load_model": "polyexport.model.loading.load",
+    "infer_folder": "polyexport.pipeline.infer_folder",
+    "ItemResult": "polyexport.pipeline.results",
+    "RunReport": "polyexport.pipeline.results",
 }
 
 

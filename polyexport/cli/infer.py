@@ -1,5 +1,6 @@
 """polyexport infer: a model over folders of images."""
 
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -30,6 +31,9 @@ from polyexport.runtime.providers import AUTO
 if TYPE_CHECKING:
     from polyexport.model.canvas import Size
     from polyexport.model.tile_choice import TileWish
+    from polyexport.pipeline.interface import Interface
+    from polyexport.pipeline.request import Request
+    from polyexport.pipeline.watching.watched_folder import WatchedFolder
 
 __all__ = ["infer", "parse_size", "parse_tiles"]
 
@@ -155,6 +159,10 @@ def infer(
         list[str] | None,
         typer.Option(help="Glob pattern of files and folders to leave out; repeatable.", metavar="GLOB"),
     ] = None,
+    watch: Annotated[
+        bool,
+        typer.Option("--watch", help="Watch one folder: go on with the files that appear in it, until an interrupt."),
+    ] = False,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Make every output again, and replace existing files of any origin.")
     ] = False,
@@ -300,15 +308,22 @@ def infer(
         from polyexport.cli.infer_pipe import plan_pipe, run_pipe
 
         files = {"--manifest": manifest, "--files-from": files_from, "--contact-sheet": contact_sheet}
-        flags = {"--dry-run": dry_run, "--json": json_report, "--engine ray": engine is Engine.RAY}
+        flags = {"--dry-run": dry_run, "--watch": watch, "--json": json_report, "--engine ray": engine is Engine.RAY}
         pipe = plan_pipe(request, interface, others=[name for name, on in (files | flags).items() if on])
         run_pipe(pipe, choice.load, size=wanted, tiles=tiles, finishing=finishing)
         return
+    watched = None
+    if watch:
+        others = {"--dry-run": dry_run, "--contact-sheet": contact_sheet, "--engine ray": engine is Engine.RAY}
+        watched = _watched(request, interface, others=[name for name, on in others.items() if on])
     job = build(
         Job,
-        plan=plan_request(request, interface.conditions, format_name=written.format),
+        plan=plan_request(request, interface.conditions, format_name=written.format)
+        if watched is None
+        else watched.no_plan(),
         size=wanted,
         tiles=tiles,
+        max_pixels=max_pixels,
         finishing=finishing,
         overwrite=overwrite,
         retry_failed=retry_failed,
@@ -323,9 +338,17 @@ def infer(
             Cluster, address=ray_address, time_limit_s=time_limit, provider=provider, jobs=jobs, limits=limits
         )
     report = ReportOptions(json=json_report, contact_sheet=contact_sheet)
-    exit_code = run_folders(job, choice, report, jobs=jobs, max_pixels=max_pixels, dry_run=dry_run, cluster=cluster)
+    exit_code = run_folders(job, choice, report, jobs=jobs, dry_run=dry_run, cluster=cluster, watched=watched)
     if exit_code:
         raise typer.Exit(exit_code)
+
+
+def _watched(request: "Request", interface: "Interface", *, others: Sequence[str]) -> "WatchedFolder":
+    from polyexport.pipeline.watching.watched_folder import plan_watch
+
+    if others:
+        raise UsageError(f"{others[0]} does not go with --watch", remedy="leave it out")
+    return plan_watch(request, interface.conditions)
 
 
 def _check_engine(engine: Engine, *, ray_address: str | None, time_limit: float, device_id: int) -> None:

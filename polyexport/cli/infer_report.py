@@ -4,10 +4,11 @@ import contextlib
 import io
 import json
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import typer
@@ -21,15 +22,21 @@ from polyexport.imaging.color import Color
 from polyexport.imaging.pixels import MAX_FILE_BYTES, decode
 from polyexport.pipeline.contact_sheet import ContactSheet
 from polyexport.pipeline.decoding.pool import DecodingPool
+from polyexport.pipeline.events import (
+    Event,
+    ImageFinished,
+    NotificationsFailed,
+    OnEvent,
+    ProviderChosen,
+    TilesDiffer,
+    WatchWaiting,
+)
 from polyexport.pipeline.job import Job, LoadModel
 from polyexport.pipeline.plan import Item, colored, output_name
 from polyexport.pipeline.preview import Preview, preview
 from polyexport.pipeline.results import ItemResult, RunReport
 from polyexport.storage.files import check_output_file, read_limited, write_atomic
 from polyexport.storage.stores import is_url, read_url
-
-if TYPE_CHECKING:
-    from polyexport.model.tile_difference import TileDifference
 
 __all__ = ["ReportOptions", "RunJob", "report_preview", "report_run"]
 
@@ -48,47 +55,102 @@ class ReportOptions:
 class RunJob(Protocol):
     """Function that does a job."""
 
-    def __call__(
-        self,
-        *,
-        on_provider: Callable[[str, str], None],
-        on_tiles: Callable[["TileDifference"], None],
-        on_result: Callable[[ItemResult], None],
-    ) -> RunReport:
-        """Do the job, and report the execution provider, what tiles cost, and each result on the way."""
+    def __call__(self, *, on_event: OnEvent) -> RunReport:
+        """Do the job, and report what happens on the way."""
         ...
 
 
-def report_run(job: Job, run: RunJob, options: ReportOptions) -> ExitCode:
+def report_run(job: Job, run: RunJob, options: ReportOptions, *, watches: bool = False) -> ExitCode:
     """Do a job and print its results.
 
     Args:
         job: inputs, outputs and settings.
         run: does the job.
         options: reports that the user asked for.
+        watches: whether the inputs are those that appear, so that the run ends only by an interrupt or an error; the
+            totals are printed then, too.
 
     Returns:
         The exit code of the process.
     """
-    shown: list[Item] = []
     if options.contact_sheet is not None:
         _check_sheet(options.contact_sheet)
-    with _progress(len(job.plan.items), "coloring" if colored(job.plan.settings) else "running") as advance:
-
-        def finished(result: ItemResult) -> None:
-            advance()
-            if result.status == "failed":
-                console.error(f"failed: {result.item.source}: {result.reason}")
-            elif options.contact_sheet is not None and len(shown) < ContactSheet.MAX_IMAGES:
-                shown.append(result.item)
-            for warning in result.warnings:
-                console.info(f"warning: {result.item.source}: {warning}")
-            if options.json:
-                _json_line({"type": "image", **_item_fields(result.item)}, result)
-
-        report = run(on_provider=_print_provider, on_tiles=_print_tiles, on_result=finished)
+    label = "coloring" if colored(job.plan.settings) else "running"
+    with contextlib.nullcontext(None) if watches else _progress(len(job.plan.items), label) as advance:
+        printer = _Printer(options, advance)
+        try:
+            report = run(on_event=printer)
+        except BaseException:
+            if watches and printer.started:
+                _print_totals(job, printer.totals(), options, rate=False)
+            raise
     if options.contact_sheet is not None:
-        _write_sheet(options.contact_sheet, job, shown, total=report.images)
+        _write_sheet(options.contact_sheet, job, printer.shown, total=report.images)
+    _print_totals(job, report, options)
+    return ExitCode.SOME_FAILED if report.failed else ExitCode.OK
+
+
+class _Printer:
+    """Prints the events of a run, and counts the images."""
+
+    def __init__(self, options: ReportOptions, advance: Callable[[], None] | None) -> None:
+        self._options = options
+        self._advance = advance
+        self._started_at = time.monotonic()
+        self._counts = {"ok": 0, "failed": 0, "skipped": 0}
+        self._written = 0
+        self._execution_provider = ""
+        self._waits = False
+        self.shown: list[Item] = []
+        """Inputs of the contact sheet."""
+
+    @property
+    def started(self) -> bool:
+        """Whether the model is loaded."""
+        return bool(self._execution_provider)
+
+    def __call__(self, event: Event) -> None:
+        if isinstance(event, ImageFinished):
+            self._image(event.result)
+        elif isinstance(event, ProviderChosen):
+            self._execution_provider = event.execution_provider
+            _print_provider(event.execution_provider, event.fallback_reason)
+        elif isinstance(event, TilesDiffer):
+            console.info(f"warning: {event.difference.describe()}")
+        elif isinstance(event, WatchWaiting) and not self._waits:
+            self._waits = True
+            console.info(f"watching {event.folder}; an interrupt (Ctrl-C) ends it")
+        elif isinstance(event, NotificationsFailed):
+            console.info(f"warning: the system tells of no changes, so they are found later ({event.reason})")
+
+    def _image(self, result: ItemResult) -> None:
+        self._counts[result.status] += 1
+        self._written += result.written
+        if result.status == "failed":
+            console.error(f"failed: {result.item.source}: {result.reason}")
+        elif self._options.contact_sheet is not None and len(self.shown) < ContactSheet.MAX_IMAGES:
+            self.shown.append(result.item)
+        if self._advance is not None:
+            self._advance()
+        elif result.status != "failed" and not self._options.json:
+            console.info(f"{result.status}: {result.item.source}")
+        for warning in result.warnings:
+            console.info(f"warning: {result.item.source}: {warning}")
+        if self._options.json:
+            _json_line({"type": "image", **_item_fields(result.item)}, result)
+
+    def totals(self) -> RunReport:
+        """Return the totals of a run that an interrupt or an error has ended."""
+        return RunReport(
+            **self._counts,
+            written=self._written,
+            seconds=time.monotonic() - self._started_at,
+            execution_provider=self._execution_provider,
+            cancelled=True,
+        )
+
+
+def _print_totals(job: Job, report: RunReport, options: ReportOptions, *, rate: bool = True) -> None:
     if options.json:
         totals = {"type": "run", "output": str(job.plan.output), "images": report.images, **asdict(report)}
         console.data(json.dumps(totals | {"images_per_s": report.images_per_s}))
@@ -96,10 +158,9 @@ def report_run(job: Job, run: RunJob, options: ReportOptions) -> ExitCode:
         skipped = f", {report.skipped} skipped" if report.skipped else ""
         console.data(
             f"{report.images} images: {report.ok} ok{skipped}, {report.failed} failed; "
-            f"{report.written} written to {job.plan.output} in {report.seconds:.2f} s, "
-            f"{report.images_per_s:.1f} images/s on {report.execution_provider}"
+            f"{report.written} written to {job.plan.output} in {report.seconds:.2f} s"
+            f"{f', {report.images_per_s:.1f} images/s' if rate else ''} on {report.execution_provider}"
         )
-    return ExitCode.SOME_FAILED if report.failed else ExitCode.OK
 
 
 def report_preview(job: Job, load: LoadModel, decoding_pool: DecodingPool, *, json_report: bool) -> ExitCode:
@@ -145,10 +206,6 @@ def report_preview(job: Job, load: LoadModel, decoding_pool: DecodingPool, *, js
 def _print_provider(execution_provider: str, fallback_reason: str) -> None:
     if fallback_reason:
         console.info(f"running on {execution_provider} ({fallback_reason})")
-
-
-def _print_tiles(difference: "TileDifference") -> None:
-    console.info(f"warning: {difference.describe()}")
 
 
 def _item_fields(item: Item) -> dict[str, Any]:

@@ -1,6 +1,5 @@
-"""A run over folders, for `polyexport infer`: the output folder, the decoding processes, and the engine."""
+"""A run over folders, for `polyexport infer`: the model, and the engine."""
 
-import contextlib
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -10,13 +9,16 @@ from polyexport.cli.infer_report import ReportOptions, report_preview, report_ru
 from polyexport.errors import ExitCode
 from polyexport.model.loading.limits import LoadLimits
 from polyexport.pipeline.decoding.pool import DecodingPool, default_jobs
-from polyexport.pipeline.job import Job, run_job
-from polyexport.pipeline.outputs.disk import OutputFolder
-from polyexport.pipeline.outputs.store import StoreFolder, open_folder
+from polyexport.pipeline.events import ImageFinished, OnEvent, ProviderChosen, TilesDiffer
+from polyexport.pipeline.job import Job
+from polyexport.pipeline.local_run import run_local
+from polyexport.pipeline.outputs.store import open_folder
+from polyexport.pipeline.results import RunReport
 
 if TYPE_CHECKING:
     from polyexport.cluster.run import Cluster
     from polyexport.model.model import Model
+    from polyexport.pipeline.watching.watched_folder import WatchedFolder
 
 __all__ = ["ModelChoice", "run_folders"]
 
@@ -58,9 +60,9 @@ def run_folders(
     report: ReportOptions,
     *,
     jobs: int,
-    max_pixels: int,
     dry_run: bool,
     cluster: "Cluster | None",
+    watched: "WatchedFolder | None",
 ) -> ExitCode:
     """Do a job and print its results, or only what it would do.
 
@@ -69,32 +71,40 @@ def run_folders(
         model: the model of the run.
         report: reports that the user asked for.
         jobs: number of decoding processes; 0 to choose.
-        max_pixels: largest width times height of an image that is accepted.
         dry_run: whether nothing is written.
         cluster: machines of the run; None for this process.
+        watched: folder whose files are the inputs, as they appear; None for the inputs of the job.
 
     Returns:
         The exit code of the process.
     """
-    with contextlib.ExitStack() as stack:
-        # The folder comes first, because it may be refused; then a decoding process starts while this one loads ONNX
-        # Runtime and the model.
-        folder: OutputFolder | StoreFolder | None = None
-        if not dry_run:
-            folder = open_folder(job.plan.output)
-            stack.push(folder)
-        decoding_pool = stack.enter_context(
-            DecodingPool(jobs=jobs or default_jobs(len(job.plan.items)), max_pixels=max_pixels)
-        )
-        if folder is None or cluster is None:
+    if dry_run:
+        decoders = DecodingPool(jobs=jobs or default_jobs(len(job.plan.items)), max_pixels=job.max_pixels)
+        with decoders as decoding_pool:
             decoding_pool.start()
-        if folder is None:
             return report_preview(job, model.load, decoding_pool, json_report=report.json)
-        if cluster is None:
-            return report_run(
-                job, partial(run_job, job, model.load, folder=folder, decoding_pool=decoding_pool), report
-            )
-        from polyexport.cluster.run import run_on_cluster
+    if watched is not None:
+        from polyexport.pipeline.watching.run import run_watch
 
-        run = partial(run_on_cluster, job, cluster, model.path, signed_by=model.signed_by, folder=folder)
-        return report_run(job, run, report)
+        return report_run(job, partial(run_watch, job, watched, model.load, jobs=jobs), report, watches=True)
+    if cluster is None:
+        return report_run(job, partial(run_local, job, model.load, jobs=jobs), report)
+    return report_run(job, partial(_run_on_cluster, job, cluster, model), report)
+
+
+def _run_on_cluster(job: Job, cluster: "Cluster", model: ModelChoice, *, on_event: OnEvent) -> RunReport:
+    from polyexport.cluster.run import run_on_cluster
+
+    with open_folder(job.plan.output) as folder:
+        return run_on_cluster(
+            job,
+            cluster,
+            model.path,
+            signed_by=model.signed_by,
+            folder=folder,
+            on_provider=lambda execution_provider, fallback_reason: on_event(
+                ProviderChosen(execution_provider=execution_provider, fallback_reason=fallback_reason)
+            ),
+            on_tiles=lambda difference: on_event(TilesDiffer(difference=difference)),
+            on_result=lambda result: on_event(ImageFinished(result=result)),
+        )

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from polyexport.storage.spelling import Spelling
 
-__all__ = ["LABEL_NAME", "name_clashes", "output_names", "png_suffix"]
+__all__ = ["LABEL_NAME", "long_name", "name_clashes", "output_names", "png_suffix"]
 
 LABEL_NAME = re.compile(r"[^\W_](?:[\w .\-]{0,62}[^\W_])?", re.ASCII)
 """Well-formed label, such as the name of a style, which can name a folder."""
@@ -39,11 +39,16 @@ def output_names(names: Sequence[str], target: Callable[[str], str] = png_suffix
         if output.lower() in suffixes:
             suffixes[output.lower()].add(_suffix(name))
     return [
-        f"{name}{target(_suffix(name))}"
+        long_name(name, target)
         if len(suffixes.get(output.lower(), ())) > 1 and not name.endswith(target(_suffix(name)))
         else output
         for name, output in zip(names, plain, strict=True)
     ]
+
+
+def long_name(name: str, target: Callable[[str], str] = png_suffix) -> str:
+    """Name the output of an input with the input's own suffix kept, such as ``a.jpg.png``; see ``output_names``."""
+    return f"{name}{target(_suffix(name))}"
 
 
 def name_clashes(outputs: Callable[[], Iterable[tuple[int, str]]], spelling: Spelling) -> dict[int, int | None]:

@@ -7,6 +7,7 @@ pair of values that are asked for.
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from polyexport.errors import ColorError, UsageError
@@ -15,6 +16,7 @@ from polyexport.model.conditions.condition import Condition
 
 __all__ = [
     "MAX_SETTINGS",
+    "NOTHING",
     "NO_SETTING",
     "Setting",
     "describe_conditions",
@@ -45,6 +47,9 @@ class Setting:
 NO_SETTING = Setting("")
 """The setting of a model without conditions."""
 
+NOTHING: Mapping[str, Sequence[Any]] = MappingProxyType({})
+"""Values of no condition."""
+
 
 def setting_of(conditions: Sequence[Condition[Any]], values: Sequence[Any]) -> Setting:
     """Make a setting of parsed values, one for each condition that text gives."""
@@ -54,7 +59,11 @@ def setting_of(conditions: Sequence[Condition[Any]], values: Sequence[Any]) -> S
 
 
 def parse_settings(
-    conditions: Sequence[Condition[Any]], *, colors: Sequence[ColorLike] = (), assignments: Sequence[str] = ()
+    conditions: Sequence[Condition[Any]],
+    *,
+    colors: Sequence[ColorLike] = (),
+    assignments: Sequence[str] = (),
+    values: Mapping[str, Sequence[Any]] = NOTHING,
 ) -> list[Setting]:
     """Parse what a user gives, as every combination of the values of all conditions.
 
@@ -62,6 +71,7 @@ def parse_settings(
         conditions: Conditions of a model.
         colors: Values of its color condition.
         assignments: ``NAME=VALUE`` each; a name that stands several times has several values.
+        values: Values of further conditions, by their names, as text or as ``Model.apply`` takes them.
 
     Returns:
         One setting for each combination, in the order of the model's conditions, each once.
@@ -71,7 +81,7 @@ def parse_settings(
             no default; or too many combinations. The message lists the model's conditions.
         ColorError: A text that is not a color.
     """
-    given: dict[str, list[Any]] = {}
+    given: dict[str, list[Any]] = {name: list(several) for name, several in values.items() if several}
     for text in assignments:
         name, equals, value = text.partition("=")
         if not equals or not name.strip():

@@ -82,6 +82,12 @@ class ResultsInOrder:
             self._written += ready.written
             self._on_result(ready)
 
-    def report(self, *, seconds: float, execution_provider: str) -> RunReport:
+    def report(self, *, seconds: float, execution_provider: str, cancelled: bool = False) -> RunReport:
         """Return the totals of the results reported so far."""
-        return RunReport(**self._counts, written=self._written, seconds=seconds, execution_provider=execution_provider)
+        return RunReport(
+            **self._counts,
+            written=self._written,
+            seconds=seconds,
+            execution_provider=execution_provider,
+            cancelled=cancelled,
+        )

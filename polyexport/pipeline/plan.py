@@ -20,7 +20,18 @@ from polyexport.pipeline.outputs.staging import STATE
 from polyexport.storage.spelling import Spelling
 from polyexport.storage.stores import Url, is_url
 
-__all__ = ["Item", "Plan", "colored", "default_name", "make_plan", "mark_clashes", "output_name", "plan_entries"]
+__all__ = [
+    "Item",
+    "Plan",
+    "colored",
+    "default_name",
+    "default_output",
+    "make_plan",
+    "mark_clashes",
+    "output_name",
+    "plan_entries",
+    "target_suffix",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +123,7 @@ def make_plan(
         found = discover_urls(urls, recursive=recursive, include=include, exclude=exclude, skip=target)
     else:
         folders = input_folders(paths)
-        target = output if output is not None else _default_output(len(paths), folders, default)
+        target = output if output is not None else default_output(len(paths), folders, default)
         if isinstance(target, Path):
             _refuse_input_folder(target, folders)
         for seconds in pairing.paths:
@@ -206,7 +217,17 @@ def colored(settings: Iterable[Setting]) -> bool:
     return any(isinstance(value, Color) for setting in settings for value in setting.values)
 
 
-def _default_output(num_paths: int, folders: Sequence[Path], name: str) -> Path:
+def default_output(num_paths: int, folders: Sequence[Path], name: str) -> Path:
+    """Return the output folder that a user does not name: beside a single input folder, else in the working folder.
+
+    Args:
+        num_paths: number of the inputs as the user named them.
+        folders: folders among them.
+        name: name of the folder, or its end after the input folder's name.
+
+    Raises:
+        UsageError: the input folder is the root of the file system.
+    """
     if num_paths == 1 and folders:
         folder = folders[0].resolve()
         if not folder.name:
@@ -283,7 +304,7 @@ def _sources(plan: Plan) -> Iterator[str]:
 
 def _named(found: Sequence[_Input], format_name: FormatName) -> tuple[Item, ...]:
     """Return one item for each input, sorted by the name of its outputs."""
-    names = output_names([each.name for each, _, _ in found], _target_suffix(format_name))
+    names = output_names([each.name for each, _, _ in found], target_suffix(format_name))
     items = [
         Item(each.source, name, settings, pictures=pictures)
         for (each, settings, pictures), name in zip(found, names, strict=True)
@@ -291,7 +312,7 @@ def _named(found: Sequence[_Input], format_name: FormatName) -> tuple[Item, ...]
     return tuple(sorted(items, key=lambda item: item.name))
 
 
-def _target_suffix(format_name: FormatName) -> Callable[[str], str]:
+def target_suffix(format_name: FormatName) -> Callable[[str], str]:
     """Return the function that gives the suffix of an output for that of its input."""
     if format_name == "png":
         return png_suffix

@@ -1,15 +1,16 @@
 """Requests: the inputs, conditions and output that a user names, made into a plan."""
 
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from polyexport.errors import UsageError
 from polyexport.imaging.output_format import FormatName
+from polyexport.model.conditions.color_condition import ColorLike
 from polyexport.model.conditions.condition import Condition
-from polyexport.model.settings import parse_settings
+from polyexport.model.settings import NOTHING, parse_settings
 from polyexport.pipeline.inputs.manifest import read_manifest
 from polyexport.pipeline.inputs.pairing import parse_pairing
 from polyexport.pipeline.inputs.path_list import MAX_LIST_BYTES, read_list, read_list_file
@@ -36,11 +37,14 @@ class Request:
     manifest: Path | None = None
     """File with the conditions of each image, in place of ``paths`` and ``colors``."""
 
-    colors: Sequence[str] = ()
-    """Colors of every image, as text."""
+    colors: Sequence[ColorLike] = ()
+    """Colors of every image."""
 
     assignments: Sequence[str] = ()
     """``NAME=VALUE`` each: values of other conditions of every image."""
+
+    values: Mapping[str, Sequence[Any]] = field(default_factory=lambda: NOTHING)
+    """Values of other conditions of every image, by their names, beside ``assignments``."""
 
     pictures: Sequence[str] = ()
     """``NAME=PATH`` each: folder or file of second pictures."""
@@ -88,7 +92,7 @@ def plan_request(request: Request, conditions: Sequence[Condition[Any]], *, form
         return plan_entries(entries, output=target, pairing=pairing, format_name=format_name)
     return make_plan(
         paths,
-        parse_settings(conditions, colors=request.colors, assignments=request.assignments),
+        parse_settings(conditions, colors=request.colors, assignments=request.assignments, values=request.values),
         output=output,
         recursive=request.recursive,
         include=request.include,

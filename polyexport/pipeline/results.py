@@ -52,7 +52,11 @@ class RunReport:
     """Number of output files that this run wrote."""
 
     seconds: float
+    """Wall-clock seconds, for a watch with those that it waited."""
+
     execution_provider: str
+    cancelled: bool = False
+    """Whether the run was cancelled, so that inputs may be left; the totals count those that were reported."""
 
     @property
     def images(self) -> int:

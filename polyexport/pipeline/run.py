@@ -13,7 +13,7 @@ files were written one after the other.
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -22,6 +22,7 @@ from polyexport.imaging.pixels import Pixels
 from polyexport.model.canvas import Canvas, CanvasRule
 from polyexport.model.model import Model
 from polyexport.pipeline.batching import Batcher, images_per_network_task
+from polyexport.pipeline.cancellation import NEVER, Cancellation, RunCancelledError
 from polyexport.pipeline.decoding.pool import DecodingPool
 from polyexport.pipeline.decoding.process import Decoded
 from polyexport.pipeline.encoding import EncodedOutput, OutputEncoder
@@ -61,6 +62,8 @@ def run_plan(
     decoding_pool: DecodingPool,
     finishing: Finishing = PLAIN,
     on_result: Callable[[ItemResult], None] = lambda result: None,
+    unrecorded: Collection[str] = (),
+    cancellation: Cancellation = NEVER,
 ) -> RunReport:
     """Make every output of a plan. A bad input fails alone.
 
@@ -71,14 +74,29 @@ def run_plan(
         options: use of this machine.
         folder: takes the outputs.
         prior_results: what earlier runs left in the plan's output folder.
-        decoding_pool: processes that decode; they are closed only if the run ends with an error.
+        decoding_pool: processes that decode; they are closed only if the run ends with an error or is cancelled.
         finishing: how the results are finished.
         on_result: called once per input, from the calling thread, in the order of the plan.
+        unrecorded: sources of the inputs whose failures are not recorded in the journal, as the files may not be
+            complete yet.
+        cancellation: ends the run early; the report counts the inputs that were reported until then.
 
     Raises:
         OutputError: the output folder became unusable; outputs that were written before are whole.
     """
-    run = _Run(plan, model, canvas_rule, options, folder, prior_results, decoding_pool, finishing, on_result)
+    run = _Run(
+        plan,
+        model,
+        canvas_rule,
+        options,
+        folder,
+        prior_results,
+        decoding_pool,
+        finishing,
+        on_result,
+        unrecorded,
+        cancellation,
+    )
     return run.execute()
 
 
@@ -94,6 +112,8 @@ class _Run:
         decoding_pool: DecodingPool,
         finishing: Finishing,
         on_result: Callable[[ItemResult], None],
+        unrecorded: Collection[str],
+        cancellation: Cancellation,
     ) -> None:
         self._plan = plan
         self._model = model
@@ -106,6 +126,8 @@ class _Run:
         self._decoding_pool = decoding_pool
         self._recipes = recipes_of(plan, model, canvas_rule, finishing)
         self._results = ResultsInOrder(on_result)
+        self._unrecorded = unrecorded
+        self._cancellation = cancellation
         # Whole images, where the colors of one share the network's work.
         colors = len(plan.settings) if model.contract.many_colors else 1
         batch_size = max(1, options.batch_size // colors) * colors
@@ -137,6 +159,7 @@ class _Run:
 
     def execute(self) -> RunReport:
         started = time.perf_counter()
+        cancelled = False
         try:
             for progress, decoded in self._decoded():
                 self._accept(progress, decoded)
@@ -151,6 +174,9 @@ class _Run:
             self._collect_large(wait=True)
             self._publish()
             self._collect_published(down_to=0)
+        except RunCancelledError:
+            cancelled = True
+            self._decoding_pool.close()
         except BaseException:
             if self._large_images is not None:
                 self._large_images.stop()
@@ -162,7 +188,9 @@ class _Run:
                 threads.shutdown(wait=True, cancel_futures=True)
             self._publish_rest()
         return self._results.report(
-            seconds=time.perf_counter() - started, execution_provider=self._model.session.execution_provider
+            seconds=time.perf_counter() - started,
+            execution_provider=self._model.session.execution_provider,
+            cancelled=cancelled,
         )
 
     def _publish_rest(self) -> None:
@@ -205,9 +233,11 @@ class _Run:
             ahead.append((some, future))
             if len(ahead) * self._images_per_task >= self._window:
                 asked, decoding = ahead.popleft()
-                yield from zip(asked, decoding.result(), strict=True)
+                answers = self._cancellation.result_of(decoding)
+                yield from zip(asked, answers, strict=True)
         for asked, decoding in ahead:
-            yield from zip(asked, decoding.result(), strict=True)
+            answers = self._cancellation.result_of(decoding)
+            yield from zip(asked, answers, strict=True)
 
     def _accept(self, progress: InputProgress, decoded: Decoded) -> None:
         """Hand a decoded input to the network, for each output that is not finished or failed."""
@@ -225,7 +255,7 @@ class _Run:
             elif decoded.canvas is not None:
                 progress.warnings = (*decoded.warnings, *_tiles_note(decoded.canvas))
                 tasks.append(OutputTask(progress, decoded.canvas, decoded.pictures, number))
-            elif decoded.permanent and decoded.sha256:
+            elif decoded.permanent and decoded.sha256 and progress.item.source not in self._unrecorded:
                 self._add_to_group(progress, _failure(progress, number, decoded.reason))
             else:
                 self._finish_output(progress, decoded.reason)
@@ -295,7 +325,7 @@ class _Run:
         """Hand the network's outputs to the encoders until at most ``down_to`` calls are under way."""
         while len(self._calls) > down_to or (self._calls and self._calls[0][1].done()):
             tasks, call = self._calls.popleft()
-            outputs, infer_ms = call.result()
+            outputs, infer_ms = self._cancellation.result_of(call)
             for task, output in zip(tasks, outputs, strict=True):
                 task.progress.timings.infer_ms += infer_ms / len(tasks)
                 if isinstance(output, str):
@@ -317,7 +347,8 @@ class _Run:
         while self._encodings and (waiting > down_to or self._encodings[0][1].done()):
             tasks, encoding = self._encodings.popleft()
             waiting -= len(tasks)
-            for task, encoded in zip(tasks, encoding.result(), strict=True):
+            answers = self._cancellation.result_of(encoding)
+            for task, encoded in zip(tasks, answers, strict=True):
                 task.progress.timings.encode_ms += encoded.encode_ms
                 task.progress.timings.write_ms += encoded.write_ms
                 task.progress.add_warnings(encoded.warnings)
@@ -342,7 +373,8 @@ class _Run:
         """Finish published outputs until at most ``down_to`` groups are being published."""
         while len(self._publications) > down_to or (self._publications and self._publications[0][1].done()):
             group, publication = self._publications.popleft()
-            for (progress, output), reason in zip(group, publication.result(), strict=True):
+            reasons = self._cancellation.result_of(publication)
+            for (progress, output), reason in zip(group, reasons, strict=True):
                 if output.staged and not reason:
                     progress.written += 1
                 self._finish_output(progress, output.record.failed or reason)

@@ -32,7 +32,12 @@ class Folder:
 
 
 def walk(
-    root: Folder, enter: Callable[[str], bool], *, visited: set[FolderId], skip: Collection[FolderId]
+    root: Folder,
+    enter: Callable[[str], bool],
+    *,
+    visited: set[FolderId],
+    skip: Collection[FolderId],
+    passes_over: bool = False,
 ) -> Iterator[tuple[str, str]]:
     """Yield the files below a folder.
 
@@ -41,6 +46,7 @@ def walk(
         enter: decides by its relative path whether a subfolder is walked.
         visited: folders that are not walked again; every walked folder is added.
         skip: folders that are not walked.
+        passes_over: whether a subfolder that cannot be listed is passed over.
 
     Yields:
         For each file the relative path of its folder, and its name.
@@ -70,7 +76,7 @@ def walk(
                     elif enter(join_name(current, entry.name)):
                         waiting.append(join_name(current, entry.name))
         except OSError as error:
-            if current and isinstance(error, (FileNotFoundError, NotADirectoryError)):
+            if current and (passes_over or isinstance(error, (FileNotFoundError, NotADirectoryError))):
                 continue  # another process has removed the folder since it was found in the one above
             raise UsageError(f"{path} cannot be listed ({error.strerror})", remedy="check its permissions") from error
 

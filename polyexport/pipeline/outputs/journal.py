@@ -24,6 +24,8 @@ VERSION = 1
 MAX_LINE_BYTES = 64 * 1024
 """Longest line that is read. A name takes at most 4 KiB, and six times that when it is escaped."""
 
+_EARLIER_OUTPUTS = 8  # replaced outputs of one name that are remembered of a run that follows its journal
+
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -121,13 +123,16 @@ class Journal:
         self.empty = True
         """Whether the journal has no line at all."""
 
+        self.follows = False
+        """Whether records that are appended from now on are found, too. A run over a plan needs none of them."""
+
         try:
             self._torn = self._load()
         except OSError as error:
             raise OutputError(f"the journal cannot be read ({error.strerror})", remedy="choose another -o") from error
 
     def record(self, output: str) -> Record | None:
-        """Return the latest record of an output when the journal was opened, or None if there was none.
+        """Return the latest record of an output, or None if there is none; see ``follows`` for records of this run.
 
         Args:
             output: name of the output in the folder.
@@ -160,7 +165,8 @@ class Journal:
         Raises:
             OSError: the records could not be written; a part of a line may be left, which readers ignore.
         """
-        data = b"".join(_line(output, record) for output, record in lines)
+        appended = list(lines)
+        data = b"".join(_line(output, record) for output, record in appended)
         if not data:
             return
         self.empty = False
@@ -169,6 +175,11 @@ class Journal:
         self._torn = True
         self._log.append(data)
         self._torn = False
+        for output, record in appended if self.follows else ():
+            self._keep(output, record.input_sha256, record.recipe, record.sha256, record.failed)
+            # An output that is replaced for weeks must not fill the memory.
+            if output in self._earlier:
+                self._earlier[output] = self._earlier[output][-32 * _EARLIER_OUTPUTS :]
 
     def close(self) -> None:
         """Close the log."""
@@ -203,13 +214,18 @@ class Journal:
         made: list[Any] = [value.get("input"), value.get("recipe")]
         if value.get("v") != VERSION or not isinstance(output, str) or not all(map(_is_sha256, made)):
             return
+        failed = failed if isinstance(failed, str) else None
+        if _is_sha256(sha256) or failed is not None:
+            self._keep(output, str(made[0]), str(made[1]), str(sha256) if _is_sha256(sha256) else "", failed or "")
+
+    def _keep(self, output: str, input_sha256: str, recipe: str, sha256: str, failed: str) -> None:
         before = self._records.get(output)
         if isinstance(before, bytes):
             self._earlier[output] = self._earlier.get(output, b"") + before[64:]
-        if _is_sha256(sha256):
-            self._records[output] = bytes.fromhex("".join([*made, str(sha256)]))
-        elif isinstance(failed, str):
-            self._records[output] = ":".join([*made, failed])
+        if sha256:
+            self._records[output] = bytes.fromhex(input_sha256 + recipe + sha256)
+        else:
+            self._records[output] = f"{input_sha256}:{recipe}:{failed}"
 
 
 def _is_sha256(value: object) -> bool:

@@ -93,7 +93,13 @@ class PriorResults:
 
 
 def read_prior_results(
-    plan: Plan, view: View | None, journal: Journal | None, *, overwrite: bool = False, retry_failed: bool = False
+    plan: Plan,
+    view: View | None,
+    journal: Journal | None,
+    *,
+    overwrite: bool = False,
+    retry_failed: bool = False,
+    refuse_foreign: bool = True,
 ) -> PriorResults:
     """Compare every output file that exists with the journal.
 
@@ -103,6 +109,8 @@ def read_prior_results(
         journal: the journal of that folder, or None if it does not exist yet.
         overwrite: whether every output is made again and any file with an output's name may be replaced.
         retry_failed: whether inputs that failed in an earlier run are tried again.
+        refuse_foreign: whether a file or a folder at an output's name that no run made is an error; otherwise its
+            state is ``FOREIGN``.
 
     Raises:
         UsageError: a folder has an output's name, or a file that no run wrote has one and ``overwrite`` is off.
@@ -114,19 +122,31 @@ def read_prior_results(
     # A file at an output's name that clashes may be the output of another input.
     named = ((number, output) for number, (item, output) in outputs if not item.clash)
     while view is not None and (some := list(islice(named, _OUTPUTS_PER_LOOKUP))):
-        hashes = view.hash_outputs([output for _, output in some])
+        names = [output for _, output in some]
+        hashes = view.hash_outputs(names) if refuse_foreign else _hash_each(view, names)
         for (number, output), sha256 in zip(some, hashes, strict=True):
             if sha256 is not None:
                 states[number] = _state(output, sha256, journal)
                 if states[number] == PriorResult.FOREIGN:
                     num_foreign, example = num_foreign + 1, example or output
-    if num_foreign and not overwrite:
+    if num_foreign and refuse_foreign and not overwrite:
         raise UsageError(
             f"{num_foreign} of {plan.outputs} outputs exist already and were not made by a run into this folder, or "
             f"were changed since, such as {plan.output / example}",
             remedy="add --overwrite or choose another -o",
         )
     return PriorResults(states=states, journal=None if overwrite else journal, retry_failed=retry_failed)
+
+
+def _hash_each(view: View, outputs: Sequence[str]) -> list[str | None]:
+    """Return the SHA-256 of each output as ``View.hash_outputs`` does, and ``"-"`` for a folder."""
+    hashes: list[str | None] = []
+    for output in outputs:
+        try:
+            hashes.extend(view.hash_outputs([output]))
+        except UsageError:
+            hashes.append("-")
+    return hashes
 
 
 def _state(output: str, sha256: str, journal: Journal | None) -> PriorResult:

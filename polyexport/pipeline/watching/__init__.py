@@ -1,0 +1,1 @@
+"""Watching a folder: a run that goes on with the files that appear."""
