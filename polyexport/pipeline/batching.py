@@ -5,10 +5,11 @@ from collections import OrderedDict
 
 from polyexport.errors import ImageError, OutOfMemoryError, PolyexportError, out_of_memory, reason_of
 from polyexport.imaging.pixels import Pixels
+from polyexport.model.canvas import Canvas
 from polyexport.model.model import Model
 from polyexport.pipeline.progress import OutputTask
 
-__all__ = ["Batcher", "images_per_network_task"]
+__all__ = ["Batcher", "images_per_network_task", "tiles_note"]
 
 _MAX_LAG_WINDOWS = 16  # an image waits for others of its shape while at most so many windows of inputs follow it
 
@@ -128,3 +129,13 @@ class Batcher:
         if half:
             return self._outputs(batch[:half], half) + self._outputs(batch[half:], len(batch) - half)
         return [f"the network failed on it ({reason})"]
+
+
+def tiles_note(canvas: Canvas) -> tuple[str, ...]:
+    """Return a line about an image that was cut into tiles because it does not fit the memory; none for others."""
+    tiles = canvas.tiles
+    if tiles is None or not tiles.above:
+        return ()
+    return (
+        f"run in tiles of {tiles.side} pixels, as a whole it takes more memory than is granted; the result is the same",
+    )

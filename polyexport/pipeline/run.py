@@ -19,9 +19,9 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from polyexport.imaging.pixels import Pixels
-from polyexport.model.canvas import Canvas, CanvasRule
+from polyexport.model.canvas import CanvasRule
 from polyexport.model.model import Model
-from polyexport.pipeline.batching import Batcher, images_per_network_task
+from polyexport.pipeline.batching import Batcher, images_per_network_task, tiles_note
 from polyexport.pipeline.cancellation import NEVER, Cancellation, RunCancelledError
 from polyexport.pipeline.decoding.pool import DecodingPool
 from polyexport.pipeline.decoding.process import Decoded
@@ -35,7 +35,7 @@ from polyexport.pipeline.plan import Plan, output_name
 from polyexport.pipeline.progress import InputProgress, OutputTask
 from polyexport.pipeline.recipes import recipes_of
 from polyexport.pipeline.results import ItemResult, RunReport
-from polyexport.pipeline.run_options import RunOptions
+from polyexport.pipeline.run_options import RunOptions, images_per_task
 from polyexport.storage.stores import is_url
 
 if TYPE_CHECKING:
@@ -43,8 +43,6 @@ if TYPE_CHECKING:
 
 __all__ = ["run_plan"]
 
-_MAX_IMAGES_PER_TASK = 8  # images that are handed from stage to stage together
-_MAX_TASK_BYTES = 1 << 20  # bytes of the canvases that are handed on together
 _STORE_REQUESTS = 16  # concurrent requests to an object store
 _FAILED_EARLIER = "failed in an earlier run; --retry-failed tries it again"
 
@@ -131,7 +129,7 @@ class _Run:
         # Whole images, where the colors of one share the network's work.
         colors = len(plan.settings) if model.contract.many_colors else 1
         batch_size = max(1, options.batch_size // colors) * colors
-        self._images_per_task = _images_per_task(plan, canvas_rule)
+        self._images_per_task = images_per_task(len(plan.items), canvas_rule)
         network_task = images_per_network_task(batch_size, self._images_per_task)
         self._window = 2 * max(
             network_task * (options.streams + 1), decoding_pool.jobs * self._images_per_task
@@ -253,7 +251,7 @@ class _Run:
             elif record is not None and record.input_sha256 == decoded.sha256:
                 self._finish_output(progress, f"{record.failed} ({_FAILED_EARLIER})" if record.failed else "")
             elif decoded.canvas is not None:
-                progress.warnings = (*decoded.warnings, *_tiles_note(decoded.canvas))
+                progress.warnings = (*decoded.warnings, *tiles_note(decoded.canvas))
                 tasks.append(OutputTask(progress, decoded.canvas, decoded.pictures, number))
             elif decoded.permanent and decoded.sha256 and progress.item.source not in self._unrecorded:
                 self._add_to_group(progress, _failure(progress, number, decoded.reason))
@@ -382,23 +380,6 @@ class _Run:
     def _finish_output(self, progress: InputProgress, reason: str) -> None:
         if progress.finish_output(reason):
             self._results.add(progress.index, progress.result())
-
-
-def _images_per_task(plan: Plan, canvas_rule: CanvasRule) -> int:
-    """Choose how many images are handed from stage to stage together."""
-    if canvas_rule.mode == "native" or len(plan.items) < _MAX_IMAGES_PER_TASK**2:
-        return 1  # images of any size, or too few of them to share the work evenly
-    return min(_MAX_IMAGES_PER_TASK, max(1, _MAX_TASK_BYTES // (canvas_rule.channels * canvas_rule.area)))
-
-
-def _tiles_note(canvas: Canvas) -> tuple[str, ...]:
-    """Return a line about an image that was cut into tiles because it does not fit the memory; none for others."""
-    tiles = canvas.tiles
-    if tiles is None or not tiles.above:
-        return ()
-    return (
-        f"run in tiles of {tiles.side} pixels, as a whole it takes more memory than is granted; the result is the same",
-    )
 
 
 def _failure(progress: InputProgress, number: int, reason: str) -> UnpublishedOutput:

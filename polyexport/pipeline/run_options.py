@@ -6,12 +6,14 @@ from polyexport.model.canvas import CanvasRule
 from polyexport.model.model import Model
 from polyexport.runtime.session import Session
 
-__all__ = ["MAX_BATCH_SIZE", "RunOptions", "options_for", "threads_and_streams"]
+__all__ = ["MAX_BATCH_SIZE", "RunOptions", "images_per_task", "options_for", "threads_and_streams"]
 
 MAX_BATCH_SIZE = 1024
 
 _MAX_STREAMS = 256
 _PIXELS_PER_CALL = 16 * 256**2
+_MAX_IMAGES_PER_TASK = 8  # images that are handed from stage to stage together
+_MAX_TASK_BYTES = 1 << 20  # bytes of the canvases that are handed on together
 _OUTPUTS_PER_CORE = 4  # with fewer outputs than this, a call takes every core
 
 
@@ -65,6 +67,18 @@ def options_for(model: Model, canvas_rule: CanvasRule, *, batch_size: int, strea
         # On a device one batch is copied while the other is computed.
         streams=(1 if session.stable_shapes else streams) + session.computes_elsewhere,
     )
+
+
+def images_per_task(inputs: int, canvas_rule: CanvasRule) -> int:
+    """Choose how many images are handed from stage to stage together.
+
+    Args:
+        inputs: number of inputs of the run.
+        canvas_rule: how the model places images on canvases.
+    """
+    if canvas_rule.mode == "native" or inputs < _MAX_IMAGES_PER_TASK**2:
+        return 1  # images of any size, or too few of them to share the work evenly
+    return min(_MAX_IMAGES_PER_TASK, max(1, _MAX_TASK_BYTES // (canvas_rule.channels * canvas_rule.area)))
 
 
 def _images_per_call(session: Session, canvas_rule: CanvasRule) -> int:

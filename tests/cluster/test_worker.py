@@ -17,6 +17,7 @@ from polyexport.imaging.codecs.png import encode_png
 from polyexport.imaging.output_format import OutputFormat
 from polyexport.model.loading.load import load_model
 from polyexport.model.settings import setting_from
+from polyexport.model.tile_choice import AUTO_TILES
 from polyexport.pipeline.finishing import PLAIN, Finishing
 from polyexport.pipeline.outputs.disk import OutputFolder
 from polyexport.pipeline.plan import Item, output_name
@@ -35,6 +36,7 @@ def folder(tmp_path: Path) -> Iterator[OutputFolder]:
 def options(folder: OutputFolder, tiny_model_path: Path) -> WorkerOptions:
     data = tiny_model_path.read_bytes()
     return WorkerOptions(
+        tiles=AUTO_TILES,
         output=folder.root,
         model=folder.stage(data),
         model_sha256=hashlib.sha256(data).hexdigest(),
