@@ -101,7 +101,7 @@ class _Run:
             self.masks[name] = np.broadcast_to(np.False_, shape)
         self._uses = Counter(name for node in model.graph.node for name in set(node.input))
         self._uses[output] += 1
-        self._live_bytes = 0
+        self._live_bytes = sum(map(_bytes, self.masks.values()))
 
     def take(self, node: onnx.NodeProto) -> None:
         given = [name for name in node.input if name]
