@@ -18,10 +18,9 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from polyexport.errors import reason_of
 from polyexport.export.graph.windows import Mask, any_along, everything, is_everything, merged, resized_mask, windowed
 
-__all__ = ["Dependence", "cyclic_shifts", "follow"]
+__all__ = ["Dependence", "UnfollowedError", "cyclic_shifts", "follow"]
 
 _ELEMENTWISE = frozenset(
     """Abs Acos Acosh Add And Asin Asinh Atan Atanh BatchNormalization BitShift BitwiseAnd BitwiseNot BitwiseOr
@@ -74,6 +73,9 @@ def follow(
 
     Returns:
         The dependence of the output. It may name too many values, never too few.
+
+    Raises:
+        UnfollowedError: a node makes its output in a shape that nothing tells.
     """
     run = _Run(model, output, marks, others)
     for node in model.graph.node:
@@ -81,6 +83,15 @@ def follow(
     return Dependence(
         output=run.masks[output], mixing=tuple(dict.fromkeys(run.mixing))[:_MAX_NAMED], peak_bytes=run.peak_bytes
     )
+
+
+class UnfollowedError(Exception):
+    """A node whose output has a shape that nothing tells."""
+
+    def __init__(self, node: str) -> None:
+        super().__init__(f"{node} cannot be followed")
+        self.node = node
+        """Operator and name of the node."""
 
 
 class _Run:
@@ -139,7 +150,7 @@ class _Run:
         except Exception as error:  # whatever a strange node makes of a mask, it is not followed
             shapes = self._shapes_of(node)
             if shapes is None:
-                raise ValueError(f"{node.op_type} {node.name} cannot be followed: {reason_of(error)}") from error
+                raise UnfollowedError(_named(node)) from error
             after = [everything(shape) for shape in shapes]
         marked = any(mask.any() for mask in before)
         after = [mask if marked else np.broadcast_to(np.False_, mask.shape) for mask in after]

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polyexport.errors import PolyexportError, check_memory
-from polyexport.export.graph.dependence import Dependence, cyclic_shifts, follow
+from polyexport.export.graph.dependence import Dependence, UnfollowedError, cyclic_shifts, follow
 from polyexport.export.graph.windows import Mask
 from polyexport.export.proof.examples import Example, example_images, picture_for, setting_rows, stacked
 from polyexport.export.proof.parity import CPU_OPTIONS, Candidate
@@ -120,7 +120,10 @@ class _Search:
         for length in (each for each in _LENGTHS if each >= self._length):
             self._length = length
             shape, cut = self._shape(axis, length)
-            dependence = self._follow(axis, shape, cut, behind=behind)
+            try:
+                dependence = self._follow(axis, shape, cut, behind=behind)
+            except UnfollowedError as error:
+                return _Reach(None, (error.node,), 0)
             pixels = shape[0] * shape[1]
             per_pixel = -(-dependence.peak_bytes // pixels)
             touched = _along(dependence.output, axis)
