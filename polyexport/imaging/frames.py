@@ -23,10 +23,16 @@ from polyexport.imaging.pixels import (
 )
 from polyexport.imaging.traits import KEEP_NOTHING, NO_TRAITS, Keep, Traits
 
-__all__ = ["MAX_FRAMES", "DecodedFrames", "Frame", "decode_frames"]
+__all__ = ["MAX_DURATION_MS", "MAX_FRAMES", "MAX_PLAYS", "DecodedFrames", "Frame", "decode_frames"]
 
 MAX_FRAMES = 1000
 """Largest number of frames or pages of a file; a file with more is refused."""
+
+MAX_DURATION_MS = 24 * 3600 * 1000
+"""Longest time for which a frame is shown, milliseconds; a longer one is cut to it."""
+
+MAX_PLAYS = 65535
+"""Largest number of times that an animation is played; a larger one is cut to it."""
 
 _FORMATS = ("GIF", "PNG", "WEBP", "AVIF", "TIFF")  # others hold unlike pictures, if several
 
@@ -108,7 +114,8 @@ def decode_frames(
             elif not pages and converted.pixels.shape != frames[0].pixels.shape:
                 raise ImageError("corrupt (a frame is larger than its animation)", remedy="write the file again")
             duration = 0.0 if pages else float(image.info.get("duration", 0.0))
-            frames.append(Frame(pixels=converted.pixels, alpha=converted.alpha, duration_ms=max(0, round(duration))))
+            shown_ms = min(max(0, round(duration)), MAX_DURATION_MS)
+            frames.append(Frame(pixels=converted.pixels, alpha=converted.alpha, duration_ms=shown_ms))
         plays = _plays(image)
     warnings = tuple(dict.fromkeys(notes))  # each once, though it holds for many frames
     return DecodedFrames(frames=tuple(frames), plays=plays, pages=pages, warnings=warnings, traits=traits)
@@ -157,8 +164,8 @@ def _too_many(max_frames: int) -> ImageError:
 def _plays(image: Image.Image) -> int:
     loop = image.info.get("loop")
     if image.format == "GIF":  # which counts repetitions, and is played once if it says nothing
-        return 1 if loop is None else int(loop) and int(loop) + 1
-    return int(loop or 0)
+        loop = 1 if loop is None else loop and loop + 1
+    return min(max(0, int(loop or 0)), MAX_PLAYS)
 
 
 class _Canvas:

@@ -4,18 +4,20 @@ import contextlib
 import errno
 import fcntl
 import json
+import math
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from types import MappingProxyType
 from typing import IO, Any, cast
 
 import numpy as np
 
 from polyexport.errors import PolyexportError
+from polyexport.imaging.frames import MAX_DURATION_MS, MAX_FRAMES, MAX_PLAYS
 from polyexport.imaging.pixels import MAX_FILE_BYTES, MAX_PIXELS, Pixels
 from polyexport.imaging.profiles import MAX_PROFILE_BYTES
 from polyexport.imaging.traits import KEEP_NOTHING, MAX_EXIF_BYTES, MAX_XMP_BYTES, NO_TRAITS, Keep, Traits
@@ -24,7 +26,7 @@ from polyexport.model.edges import InkEdges
 from polyexport.pipeline.decoding.worker import ORIGINAL_CHANNELS, input_sha256, receive, receive_into, send
 from polyexport.storage.files import read_limited
 
-__all__ = ["NO_RULES", "Decoded", "DecodingProcess", "HungError", "Input", "Rules", "Source"]
+__all__ = ["NO_RULES", "Decoded", "DecodedFrame", "DecodingProcess", "HungError", "Input", "Rules", "Source"]
 
 _PIPE_BYTES = 1 << 20  # the most that Linux grants every user
 _WORKER_CODE = (
@@ -40,6 +42,18 @@ NO_RULES: Mapping[str, CanvasRule] = MappingProxyType({})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class DecodedFrame:
+    """One frame of an animation, or one page of a document."""
+
+    canvas: Canvas
+    alpha: Pixels | None
+    """uint8 [H, W, 1], upright; None if the frame has none, or it is not kept."""
+
+    duration_ms: int
+    """Time for which the frame is shown, milliseconds; 0 for pages."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Decoded:
     """Outcome of one input: a canvas, or the reason of a failure, or neither if it was skipped by its hash."""
 
@@ -48,6 +62,17 @@ class Decoded:
     could not be read."""
 
     canvas: Canvas | None = None
+    """Its canvas, of several frames that of the first."""
+
+    frames: tuple[DecodedFrame, ...] = ()
+    """All frames, if they were asked for and the image has several; else empty."""
+
+    plays: int = 0
+    """Number of times that an animation is played; 0 for endlessly."""
+
+    pages: bool = False
+    """Whether the frames are pages of a document."""
+
     pictures: tuple[Pixels, ...] = ()
     """Its second pictures, placed on the same canvas: uint8 [H, W, channels] each."""
 
@@ -106,13 +131,17 @@ class Rules:
     keep: Keep = KEEP_NOTHING
     """Traits of the images that are kept."""
 
+    frames: bool = False
+    """Whether every frame of the images is decoded, not the first alone."""
+
     def entries(self) -> dict[str, Any]:
         """Return the entries of a request."""
         rules = {
             "canvas_rule": self.image and asdict(self.image),
             "picture_rules": [(name, rule and asdict(rule)) for name, rule in self.pictures.items()],
         }
-        return rules | {"keep": asdict(self.keep)} if self.keep.anything else rules
+        keep = {"keep": asdict(self.keep)} if self.keep.anything else {}
+        return rules | keep | ({"frames": True} if self.frames else {})
 
 
 class HungError(Exception):
@@ -169,21 +198,16 @@ class DecodingProcess:
             for _ in request["images"]:
                 self._deadline = time.monotonic() + timeout_s
                 answer = receive(self._answers)
-                canvas, pictures = self._pixels(answer, rules) if answer["state"] == "pixels" else (None, ())
-                traits = NO_TRAITS
-                if canvas is not None and rules.keep.anything:
-                    traits = self._traits(answer["traits"], canvas, rules.keep)
                 decoded = Decoded(
                     sha256=str(answer["sha256"]),
-                    canvas=canvas,
-                    pictures=pictures,
                     reason=str(answer.get("reason", "")),
                     permanent=bool(answer["permanent"]),
                     warnings=tuple(map(str, answer["warnings"])),
-                    traits=traits,
                     read_ms=float(answer.get("read_ms", 0.0)),
                     decode_ms=float(answer.get("decode_ms", 0.0)),
                 )
+                if answer["state"] == "pixels":
+                    decoded = self._with_pixels(decoded, answer, rules)
                 self._deadline = float("inf")
                 yield decoded
         except (EOFError, OSError) as error:
@@ -193,7 +217,38 @@ class DecodingProcess:
         finally:
             self._deadline = float("inf")
 
-    def _pixels(self, answer: dict[str, Any], rules: Rules) -> tuple[Canvas, tuple[Pixels, ...]]:
+    def _with_pixels(self, decoded: Decoded, answer: dict[str, Any], rules: Rules) -> Decoded:
+        """Read what follows an answer with pixels: canvases, second pictures, traits."""
+        entries = [answer]
+        if rules.frames and "frames" in answer:
+            entries = [dict(entry) for entry in answer["frames"]]
+            sizes = [math.prod(map(int, entry[side])) for entry in entries for side in ("size", "canvas")]
+            if not 1 < len(entries) <= MAX_FRAMES or max(sum(sizes[::2]), sum(sizes[1::2])) > MAX_PIXELS:
+                raise ValueError("no image has such frames")
+        frames: list[DecodedFrame] = []
+        for entry in entries:
+            canvas, alpha = self._canvas(entry, rules), None
+            if entry is not answer and rules.keep.alpha and entry["alpha"]:
+                alpha = self._array(canvas.height, canvas.width, 1)
+            frames.append(DecodedFrame(canvas=canvas, alpha=alpha, duration_ms=int(entry.get("duration_ms", 0))))
+        first = frames[0].canvas
+        rows, columns = first.pixels.shape[:2]
+        pictures = tuple(self._array(rows, columns, rule.channels) for rule in rules.pictures.values() if rule)
+        several = entries[0] is not answer
+        plays = int(answer["plays"]) if several else 0
+        if not 0 <= plays <= MAX_PLAYS or not all(0 <= frame.duration_ms <= MAX_DURATION_MS for frame in frames):
+            raise ValueError("no animation has such times")
+        return replace(
+            decoded,
+            canvas=first,
+            frames=tuple(frames) if several else (),
+            plays=plays,
+            pages=bool(answer["pages"]) if several else False,
+            pictures=pictures,
+            traits=self._traits(answer["traits"], first, rules.keep) if rules.keep.anything else NO_TRAITS,
+        )
+
+    def _canvas(self, answer: dict[str, Any], rules: Rules) -> Canvas:
         assert rules.image is not None
         rows, columns = (int(side) for side in answer["canvas"])
         (height, width), (inner_height, inner_width) = map(int, answer["size"]), map(int, answer["inner"])
@@ -202,7 +257,7 @@ class DecodingProcess:
         if not (height > 0 and width > 0 and height * width <= MAX_PIXELS):
             raise ValueError("no image has this size")
         pixels = self._array(rows, columns, rules.image.channels)
-        canvas = Canvas(
+        return Canvas(
             pixels=pixels,
             height=height,
             width=width,
@@ -211,7 +266,6 @@ class DecodingProcess:
             edges=self._edges(answer, height, width) if answer.get("edges") else None,
             original=self._original(str(answer["original"]), pixels, height, width) if "original" in answer else None,
         )
-        return canvas, tuple(self._array(rows, columns, rule.channels) for rule in rules.pictures.values() if rule)
 
     def _array(self, rows: int, columns: int, channels: int) -> Pixels:
         pixels = np.empty((rows, columns, channels), np.uint8)

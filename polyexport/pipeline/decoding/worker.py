@@ -12,14 +12,15 @@ import signal
 import struct
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from polyexport.errors import ImageError, OutOfMemoryError, out_of_memory, reason_of
-from polyexport.imaging.pixels import MAX_FILE_BYTES, decode, inspect_header, to_channels
+from polyexport.imaging.frames import DecodedFrames, Frame, decode_frames
+from polyexport.imaging.pixels import MAX_FILE_BYTES, MAX_PIXELS, Pixels, decode, inspect_header, to_channels
 from polyexport.imaging.traits import Keep, Traits
 from polyexport.model.canvas import Canvas, CanvasRule, check_same_size
 from polyexport.storage.files import read_limited
@@ -148,6 +149,9 @@ class _Settings:
     keep: Keep
     """Traits of the images, not of the second pictures, that are kept."""
 
+    frames: bool
+    """Whether every frame of the images is decoded, not the first alone."""
+
 
 def _serve(requests: IO[bytes], answers: IO[bytes]) -> None:
     request = receive(requests)
@@ -156,6 +160,7 @@ def _serve(requests: IO[bytes], answers: IO[bytes]) -> None:
         [(name, rule and CanvasRule(**rule)) for name, rule in request["picture_rules"]],
         int(request["max_pixels"]),
         Keep(**request.get("keep", {})),
+        bool(request.get("frames")),
     )
     images = [
         (image["skip_sha256"], [bytearray(size) if path is None else path for path, size in image["files"]])
@@ -197,12 +202,11 @@ def _answer(
             return answer | {"state": "header", "size": _inspected(data, others, settings)}, ()
         started = time.perf_counter()
         rule = settings.canvas_rule
-        colors = ORIGINAL_CHANNELS if rule.keep_original else rule.channels
-        decoded = decode(data, max_pixels=settings.max_pixels, channels=max(colors, rule.channels), keep=settings.keep)
+        decoded = _decoded(data, rule, settings)
         del data
-        canvas = rule.place(to_channels(decoded.pixels, rule.channels))
-        placed = [
-            _second(other, name, own, canvas, settings)
+        canvases = _placed(decoded.frames, rule)
+        seconds_placed = [
+            _second(other, name, own, canvases, settings)
             for other, (name, own) in zip(others, settings.picture_rules, strict=True)
             if own is not None
         ]
@@ -215,25 +219,78 @@ def _answer(
         short = out_of_memory(error)
         reason = str(OutOfMemoryError("it was decoded", reason_of(error))) if short else reason_of(error)
         return answer | {"reason": f"cannot be decoded ({reason})"}, ()
+    answer |= {"state": "pixels", "warnings": decoded.warnings}
+    payload: list[NDArray[np.uint8] | bytes] = []
+    entries: list[dict[str, Any]] = []
+    for frame, canvas in zip(decoded.frames, canvases, strict=True):
+        entry, carried = _canvas_entry(canvas, frame.pixels, rule)
+        entries.append(entry)
+        payload += carried
+        if len(canvases) > 1:
+            entry |= {"duration_ms": frame.duration_ms, "alpha": frame.alpha is not None}
+            payload += [] if frame.alpha is None else [np.ascontiguousarray(frame.alpha)]
+    if len(canvases) > 1:
+        answer |= {"frames": entries, "plays": decoded.plays, "pages": decoded.pages}
+    else:
+        answer |= entries[0]
+    payload += seconds_placed
+    if not settings.keep.anything:
+        return answer, payload
+    return answer | {"traits": _announced(decoded.traits)}, [*payload, *_carried(decoded.traits)]
+
+
+def _decoded(data: bytes, rule: CanvasRule, settings: _Settings) -> DecodedFrames:
+    """Decode the frames of an image; of a single one the alpha stands among the traits.
+
+    Raises:
+        ImageError: The image is refused.
+    """
+    channels = max(ORIGINAL_CHANNELS if rule.keep_original else rule.channels, rule.channels)
+    if not settings.frames:
+        decoded = decode(data, max_pixels=settings.max_pixels, channels=channels, keep=settings.keep)
+        return DecodedFrames(frames=(Frame(pixels=decoded.pixels),), warnings=decoded.warnings, traits=decoded.traits)
+    several = decode_frames(data, max_pixels=settings.max_pixels, channels=channels, keep=settings.keep)
+    if len(several.frames) == 1:
+        return replace(several, traits=replace(several.traits, alpha=several.frames[0].alpha))
+    return several
+
+
+def _placed(frames: Sequence[Frame], rule: CanvasRule) -> list[Canvas]:
+    """Place every frame on a canvas of its own.
+
+    Raises:
+        ImageError: The network cannot take an image of this size, or several canvases have too many pixels together.
+    """
+    canvases: list[Canvas] = []
+    area = 0
+    for frame in frames:
+        canvas = rule.place(to_channels(frame.pixels, rule.channels))
+        area += canvas.pixels.shape[0] * canvas.pixels.shape[1]
+        if len(frames) > 1 and area > MAX_PIXELS:
+            raise ImageError(f"canvases of more than {MAX_PIXELS} pixels for its frames", remedy="split the file")
+        canvases.append(canvas)
+    return canvases
+
+
+def _canvas_entry(
+    canvas: Canvas, decoded: Pixels, rule: CanvasRule
+) -> tuple[dict[str, Any], list[NDArray[np.uint8] | bytes]]:
+    """Return the entries of an answer that announce a canvas, and what follows the answer for it."""
     pixels = np.ascontiguousarray(canvas.pixels)
-    answer |= {
-        "state": "pixels",
-        "warnings": decoded.warnings,
+    ink = None if canvas.edges is None else canvas.edges.ink
+    entry: dict[str, Any] = {
         "size": [canvas.height, canvas.width],
         "inner": [canvas.inner_height, canvas.inner_width],
         "canvas": list(pixels.shape[:2]),
         "edges": canvas.edges is not None,
+        "ink_bytes": None if ink is None else len(ink),
     }
-    ink = None if canvas.edges is None else canvas.edges.ink
     payload: list[NDArray[np.uint8] | bytes] = [pixels, ink or b""]
     if rule.keep_original:
         same = pixels.shape == (canvas.height, canvas.width, ORIGINAL_CHANNELS)
-        answer["original"] = "canvas" if same else "own"
-        payload += [] if same else [np.ascontiguousarray(to_channels(decoded.pixels, ORIGINAL_CHANNELS))]
-    answer |= {"ink_bytes": None if ink is None else len(ink)}
-    if not settings.keep.anything:
-        return answer, [*payload, *placed]
-    return answer | {"traits": _announced(decoded.traits)}, [*payload, *placed, *_carried(decoded.traits)]
+        entry["original"] = "canvas" if same else "own"
+        payload += [] if same else [np.ascontiguousarray(to_channels(decoded, ORIGINAL_CHANNELS))]
+    return entry, payload
 
 
 def _announced(traits: Traits) -> dict[str, Any]:
@@ -279,13 +336,16 @@ def _inspected(data: bytes, others: Sequence[bytes], settings: _Settings) -> lis
     return [height, width]
 
 
-def _second(data: bytes, name: str, rule: CanvasRule, canvas: Canvas, settings: _Settings) -> NDArray[np.uint8]:
-    """Decode a second picture, and place it as its image is."""
+def _second(
+    data: bytes, name: str, rule: CanvasRule, canvases: Sequence[Canvas], settings: _Settings
+) -> NDArray[np.uint8]:
+    """Decode a second picture, and place it as its image is, all of whose frames share it."""
     try:
         pixels = decode(data, max_pixels=settings.max_pixels, channels=rule.channels).pixels
     except ImageError as error:
         raise _in_second(name, error) from error
-    check_same_size(name, (pixels.shape[0], pixels.shape[1]), (canvas.height, canvas.width))
+    for canvas in canvases:
+        check_same_size(name, (pixels.shape[0], pixels.shape[1]), (canvas.height, canvas.width))
     return np.ascontiguousarray(rule.place(pixels).pixels)
 
 
