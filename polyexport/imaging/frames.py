@@ -59,7 +59,7 @@ class DecodedFrames:
     """The frames of an image file."""
 
     frames: tuple[Frame, ...]
-    """At least one frame, in their order."""
+    """Frames in their order, at least one."""
 
     plays: int = 0
     """Number of times that an animation is played; 0 for endlessly."""
@@ -71,7 +71,7 @@ class DecodedFrames:
     """One line for each thing that was dropped from the file."""
 
     traits: Traits = NO_TRAITS
-    """What the file holds beside these pixels, as far as it was asked for; without alpha, which each frame has."""
+    """Traits of the file, as far as they were asked for; without alpha, which each frame has."""
 
 
 def decode_frames(
@@ -199,7 +199,7 @@ def _plays(image: Image.Image) -> int:
 
 
 class _Canvas:
-    """Where the frames of a GIF have drawn."""
+    """Record of where the frames of a GIF have drawn."""
 
     def __init__(self) -> None:
         self._drawn: NDArray[np.bool_] | None = None
