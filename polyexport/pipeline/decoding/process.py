@@ -17,6 +17,7 @@ from typing import IO, Any, cast
 import numpy as np
 
 from polyexport.errors import PolyexportError
+from polyexport.imaging.codecs import FORMATS
 from polyexport.imaging.frames import MAX_DURATION_MS, MAX_FRAMES, MAX_PLAYS
 from polyexport.imaging.pixels import MAX_FILE_BYTES, MAX_PIXELS, Pixels
 from polyexport.imaging.profiles import MAX_PROFILE_BYTES
@@ -295,6 +296,8 @@ class DecodingProcess:
         for part in parts:
             receive_into(self._answers, part)
         profile, exif, xmp = map(bytes, parts)
+        if announced["format"] not in FORMATS:
+            raise ValueError("no image has this format")
         dpi = None
         if announced["dpi"] is not None:
             horizontal, vertical = map(float, announced["dpi"])
