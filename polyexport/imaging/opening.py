@@ -6,13 +6,17 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from PIL import Image, ImageCms, UnidentifiedImageError
+from PIL import Image, ImageCms, PngImagePlugin, UnidentifiedImageError
 
 from polyexport.errors import ImageError, reason_of
 from polyexport.imaging.codecs import FORMATS, codec_of, format_by_signature
 from polyexport.imaging.codecs.codec import Codec
+from polyexport.imaging.profiles import MAX_PROFILE_BYTES
 
 __all__ = ["DECODE_ERRORS", "check_palette", "check_size", "opened"]
+
+# Pillow refuses a PNG file with a compressed chunk that is larger than this, 1 MiB by itself; profiles may be larger.
+PngImagePlugin.MAX_TEXT_CHUNK = max(PngImagePlugin.MAX_TEXT_CHUNK, MAX_PROFILE_BYTES)
 
 DECODE_ERRORS = (
     OSError,

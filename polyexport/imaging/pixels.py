@@ -272,15 +272,15 @@ def _convert_deep_gray(
     keep_alpha: bool,
 ) -> Converted:
     """Convert gray values of more than 8 bits as ``convert`` does; white where they are transparent or no numbers."""
-    gray = scaled_gray(upright, image, notes)
-    colors, used = to_srgb(Image.fromarray(gray.values), profile, notes)
+    gray, transparent, unknown = scaled_gray(upright, image, notes)
+    colors, used = to_srgb(Image.fromarray(gray), profile, notes)
     pixels = np.array(colors.convert("RGB"))
-    for white in (gray.unknown, gray.transparent):
+    for white in (unknown, transparent):
         if white is not None:
             pixels[white] = 255
     alpha = None
-    if keep_alpha and gray.transparent is not None:
-        alpha = np.where(gray.transparent, np.uint8(0), np.uint8(255))[..., None]
+    if keep_alpha and transparent is not None:
+        alpha = np.where(transparent, np.uint8(0), np.uint8(255))[..., None]
     return Converted(pixels=to_channels(pixels, channels), alpha=alpha, icc_profile=used, turned=turned)
 
 

@@ -18,7 +18,6 @@ import numpy as np
 
 from polyexport.errors import PolyexportError
 from polyexport.imaging.codecs import FORMATS
-from polyexport.imaging.frames import MAX_DURATION_MS, MAX_FRAMES, MAX_PLAYS
 from polyexport.imaging.pixels import MAX_FILE_BYTES, MAX_PIXELS, Pixels
 from polyexport.imaging.profiles import MAX_PROFILE_BYTES
 from polyexport.imaging.traits import KEEP_NOTHING, MAX_EXIF_BYTES, MAX_XMP_BYTES, NO_TRAITS, Keep, Traits
@@ -220,34 +219,35 @@ class DecodingProcess:
 
     def _with_pixels(self, decoded: Decoded, answer: dict[str, Any], rules: Rules) -> Decoded:
         """Read what follows an answer with pixels: canvases, second pictures, traits."""
-        entries = [answer]
         if rules.frames and "frames" in answer:
-            entries = [dict(entry) for entry in answer["frames"]]
-            sizes = [math.prod(map(int, entry[side])) for entry in entries for side in ("size", "canvas")]
-            if not 1 < len(entries) <= MAX_FRAMES or max(sum(sizes[::2]), sum(sizes[1::2])) > MAX_PIXELS:
-                raise ValueError("no image has such frames")
-        frames: list[DecodedFrame] = []
-        for entry in entries:
-            canvas, alpha = self._canvas(entry, rules), None
-            if entry is not answer and rules.keep.alpha and entry["alpha"]:
-                alpha = self._array(canvas.height, canvas.width, 1)
-            frames.append(DecodedFrame(canvas=canvas, alpha=alpha, duration_ms=int(entry.get("duration_ms", 0))))
-        first = frames[0].canvas
+            decoded = self._with_frames(decoded, answer, rules)
+        else:
+            decoded = replace(decoded, canvas=self._canvas(answer, rules))
+        first = cast(Canvas, decoded.canvas)
         rows, columns = first.pixels.shape[:2]
         pictures = tuple(self._array(rows, columns, rule.channels) for rule in rules.pictures.values() if rule)
-        several = entries[0] is not answer
-        plays = int(answer["plays"]) if several else 0
-        if not 0 <= plays <= MAX_PLAYS or not all(0 <= frame.duration_ms <= MAX_DURATION_MS for frame in frames):
+        traits = self._traits(answer["traits"], first, rules.keep) if rules.keep.anything else NO_TRAITS
+        return replace(decoded, pictures=pictures, traits=traits)
+
+    def _with_frames(self, decoded: Decoded, answer: dict[str, Any], rules: Rules) -> Decoded:
+        """Read the canvases of several frames, and the alpha of each."""
+        from polyexport.imaging.frames import MAX_DURATION_MS, MAX_FRAMES, MAX_PLAYS  # which most runs don't need
+
+        entries = [dict(entry) for entry in answer["frames"]]
+        sizes = [math.prod(map(int, entry[side])) for entry in entries for side in ("size", "canvas")]
+        if not 1 < len(entries) <= MAX_FRAMES or max(sum(sizes[::2]), sum(sizes[1::2])) > MAX_PIXELS:
+            raise ValueError("no image has such frames")
+        plays, durations = int(answer["plays"]), [int(entry["duration_ms"]) for entry in entries]
+        if not 0 <= plays <= MAX_PLAYS or not all(0 <= duration <= MAX_DURATION_MS for duration in durations):
             raise ValueError("no animation has such times")
-        return replace(
-            decoded,
-            canvas=first,
-            frames=tuple(frames) if several else (),
-            plays=plays,
-            pages=bool(answer["pages"]) if several else False,
-            pictures=pictures,
-            traits=self._traits(answer["traits"], first, rules.keep) if rules.keep.anything else NO_TRAITS,
-        )
+        frames: list[DecodedFrame] = []
+        for entry, duration_ms in zip(entries, durations, strict=True):
+            canvas = self._canvas(entry, rules)
+            kept = rules.keep.alpha and entry["alpha"]
+            alpha = self._array(canvas.height, canvas.width, 1) if kept else None
+            frames.append(DecodedFrame(canvas=canvas, alpha=alpha, duration_ms=duration_ms))
+        pages = bool(answer["pages"])
+        return replace(decoded, canvas=frames[0].canvas, frames=tuple(frames), plays=plays, pages=pages)
 
     def _canvas(self, answer: dict[str, Any], rules: Rules) -> Canvas:
         assert rules.image is not None

@@ -13,17 +13,27 @@ import struct
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from polyexport.errors import ImageError, OutOfMemoryError, out_of_memory, reason_of
-from polyexport.imaging.frames import DecodedFrames, Frame, decode_frames
-from polyexport.imaging.pixels import MAX_FILE_BYTES, MAX_PIXELS, Pixels, decode, inspect_header, to_channels
+from polyexport.imaging.pixels import (
+    MAX_FILE_BYTES,
+    MAX_PIXELS,
+    DecodedImage,
+    Pixels,
+    decode,
+    inspect_header,
+    to_channels,
+)
 from polyexport.imaging.traits import Keep, Traits
 from polyexport.model.canvas import Canvas, CanvasRule, check_same_size
 from polyexport.storage.files import read_limited
+
+if TYPE_CHECKING:
+    from polyexport.imaging.frames import DecodedFrames
 
 __all__ = [
     "MAX_HEADER_BYTES",
@@ -202,9 +212,9 @@ def _answer(
             return answer | {"state": "header", "size": _inspected(data, others, settings)}, ()
         started = time.perf_counter()
         rule = settings.canvas_rule
-        decoded = _decoded(data, rule, settings)
+        images, decoded, several = _decoded(data, rule, settings)
         del data
-        canvases = _placed(decoded.frames, rule)
+        canvases = _placed(images, rule)
         seconds_placed = [
             _second(other, name, own, canvases, settings)
             for other, (name, own) in zip(others, settings.picture_rules, strict=True)
@@ -222,25 +232,28 @@ def _answer(
     answer |= {"state": "pixels", "warnings": decoded.warnings}
     payload: list[NDArray[np.uint8] | bytes] = []
     entries: list[dict[str, Any]] = []
-    for frame, canvas in zip(decoded.frames, canvases, strict=True):
-        entry, carried = _canvas_entry(canvas, frame.pixels, rule)
+    for index, (pixels, canvas) in enumerate(zip(images, canvases, strict=True)):
+        entry, carried = _canvas_entry(canvas, pixels, rule)
         entries.append(entry)
         payload += carried
-        if len(canvases) > 1:
+        if several:
+            frame = several.frames[index]
             entry |= {"duration_ms": frame.duration_ms, "alpha": frame.alpha is not None}
             payload += [] if frame.alpha is None else [np.ascontiguousarray(frame.alpha)]
-    if len(canvases) > 1:
-        answer |= {"frames": entries, "plays": decoded.plays, "pages": decoded.pages}
-    else:
-        answer |= entries[0]
+    answer |= {"frames": entries, "plays": several.plays, "pages": several.pages} if several else entries[0]
     payload += seconds_placed
     if not settings.keep.anything:
         return answer, payload
     return answer | {"traits": _announced(decoded.traits)}, [*payload, *_carried(decoded.traits)]
 
 
-def _decoded(data: bytes, rule: CanvasRule, settings: _Settings) -> DecodedFrames:
-    """Decode the frames of an image; of a single one the alpha stands among the traits.
+def _decoded(
+    data: bytes, rule: CanvasRule, settings: _Settings
+) -> tuple[Sequence[Pixels], "DecodedImage | DecodedFrames", "DecodedFrames | None"]:
+    """Decode an image.
+
+    Returns:
+        The pixels of each frame; what has their warnings and traits; and the frames, None if there is one.
 
     Raises:
         ImageError: The image is refused.
@@ -248,14 +261,17 @@ def _decoded(data: bytes, rule: CanvasRule, settings: _Settings) -> DecodedFrame
     channels = max(ORIGINAL_CHANNELS if rule.keep_original else rule.channels, rule.channels)
     if not settings.frames:
         decoded = decode(data, max_pixels=settings.max_pixels, channels=channels, keep=settings.keep)
-        return DecodedFrames(frames=(Frame(pixels=decoded.pixels),), warnings=decoded.warnings, traits=decoded.traits)
+        return [decoded.pixels], decoded, None
+    from polyexport.imaging.frames import decode_frames  # which most runs don't need
+
     several = decode_frames(data, max_pixels=settings.max_pixels, channels=channels, keep=settings.keep)
-    if len(several.frames) == 1:
-        return replace(several, traits=replace(several.traits, alpha=several.frames[0].alpha))
-    return several
+    pixels = [frame.pixels for frame in several.frames]
+    if len(pixels) > 1:
+        return pixels, several, several
+    return pixels, replace(several, traits=replace(several.traits, alpha=several.frames[0].alpha)), None
 
 
-def _placed(frames: Sequence[Frame], rule: CanvasRule) -> list[Canvas]:
+def _placed(images: Sequence[Pixels], rule: CanvasRule) -> list[Canvas]:
     """Place every frame on a canvas of its own.
 
     Raises:
@@ -263,10 +279,10 @@ def _placed(frames: Sequence[Frame], rule: CanvasRule) -> list[Canvas]:
     """
     canvases: list[Canvas] = []
     area = 0
-    for frame in frames:
-        canvas = rule.place(to_channels(frame.pixels, rule.channels))
+    for pixels in images:
+        canvas = rule.place(to_channels(pixels, rule.channels))
         area += canvas.pixels.shape[0] * canvas.pixels.shape[1]
-        if len(frames) > 1 and area > MAX_PIXELS:
+        if len(images) > 1 and area > MAX_PIXELS:
             raise ImageError(f"canvases of more than {MAX_PIXELS} pixels for its frames", remedy="split the file")
         canvases.append(canvas)
     return canvases
