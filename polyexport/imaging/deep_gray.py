@@ -1,7 +1,5 @@
 """Gray values of more than 8 bits, and floats, scaled to 8 bits."""
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -11,18 +9,9 @@ from polyexport.imaging.codecs import codec_of
 __all__ = ["ScaledGray", "is_deep_gray", "scaled_gray"]
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ScaledGray:
-    """A gray image that was scaled to 8 bits."""
-
-    values: NDArray[np.uint8]
-    """uint8 [H, W], 0 for black."""
-
-    transparent: NDArray[np.bool_] | None
-    """bool [H, W], where the file is transparent; None if it is nowhere."""
-
-    unknown: NDArray[np.bool_] | None
-    """bool [H, W], where the file holds no number; None if it holds integers."""
+ScaledGray = tuple[NDArray[np.uint8], NDArray[np.bool_] | None, NDArray[np.bool_] | None]
+"""Values, uint8 [H, W], 0 for black; where the file is transparent, bool [H, W], None if it is nowhere; where it holds
+no number, None if it holds integers."""
 
 
 def is_deep_gray(image: Image.Image) -> bool:
@@ -61,4 +50,4 @@ def scaled_gray(image: Image.Image, opened: Image.Image, notes: list[str]) -> Sc
     if stored.white_is_zero:
         gray = 255 - gray
     key = image.info.get("transparency")
-    return ScaledGray(values=gray, transparent=values == key if isinstance(key, int) else None, unknown=unknown)
+    return gray, values == key if isinstance(key, int) else None, unknown

@@ -7,13 +7,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from PIL import Image, ImageCms, UnidentifiedImageError
+from PIL import Image, ImageCms, PngImagePlugin, UnidentifiedImageError
 
 from polyexport.errors import ImageError, reason_of
 from polyexport.imaging.codecs import FORMATS, codec_of, format_by_signature
 from polyexport.imaging.codecs.codec import Codec
+from polyexport.imaging.profiles import MAX_PROFILE_BYTES
 
-__all__ = ["DECODE_ERRORS", "check_size", "opened"]
+__all__ = ["DECODE_ERRORS", "check_palette", "check_size", "opened"]
+
+# Pillow refuses a PNG file with a compressed chunk that is larger than this, 1 MiB by itself; profiles may be larger.
+PngImagePlugin.MAX_TEXT_CHUNK = max(PngImagePlugin.MAX_TEXT_CHUNK, MAX_PROFILE_BYTES)
 
 DECODE_ERRORS = (
     OSError,
@@ -82,3 +86,11 @@ def check_size(width: int, height: int, max_pixels: int) -> None:
     """
     if width * height > max_pixels:
         raise ImageError(f"{width}x{height} pixels, more than the limit of {max_pixels}", remedy="shrink the image")
+
+
+def check_palette(image: Image.Image) -> None:
+    """Raise ValueError if a pixel has an index that is outside of the palette, which pillow would show as black."""
+    colors = len(image.getpalette() or ()) // 3
+    last = image.getextrema()[1]
+    if isinstance(last, int | float) and last >= colors:
+        raise ValueError(f"a pixel of color {last} in a palette of {colors}")

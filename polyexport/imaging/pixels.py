@@ -15,7 +15,7 @@ from polyexport.errors import ImageError
 from polyexport.imaging.codecs.codec import Codec
 from polyexport.imaging.deep_gray import is_deep_gray, scaled_gray
 from polyexport.imaging.metadata import read_traits
-from polyexport.imaging.opening import opened
+from polyexport.imaging.opening import check_palette, opened
 from polyexport.imaging.orientation import TRANSPOSES, orientation
 from polyexport.imaging.profiles import to_srgb
 from polyexport.imaging.traits import KEEP_NOTHING, NO_TRAITS, Keep, Traits
@@ -188,7 +188,7 @@ def convert_frame(
     """
     image.load()
     if image.mode == "P":
-        _check_palette(image)
+        check_palette(image)
     converted = convert(image, notes, channels=channels, keep_alpha=keep_alpha)
     if undrawn is not None and undrawn.any():
         pixels = converted.pixels.copy()
@@ -217,14 +217,6 @@ def inspect_header(data: bytes, max_pixels: int = MAX_PIXELS) -> tuple[int, int]
         if "exif" in image.info and not codec.orientation_in_tags and orientation(image, []) >= 5:
             width, height = height, width
     return width, height
-
-
-def _check_palette(image: Image.Image) -> None:
-    """Raise ValueError if a pixel has an index that is outside of the palette, which pillow would show as black."""
-    colors = len(image.getpalette() or ()) // 3
-    last = image.getextrema()[1]
-    if isinstance(last, int | float) and last >= colors:
-        raise ValueError(f"a pixel of color {last} in a palette of {colors}")
 
 
 def to_pixels(image: Image.Image, notes: list[str] | None = None, *, channels: int = 3) -> Pixels:
@@ -280,15 +272,15 @@ def _convert_deep_gray(
     keep_alpha: bool,
 ) -> Converted:
     """Convert gray values of more than 8 bits as ``convert`` does; white where they are transparent or no numbers."""
-    gray = scaled_gray(upright, image, notes)
-    colors, used = to_srgb(Image.fromarray(gray.values), profile, notes)
+    gray, transparent, unknown = scaled_gray(upright, image, notes)
+    colors, used = to_srgb(Image.fromarray(gray), profile, notes)
     pixels = np.array(colors.convert("RGB"))
-    for white in (gray.unknown, gray.transparent):
+    for white in (unknown, transparent):
         if white is not None:
             pixels[white] = 255
     alpha = None
-    if keep_alpha and gray.transparent is not None:
-        alpha = np.where(gray.transparent, np.uint8(0), np.uint8(255))[..., None]
+    if keep_alpha and transparent is not None:
+        alpha = np.where(transparent, np.uint8(0), np.uint8(255))[..., None]
     return Converted(pixels=to_channels(pixels, channels), alpha=alpha, icc_profile=used, turned=turned)
 
 

@@ -5,7 +5,6 @@ description of an image's colors is ignored with a note, and the pixels stay wha
 """
 
 import io
-from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -35,13 +34,9 @@ _COLOR_MODES = {"1": "L", "L": "L", "LA": "L", "CMYK": "CMYK", "LAB": "LAB"}
 _MAX_ROUNDED_SHARE = 0.01
 
 
-@dataclass(frozen=True, slots=True)
-class _Conversion:
-    """Conversion from the colors of one profile to sRGB."""
-
-    transform: ImageCms.ImageCmsTransform
-    identity: bool
-    """Whether it leaves colors as they are, but for rounding, so that it need not be run."""
+_Conversion = tuple[ImageCms.ImageCmsTransform, bool]
+"""Conversion from the colors of one profile to sRGB, and whether it leaves colors as they are, so that it need not be
+run."""
 
 
 def profile_space(profile: bytes) -> str:
@@ -74,9 +69,10 @@ def to_srgb(image: Image.Image, profile: object, notes: list[str]) -> tuple[Imag
             used = profile
     if isinstance(conversion, str) and mode == "LAB":
         conversion = _conversion_of_lab()
-    if isinstance(conversion, str) or conversion.identity:
+    if isinstance(conversion, str):
         return image, used
-    return conversion.transform.apply(image if image.mode == mode else image.convert(mode)), used
+    transform, identity = conversion
+    return (image if identity else transform.apply(image if image.mode == mode else image.convert(mode))), used
 
 
 def _usable(profile: object, mode: str) -> _Conversion | str:
@@ -98,7 +94,7 @@ def _conversion(profile: bytes, mode: str) -> _Conversion | str:
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         transform = ImageCms.ImageCmsTransform(source, _srgb(), mode, "RGB")
-        return _Conversion(transform, mode in ("RGB", "L") and _is_identity(transform, mode))
+        return transform, mode in ("RGB", "L") and _is_identity(transform, mode)
     except (OSError, ValueError, TypeError):  # everything that pillow raises where littlecms refuses
         return "it is damaged"
 
@@ -106,7 +102,7 @@ def _conversion(profile: bytes, mode: str) -> _Conversion | str:
 @lru_cache(maxsize=1)
 def _conversion_of_lab() -> _Conversion:
     source = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB"))
-    return _Conversion(ImageCms.ImageCmsTransform(source, _srgb(), "LAB", "RGB"), identity=False)
+    return ImageCms.ImageCmsTransform(source, _srgb(), "LAB", "RGB"), False
 
 
 @lru_cache(maxsize=1)

@@ -1,12 +1,12 @@
 """Traits of an image file: what it holds beside the pixels that a network sees, to be put back into its outputs."""
 
 import math
+import re
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from polyexport.imaging.codecs import FORMATS
 from polyexport.imaging.profiles import MAX_PROFILE_BYTES
 
 __all__ = ["KEEP_NOTHING", "MAX_BITS", "MAX_DPI", "MAX_EXIF_BYTES", "MAX_XMP_BYTES", "NO_TRAITS", "Keep", "Traits"]
@@ -22,6 +22,8 @@ MAX_DPI = 1e6
 
 MAX_BITS = 64
 """Largest number of bits per channel that a file may have."""
+
+_FORMAT = re.compile(r"[A-Z0-9]{0,8}")  # the registry of formats stands above this module
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,7 +83,7 @@ class Traits:
     for."""
 
     def __post_init__(self) -> None:
-        if self.format not in ("", *FORMATS) or not 1 <= self.bits <= MAX_BITS:
+        if not _FORMAT.fullmatch(self.format) or not 1 <= self.bits <= MAX_BITS:
             raise ValueError(f"no image has the format {self.format[:20]!r} and {self.bits} bits per channel")
         for name, data, most in (
             ("profile", self.icc_profile, MAX_PROFILE_BYTES),

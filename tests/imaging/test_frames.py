@@ -232,7 +232,7 @@ def test_a_truncated_file_fails_or_has_whole_frames(kind: str) -> None:
         assert all(np.array_equal(a.pixels, b.pixels) for a, b in zip(found, expected, strict=False))
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(st.data(), st.sampled_from(["GIF", "PNG", "WEBP", "AVIF", "TIFF"]))
 def test_a_damaged_file_has_frames_or_is_refused(data: st.DataObject, kind: str) -> None:
     damaged = bytearray(saved(pictures(3), kind))

@@ -69,7 +69,7 @@ def animated_webp(canvas: tuple[int, int]) -> bytes:
     return b"RIFF" + struct.pack("<I", 4 + len(chunks)) + b"WEBP" + chunks
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(st.integers(0, 10_000), st.sampled_from(["PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "AVIF"]))
 def test_a_truncated_file_fails_or_is_whole(cut: int, kind: str) -> None:
     whole = saved(Image.fromarray(DRAWING), kind)
@@ -83,7 +83,7 @@ def test_a_truncated_file_fails_or_is_whole(cut: int, kind: str) -> None:
         assert np.array_equal(pixels, expected)
 
 
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None)
 @given(st.data(), st.sampled_from(["PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF", "PPM", "AVIF"]))
 def test_a_damaged_file_is_an_image_or_an_image_error(data: st.DataObject, kind: str) -> None:
     damaged = bytearray(saved(Image.fromarray(DRAWING), kind))

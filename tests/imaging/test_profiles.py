@@ -24,6 +24,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image, ImageCms
 
+from polyexport.errors import ImageError
 from polyexport.evaluate.color_difference import ciede2000
 from polyexport.imaging.pixels import decode, to_pixels
 from polyexport.imaging.profiles import MAX_PROFILE_BYTES, profile_space, to_srgb
@@ -239,6 +240,21 @@ def test_a_jpeg_whose_profile_lacks_a_part_has_none() -> None:
     assert np.array_equal(decoded.pixels, decode(saved(image, "JPEG", None)).pixels)
 
 
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "TIFF"])
+def test_a_profile_may_be_as_large_as_the_limit(kind: str) -> None:
+    image = Image.fromarray(colors(3))
+    largest = display_p3().ljust(MAX_PROFILE_BYTES, b"\0")
+    data = saved(image, kind, largest)
+    assert decode(data).warnings == ()
+    assert np.array_equal(decode(data).pixels, by_littlecms(stored(data).convert("RGB"), display_p3()))
+    larger = saved(image, kind, largest + b"\0")
+    if kind == "PNG":  # which packs it
+        with pytest.raises(ImageError, match="too large"):
+            decode(larger)
+    else:
+        assert "more than the limit" in decode(larger).warnings[0]
+
+
 def test_version_4_and_the_space_of_a_profile() -> None:
     own = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     assert own[8] == 4
@@ -275,7 +291,7 @@ def test_one_profile_in_many_images_is_read_once(monkeypatch: pytest.MonkeyPatch
 SEEDS = [display_p3(), gray_profile(1.5), cmyk_profile(), rgb_table_profile(), lab_profile(b"spac")]
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(st.data(), st.sampled_from(SEEDS), st.sampled_from(["RGB", "L", "CMYK", "LAB", "RGBA", "P", "1"]))
 def test_a_mutated_profile_never_escapes(data: st.DataObject, icc: bytes, mode: str) -> None:
     damaged = bytearray(icc)

@@ -85,9 +85,12 @@ class DecodingPool:
         pictures: Sequence[Source] = (),
         picture_rules: Mapping[str, CanvasRule] = NO_RULES,
         keep: Keep = KEEP_NOTHING,
+        frames: bool = False,
     ) -> Decoded:
         """Read and decode one image, and place it on its canvas; see ``decode_all``. ``source`` is untrusted."""
-        return self.decode_all([source], canvas_rule, pictures=[pictures], picture_rules=picture_rules, keep=keep)[0]
+        return self.decode_all(
+            [source], canvas_rule, pictures=[pictures], picture_rules=picture_rules, keep=keep, frames=frames
+        )[0]
 
     def decode_all(
         self,
@@ -98,6 +101,7 @@ class DecodingPool:
         pictures: Sequence[Sequence[Source]] = (),
         picture_rules: Mapping[str, CanvasRule] = NO_RULES,
         keep: Keep = KEEP_NOTHING,
+        frames: bool = False,
     ) -> list[Decoded]:
         """Read and decode images, one after the other in one process, and place each on its canvas.
 
@@ -112,6 +116,7 @@ class DecodingPool:
                 image is a failure.
             picture_rules: how the second pictures are placed, by their names, in their order.
             keep: which traits of the image files are kept.
+            frames: decode every frame of animations and every page of documents, not the first alone.
 
         Returns:
             One outcome for each source, in order.
@@ -121,7 +126,8 @@ class DecodingPool:
         most, large = self._max_pixels, 0
         if canvas_rule.tiles is not None:  # what does not fit the memory can be run in bands
             most, large = min(most, MAX_PIXELS, granted_memory() // _BYTES_PER_PIXEL), most
-        return self._ask(inputs, Rules(canvas_rule, picture_rules, keep, max_pixels=most, large_pixels=large))
+        rules = Rules(canvas_rule, picture_rules, keep, frames, max_pixels=most, large_pixels=large)
+        return self._ask(inputs, rules)
 
     def inspect(self, source: Source, pictures: Sequence[Source] = (), names: Sequence[str] = ()) -> Decoded:
         """Read one image file and its second pictures, whose names are given, and decode only their headers."""

@@ -4,18 +4,20 @@ import contextlib
 import errno
 import fcntl
 import json
+import math
 import os
 import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from types import MappingProxyType
 from typing import IO, Any, cast
 
 import numpy as np
 
 from polyexport.errors import PolyexportError
+from polyexport.imaging.codecs import FORMATS
 from polyexport.imaging.pixels import MAX_FILE_BYTES, MAX_PIXELS, Pixels
 from polyexport.imaging.profiles import MAX_PROFILE_BYTES
 from polyexport.imaging.traits import KEEP_NOTHING, MAX_EXIF_BYTES, MAX_XMP_BYTES, NO_TRAITS, Keep, Traits
@@ -24,7 +26,7 @@ from polyexport.model.edges import InkEdges
 from polyexport.pipeline.decoding.worker import ORIGINAL_CHANNELS, input_sha256, receive, receive_into, send
 from polyexport.storage.files import read_limited
 
-__all__ = ["NO_RULES", "Decoded", "DecodingProcess", "HungError", "Input", "Rules", "Source"]
+__all__ = ["NO_RULES", "Decoded", "DecodedFrame", "DecodingProcess", "HungError", "Input", "Rules", "Source"]
 
 _PIPE_BYTES = 1 << 20  # the most that Linux grants every user
 _WORKER_CODE = (
@@ -40,6 +42,18 @@ NO_RULES: Mapping[str, CanvasRule] = MappingProxyType({})
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class DecodedFrame:
+    """One frame of an animation, or one page of a document."""
+
+    canvas: Canvas
+    alpha: Pixels | None
+    """uint8 [H, W, 1], upright; None if the frame has none, or it is not kept."""
+
+    duration_ms: int
+    """Time for which the frame is shown, milliseconds; 0 for pages."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Decoded:
     """Outcome of one input: a canvas, or the reason of a failure, or neither if it was skipped by its hash."""
 
@@ -48,6 +62,17 @@ class Decoded:
     could not be read."""
 
     canvas: Canvas | None = None
+    """Its canvas, of several frames that of the first."""
+
+    frames: tuple[DecodedFrame, ...] = ()
+    """All frames, if they were asked for and the image has several; else empty."""
+
+    plays: int = 0
+    """Number of times that an animation is played; 0 for endlessly."""
+
+    pages: bool = False
+    """Whether the frames are pages of a document."""
+
     pictures: tuple[Pixels, ...] = ()
     """Its second pictures, placed on the same canvas: uint8 [H, W, channels] each."""
 
@@ -109,6 +134,9 @@ class Rules:
     keep: Keep = KEEP_NOTHING
     """Traits of the images that are kept."""
 
+    frames: bool = False
+    """Whether every frame of the images is decoded, not the first alone."""
+
     max_pixels: int = MAX_PIXELS
     """Largest width times height of an image that is decoded as a whole."""
 
@@ -123,7 +151,8 @@ class Rules:
             "max_pixels": self.max_pixels,
             "large_pixels": self.large_pixels,
         }
-        return rules | {"keep": asdict(self.keep)} if self.keep.anything else rules
+        keep = {"keep": asdict(self.keep)} if self.keep.anything else {}
+        return rules | keep | ({"frames": True} if self.frames else {})
 
 
 class HungError(Exception):
@@ -180,22 +209,17 @@ class DecodingProcess:
             for _ in request["images"]:
                 self._deadline = time.monotonic() + timeout_s
                 answer = receive(self._answers)
-                canvas, pictures = self._pixels(answer, rules) if answer["state"] == "pixels" else (None, ())
-                traits = NO_TRAITS
-                if canvas is not None and rules.keep.anything:
-                    traits = self.receive_traits(answer["traits"], rules.keep, (canvas.height, canvas.width))
                 decoded = Decoded(
                     sha256=str(answer["sha256"]),
-                    canvas=canvas,
-                    pictures=pictures,
                     reason=str(answer.get("reason", "")),
                     large=answer["state"] == "large",
                     permanent=bool(answer["permanent"]),
                     warnings=tuple(map(str, answer["warnings"])),
-                    traits=traits,
                     read_ms=float(answer.get("read_ms", 0.0)),
                     decode_ms=float(answer.get("decode_ms", 0.0)),
                 )
+                if answer["state"] == "pixels":
+                    decoded = self._with_pixels(decoded, answer, rules)
                 self._deadline = float("inf")
                 yield decoded
         except (EOFError, OSError) as error:
@@ -205,7 +229,43 @@ class DecodingProcess:
         finally:
             self._deadline = float("inf")
 
-    def _pixels(self, answer: dict[str, Any], rules: Rules) -> tuple[Canvas, tuple[Pixels, ...]]:
+    def _with_pixels(self, decoded: Decoded, answer: dict[str, Any], rules: Rules) -> Decoded:
+        """Read what follows an answer with pixels: canvases, second pictures, traits."""
+        if rules.frames and "frames" in answer:
+            decoded = self._with_frames(decoded, answer, rules)
+        else:
+            decoded = replace(decoded, canvas=self._canvas(answer, rules))
+        first = cast(Canvas, decoded.canvas)
+        rows, columns = first.pixels.shape[:2]
+        pictures = tuple(self.receive_array(rows, columns, rule.channels) for rule in rules.pictures.values() if rule)
+        traits = (
+            self.receive_traits(answer["traits"], rules.keep, (first.height, first.width))
+            if rules.keep.anything
+            else NO_TRAITS
+        )
+        return replace(decoded, pictures=pictures, traits=traits)
+
+    def _with_frames(self, decoded: Decoded, answer: dict[str, Any], rules: Rules) -> Decoded:
+        """Read the canvases of several frames, and the alpha of each."""
+        from polyexport.imaging.frames import MAX_DURATION_MS, MAX_FRAMES, MAX_PLAYS  # which most runs don't need
+
+        entries = [dict(entry) for entry in answer["frames"]]
+        sizes = [math.prod(map(int, entry[side])) for entry in entries for side in ("size", "canvas")]
+        if not 1 < len(entries) <= MAX_FRAMES or max(sum(sizes[::2]), sum(sizes[1::2])) > MAX_PIXELS:
+            raise ValueError("no image has such frames")
+        plays, durations = int(answer["plays"]), [int(entry["duration_ms"]) for entry in entries]
+        if not 0 <= plays <= MAX_PLAYS or not all(0 <= duration <= MAX_DURATION_MS for duration in durations):
+            raise ValueError("no animation has such times")
+        frames: list[DecodedFrame] = []
+        for entry, duration_ms in zip(entries, durations, strict=True):
+            canvas = self._canvas(entry, rules)
+            kept = rules.keep.alpha and entry["alpha"]
+            alpha = self.receive_array(canvas.height, canvas.width, 1) if kept else None
+            frames.append(DecodedFrame(canvas=canvas, alpha=alpha, duration_ms=duration_ms))
+        pages = bool(answer["pages"])
+        return replace(decoded, canvas=frames[0].canvas, frames=tuple(frames), plays=plays, pages=pages)
+
+    def _canvas(self, answer: dict[str, Any], rules: Rules) -> Canvas:
         assert rules.image is not None
         rows, columns = (int(side) for side in answer["canvas"])
         (height, width), (inner_height, inner_width) = map(int, answer["size"]), map(int, answer["inner"])
@@ -216,7 +276,7 @@ class DecodingProcess:
         if not (height > 0 and width > 0 and height * width <= rules.max_pixels):
             raise ValueError("no image has this size")
         pixels = self.receive_array(rows, columns, rules.image.channels)
-        canvas = Canvas(
+        return Canvas(
             pixels=pixels,
             height=height,
             width=width,
@@ -225,9 +285,6 @@ class DecodingProcess:
             edges=self._edges(answer, height, width) if answer.get("edges") else None,
             original=self._original(str(answer["original"]), pixels, height, width) if "original" in answer else None,
             tiles=tiles,
-        )
-        return canvas, tuple(
-            self.receive_array(rows, columns, rule.channels) for rule in rules.pictures.values() if rule
         )
 
     def receive_array(self, rows: int, columns: int, channels: int) -> Pixels:
@@ -290,6 +347,8 @@ class DecodingProcess:
         for part in parts:
             receive_into(self._answers, part)
         profile, exif, xmp = map(bytes, parts)
+        if announced["format"] not in FORMATS:
+            raise ValueError("no image has this format")
         dpi = None
         if announced["dpi"] is not None:
             horizontal, vertical = map(float, announced["dpi"])

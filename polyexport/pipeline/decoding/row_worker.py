@@ -6,27 +6,37 @@ import signal
 from collections.abc import Callable
 from typing import IO, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from polyexport.errors import ImageError, OutOfMemoryError, out_of_memory, reason_of
 from polyexport.imaging.bands import open_bands
-from polyexport.imaging.traits import Keep, Traits
+from polyexport.imaging.opening import opened
+from polyexport.imaging.traits import Keep
+from polyexport.pipeline.decoding.trait_messages import announced, carried
 from polyexport.storage.files import open_regular
 
-__all__ = ["serve_rows"]
-
-Send = Callable[..., None]
+__all__ = ["found_large", "serve_rows"]
 
 
-def serve_rows(
-    request: dict[str, Any],
-    answers: IO[bytes],
-    *,
-    send: Send,
-    announced: Callable[[Traits], dict[str, Any]],
-    carried: Callable[[Traits], list[NDArray[np.uint8] | bytes]],
-) -> None:
+def found_large(file: str | bytearray, max_pixels: int, large_pixels: int) -> dict[str, Any]:
+    """Return the entries of the answer for an image that can be decoded in bands only; none for others.
+
+    Args:
+        file: path of the file, untrusted; what is no path is not decoded in bands.
+        max_pixels: largest width times height of an image that is decoded as a whole.
+        large_pixels: largest width times height of an image that is accepted.
+    """
+    if not isinstance(file, str):
+        return {}
+    try:
+        with io.FileIO(open_regular(file)) as opened_file, opened(opened_file, large_pixels) as (image, _):
+            width, height = image.size
+    except ImageError as error:
+        return {"reason": str(error)}
+    except OSError:
+        return {}
+    return {"state": "large", "reason": ""} if width * height > max_pixels else {}
+
+
+def serve_rows(request: dict[str, Any], answers: IO[bytes], send: Callable[..., None]) -> None:
     """Answer a request for the rows of one image.
 
     The first answer describes the image, and each of the others has some rows. The pipe holds little: the process
@@ -36,8 +46,6 @@ def serve_rows(
         request: JSON object of the request.
         answers: stream of the answers.
         send: writes one message.
-        announced: entries of an answer that announce traits.
-        carried: what follows such an answer.
     """
     try:
         with io.FileIO(open_regular(request["rows"])) as file:

@@ -6,26 +6,36 @@ a JSON object and the bytes that the object announces. ``decoding.pool`` starts 
 
 import contextlib
 import hashlib
-import io
 import json
 import os
 import signal
 import struct
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import IO, Any
+from dataclasses import dataclass, replace
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from polyexport.errors import ImageError, OutOfMemoryError, out_of_memory, reason_of
-from polyexport.imaging.opening import opened
-from polyexport.imaging.pixels import MAX_FILE_BYTES, MAX_PIXELS, decode, inspect_header, to_channels
-from polyexport.imaging.traits import Keep, Traits
+from polyexport.imaging.pixels import (
+    MAX_FILE_BYTES,
+    MAX_PIXELS,
+    DecodedImage,
+    Pixels,
+    decode,
+    inspect_header,
+    to_channels,
+)
+from polyexport.imaging.traits import Keep
 from polyexport.model.canvas import Canvas, CanvasRule, check_same_size
-from polyexport.storage.files import open_regular, read_limited
+from polyexport.pipeline.decoding.trait_messages import announced
+from polyexport.storage.files import read_limited
+
+if TYPE_CHECKING:
+    from polyexport.imaging.frames import DecodedFrames
 
 __all__ = [
     "MAX_HEADER_BYTES",
@@ -160,13 +170,16 @@ class _Settings:
     keep: Keep
     """Traits of the images, not of the second pictures, that are kept."""
 
+    frames: bool
+    """Whether every frame of the images is decoded, not the first alone."""
+
 
 def _serve(requests: IO[bytes], answers: IO[bytes]) -> None:
     request = receive(requests)
     if "rows" in request:
         from polyexport.pipeline.decoding.row_worker import serve_rows
 
-        serve_rows(request, answers, send=send, announced=_announced, carried=_carried)
+        serve_rows(request, answers, send)
         return
     settings = _Settings(
         request["canvas_rule"] and CanvasRule.of_entries(request["canvas_rule"]),
@@ -174,6 +187,7 @@ def _serve(requests: IO[bytes], answers: IO[bytes]) -> None:
         int(request["max_pixels"]),
         int(request["large_pixels"]),
         Keep(**request.get("keep", {})),
+        bool(request.get("frames")),
     )
     if max(settings.max_pixels, settings.large_pixels) > MAX_PIXELS:
         Image.MAX_IMAGE_PIXELS = None  # pillow's own limit; the size is checked against that of the user
@@ -192,7 +206,9 @@ def _serve(requests: IO[bytes], answers: IO[bytes]) -> None:
         signal.alarm(int(request["timeout_s"]) + 5)
         answer, payload = _answer(files, skip_sha256, settings)
         if answer["state"] == "failed" and settings.large_pixels:
-            answer |= _if_large(files[0], settings)
+            from polyexport.pipeline.decoding.row_worker import found_large
+
+            answer |= found_large(files[0], settings.max_pixels, settings.large_pixels)
         send(answers, answer, *payload)
     signal.alarm(0)
 
@@ -221,16 +237,15 @@ def _answer(
             return answer | {"state": "header", "size": _inspected(data, others, settings)}, ()
         started = time.perf_counter()
         rule = settings.canvas_rule
-        colors = ORIGINAL_CHANNELS if rule.keep_original else rule.channels
-        decoded = decode(data, max_pixels=settings.max_pixels, channels=max(colors, rule.channels), keep=settings.keep)
+        images, decoded, several = _decoded(data, rule, settings)
         del data
         if settings.keep.try_profile and decoded.traits.icc_profile:
             from polyexport.imaging.encoders.profile import try_profile
 
             try_profile(decoded.traits.icc_profile)
-        canvas = rule.place(to_channels(decoded.pixels, rule.channels))
-        placed = [
-            _second(other, name, own, canvas, settings)
+        canvases = _placed(images, rule)
+        seconds_placed = [
+            _second(other, name, own, canvases, settings)
             for other, (name, own) in zip(others, settings.picture_rules, strict=True)
             if own is not None
         ]
@@ -243,56 +258,84 @@ def _answer(
         short = out_of_memory(error)
         reason = str(OutOfMemoryError("it was decoded", reason_of(error))) if short else reason_of(error)
         return answer | {"reason": f"cannot be decoded ({reason})"}, ()
+    answer |= {"state": "pixels", "warnings": decoded.warnings}
+    payload: list[NDArray[np.uint8] | bytes] = []
+    entries: list[dict[str, Any]] = []
+    for index, (pixels, canvas) in enumerate(zip(images, canvases, strict=True)):
+        entry, carried = _canvas_entry(canvas, pixels, rule)
+        entries.append(entry)
+        payload += carried
+        if several:
+            frame = several.frames[index]
+            entry |= {"duration_ms": frame.duration_ms, "alpha": frame.alpha is not None}
+            payload += [] if frame.alpha is None else [np.ascontiguousarray(frame.alpha)]
+    answer |= {"frames": entries, "plays": several.plays, "pages": several.pages} if several else entries[0]
+    payload += seconds_placed
+    if not settings.keep.anything:
+        return answer, payload
+    return answer | {"traits": announced(decoded.traits)}, [*payload, *carried(decoded.traits)]
+
+
+def _decoded(
+    data: bytes, rule: CanvasRule, settings: _Settings
+) -> tuple[Sequence[Pixels], "DecodedImage | DecodedFrames", "DecodedFrames | None"]:
+    """Decode an image.
+
+    Returns:
+        The pixels of each frame; what has their warnings and traits; and the frames, None if there is one.
+
+    Raises:
+        ImageError: The image is refused.
+    """
+    channels = max(ORIGINAL_CHANNELS if rule.keep_original else rule.channels, rule.channels)
+    if not settings.frames:
+        decoded = decode(data, max_pixels=settings.max_pixels, channels=channels, keep=settings.keep)
+        return [decoded.pixels], decoded, None
+    from polyexport.imaging.frames import decode_frames  # which most runs don't need
+
+    several = decode_frames(data, max_pixels=settings.max_pixels, channels=channels, keep=settings.keep)
+    pixels = [frame.pixels for frame in several.frames]
+    if len(pixels) > 1:
+        return pixels, several, several
+    return pixels, replace(several, traits=replace(several.traits, alpha=several.frames[0].alpha)), None
+
+
+def _placed(images: Sequence[Pixels], rule: CanvasRule) -> list[Canvas]:
+    """Place every frame on a canvas of its own.
+
+    Raises:
+        ImageError: The network cannot take an image of this size, or several canvases have too many pixels together.
+    """
+    canvases: list[Canvas] = []
+    area = 0
+    for pixels in images:
+        canvas = rule.place(to_channels(pixels, rule.channels))
+        area += canvas.pixels.shape[0] * canvas.pixels.shape[1]
+        if len(images) > 1 and area > MAX_PIXELS:
+            raise ImageError(f"canvases of more than {MAX_PIXELS} pixels for its frames", remedy="split the file")
+        canvases.append(canvas)
+    return canvases
+
+
+def _canvas_entry(
+    canvas: Canvas, decoded: Pixels, rule: CanvasRule
+) -> tuple[dict[str, Any], list[NDArray[np.uint8] | bytes]]:
+    """Return the entries of an answer that announce a canvas, and what follows the answer for it."""
     pixels = np.ascontiguousarray(canvas.pixels)
-    answer |= {
-        "state": "pixels",
-        "warnings": decoded.warnings,
+    ink = None if canvas.edges is None else canvas.edges.ink
+    entry: dict[str, Any] = {
         "size": [canvas.height, canvas.width],
         "inner": [canvas.inner_height, canvas.inner_width],
         "canvas": list(pixels.shape[:2]),
         "edges": canvas.edges is not None,
+        "ink_bytes": None if ink is None else len(ink),
     }
-    ink = None if canvas.edges is None else canvas.edges.ink
     payload: list[NDArray[np.uint8] | bytes] = [pixels, ink or b""]
     if rule.keep_original:
         same = pixels.shape == (canvas.height, canvas.width, ORIGINAL_CHANNELS)
-        answer["original"] = "canvas" if same else "own"
-        payload += [] if same else [np.ascontiguousarray(to_channels(decoded.pixels, ORIGINAL_CHANNELS))]
-    answer |= {"ink_bytes": None if ink is None else len(ink)}
-    if not settings.keep.anything:
-        return answer, [*payload, *placed]
-    return answer | {"traits": _announced(decoded.traits)}, [*payload, *placed, *_carried(decoded.traits)]
-
-
-def _if_large(file: str | bytearray, settings: _Settings) -> dict[str, Any]:
-    """Return the entries of the answer for an image that can be decoded in bands only; none for others."""
-    if not isinstance(file, str):
-        return {}
-    try:
-        with io.FileIO(open_regular(file)) as opened_file, opened(opened_file, settings.large_pixels) as (image, _):
-            width, height = image.size
-    except ImageError as error:
-        return {"reason": str(error)}
-    except OSError:
-        return {}
-    return {"state": "large", "reason": ""} if width * height > settings.max_pixels else {}
-
-
-def _announced(traits: Traits) -> dict[str, Any]:
-    """Return the entries of an answer that announce the traits of an image."""
-    return {
-        "format": traits.format,
-        "bits": traits.bits,
-        "dpi": traits.dpi,
-        "bytes": [len(data) for data in (traits.icc_profile, traits.exif, traits.xmp)],
-        "alpha": traits.alpha is not None,
-    }
-
-
-def _carried(traits: Traits) -> list[NDArray[np.uint8] | bytes]:
-    """Return what follows an answer with traits, in the order in which they are announced."""
-    alpha = [] if traits.alpha is None else [np.ascontiguousarray(traits.alpha)]
-    return [traits.icc_profile, traits.exif, traits.xmp, *alpha]
+        entry["original"] = "canvas" if same else "own"
+        payload += [] if same else [np.ascontiguousarray(to_channels(decoded, ORIGINAL_CHANNELS))]
+    return entry, payload
 
 
 def _read(file: str | bytearray, settings: _Settings) -> bytes:
@@ -324,13 +367,16 @@ def _inspected(data: bytes, others: Sequence[bytes], settings: _Settings) -> lis
     return [height, width]
 
 
-def _second(data: bytes, name: str, rule: CanvasRule, canvas: Canvas, settings: _Settings) -> NDArray[np.uint8]:
-    """Decode a second picture, and place it as its image is."""
+def _second(
+    data: bytes, name: str, rule: CanvasRule, canvases: Sequence[Canvas], settings: _Settings
+) -> NDArray[np.uint8]:
+    """Decode a second picture, and place it as its image is, all of whose frames share it."""
     try:
         pixels = decode(data, max_pixels=settings.max_pixels, channels=rule.channels).pixels
     except ImageError as error:
         raise _in_second(name, error) from error
-    check_same_size(name, (pixels.shape[0], pixels.shape[1]), (canvas.height, canvas.width))
+    for canvas in canvases:
+        check_same_size(name, (pixels.shape[0], pixels.shape[1]), (canvas.height, canvas.width))
     return np.ascontiguousarray(rule.place(pixels).pixels)
 
 

@@ -211,7 +211,8 @@ def test_nonsense_is_a_failure_of_that_image(monkeypatch: pytest.MonkeyPatch, an
 
 
 def test_an_impossible_canvas_is_not_allocated(monkeypatch: pytest.MonkeyPatch) -> None:
-    header = b'{"state": "pixels", "sha256": "", "canvas": [1000000, 1000000], "size": [1, 1], "inner": [1, 1]}'
+    header = b'{"state": "pixels", "sha256": "", "permanent": false, "warnings": [], '
+    header += b'"canvas": [1000000, 1000000], "size": [1, 1], "inner": [1, 1]}'
     answer = len(header).to_bytes(4, "big") + header
     monkeypatch.setattr(process, "_WORKER_CODE", f"import os; os.read(0, 100); os.write(1, {answer!r}); os.read(0, 9)")
     with DecodingPool(jobs=1) as decoders:

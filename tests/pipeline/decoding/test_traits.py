@@ -103,6 +103,7 @@ LIES = [
     {"bytes": [0, -1, 0]},
     {"bytes": [0, 0]},
     {"format": "../evil"},
+    {"format": "EXE"},
     {"bits": 10**9},
     {"dpi": [1.0, float("nan")]},
     {"dpi": [1.0, 1.0, 1.0]},
