@@ -238,11 +238,9 @@ class DecodingProcess:
         first = cast(Canvas, decoded.canvas)
         rows, columns = first.pixels.shape[:2]
         pictures = tuple(self.receive_array(rows, columns, rule.channels) for rule in rules.pictures.values() if rule)
-        traits = (
-            self.receive_traits(answer["traits"], rules.keep, (first.height, first.width))
-            if rules.keep.anything
-            else NO_TRAITS
-        )
+        traits = NO_TRAITS
+        if rules.keep.anything:
+            traits = self.receive_traits(answer["traits"], rules.keep, (first.height, first.width))
         return replace(decoded, pictures=pictures, traits=traits)
 
     def _with_frames(self, decoded: Decoded, answer: dict[str, Any], rules: Rules) -> Decoded:

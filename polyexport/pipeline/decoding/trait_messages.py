@@ -1,4 +1,4 @@
-"""Traits of an image in the answers of a decoding process: the entries that announce them, and the bytes that follow."""
+"""Traits of an image in an answer of a decoding process: entries that announce them, and the bytes that follow."""
 
 from typing import Any
 

@@ -31,7 +31,7 @@ from polyexport.imaging.pixels import (
 )
 from polyexport.imaging.traits import Keep
 from polyexport.model.canvas import Canvas, CanvasRule, check_same_size
-from polyexport.pipeline.decoding.trait_messages import announced
+from polyexport.pipeline.decoding.trait_messages import announced, carried
 from polyexport.storage.files import read_limited
 
 if TYPE_CHECKING:
@@ -262,9 +262,9 @@ def _answer(
     payload: list[NDArray[np.uint8] | bytes] = []
     entries: list[dict[str, Any]] = []
     for index, (pixels, canvas) in enumerate(zip(images, canvases, strict=True)):
-        entry, carried = _canvas_entry(canvas, pixels, rule)
+        entry, following = _canvas_entry(canvas, pixels, rule)
         entries.append(entry)
-        payload += carried
+        payload += following
         if several:
             frame = several.frames[index]
             entry |= {"duration_ms": frame.duration_ms, "alpha": frame.alpha is not None}
