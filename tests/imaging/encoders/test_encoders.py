@@ -1,6 +1,7 @@
 """Every writer of the registry: pixels come back, traits come back or are dropped with a word."""
 
 import io
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -242,3 +243,20 @@ def test_the_suffix_decides_what_is_the_same_format() -> None:
 def test_a_format_that_pillow_lacks_is_an_error_of_one_image() -> None:
     with pytest.raises(ImageError, match="built without NOTHING; install"):
         save(COLORED, "NOTHING")
+
+
+def test_the_documentation_says_what_each_format_holds() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "infer.md").read_text()
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in page.splitlines() if line.startswith("| `")]
+    by_suffix = {row[1].split("`")[1]: row for row in rows if len(row) == 10}
+    assert by_suffix.keys() == {encoder.suffixes[0] for encoder in ENCODERS}
+    for encoder in ENCODERS:
+        _, _, quality, compression, gray, alpha, profile, metadata, resolution, side = by_suffix[encoder.suffixes[0]]
+        assert bool(quality) == (encoder.name in ("JPEG", "WEBP", "AVIF"))
+        assert bool(compression) == (encoder.name in ("PNG", "TIFF"))
+        assert (gray == "yes") == encoder.gray
+        assert (alpha != "no") == encoder.alpha
+        assert (profile != "no") == bool(encoder.profile_bytes)
+        assert (metadata == "yes") == ({"exif", "xmp"} <= encoder.held)
+        assert (resolution != "no") == ("dpi" in encoder.held)
+        assert side == (str(encoder.max_side) if encoder.max_side < 2**31 - 1 else "")
