@@ -13,7 +13,7 @@ from PIL import Image
 from polyexport.data.drawings import draw
 from polyexport.imaging.codecs import CODECS, FORMATS, SUFFIXES, codec_of, format_by_signature
 from polyexport.imaging.codecs.codec import Codec, DeepGray
-from polyexport.imaging.pixels import decode
+from polyexport.imaging.pixels import decode, read_image
 
 ROOT = Path(__file__).parents[2]
 DRAWING = draw(np.random.default_rng(2), 32).image
@@ -96,4 +96,4 @@ def test_a_format_is_one_file_and_one_row(tmp_path: Path) -> None:
     after = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert after.returncode == 0, after.stderr
     assert sorted(path.name for path in (tmp_path / "after").rglob("*.png")) == ["PCX.png", "PNG.png", "misnamed.png"]
-    assert len({path.read_bytes() for path in (tmp_path / "after").rglob("*.png")}) == 1
+    assert len({read_image(path).pixels.tobytes() for path in (tmp_path / "after").rglob("*.png")}) == 1

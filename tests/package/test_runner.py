@@ -25,6 +25,7 @@ from signing_keys import KeyPair
 from polyexport.data.drawings import draw
 from polyexport.errors import ExitCode
 from polyexport.imaging.codecs.png import encode_png
+from polyexport.imaging.pixels import read_image
 from polyexport.model import contract
 from polyexport.model.contract import Contract
 from polyexport.model.golden import GoldenSample
@@ -241,7 +242,9 @@ def test_the_same_pixels_as_polyexport_infer(
     assert set(found) == set(expected)
     assert len(found) == len(inputs) * len(colors)
     for name, path in expected.items():
-        assert path.read_bytes() == found[name].read_bytes(), name
+        assert np.array_equal(read_image(path).pixels, read_image(found[name]).pixels), name
+        # An input with a profile has an output of infer that says it is sRGB.
+        assert (path.read_bytes() == found[name].read_bytes()) == (name.name != "wide.png"), name
 
 
 def test_the_shipped_model_too(shipped_path: Path, main: Main, tmp_path: Path) -> None:

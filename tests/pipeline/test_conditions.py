@@ -54,7 +54,8 @@ def images(tmp_path: Path) -> Path:
         for folder, size, suffix in (("in", (*shape, 3), Path(name).suffix), ("masks", shape, ".tiff")):
             path = (tmp_path / folder / name).with_suffix(suffix)
             path.parent.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(np.random.default_rng(seed).integers(0, 256, size, dtype=np.uint8)).save(path)
+            image = Image.fromarray(np.random.default_rng(seed).integers(0, 256, size, dtype=np.uint8))
+            image.save(path, dpi=(0, 0))  # BMP files have a resolution otherwise, and so do their outputs then
     return tmp_path / "in"
 
 
