@@ -266,6 +266,22 @@ def test_a_run_writes_the_format_and_carries_on(
         assert any(changed[path] != data for path, data in files.items()) == (name != "same")
 
 
+@pytest.mark.parametrize("name", FORMATS)
+def test_traits_come_through_a_run(name: FormatName, colorize: Colorize, drawings: Path, tmp_path: Path) -> None:
+    (drawings / "traits.jpg").write_bytes(input_file("JPEG"))
+    rgba = np.concatenate([COLORED, COLORED[..., :1]], axis=2)
+    Image.fromarray(rgba).save(drawings / "clear.png")
+    alpha: Literal["white", "keep"] = "white" if name == "jpeg" else "keep"
+    output = OutputFormat(format=name, alpha=alpha, color_profile="keep")
+    _, files = run_in(colorize, drawings, tmp_path / "out", output)
+    images = {Path(path).stem: opened(data) for path, data in files.items()}
+    assert images["traits"].info["icc_profile"] == display_p3()
+    assert images["traits"].info["xmp"] == XMP
+    assert images["traits"].getexif()[271] == "a maker"
+    assert images["clear"].mode == ("RGB" if name == "jpeg" else "RGBA")
+    assert not {"icc_profile", "xmp", "exif"} & set(images["0"].info)
+
+
 def test_the_journal_of_an_earlier_version_holds(colorize: Colorize, drawings: Path, tmp_path: Path) -> None:
     assert PLAIN.recipe() == {"background": "white"}
     assert Finishing(result_as="alpha").recipe() == {"background": "white", "result_as": "alpha"}
