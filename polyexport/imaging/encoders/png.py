@@ -18,7 +18,7 @@ _HEADER_BYTES = 33  # the signature and the chunk IHDR; the chunks of traits fol
 _PERCEPTUAL = b"\0"  # rendering intent of pictures
 _METERS_PER_INCH = 0.0254
 _MAX_DENSITY = 2**31 - 1  # pixels per meter
-_PROFILE_BYTES = 2**20  # pillow refuses PNG files with larger ones
+_PROFILE_BYTES = 2**20  # pillow as it comes refuses PNG files with larger ones
 
 
 class _Png(Encoder):
