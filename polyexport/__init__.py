@@ -38,6 +38,15 @@ if TYPE_CHECKING:
     from polyexport.model.loading.limits import LoadLimits
     from polyexport.model.loading.load import load_model
     from polyexport.model.model import Model
+    from polyexport.pipeline.events import (
+        Event,
+        ImageFinished,
+        NotificationsFailed,
+        ProviderChosen,
+        RunFinished,
+        RunStarted,
+        WatchWaiting,
+    )
     from polyexport.pipeline.infer_folder import infer_folder
     from polyexport.pipeline.results import ItemResult, RunReport
 
@@ -54,19 +63,26 @@ __all__ = [
     "Contract",
     "ContractError",
     "DatasetError",
+    "Event",
     "ExitCode",
     "ImageError",
+    "ImageFinished",
     "ItemResult",
     "LoadLimits",
     "Model",
     "ModelError",
+    "NotificationsFailed",
     "OutputError",
     "ParityError",
     "PolyexportError",
+    "ProviderChosen",
     "ProviderError",
+    "RunFinished",
     "RunReport",
+    "RunStarted",
     "SignatureError",
     "UsageError",
+    "WatchWaiting",
     "__version__",
     "infer_folder",
     "load_model",
@@ -81,6 +97,13 @@ _HOMES = {
     "LoadLimits": "polyexport.model.loading.limits",
     "load_model": "polyexport.model.loading.load",
     "infer_folder": "polyexport.pipeline.infer_folder",
+    "Event": "polyexport.pipeline.events",
+    "ImageFinished": "polyexport.pipeline.events",
+    "NotificationsFailed": "polyexport.pipeline.events",
+    "ProviderChosen": "polyexport.pipeline.events",
+    "RunFinished": "polyexport.pipeline.events",
+    "RunStarted": "polyexport.pipeline.events",
+    "WatchWaiting": "polyexport.pipeline.events",
     "ItemResult": "polyexport.pipeline.results",
     "RunReport": "polyexport.pipeline.results",
 }

@@ -118,6 +118,10 @@ class Arrivals:
                 arrivals.append(Arrival(relative, state, pending.since, now - pending.since >= GRACE_S))
         return arrivals
 
+    def is_final(self, arrival: Arrival) -> bool:
+        """Return whether a failure of a file is final: the file is still as it was taken, and was so for a while."""
+        return arrival.final and self._state(arrival.relative) == arrival.state
+
     def finish(self, arrival: Arrival) -> None:
         """Remember that a file was taken; it is waited for again when it changes."""
         self._taken[arrival.relative] = arrival.state

@@ -245,8 +245,8 @@ class _Watch:
 
         def finished(result: ItemResult) -> None:
             source = result.item.source
-            if result.status == "failed" and not by_source[source].final and not result.item.clash:
-                held.add(source)  # a slow writer may not be done
+            if result.status == "failed" and not result.item.clash and not self._arrivals.is_final(by_source[source]):
+                held.add(source)  # a slow writer may not be done, or it has been removed
                 return
             self._counts[result.status] += 1
             self._written += result.written

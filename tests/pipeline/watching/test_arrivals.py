@@ -85,6 +85,9 @@ def test_a_failure_is_final_only_after_the_grace(arrivals: Arrivals, tmp_path: P
     [second] = arrivals.take(9, GRACE_S, GONE.append)
     assert second.final
     assert second.state == first.state
+    assert (arrivals.is_final(first), arrivals.is_final(second)) == (False, True)
+    (tmp_path / "a.png").unlink()
+    assert not arrivals.is_final(second)
 
 
 def test_a_file_that_was_held_and_grows_is_taken_when_it_settles(arrivals: Arrivals, tmp_path: Path) -> None:

@@ -32,13 +32,13 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> polyexport.Model:
 @pytest.fixture(autouse=True)
 def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(arrivals, "SETTLE_S", 0.15)
-    monkeypatch.setattr(arrivals, "GRACE_S", 1.2)
+    monkeypatch.setattr(arrivals, "GRACE_S", 2.5)
 
 
 class Watching:
     """A watch in a thread."""
 
-    def __init__(self, folder: Path, output: Path, model: polyexport.Model, **options: object) -> None:
+    def __init__(self, folder: Path, output: Path, model: polyexport.Model | Path, **options: object) -> None:
         self.folder, self.output = folder, output
         self.events: list[Event] = []
         self.cancel = threading.Event()
@@ -106,7 +106,7 @@ def start(tmp_path: Path, model: polyexport.Model) -> Iterator[Start]:
     def go(**options: object) -> Watching:
         (tmp_path / "in").mkdir(exist_ok=True)
         output = tmp_path / str(options.pop("output", "out"))
-        started.append(Watching(tmp_path / "in", output, model, **options))
+        started.append(Watching(tmp_path / "in", output, **{"model": model} | options))  # type: ignore[arg-type]
         return started[-1]
 
     yield go
@@ -250,6 +250,19 @@ def test_an_output_inside_the_folder_is_no_input(start: Start, folder: Path) -> 
     watch.until_done(("a.png", "ok"), ("b.png", "ok"))
     time.sleep(1.5)  # the folder is listed once more by then
     watch.until_done(("a.png", "ok"), ("b.png", "ok"))
+    watch.stop()
+
+
+def test_one_mask_for_all_images_is_no_input(start: Start, folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "mask.onnx").write_bytes(version3_bytes("mask in"))
+    Image.fromarray(np.full((12, 16), 7, np.uint8)).save(folder / "mask.png")
+    draw(folder / "a.png", 1)
+    watch = start(model=tmp_path / "mask.onnx", pictures={"mask": folder / "mask.png"}, provider="cpu")
+    watch.until_done(("a.png", "ok"))
+    draw(folder / "b.png", 2)
+    watch.until_done(("a.png", "ok"), ("b.png", "ok"))
+    expected = read_image(folder / "b.png").pixels.astype(int) - 7
+    assert is_right(watch.output / "b.png", expected.clip(0).astype(np.uint8))
     watch.stop()
 
 
