@@ -114,15 +114,7 @@ class LargeImages:
             with open(open_regular(item.source), "rb") as file:  # noqa: PTH123 - it was opened without waiting for it
                 made.sha256 = self._hashed(item, file)
                 if made.sha256 != finished_sha256:
-                    before = os.fstat(file.fileno())
-                    self._make(item, setting, made)
-                    after = os.stat(item.source)  # noqa: PTH116 - text stays text
-                    if (before.st_ino, before.st_mtime_ns, before.st_size) != (
-                        after.st_ino,
-                        after.st_mtime_ns,
-                        after.st_size,
-                    ):
-                        raise ImageError("it changed while it was read", remedy="run the same command again")  # noqa: TRY301
+                    self._make(item, setting, made, os.fstat(file.fileno()))
         except OutputError:
             raise
         except OSError as error:
@@ -168,7 +160,7 @@ class LargeImages:
                 raise ImageError(_STOPPED, remedy="run the same command again")
         return digest.hexdigest()
 
-    def _make(self, item: Item, setting: Setting, made: LargeOutput) -> None:
+    def _make(self, item: Item, setting: Setting, made: LargeOutput, before: os.stat_result) -> None:
         with ExitStack() as stack:
             rules = [self._rule, *self._picture_rules.values()]
             streams = [
@@ -214,6 +206,8 @@ class LargeImages:
                 except BaseException:
                     writer.abort()
                     raise
+                if _state(before) != _state(os.stat(item.source)):  # noqa: PTH116 - text stays text
+                    raise ImageError("it changed while it was read", remedy="run the same command again")
                 file.seek(0)
                 made.output_sha256 = hashlib.file_digest(file, "sha256").hexdigest()
             made.staged = staged
@@ -241,6 +235,10 @@ class LargeImages:
             left -= len(kept)
             if len(kept):
                 writer.write(in_profile(np.ascontiguousarray(kept), self._finishing.output, profile))
+
+
+def _state(status: os.stat_result) -> tuple[int, int, int]:
+    return status.st_ino, status.st_mtime_ns, status.st_size
 
 
 def _band_rows(rule: CanvasRule) -> int:

@@ -6,7 +6,7 @@ import threading
 import zlib
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,12 +16,14 @@ from polyexport.imaging.codecs.png import FILTER_UP, PNG_SIGNATURE, png_chunk, p
 from polyexport.imaging.encoders import encoder_of
 from polyexport.imaging.encoders.png import trait_chunks
 from polyexport.imaging.output_format import DEFAULT_QUALITY, OutputFormat
-from polyexport.imaging.traits import Traits
+from polyexport.imaging.traits import NO_TRAITS, Traits
 
 __all__ = ["RowWriter", "open_row_writer"]
 
 _IDAT_BYTES = 1 << 20
-_BANDS_AHEAD = 2  # bands that wait for libvips
+_PIECES_AHEAD = 4  # pieces of a file that wait for libvips
+_POLL_S = 0.2
+_STORED = OutputFormat(compression=0)
 _BIG_TIFF_BYTES = 3 << 30  # size of the pixels from which on a TIFF file gets offsets of 64 bits
 _MM_PER_INCH = 25.4
 
@@ -31,6 +33,10 @@ class _Size:
     height: int
     width: int
     channels: int
+
+
+class _Writable(Protocol):
+    def write(self, data: memoryview, /) -> int | None: ...
 
 
 class RowWriter(ABC):
@@ -86,18 +92,18 @@ def open_row_writer(
         )
     if encoder.name == "PNG":
         return _PngRows(file, _Size(*size), output, traits, notes)
-    if encoder.name in ("TIFF", "JPEG") and channels in (1, 3):
+    if encoder.name == "TIFF" or (encoder.name == "JPEG" and channels in (1, 3)):
         return _VipsRows(encoder.name, file, _Size(*size), output, traits, notes)
     raise ImageError(
-        f"{encoder.name} with {channels} channels cannot be written in bands, which {width}x{height} pixels need",
-        remedy="use --format png",
+        f"{encoder.name} of {channels} channels cannot be written in bands, which {width}x{height} pixels need",
+        remedy="use --format png or tiff",
     )
 
 
 class _PngRows(RowWriter):
     """Writer of PNG: what ``encode_png`` writes, in several chunks."""
 
-    def __init__(self, file: io.FileIO, size: _Size, output: OutputFormat, traits: Traits, notes: list[str]) -> None:
+    def __init__(self, file: _Writable, size: _Size, output: OutputFormat, traits: Traits, notes: list[str]) -> None:
         self._file = file
         self._above = np.zeros((1, size.width * size.channels), np.uint8)
         level, strategy = (
@@ -133,8 +139,46 @@ class _PngRows(RowWriter):
         self._waiting.clear()
 
 
+class _Pipe:
+    """Bytes on their way from the thread that has the rows to the thread of libvips."""
+
+    def __init__(self) -> None:
+        self._pieces: queue.Queue[bytes] = queue.Queue(_PIECES_AHEAD)
+        self._rest = memoryview(b"")
+        self._ended = False
+        self.closed = threading.Event()
+        """Set when nothing is read any more."""
+
+    def write(self, data: bytes | memoryview) -> int:
+        """Write bytes, and wait while there is no room; nothing comes of them once nothing is read any more."""
+        while data and not self.closed.is_set():
+            try:
+                self._pieces.put(bytes(data), timeout=_POLL_S)
+            except queue.Full:
+                continue
+            break
+        return len(data)
+
+    def end(self) -> None:
+        """End the bytes."""
+        while not self.closed.is_set():
+            try:
+                self._pieces.put(b"", timeout=_POLL_S)
+            except queue.Full:
+                continue
+            break
+
+    def read(self, size: int) -> bytes:
+        """Read at most so many bytes; none at the end."""
+        if not self._rest and not self._ended:
+            self._rest = memoryview(self._pieces.get())
+            self._ended = not self._rest
+        piece, self._rest = self._rest[:size], self._rest[size:]
+        return bytes(piece)
+
+
 class _VipsRows(RowWriter):
-    """Writer of TIFF and JPEG: libvips, which reads the rows as a Netpbm picture in a thread of its own."""
+    """Writer of TIFF and JPEG: libvips, which reads the rows as a PNG without compression in a thread of its own."""
 
     def __init__(
         self, name: str, file: io.FileIO, size: _Size, output: OutputFormat, traits: Traits, notes: list[str]
@@ -149,41 +193,30 @@ class _VipsRows(RowWriter):
         if traits.exif and name == "TIFF":
             notes.append("TIFF that is written in bands holds no EXIF data: left out")
         self._pyvips = pyvips
-        kind = {1: b"P5", 3: b"P6"}[size.channels]
-        self._bands: queue.Queue[bytes | None] = queue.Queue(_BANDS_AHEAD)
-        self._rest = memoryview(b"%s\n%d %d\n255\n" % (kind, size.width, size.height))
-        self._ended = False
+        self._pipe = _Pipe()
         self._error: Exception | None = None
         self._thread = threading.Thread(
             target=self._run, args=(name, file, size, output, traits), name="encode-rows", daemon=True
         )
         self._thread.start()
+        self._rows = _PngRows(self._pipe, size, _STORED, NO_TRAITS, [])
 
     def write(self, rows: NDArray[np.uint8]) -> None:
         """See ``RowWriter``."""
-        self._put(rows.tobytes())
+        self._rows.write(rows)
+        self._check()
 
     def close(self) -> None:
         """See ``RowWriter``."""
-        self._put(None)
+        self._rows.close()
+        self._pipe.end()
         self._thread.join()
         self._check()
 
     def abort(self) -> None:
         """See ``RowWriter``."""
-        self._ended = True
-        self._put(None)
+        self._pipe.end()
         self._thread.join()
-
-    def _put(self, data: bytes | None) -> None:
-        while self._thread.is_alive():
-            try:
-                self._bands.put(data, timeout=0.2)
-            except queue.Full:
-                continue
-            return
-        if data is not None:
-            self._check()
 
     def _check(self) -> None:
         if isinstance(self._error, OSError):
@@ -191,20 +224,11 @@ class _VipsRows(RowWriter):
         if self._error is not None:
             raise ImageError(f"cannot be encoded ({reason_of(self._error)})", remedy="use --format png")
 
-    def _read(self, size: int) -> bytes:
-        """Give libvips the next bytes; none at the end."""
-        while not self._rest and not self._ended:
-            band = self._bands.get()
-            self._ended = band is None
-            self._rest = memoryview(band or b"")
-        piece, self._rest = self._rest[:size], self._rest[size:]
-        return bytes(piece)
-
     def _run(self, name: str, file: io.FileIO, size: _Size, output: OutputFormat, traits: Traits) -> None:
         try:
             source = self._pyvips.SourceCustom()
-            source.on_read(self._read)
-            image = self._pyvips.Image.ppmload_source(source, access="sequential", fail_on="error")
+            source.on_read(self._pipe.read)
+            image = self._pyvips.Image.pngload_source(source, access="sequential", fail_on="error")
             image = _with_traits(image, name, traits)
             # libvips says only that it cannot write; the descriptor says why.
             target = self._pyvips.Target.new_to_descriptor(file.fileno())
@@ -223,6 +247,8 @@ class _VipsRows(RowWriter):
             self._error = _why(file) or error
         except Exception as error:  # noqa: BLE001 - it is raised where the rows come from
             self._error = error
+        finally:
+            self._pipe.closed.set()
 
 
 def _with_traits(image: Any, name: str, traits: Traits) -> Any:
@@ -250,7 +276,7 @@ def _why(file: io.FileIO) -> OSError | None:
     return None
 
 
-def _write_all(file: io.FileIO, data: bytes) -> None:
+def _write_all(file: _Writable, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[file.write(view) or 0 :]
