@@ -26,10 +26,11 @@ from polyexport.model.conditions.fields import (
 )
 from polyexport.model.contract import IMAGE_INPUT, METADATA_KEY, RESULT, Contract
 from polyexport.model.golden import GoldenSample
+from polyexport.model.locality import Locality
 from polyexport.model.result import PICTURE, ResultFields
 from polyexport.runtime.onnx_bytes import graph_sha256
 
-__all__ = ["VERSION3_KINDS", "version3_bytes"]
+__all__ = ["LOCAL_KINDS", "VERSION3_KINDS", "version3_bytes"]
 
 SIGMA = NumberFields(name="sigma", minimum=0.0, maximum=75.0, default=25.0, unit="levels")
 STYLE = LabelFields(name="style", labels=("sketch", "ukiyo-e", "van gogh"))
@@ -146,6 +147,56 @@ _KINDS: dict[str, _Kind] = {
 VERSION3_KINDS = tuple(_KINDS)
 """Names of the models: what each takes or gives that files of version 2 do not say."""
 
+_BINOMIAL = np.outer([1, 4, 6, 4, 1], [1, 4, 6, 4, 1]).astype(np.float32)
+
+
+def _local(nodes: Sequence[onnx.NodeProto], result: ResultFields = PICTURE, **constants: Any) -> _Kind:
+    """Blur 5x5 pixels, and add a number and a second picture: every value is exact, in whatever order it is summed.
+
+    The contract gives each pixel so much memory that no machine holds an image, so that all are cut into small tiles.
+    """
+    blur = [
+        _node("Transpose", "pixels", "planes", perm=[0, 3, 1, 2]),
+        helper.make_node("Conv", ["planes", "binomial"], ["sums"], pads=[2] * 4, group=3),
+        _node("Transpose", "sums", "summed", perm=[0, 2, 3, 1]),
+        _node("Mul", "summed share", "blurred"),
+        *_rows("sigma", "shaped"),
+        _node("Add", "blurred shaped", "brighter"),
+        _node("Cast", "mask", "masked", to=TensorProto.FLOAT),
+        _node("Mul", "masked half", "hidden"),
+        _node("Sub", "brighter hidden", "mixed"),
+    ]
+    weights = {"binomial": np.stack([_BINOMIAL[None]] * 3), "share": np.float32(1 / 256), "half": np.float32(0.5)}
+    return _Kind(
+        nodes=[*blur, *nodes],
+        constants={"numbers": _AXES["numbers"]} | weights | constants,
+        conditions=(SIGMA, MASK),
+        result=result,
+        entries={"locality": Locality(kind="local", reach=2, bytes_per_pixel=2**40)},
+    )
+
+
+_LOCAL = {
+    "local": _local([_node("Identity", "mixed", "made")]),
+    "local x2": _local(
+        [
+            _node("Transpose", "mixed", "small", perm=[0, 3, 1, 2]),
+            helper.make_node("Resize", ["small", "", "scales"], ["large"], mode="nearest"),
+            _node("Transpose", "large", "made", perm=[0, 2, 3, 1]),
+        ],
+        **_KINDS["x2"].constants,
+        result=ResultFields(scale="2"),
+    ),
+    "local half": _local(
+        [_node("Slice", "mixed starts ends sliced steps", "made")],
+        **_KINDS["half"].constants,
+        result=ResultFields(scale="1/2"),
+    ),
+}
+
+LOCAL_KINDS = tuple(_LOCAL)
+"""Names of further models, whose contracts say that they are local: 5x5 pixels decide one."""
+
 
 def _inputs(kind: _Kind, contract: Contract) -> list[onnx.ValueInfoProto]:
     batch = 1 if contract.batch_one else "batch"
@@ -216,8 +267,11 @@ def _base64(pixels: NDArray[np.uint8]) -> str:
 
 
 def version3_bytes(name: str, **changes: Any) -> bytes:
-    """The bytes of a model of ``VERSION3_KINDS``. ``changes`` go into its contract last, true or not."""
-    kind = _KINDS[name]
+    """The bytes of a model of ``VERSION3_KINDS`` or ``LOCAL_KINDS``.
+
+    ``changes`` go into its contract last, true or not.
+    """
+    kind = (_KINDS | _LOCAL)[name]
     contract = _contract(kind)
     graph = _graph(kind, contract)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
@@ -242,7 +296,7 @@ def version3_bytes(name: str, **changes: Any) -> bytes:
 
 @pytest.fixture(scope="session")
 def version3_of(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """A model file of one of ``VERSION3_KINDS``, built once."""
+    """A model file of one of ``VERSION3_KINDS`` or ``LOCAL_KINDS``, built once."""
     folder = tmp_path_factory.mktemp("version3")
 
     def path_of(name: str) -> Path:

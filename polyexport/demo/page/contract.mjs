@@ -122,7 +122,7 @@ const CONDITIONS = {
 };
 
 /** The checks of polyexport/model/locality.py. */
-function isLocality({ kind, reach, nodes, tiled_max_diff, tiled_values, bytes_per_pixel }) {
+export function isLocality({ kind, reach = 0, nodes = [], tiled_max_diff = 0, tiled_values = 0, bytes_per_pixel = 0 }) {
   const isCount = (value, most = Number.MAX_SAFE_INTEGER) => Number.isInteger(value) && value >= 0 && value <= most;
   return (
     ["local", "global"].includes(kind) &&

@@ -39,7 +39,7 @@ const MAX_UNCUT_PIXELS = 2048 ** 2; // MAX_NATIVE_PIXELS of polyexport/model/can
  */
 export function chosenTiles({ locality = null, result, size_multiple: multiple, smallest_size, fixed_size }, native) {
   if (locality?.kind !== "local" || !native || fixed_size || result.kind === "fill") return null;
-  const overlap = 2 * multipleFrom(locality.reach, multiple);
+  const overlap = 2 * multipleFrom(locality.reach ?? 0, multiple);
   const perPixel = locality.bytes_per_pixel || UNKNOWN_BYTES_PER_PIXEL;
   const pixels = Math.floor(MEMORY_BYTES / MEMORY_SHARE / perPixel);
   const wanted = Math.min(Math.max(SIDE, OVERLAPS_PER_SIDE * overlap), Math.floor(Math.sqrt(pixels)));
