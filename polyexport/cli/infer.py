@@ -30,12 +30,11 @@ from polyexport.runtime.providers import AUTO
 
 if TYPE_CHECKING:
     from polyexport.model.canvas import Size
-    from polyexport.model.tile_choice import TileWish
     from polyexport.pipeline.interface import Interface
     from polyexport.pipeline.request import Request
     from polyexport.pipeline.watching.watched_folder import WatchedFolder
 
-__all__ = ["infer", "parse_size", "parse_tiles"]
+__all__ = ["infer", "parse_size"]
 
 
 class Engine(StrEnum):
@@ -267,7 +266,9 @@ def infer(
     continues an earlier run: outputs that are finished are skipped.
     """
     console.set(verbose=verbose, quiet=quiet)
-    wanted, tiles = parse_size(size), parse_tiles(tile, overlap)
+    from polyexport.model.tile_choice import TileWish
+
+    wanted, tiles = parse_size(size), TileWish.parse(tile, overlap)
     limits = LoadLimits(seconds=load_timeout, memory_mib=max_model_memory)
     _check_engine(engine, ray_address=ray_address, time_limit=time_limit, device_id=device_id)
 
@@ -359,21 +360,6 @@ def _check_engine(engine: Engine, *, ray_address: str | None, time_limit: float,
         raise UsageError(
             "--device-id does not go with --engine ray, which gives each actor a GPU", remedy="leave it out"
         )
-
-
-def parse_tiles(tile: str, overlap: int | None) -> "TileWish":
-    """Parse the values of ``--tile`` and ``--overlap``.
-
-    Raises:
-        UsageError: the tile is neither ``auto`` nor ``off`` nor a number of pixels, or an overlap without a number.
-    """
-    from polyexport.model.tile_choice import TileWish
-
-    if tile in ("auto", "off"):
-        return TileWish(tile="auto" if tile == "auto" else "off", overlap=overlap)
-    if tile.isascii() and tile.isdigit() and len(tile) <= 6:
-        return TileWish(tile=int(tile), overlap=overlap)
-    raise UsageError(f"unknown tile {tile!r}", remedy="give auto, off or a number of pixels")
 
 
 def parse_size(text: str) -> "Size":

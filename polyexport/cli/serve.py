@@ -70,7 +70,13 @@ def serve(
         int, typer.Option(min=1, max=64, help="Largest image, in units of 1024 x 1024 pixels.")
     ] = 16,
     max_native_megapixels: Annotated[
-        int, typer.Option(min=1, max=4, help="Largest image with size native, in units of 1024 x 1024 pixels.")
+        int,
+        typer.Option(
+            min=1,
+            max=64,
+            help="Largest image with size native, in units of 1024 x 1024 pixels; more than 4 needs a network that is "
+            "local, which is run in tiles.",
+        ),
     ] = 1,
     grace_s: Annotated[
         float,

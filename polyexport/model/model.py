@@ -296,9 +296,21 @@ class Model:
             uint8 [s H, s W, C] for each canvas.
         """
         seconds = pictures if pictures is not None else [()] * len(canvases)
-        if any(canvas.tiles for canvas in canvases):
-            return [run_in_tiles(self, *each) for each in zip(canvases, settings, seconds, strict=True)]
         rows = [self.rows_of(setting, second) for setting, second in zip(settings, seconds, strict=True)]
+        return self.run_placed(canvases, rows)
+
+    def run_placed(self, canvases: Sequence[Canvas], rows: Sequence[ConditionRows]) -> Sequence[Pixels]:
+        """Run one batch: ``canvases[i]``, all of one shape, with ``rows[i]``, in tiles where a canvas is cut.
+
+        Args:
+            canvases: Images on their canvases.
+            rows: Rows of the conditions of each, as ``rows_of`` gives them.
+
+        Returns:
+            uint8 [s H, s W, C] for each canvas.
+        """
+        if any(canvas.tiles for canvas in canvases):
+            return [run_in_tiles(self, *each) for each in zip(canvases, rows, strict=True)]
         return self.run_rows([canvas.pixels for canvas in canvases], rows)
 
     def colorize(

@@ -50,6 +50,19 @@ class TileWish:
         if self.overlap is not None and not isinstance(self.tile, int):
             raise UsageError("--overlap was given without the side of the tiles", remedy="add --tile N, in pixels")
 
+    @classmethod
+    def parse(cls, tile: str, overlap: int | None) -> "TileWish":
+        """Parse the values of ``--tile`` and ``--overlap``.
+
+        Raises:
+            UsageError: the tile is neither ``auto`` nor ``off`` nor a number of pixels, or an overlap without a number.
+        """
+        if tile in ("auto", "off"):
+            return cls(tile="auto" if tile == "auto" else "off", overlap=overlap)
+        if tile.isascii() and tile.isdigit() and len(tile) <= 6:
+            return cls(tile=int(tile), overlap=overlap)
+        raise UsageError(f"unknown tile {tile[:60]!r}", remedy="give auto, off or a number of pixels")
+
 
 AUTO_TILES = TileWish()
 """Tiles for images that do not fit the memory."""

@@ -1,13 +1,13 @@
 """The run of a model on a canvas that is cut into tiles."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from polyexport.imaging.pixels import Pixels
 from polyexport.model.canvas import Canvas
-from polyexport.model.conditions.condition import ConditionRow
+from polyexport.model.conditions.condition import Condition, ConditionRow
 from polyexport.model.contract import Contract
 from polyexport.model.settings import Setting
 from polyexport.model.tiles import TileRule, rows_of, tiled_rows
@@ -21,6 +21,9 @@ class RunsRows(Protocol):
     contract: Contract
     """Contract of the model."""
 
+    conditions: tuple[Condition[Any], ...]
+    """Conditions of the model, in the order of the contract."""
+
     def rows_of(self, setting: Setting, pictures: Sequence[Pixels] = ()) -> tuple[ConditionRow, ...]:
         """Return the rows of a setting and of second pictures."""
         ...
@@ -30,22 +33,27 @@ class RunsRows(Protocol):
         ...
 
 
-def run_in_tiles(model: RunsRows, canvas: Canvas, setting: Setting, pictures: Sequence[Pixels]) -> Pixels:
+def run_in_tiles(model: RunsRows, canvas: Canvas, rows: Sequence[ConditionRow]) -> Pixels:
     """Run a canvas that has a rule for tiles.
 
     Args:
         model: the model.
         canvas: an image on its canvas.
-        setting: values of the conditions that text gives.
-        pictures: second pictures on the same canvas, uint8 [H, W, channels] each.
+        rows: rows of its conditions, with second pictures on the same canvas, uint8 [H, W, channels] each.
 
     Returns:
         uint8 [s H, s W, C], the output on the whole canvas.
     """
     assert canvas.tiles is not None
     height, width = canvas.pixels.shape[:2]
-    rows = rows_of([canvas.pixels, *pictures])
-    return np.concatenate(list(tiled_output(model, rows, height, width, canvas.tiles, setting)))
+    second = [number for number, condition in enumerate(model.conditions) if not condition.textual]
+
+    def conditions_of(pictures: Sequence[Pixels]) -> tuple[ConditionRow, ...]:
+        own = dict(zip(second, pictures, strict=True))
+        return tuple(own.get(number, row) for number, row in enumerate(rows))
+
+    planes = rows_of([canvas.pixels, *(rows[number] for number in second)])
+    return np.concatenate(list(_tiled(model, planes, height, width, canvas.tiles, conditions_of)))
 
 
 def tiled_output(
@@ -66,12 +74,22 @@ def tiled_output(
         rule: how the canvas is cut.
         setting: values of the conditions that text gives.
     """
+    return _tiled(model, rows, height, width, rule, lambda pictures: model.rows_of(setting, pictures))
 
+
+def _tiled(
+    model: RunsRows,
+    rows: Callable[[int, int], Sequence[Pixels]],
+    height: int,
+    width: int,
+    rule: TileRule,
+    conditions_of: Callable[[Sequence[Pixels]], tuple[ConditionRow, ...]],
+) -> Iterator[Pixels]:
     def run(tiles: list[tuple[Pixels, ...]]) -> list[Pixels]:
         outputs: list[Pixels] = []
         for start in range(0, len(tiles), rule.per_call):
             some = tiles[start : start + rule.per_call]
-            conditions = [model.rows_of(setting, pictures) for _, *pictures in some]
+            conditions = [conditions_of(pictures) for _, *pictures in some]
             outputs.extend(model.run_rows([tile[0] for tile in some], conditions))
         return outputs
 

@@ -14,7 +14,6 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
 from PIL import ImageColor
 
@@ -39,6 +38,9 @@ from polyexport.model.canvas import CanvasRule, check_same_size
 from polyexport.model.file import peek_contract, read_model
 from polyexport.model.model import Model
 from polyexport.model.settings import Setting, describe_conditions, parse_settings
+from polyexport.model.tile_choice import TileWish
+from polyexport.model.tile_difference import measure_tiles
+from polyexport.package.arguments import parse_arguments
 from polyexport.runtime.session import SessionOptions
 from polyexport.storage.files import check_writable, write_atomic
 from polyexport.storage.folder import MANIFEST, read_manifest
@@ -57,12 +59,6 @@ _ONE_FILE_ERRNOS = frozenset((errno.ENAMETOOLONG, errno.EISDIR, errno.EINVAL, er
 """Errors of a single file name; any other error of a write means that the output folder cannot be used."""
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        """Raise UsageError, so that a wrong command line ends like every other error."""
-        raise UsageError(message, remedy="see --help")
-
-
 def main(folder: Path, arguments: Sequence[str] | None = None) -> int:
     """Run the command line of a package and return its exit code.
 
@@ -70,72 +66,8 @@ def main(folder: Path, arguments: Sequence[str] | None = None) -> int:
         folder: The package.
         arguments: Arguments of the command line; those of this process if None.
     """
-    parser = _Parser(prog="run.py", description="Run the model of this package on images.", allow_abbrev=False)
-    parser.add_argument("images", nargs="+", type=Path, metavar="IMAGE", help="image files")
-    parser.add_argument(
-        "--color",
-        action="append",
-        default=[],
-        help="color, if the model takes one: CSS name, hex, rgb() or hsl(); repeat it for several colors",
-    )
-    parser.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        dest="assignments",
-        metavar="NAME=VALUE",
-        help="another condition of the model, which MODEL_CARD.md describes; repeat a name for several values",
-    )
-    parser.add_argument(
-        "--with",
-        action="append",
-        default=[],
-        dest="pictures",
-        metavar="NAME=DIR|FILE",
-        help="second pictures, if the model takes some: a folder with a picture of each image's name, or one file",
-    )
-    parser.add_argument(
-        "--size",
-        choices=("auto", "fit", "native"),
-        default="auto",
-        help="size at which the network sees an image: fit scales it down to the size that the network was trained "
-        "on, native leaves it (default: auto, what suits the model)",
-    )
-    parser.add_argument(
-        "--result-as",
-        choices=("result", "alpha"),
-        default="result",
-        help="make a result that is a mask the alpha channel of the image (default: result, the mask itself)",
-    )
-    parser.add_argument(
-        "-o",
-        "--output",
-        type=Path,
-        metavar="DIR",
-        help="output folder (default: colored for a model that takes a color, results for any other)",
-    )
-    parser.add_argument(
-        "--model",
-        type=Path,
-        default=folder / "model.onnx",
-        metavar="FILE",
-        help="model file, listed in a SHA256SUMS beside it (default: the model of this package)",
-    )
-    parser.add_argument(
-        "--require-signature",
-        type=Path,
-        metavar="PUBLIC_KEY",
-        help="public key: refuse the model unless the signature beside it was made with the private key",
-    )
-    parser.add_argument(
-        "--provider", choices=PROVIDERS, default="cpu", help="execution provider that must be used (default: cpu)"
-    )
-    parser.add_argument(
-        "--threads", type=_threads, default=0, help="number of CPU threads (default: 0, all cores of this process)"
-    )
-    parser.add_argument("--overwrite", action="store_true", help="replace output files that exist")
     try:
-        return _run(parser.parse_args(arguments))
+        return _run(parse_arguments(folder, arguments, providers=PROVIDERS))
     except PolyexportError as error:
         write_line("stderr", one_line(f"error: {error}"))
         return error.exit_code
@@ -148,12 +80,6 @@ def main(folder: Path, arguments: Sequence[str] | None = None) -> int:
             return ExitCode.FATAL
         write_line("stderr", one_line(f"internal error: {type(error).__name__}: {error}"))
         return ExitCode.FATAL
-
-
-def _threads(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text[:9]) > 1024:
-        raise argparse.ArgumentTypeError(f"threads must be 0 to 1024, got {text[:64]!r}")
-    return int(text)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -184,6 +110,7 @@ def _run(arguments: argparse.Namespace) -> int:
         _check_scipy()
     run = _run_of(model, arguments)
     _refuse_existing(output, names, list(run.settings), overwrite=arguments.overwrite)
+    _report_tiles(run)
     failed = len(clashes)
     for source, reason in clashes.items():
         write_line("stderr", one_line(f"failed: {source}: {reason}"))
@@ -214,7 +141,7 @@ def _run_of(model: Model, arguments: argparse.Namespace) -> _Run:
     Raises:
         UsageError: A condition or a result that the model does not have, or a value that it does not know.
     """
-    as_alpha = arguments.result_as == "alpha"
+    as_alpha, tiles = arguments.result_as == "alpha", TileWish.parse(arguments.tile, arguments.overlap)
     if as_alpha and not model.contract.result.can_be_alpha:
         result = model.contract.result
         raise UsageError(
@@ -226,11 +153,19 @@ def _run_of(model: Model, arguments: argparse.Namespace) -> _Run:
         model.recipe_of(setting)  # raises for a color that the model does not know
     return _Run(
         model=model,
-        canvas_rule=model.contract.canvas_rule(arguments.size, keep_original=as_alpha),
+        canvas_rule=model.contract.canvas_rule(arguments.size, keep_original=as_alpha, tiles=tiles),
         settings={_folder_name(model, setting): setting for setting in settings},
         pictures=_pictures(model, arguments.pictures),
         as_alpha=as_alpha,
     )
+
+
+def _report_tiles(run: _Run) -> None:
+    """Warn of tiles that do not give the result of the whole image, and say how much they differ."""
+    tiles = run.canvas_rule.tiles
+    if tiles is not None and not tiles.exact:
+        difference = measure_tiles(run.model, run.canvas_rule, next(iter(run.settings.values())))
+        write_line("stderr", one_line(f"warning: {difference.describe()}"))
 
 
 def _pictures(model: Model, given: Sequence[str]) -> dict[str, Path]:

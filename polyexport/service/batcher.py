@@ -15,6 +15,7 @@ from polyexport.errors import reason_of
 from polyexport.imaging.pixels import Pixels
 from polyexport.model.canvas import Canvas
 from polyexport.model.model import ConditionRows
+from polyexport.model.tiles import TileRule
 
 __all__ = ["Batcher", "NetworkError", "QueueFullError", "QueueTimeoutError"]
 
@@ -33,6 +34,10 @@ class QueueTimeoutError(Exception):
     """The request waited longer in the queue than it may."""
 
 
+_Group = tuple[tuple[int, ...], TileRule | None]
+"""Shape and rule for tiles of canvases that may share a call."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class _Queued:
     canvas: Canvas
@@ -41,13 +46,17 @@ class _Queued:
     queued_at_s: float
     """Time at which the request was queued, on the clock of ``time.monotonic``."""
 
+    @property
+    def group(self) -> _Group:
+        return self.canvas.pixels.shape, self.canvas.tiles
+
 
 class Batcher:
     """A queue of canvases in front of one model. Its methods are called from one event loop."""
 
     def __init__(
         self,
-        run_rows: Callable[[Sequence[Pixels], Sequence[ConditionRows]], Sequence[Pixels]],
+        run: Callable[[Sequence[Canvas], Sequence[ConditionRows]], Sequence[Pixels]],
         *,
         max_batch_size: int,
         max_wait_ms: float,
@@ -58,7 +67,7 @@ class Batcher:
         """Start the thread that calls the network.
 
         Args:
-            run_rows: ``Model.run_rows`` of a loaded model: canvases of one shape and the rows of the conditions of
+            run: ``Model.run_placed`` of a loaded model: canvases of one shape and the rows of the conditions of
                 each give one output for each, uint8 [s H, s W, C]. Only the batcher's thread calls it.
             max_batch_size: largest number of canvases in one call.
             max_wait_ms: longest time for which an incomplete batch waits for further canvases of its shape.
@@ -66,14 +75,14 @@ class Batcher:
             max_queued_s: longest time that a canvas may spend in the queue.
             on_call: called with the number of canvases of each call, in the batcher's thread.
         """
-        self._run_rows = run_rows
+        self._run = run
         self._max_batch_size = max_batch_size
         self._max_wait_s = max_wait_ms / 1e3
         self._max_queued = max_queued
         self._max_queued_s = max_queued_s
         self._on_call = on_call
-        self._queues: dict[tuple[int, ...], list[_Queued]] = {}
-        """Waiting requests by the shape of their canvas, oldest first; no list is empty."""
+        self._queues: dict[_Group, list[_Queued]] = {}
+        """Waiting requests by the group of their canvas, oldest first; no list is empty."""
 
         self._changed = threading.Condition()
         self._closed = False
@@ -108,19 +117,18 @@ class Batcher:
             NetworkError: the network failed on this canvas, in a call of its own.
         """
         queued = _Queued(canvas, rows, asyncio.get_running_loop().create_future(), time.monotonic())
-        shape = canvas.pixels.shape
         with self._changed:
             if sum(map(len, self._queues.values())) >= self._max_queued:
                 raise QueueFullError
-            self._queues.setdefault(shape, []).append(queued)
+            self._queues.setdefault(queued.group, []).append(queued)
             self._changed.notify()
         try:
             return await queued.result
         except asyncio.CancelledError:
             with self._changed:
-                waiting = self._queues.get(shape, [])
+                waiting = self._queues.get(queued.group, [])
                 if queued in waiting:
-                    self._keep(shape, [other for other in waiting if other is not queued])
+                    self._keep(queued.group, [other for other in waiting if other is not queued])
             raise
 
     def close(self) -> None:
@@ -153,7 +161,7 @@ class Batcher:
                 if ready:
                     waiting = min(ready, key=lambda waiting: waiting[0].queued_at_s)
                     limit = self._limit(waiting)
-                    self._keep(waiting[0].canvas.pixels.shape, waiting[limit:])
+                    self._keep(waiting[0].group, waiting[limit:])
                     return waiting[:limit]
                 oldest_s = min((waiting[0].queued_at_s for waiting in self._queues.values()), default=None)
                 self._changed.wait(None if oldest_s is None else oldest_s + self._max_wait_s - now_s)
@@ -162,17 +170,17 @@ class Batcher:
     def _limit(self, waiting: Sequence[_Queued]) -> int:
         return waiting[0].canvas.batch_limit(self._max_batch_size)
 
-    def _keep(self, shape: tuple[int, ...], waiting: list[_Queued]) -> None:
+    def _keep(self, group: _Group, waiting: list[_Queued]) -> None:
         if waiting:
-            self._queues[shape] = waiting
+            self._queues[group] = waiting
         else:
-            del self._queues[shape]
+            del self._queues[group]
 
     def _call(self, batch: Sequence[_Queued]) -> None:
         """Call the network. When a call fails, each half of its batch is tried alone, down to single canvases."""
         outcomes: Sequence[Pixels | Exception]
         try:
-            outcomes = self._run_rows([queued.canvas.pixels for queued in batch], [queued.rows for queued in batch])
+            outcomes = self._run([queued.canvas for queued in batch], [queued.rows for queued in batch])
         except Exception as error:  # noqa: BLE001 - runtimes raise unrelated types; lack of memory is the usual cause
             if len(batch) > 1:
                 half = len(batch) // 2

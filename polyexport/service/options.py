@@ -4,7 +4,6 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from polyexport.imaging.pixels import MAX_PIXELS
-from polyexport.model.canvas import MAX_NATIVE_PIXELS
 from polyexport.model.loading.limits import DEFAULT_LIMITS, LoadLimits
 from polyexport.pipeline.run_options import MAX_BATCH_SIZE
 from polyexport.web.hosts import HostRule
@@ -26,7 +25,8 @@ class Limits:
     """Largest number of pixels of an image; its header is checked before a pixel is decoded."""
 
     max_native_pixels: int = 1024 * 1024
-    """Largest number of pixels of a canvas with size native; the network takes memory by the pixel."""
+    """Largest number of pixels of a canvas with size native; the network takes time by the pixel, and memory where the
+    canvas is not cut into tiles."""
 
     max_requests: int = 64
     """Largest number of requests queued or running; a further one is refused before its body is read."""
@@ -58,8 +58,8 @@ class Limits:
     def __post_init__(self) -> None:
         if not 1 <= self.max_pixels <= MAX_PIXELS:
             raise ValueError(f"max pixels must be 1 to {MAX_PIXELS}, got {self.max_pixels}")
-        if not 1 <= self.max_native_pixels <= MAX_NATIVE_PIXELS:
-            raise ValueError(f"max native pixels must be 1 to {MAX_NATIVE_PIXELS}, got {self.max_native_pixels}")
+        if not 1 <= self.max_native_pixels <= MAX_PIXELS:
+            raise ValueError(f"max native pixels must be 1 to {MAX_PIXELS}, got {self.max_native_pixels}")
         if self.max_requests > 10_000 or max(self.max_connections, self.max_connections_per_address) > 100_000:
             raise ValueError(f"requests must be at most 10000 and connections at most 100000, got {self}")
         if not all(getattr(self, each.name) > 0 for each in fields(self)):

@@ -80,7 +80,7 @@ def serve(options: ServiceOptions, *, on_ready: Callable[[str, str], None]) -> N
         metrics = Metrics()
         batcher = stack.enter_context(
             Batcher(
-                model.run_rows,
+                model.run_placed,
                 max_batch_size=options.max_batch_size,
                 max_wait_ms=options.batch_timeout_ms,
                 max_queued=limits.max_requests,

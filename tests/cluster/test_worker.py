@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 from color_settings import setting
+from local_images import SIGMA, image_and_mask, record_shapes, whole_png
+from version3_models import LOCAL_KINDS
 
 import polyexport
 from polyexport.cluster.messages import Answer, Task
@@ -17,7 +19,7 @@ from polyexport.imaging.codecs.png import encode_png
 from polyexport.imaging.output_format import OutputFormat
 from polyexport.model.loading.load import load_model
 from polyexport.model.settings import setting_from
-from polyexport.model.tile_choice import AUTO_TILES
+from polyexport.model.tile_choice import AUTO_TILES, TileWish
 from polyexport.pipeline.finishing import PLAIN, Finishing
 from polyexport.pipeline.outputs.disk import OutputFolder
 from polyexport.pipeline.plan import Item, output_name
@@ -135,6 +137,42 @@ def test_settings_and_second_pictures_reach_the_model(
         assert folder.publish(list(answer.outputs)) == [""]
         [expected] = model.apply([drawings / "0.png"], conditions, pictures=pictures)
         assert (folder.root / output_name(item, one)).read_bytes() == encode_png(expected), kind
+
+
+@pytest.mark.parametrize("kind", LOCAL_KINDS)
+def test_tiles_give_the_bytes_of_the_whole_image(
+    kind: str,
+    folder: OutputFolder,
+    options: WorkerOptions,
+    version3_of: Callable[[str], Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    image, mask = image_and_mask(tmp_path)
+    data = version3_of(kind).read_bytes()
+    model = load_model(version3_of(kind), provider="cpu")
+    expected = whole_png(model, image, mask)
+    one = setting_from(model.conditions, {"sigma": SIGMA})
+    shapes = record_shapes(monkeypatch)
+    for tiles, side in ((AUTO_TILES, 72), (TileWish(tile=32), 32), (TileWish(tile=32, overlap=4), 32)):
+        changed = replace(
+            options,
+            model=folder.stage(data),
+            model_sha256=model.sha256,
+            size="auto",
+            tiles=tiles,
+            pictures=("mask",),
+        )
+        item = Item(str(image), f"{side} {tiles.overlap}.png", (one,), "", (str(mask),))
+        shapes.clear()
+        rows = Worker(changed)({"index": [0], "task": [Task(item, (0,), (None,)).to_json()]})
+        answer = Answer.from_json(rows["answer"][0])
+        assert (answer.status, answer.reason) == ("ok", "")
+        assert folder.publish(list(answer.outputs)) == [""]
+        assert set(shapes) == {(side, side)}
+        made = (folder.root / output_name(item, one)).read_bytes()
+        assert made == whole_png(model, image, mask, tiles=tiles)
+        assert (made == expected) == (tiles.overlap is None)
 
 
 def test_the_format_of_the_outputs_reaches_the_actor(

@@ -145,7 +145,7 @@ def app(shipped: Model) -> Iterator[App]:
     metrics = Metrics()
     with (
         DecodingPool(jobs=1, max_pixels=options.limits.max_pixels) as pool,
-        Batcher(shipped.run_rows, max_batch_size=1, max_wait_ms=0, max_queued=4, max_queued_s=30) as batcher,
+        Batcher(shipped.run_placed, max_batch_size=1, max_wait_ms=0, max_queued=4, max_queued_s=30) as batcher,
     ):
         pool.start()
         yield App(build_app(Routes(shipped, pool, batcher, metrics, options), metrics, options))

@@ -32,14 +32,14 @@ class Network:
         self.free.set()
 
     def __call__(self, canvases: Sequence[Any], rows: Sequence[Any]) -> list[Any]:
-        values = [int(canvas[0, 0, 0]) for canvas in canvases]
+        values = [int(canvas.pixels[0, 0, 0]) for canvas in canvases]
         self.calls.append(values)
         assert self.free.wait(30)
-        assert len({canvas.shape for canvas in canvases}) == 1
+        assert len({canvas.pixels.shape for canvas in canvases}) == 1
         assert len(rows) == len(canvases)
         if self.fails_on & set(values):
             raise RuntimeError("no such canvas\nsecond line")
-        return [canvas + 1 for canvas in canvases]
+        return [canvas.pixels + 1 for canvas in canvases]
 
     def wait_for_calls(self, count: int) -> None:
         deadline = time.monotonic() + 30

@@ -97,7 +97,7 @@ def serve(version3_of: Callable[[str], Path], app: Any) -> Iterator[Serve]:
             if limits or kind not in made:
                 model = load_model(version3_of(kind), provider="cpu")
                 options, metrics = ServiceOptions(model=version3_of(kind), limits=Limits(**limits)), Metrics()
-                batcher = Batcher(model.run_rows, max_batch_size=4, max_wait_ms=0, max_queued=4, max_queued_s=30)
+                batcher = Batcher(model.run_placed, max_batch_size=4, max_wait_ms=0, max_queued=4, max_queued_s=30)
                 stack.enter_context(batcher)
                 routes = Routes(model, pool, batcher, metrics, options)
                 one = Served(model, type(app)(build_app(routes, metrics, options)))

@@ -27,7 +27,7 @@ def test_the_answer_is_what_infer_writes(app: Any, tiny_model: Model, drawings: 
     image = base64.b64encode((drawings / "2.png").read_bytes()).decode()
     with (
         DecodingPool(jobs=1) as pool,
-        Batcher(model.run_rows, max_batch_size=1, max_wait_ms=0, max_queued=4, max_queued_s=30) as batcher,
+        Batcher(model.run_placed, max_batch_size=1, max_wait_ms=0, max_queued=4, max_queued_s=30) as batcher,
     ):
         service = type(app)(build_app(Routes(model, pool, batcher, metrics, options), metrics, options))
         body = json.dumps({"image": image, "color": "#1e90ff"}).encode()

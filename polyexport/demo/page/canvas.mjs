@@ -5,6 +5,7 @@ import { InkEdges } from "./edges.mjs";
 import { findInk, pageIsDark, roundHalfToEven } from "./ink.mjs";
 import { Reduction } from "./reduction.mjs";
 import { BILINEAR, LANCZOS, nearest, resample } from "./resample.mjs";
+import { chosenTiles } from "./tiles.mjs";
 
 /** @typedef {import("./resample.mjs").Size} Size */
 
@@ -19,6 +20,7 @@ import { BILINEAR, LANCZOS, nearest, resample } from "./resample.mjs";
  * @property {boolean} square
  * @property {boolean} white whether pictures are padded with white
  * @property {number} channels
+ * @property {import("./tiles.mjs").TileRule | null} tiles by which large canvases of `native` are cut
  */
 
 const WHITE = 255;
@@ -32,8 +34,9 @@ const WHITE = 255;
 export function canvasRule(contract) {
   const white = contract.contract_version === 2;
   const fill = contract.result.kind === "fill";
+  const native = !white && !contract.fixed_size;
   return {
-    mode: white || contract.fixed_size ? "fit" : "native",
+    mode: native ? "native" : "fit",
     size: contract.training_size,
     width: contract.fixed_size ? contract.training_width : 0,
     multiple: contract.size_multiple,
@@ -42,6 +45,7 @@ export function canvasRule(contract) {
     square: contract.fixed_size || (white && !fill),
     white,
     channels: contract.image_channels,
+    tiles: chosenTiles(contract, native),
   };
 }
 

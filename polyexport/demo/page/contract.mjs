@@ -8,6 +8,8 @@ const CONTRACT_VERSIONS = [2, 3];
 const METADATA_PROPS_FIELD = 14; // in ModelProto of onnx.proto
 const KEY_FIELD = 1; // in StringStringEntryProto of onnx.proto
 const VALUE_FIELD = 2;
+const MAX_REACH = 4096; // of a network that is local, pixels
+const MAX_NODES = 8; // that make a network global
 const REMEDY = "give a model that `polyexport export` wrote";
 
 /** An error that the user of the page can do something about. */
@@ -119,6 +121,21 @@ const CONDITIONS = {
   image: ({ channels }) => isChannels(channels),
 };
 
+/** The checks of polyexport/model/locality.py. */
+export function isLocality({ kind, reach = 0, nodes = [], tiled_max_diff = 0, tiled_values = 0, bytes_per_pixel = 0 }) {
+  const isCount = (value, most = Number.MAX_SAFE_INTEGER) => Number.isInteger(value) && value >= 0 && value <= most;
+  return (
+    ["local", "global"].includes(kind) &&
+    isCount(reach, kind === "local" ? MAX_REACH : 0) &&
+    Array.isArray(nodes) &&
+    nodes.length <= (kind === "local" ? 0 : MAX_NODES) &&
+    nodes.every(isText) &&
+    isCount(tiled_max_diff, 255) &&
+    isCount(tiled_values) &&
+    isCount(bytes_per_pixel)
+  );
+}
+
 /** Check that a contract has everything that the page reads; `polyexport inspect` checks the rest. */
 function isComplete({
   conditions,
@@ -135,6 +152,7 @@ function isComplete({
   graph_sha256,
   parity,
   golden,
+  locality = null,
 }) {
   return (
     Array.isArray(conditions) &&
@@ -143,6 +161,7 @@ function isComplete({
     ["picture", "fill", "mask", "alpha", "labels"].includes(result?.kind) &&
     /^([1-8]|1\/[2-4])$/.test(result.scale) &&
     isChannels(result.channels) &&
+    isOptional(locality, isLocality) &&
     isSide(training_size) &&
     isSide(training_width, 0) &&
     isSide(smallest_size) &&

@@ -9,6 +9,7 @@ import { Canvas, canvasRule, pictureRule } from "./canvas.mjs";
 import { colorOf, inputOf, Refused, readContract, scaledSide } from "./contract.mjs";
 import { toChannels } from "./pixels.mjs";
 import { decodePng } from "./png.mjs";
+import { cuts, tiledOutput } from "./tiles.mjs";
 
 const GOLDEN_TOLERANCE = 0.5; // mean absolute difference in levels, as in polyexport/model/model.py
 const MAX_MODEL_BYTES = 2 ** 31 - 1; // the limit of protobuf
@@ -110,7 +111,7 @@ async function made(loaded, { image, width, height, values, rgb }) {
     kind === "image" ? place(values[index], pictureRule(rule, channels)).pixels : values[index],
   );
   const started = performance.now();
-  const output = await run(loaded, canvas.pixels, canvas.height, canvas.width, placed);
+  const output = await runCanvas(loaded, canvas, placed, rule.tiles);
   const networkMs = performance.now() - started;
   const result = canvas.restore(output, rgb, contract.result);
   if (contract.result.kind !== "alpha") return { ...result, channels: contract.result.channels, networkMs };
@@ -124,6 +125,22 @@ function isEqual(first, second) {
     if (first[index] !== second[index]) return false;
   }
   return true;
+}
+
+/** Run the network on a canvas, in tiles where a rule cuts it. */
+async function runCanvas(loaded, canvas, values, tiles) {
+  const { height, width } = canvas;
+  if (tiles === null || !cuts(tiles, height, width)) return run(loaded, canvas.pixels, height, width, values);
+  const { conditions, image_channels, result } = loaded.contract;
+  const planes = [{ pixels: canvas.pixels, channels: image_channels }];
+  conditions.forEach(({ kind, channels }, index) => {
+    if (kind === "image") planes.push({ pixels: values[index], channels });
+  });
+  const runTile = ([image, ...pictures], rows, columns) => {
+    const own = conditions.map(({ kind }, index) => (kind === "image" ? pictures.shift() : values[index]));
+    return run(loaded, image, rows, columns, own);
+  };
+  return tiledOutput(planes, canvas, tiles, runTile, result);
 }
 
 /**
