@@ -22,7 +22,7 @@ from polyexport.model.golden import GoldenSample
 from polyexport.model.inputs import ImageLike, batches_of_many_colors, check_image, checked_rows, pixels_of, placed
 from polyexport.model.nan_watch import WATCH, all_numbers, watched
 from polyexport.model.settings import Setting, describe_conditions, setting_from
-from polyexport.model.tiled_run import run_in_tiles
+from polyexport.model.tiled_run import run_placed
 from polyexport.runtime.open import open_session
 from polyexport.runtime.session import Session, SessionOptions, TensorType
 
@@ -297,21 +297,7 @@ class Model:
         """
         seconds = pictures if pictures is not None else [()] * len(canvases)
         rows = [self.rows_of(setting, second) for setting, second in zip(settings, seconds, strict=True)]
-        return self.run_placed(canvases, rows)
-
-    def run_placed(self, canvases: Sequence[Canvas], rows: Sequence[ConditionRows]) -> Sequence[Pixels]:
-        """Run one batch: ``canvases[i]``, all of one shape, with ``rows[i]``, in tiles where a canvas is cut.
-
-        Args:
-            canvases: Images on their canvases.
-            rows: Rows of the conditions of each, as ``rows_of`` gives them.
-
-        Returns:
-            uint8 [s H, s W, C] for each canvas.
-        """
-        if any(canvas.tiles for canvas in canvases):
-            return [run_in_tiles(self, *each) for each in zip(canvases, rows, strict=True)]
-        return self.run_rows([canvas.pixels for canvas in canvases], rows)
+        return run_placed(self, canvases, rows)
 
     def colorize(
         self, images: Iterable[ImageLike], colors: Iterable[ColorLike], *, size: Size = "auto"

@@ -1,4 +1,4 @@
-"""The run of a model on a canvas that is cut into tiles."""
+"""The run of a model on canvases, in tiles where they are cut."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
@@ -12,7 +12,7 @@ from polyexport.model.contract import Contract
 from polyexport.model.settings import Setting
 from polyexport.model.tiles import TileRule, rows_of, tiled_rows
 
-__all__ = ["RunsRows", "run_in_tiles", "tiled_output"]
+__all__ = ["RunsRows", "run_placed", "tiled_output"]
 
 
 class RunsRows(Protocol):
@@ -33,17 +33,25 @@ class RunsRows(Protocol):
         ...
 
 
-def run_in_tiles(model: RunsRows, canvas: Canvas, rows: Sequence[ConditionRow]) -> Pixels:
-    """Run a canvas that has a rule for tiles.
+def run_placed(
+    model: RunsRows, canvases: Sequence[Canvas], rows: Sequence[tuple[ConditionRow, ...]]
+) -> Sequence[Pixels]:
+    """Run one batch: ``canvases[i]``, all of one shape, with ``rows[i]``.
 
     Args:
         model: the model.
-        canvas: an image on its canvas.
-        rows: rows of its conditions, with second pictures on the same canvas, uint8 [H, W, channels] each.
+        canvases: images on their canvases.
+        rows: rows of the conditions of each, with second pictures on the same canvas, uint8 [H, W, channels] each.
 
     Returns:
-        uint8 [s H, s W, C], the output on the whole canvas.
+        uint8 [s H, s W, C] for each canvas.
     """
+    if any(canvas.tiles for canvas in canvases):
+        return [_run_in_tiles(model, *each) for each in zip(canvases, rows, strict=True)]
+    return model.run_rows([canvas.pixels for canvas in canvases], rows)
+
+
+def _run_in_tiles(model: RunsRows, canvas: Canvas, rows: Sequence[ConditionRow]) -> Pixels:
     assert canvas.tiles is not None
     height, width = canvas.pixels.shape[:2]
     second = [number for number, condition in enumerate(model.conditions) if not condition.textual]

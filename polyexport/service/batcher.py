@@ -67,7 +67,7 @@ class Batcher:
         """Start the thread that calls the network.
 
         Args:
-            run: ``Model.run_placed`` of a loaded model: canvases of one shape and the rows of the conditions of
+            run: ``run_placed`` with a loaded model: canvases of one shape and the rows of the conditions of
                 each give one output for each, uint8 [s H, s W, C]. Only the batcher's thread calls it.
             max_batch_size: largest number of canvases in one call.
             max_wait_ms: longest time for which an incomplete batch waits for further canvases of its shape.

@@ -23,6 +23,7 @@ from fastapi import FastAPI
 from polyexport.errors import UsageError
 from polyexport.model.file import read_model
 from polyexport.model.loading.load import open_model
+from polyexport.model.tiled_run import run_placed
 from polyexport.pipeline.decoding.pool import DecodingPool
 from polyexport.runtime.allocator import return_freed_memory
 from polyexport.runtime.cores import granted_cores
@@ -80,7 +81,7 @@ def serve(options: ServiceOptions, *, on_ready: Callable[[str, str], None]) -> N
         metrics = Metrics()
         batcher = stack.enter_context(
             Batcher(
-                model.run_placed,
+                partial(run_placed, model),
                 max_batch_size=options.max_batch_size,
                 max_wait_ms=options.batch_timeout_ms,
                 max_queued=limits.max_requests,

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from http.client import HTTPConnection, HTTPResponse
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import pytest
 
 from polyexport.model.file import default_model_path
 from polyexport.model.model import Model
+from polyexport.model.tiled_run import run_placed
 from polyexport.pipeline.decoding.pool import DecodingPool
 from polyexport.service.app import build_app
 from polyexport.service.batcher import Batcher
@@ -145,7 +147,9 @@ def app(shipped: Model) -> Iterator[App]:
     metrics = Metrics()
     with (
         DecodingPool(jobs=1, max_pixels=options.limits.max_pixels) as pool,
-        Batcher(shipped.run_placed, max_batch_size=1, max_wait_ms=0, max_queued=4, max_queued_s=30) as batcher,
+        Batcher(
+            partial(run_placed, shipped), max_batch_size=1, max_wait_ms=0, max_queued=4, max_queued_s=30
+        ) as batcher,
     ):
         pool.start()
         yield App(build_app(Routes(shipped, pool, batcher, metrics, options), metrics, options))

@@ -6,6 +6,7 @@ import io
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from polyexport.model.conditions.fields import MAX_VECTOR_DIM, VectorFields
 from polyexport.model.file import peek_contract
 from polyexport.model.loading.load import load_model
 from polyexport.model.model import Model
+from polyexport.model.tiled_run import run_placed
 from polyexport.pipeline.decoding.pool import DecodingPool
 from polyexport.service.app import build_app
 from polyexport.service.batcher import Batcher
@@ -97,7 +99,9 @@ def serve(version3_of: Callable[[str], Path], app: Any) -> Iterator[Serve]:
             if limits or kind not in made:
                 model = load_model(version3_of(kind), provider="cpu")
                 options, metrics = ServiceOptions(model=version3_of(kind), limits=Limits(**limits)), Metrics()
-                batcher = Batcher(model.run_placed, max_batch_size=4, max_wait_ms=0, max_queued=4, max_queued_s=30)
+                batcher = Batcher(
+                    partial(run_placed, model), max_batch_size=4, max_wait_ms=0, max_queued=4, max_queued_s=30
+                )
                 stack.enter_context(batcher)
                 routes = Routes(model, pool, batcher, metrics, options)
                 one = Served(model, type(app)(build_app(routes, metrics, options)))

@@ -3,6 +3,7 @@
 import base64
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from polyexport.imaging.codecs.png import encode_png
 from polyexport.model.file import default_model_path
 from polyexport.model.model import Model
 from polyexport.model.result import ResultFields
+from polyexport.model.tiled_run import run_placed
 from polyexport.pipeline.decoding.pool import DecodingPool
 from polyexport.service.app import build_app
 from polyexport.service.batcher import Batcher
@@ -27,7 +29,7 @@ def test_the_answer_is_what_infer_writes(app: Any, tiny_model: Model, drawings: 
     image = base64.b64encode((drawings / "2.png").read_bytes()).decode()
     with (
         DecodingPool(jobs=1) as pool,
-        Batcher(model.run_placed, max_batch_size=1, max_wait_ms=0, max_queued=4, max_queued_s=30) as batcher,
+        Batcher(partial(run_placed, model), max_batch_size=1, max_wait_ms=0, max_queued=4, max_queued_s=30) as batcher,
     ):
         service = type(app)(build_app(Routes(model, pool, batcher, metrics, options), metrics, options))
         body = json.dumps({"image": image, "color": "#1e90ff"}).encode()

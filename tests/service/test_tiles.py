@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from polyexport.model.loading.load import load_model
 from polyexport.model.model import Model
 from polyexport.model.settings import setting_from
 from polyexport.model.tile_choice import TileWish
+from polyexport.model.tiled_run import run_placed
 from polyexport.pipeline.decoding.pool import DecodingPool
 from polyexport.service.app import build_app
 from polyexport.service.batcher import Batcher
@@ -37,7 +39,9 @@ def serve(version3_of: Callable[[str], Path], app: Any) -> Iterator[Serve]:
         def served(kind: str, **limits: int) -> tuple[Model, Ask]:
             model = load_model(version3_of(kind), provider="cpu")
             options, metrics = ServiceOptions(model=version3_of(kind), limits=Limits(**limits)), Metrics()
-            batcher = Batcher(model.run_placed, max_batch_size=4, max_wait_ms=0, max_queued=4, max_queued_s=30)
+            batcher = Batcher(
+                partial(run_placed, model), max_batch_size=4, max_wait_ms=0, max_queued=4, max_queued_s=30
+            )
             stack.enter_context(batcher)
             asked = type(app)(build_app(Routes(model, pool, batcher, metrics, options), metrics, options))
 
@@ -97,7 +101,9 @@ def test_canvases_of_one_shape_that_are_cut_and_not_share_no_call(
     shapes = record_shapes(monkeypatch)
 
     async def both() -> list[Any]:
-        with Batcher(model.run_placed, max_batch_size=4, max_wait_ms=50, max_queued=4, max_queued_s=30) as batcher:
+        with Batcher(
+            partial(run_placed, model), max_batch_size=4, max_wait_ms=50, max_queued=4, max_queued_s=30
+        ) as batcher:
             return await asyncio.gather(*(batcher.submit(rule.place(image), rows) for rule in (*rules, rules[1])))
 
     outputs = asyncio.run(both())
