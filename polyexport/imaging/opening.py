@@ -73,7 +73,9 @@ def opened(source: bytes | io.RawIOBase, max_pixels: int) -> Iterator[tuple[Imag
             raise ImageError(f"corrupt or truncated ({reason})", remedy="write the file again") from error
         raise ImageError("no image of a known format", remedy=f"known formats: {', '.join(FORMATS)}") from error
     except Image.DecompressionBombError as error:  # pillow's own limit, for what claims to be far larger
-        raise ImageError(f"more pixels than the limit of {max_pixels}", remedy="shrink the image") from error
+        raise ImageError(
+            f"more pixels than the limit of {max_pixels}", remedy="shrink the image, or raise the limit"
+        ) from error
     except DECODE_ERRORS as error:
         raise ImageError(f"corrupt or truncated ({reason_of(error)})", remedy="write the file again") from error
 
@@ -85,7 +87,10 @@ def check_size(width: int, height: int, max_pixels: int) -> None:
         ImageError: It has more than ``max_pixels`` pixels.
     """
     if width * height > max_pixels:
-        raise ImageError(f"{width}x{height} pixels, more than the limit of {max_pixels}", remedy="shrink the image")
+        raise ImageError(
+            f"{width}x{height} pixels, more than the limit of {max_pixels}",
+            remedy="shrink the image, or raise the limit",
+        )
 
 
 def check_palette(image: Image.Image) -> None:

@@ -46,7 +46,9 @@ class TileWish:
 
     def __post_init__(self) -> None:
         if isinstance(self.tile, int) and self.tile < 1:
-            raise UsageError(f"tiles of {self.tile} pixels", remedy="give --tile auto, off or a number of pixels")
+            raise UsageError(
+                f"a tile of {self.tile} pixels is none", remedy="give --tile auto, off or a number of pixels"
+            )
         if self.overlap is not None and not isinstance(self.tile, int):
             raise UsageError("--overlap was given without the side of the tiles", remedy="add --tile N, in pixels")
 

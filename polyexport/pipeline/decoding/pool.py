@@ -6,6 +6,7 @@ Xeon.
 """
 
 import contextlib
+import functools
 import itertools
 import queue
 import signal
@@ -66,6 +67,11 @@ class DecodingPool:
         self._closed = threading.Event()
         threading.Thread(target=self._watch, name="watch", daemon=True).start()
 
+    @functools.cached_property
+    def _pixels_in_memory(self) -> int:
+        """Number of pixels of an image that is decoded as a whole, by the memory that is granted at the first one."""
+        return granted_memory() // _BYTES_PER_PIXEL
+
     def __enter__(self) -> Self:
         return self
 
@@ -125,7 +131,7 @@ class DecodingPool:
         inputs = [Input(source, str(sha256), tuple(seconds)) for source, sha256, seconds in every]
         most, large = self._max_pixels, 0
         if canvas_rule.tiles is not None:  # what does not fit the memory can be run in bands
-            most, large = min(most, MAX_PIXELS, granted_memory() // _BYTES_PER_PIXEL), most
+            most, large = min(most, MAX_PIXELS, self._pixels_in_memory), most
         rules = Rules(canvas_rule, picture_rules, keep, frames, max_pixels=most, large_pixels=large)
         return self._ask(inputs, rules)
 
