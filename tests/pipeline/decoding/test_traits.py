@@ -117,8 +117,8 @@ def test_a_decoder_that_lies_about_traits_takes_one_image_with_it(
 ) -> None:
     program = f"""
 import polyexport.pipeline.decoding.worker as worker
-real, nan = worker._announced, float("nan")
-worker._announced = lambda traits: real(traits) | ({lie} if traits.format == "WEBP" else {{}})
+real, nan = worker.announced, float("nan")
+worker.announced = lambda traits: real(traits) | ({lie} if traits.format == "WEBP" else {{}})
 """
     start = process._WORKER_CODE.replace("import main;", f"import main; exec({program!r});")
     monkeypatch.setattr(process, "_WORKER_CODE", start)
