@@ -3,12 +3,16 @@
 The format allows 65536 pixels a side, but no program that uses libavif as it comes reads more than is written here.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from polyexport.errors import ImageError
 from polyexport.imaging.encoders.encoder import Encoder, save
 from polyexport.imaging.encoders.exif import exif_with_resolution
+from polyexport.imaging.encoders.times import Times
 from polyexport.imaging.output_format import DEFAULT_QUALITY, OutputFormat
 from polyexport.imaging.profiles import MAX_PROFILE_BYTES
 from polyexport.imaging.traits import Traits
@@ -21,15 +25,44 @@ _MAX_SIDE, _MAX_PIXELS = 32768, 2**28  # limits of libavif's readers
 class _Avif(Encoder):
     def write(self, pixels: NDArray[np.uint8], output: OutputFormat, traits: Traits, notes: list[str]) -> bytes:
         """See ``Encoder``."""
+        return self._saved([pixels], {}, output, traits, notes)
+
+    def write_frames(
+        self,
+        frames: Sequence[NDArray[np.uint8]],
+        times: Times,
+        output: OutputFormat,
+        traits: Traits,
+        notes: list[str],
+    ) -> bytes:
+        """See ``Encoder``."""
+        if times.plays:
+            notes.append("AVIF is written to be played endlessly")  # pillow sets no number
+        if not all(times.durations_ms):
+            notes.append("AVIF holds no duration of 0 ms: made 1 ms")
+        durations = [max(1, each) for each in times.durations_ms]
+        return self._saved(frames, {"duration": durations}, output, traits, notes)
+
+    def _saved(
+        self,
+        frames: Sequence[NDArray[np.uint8]],
+        options: dict[str, Any],
+        output: OutputFormat,
+        traits: Traits,
+        notes: list[str],
+    ) -> bytes:
+        pixels = frames[0]
         if pixels.shape[0] * pixels.shape[1] > _MAX_PIXELS:
             raise ImageError(f"AVIF holds at most {_MAX_PIXELS} pixels", remedy="use --format png or tiff")
         if pixels.shape[2] == 2:
-            pixels = pixels[..., [0, 0, 0, 1]]
+            frames = [each[..., [0, 0, 0, 1]] for each in frames]
         quality = output.quality or DEFAULT_QUALITY
         colors = "4:4:4" if quality >= DEFAULT_QUALITY else "4:2:0"
         return save(
-            pixels,
+            frames[0],
             "AVIF",
+            others=frames[1:],
+            **options,
             quality=quality,
             subsampling="4:0:0" if pixels.shape[2] == 1 else colors,
             max_threads=1,  # outputs are encoded side by side; and the tiles of a picture depend on the threads
@@ -45,4 +78,5 @@ AVIF = _Avif(
     max_side=_MAX_SIDE,
     profile_bytes=MAX_PROFILE_BYTES,
     held=frozenset({"exif", "xmp", "dpi"}),
+    several="frames",
 )
