@@ -101,7 +101,7 @@ class OutputTask:
     """Index of the output's setting among the item's settings."""
 
     collection: "FrameCollection | None" = None
-    """What the frames of the output are collected in; None for an input of one picture."""
+    """Collection of the frames of the output; None for an input of one picture."""
 
     frame: int = 0
     """Index of the frame."""

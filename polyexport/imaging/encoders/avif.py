@@ -3,6 +3,7 @@
 The format allows 65536 pixels a side, but no program that uses libavif as it comes reads more than is written here.
 """
 
+import struct
 from collections.abc import Sequence
 from typing import Any
 
@@ -21,6 +22,12 @@ __all__ = ["AVIF"]
 
 _MAX_SIDE, _MAX_PIXELS = 32768, 2**28  # limits of libavif's readers
 
+# Parts of a sequence (ISO/IEC 14496-12, 8.2.2, 8.3.2, 8.4.2; all in version 1).
+_BOX_BYTES = 8
+_TIMES = slice(12, 28)  # when it was made and changed
+_DURATIONS = {b"mvhd": 32, b"tkhd": 36, b"mdhd": 0}  # place of the duration of all plays, in boxes with times
+_ENDLESSLY = 2**64 - 1
+
 
 class _Avif(Encoder):
     def write(self, pixels: NDArray[np.uint8], output: OutputFormat, traits: Traits, notes: list[str]) -> bytes:
@@ -36,12 +43,11 @@ class _Avif(Encoder):
         notes: list[str],
     ) -> bytes:
         """See ``Encoder``."""
-        if times.plays:
-            notes.append("AVIF is written to be played endlessly")  # pillow sets no number
         if not all(times.durations_ms):
             notes.append("AVIF holds no duration of 0 ms: made 1 ms")
         durations = [max(1, each) for each in times.durations_ms]
-        return self._saved(frames, {"duration": durations}, output, traits, notes)
+        data = self._saved(frames, {"duration": durations}, output, traits, notes)
+        return _timed(data, times.plays * sum(durations) or _ENDLESSLY)
 
     def _saved(
         self,
@@ -70,6 +76,30 @@ class _Avif(Encoder):
             exif=exif_with_resolution(traits.exif, traits.dpi, notes),
             xmp=traits.xmp,
         )
+
+
+def _timed(data: bytes, duration: int) -> bytes:
+    """Return a sequence with the time for which it is played, and without the time at which it was made.
+
+    Pillow says neither to libavif, which writes the time of day.
+
+    Args:
+        data: the file, from libavif.
+        duration: duration of all plays, in the unit of the durations of frames.
+    """
+    timed, places = bytearray(data), [(0, len(data))]
+    while places:
+        start, end = places.pop()
+        while start < end:
+            size, name = struct.unpack_from(">I4s", timed, start)
+            if name in (b"moov", b"trak", b"mdia"):
+                places.append((start + _BOX_BYTES, start + size))
+            elif name in _DURATIONS:
+                timed[start + _TIMES.start : start + _TIMES.stop] = bytes(_TIMES.stop - _TIMES.start)
+                if place := _DURATIONS[name]:
+                    struct.pack_into(">Q", timed, start + place, duration)
+            start += size or end
+    return bytes(timed)
 
 
 AVIF = _Avif(

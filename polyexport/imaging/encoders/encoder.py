@@ -47,8 +47,8 @@ class Encoder(ABC):
     """Traits that the format holds, of ``exif``, ``xmp`` and ``dpi``."""
 
     several: Literal["", "frames", "pages"] = ""
-    """What a file may hold several of: frames of an animation, or pages, each of its own size; empty for one picture
-    only. Frames can be written as pages, without their times."""
+    """Pictures that a file may hold several of: frames of an animation, or pages, each of its own size; empty for one
+    picture only. Frames can be written as pages, without their times."""
 
     TRAITS: ClassVar[dict[str, str]] = {"exif": "EXIF data", "xmp": "XMP", "dpi": "resolution"}
     """Traits that are metadata, and their names in warnings."""

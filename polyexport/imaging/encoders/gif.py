@@ -89,7 +89,8 @@ def _as_frame(data: bytes, disposal: int, steps: int) -> bytes:
     table_bits = data[_SCREEN_FLAGS] & 7
     table = data[_SCREEN_BYTES : _SCREEN_BYTES + 3 * 2 ** (table_bits + 1)]
     start = _SCREEN_BYTES + len(table)
-    clear = b""
+    # A reader that clears to the background where a frame names no transparent color sees one that no pixel has.
+    clear = bytes([_CLEAR]) if disposal == _CLEAR_AREA else b""
     while data[start : start + 1] == _EXTENSION:  # pillow writes none but that of a transparent color
         if data[start + 1 : start + 3] == _CONTROL:
             clear = data[start + 6 : start + 7]
