@@ -1,13 +1,13 @@
 """polyexport infer: a model over folders of images."""
 
 from collections.abc import Sequence
-from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from polyexport.cli.console import build, console
+from polyexport.cli.infer_values import Alpha, Background, ColorProfile, Engine, Format, Frames, Metadata, ResultAs
 from polyexport.cli.options import (
     DEFAULT_MAX_PIXELS,
     DeviceId,
@@ -35,59 +35,6 @@ if TYPE_CHECKING:
     from polyexport.pipeline.watching.watched_folder import WatchedFolder
 
 __all__ = ["infer", "parse_size"]
-
-
-class Engine(StrEnum):
-    """Values of --engine."""
-
-    LOCAL = "local"
-    RAY = "ray"
-
-
-class Background(StrEnum):
-    """Values of --background."""
-
-    WHITE = "white"
-    TRANSPARENT = "transparent"
-
-
-class ResultAs(StrEnum):
-    """Values of --result-as."""
-
-    RESULT = "result"
-    ALPHA = "alpha"
-
-
-class Format(StrEnum):
-    """Values of --format."""
-
-    PNG = "png"
-    SAME = "same"
-    JPEG = "jpeg"
-    WEBP = "webp"
-    TIFF = "tiff"
-    AVIF = "avif"
-
-
-class Metadata(StrEnum):
-    """Values of --metadata."""
-
-    KEEP = "keep"
-    STRIP = "strip"
-
-
-class ColorProfile(StrEnum):
-    """Values of --color-profile."""
-
-    SRGB = "srgb"
-    KEEP = "keep"
-
-
-class Alpha(StrEnum):
-    """Values of --alpha."""
-
-    WHITE = "white"
-    KEEP = "keep"
 
 
 def infer(
@@ -208,6 +155,13 @@ def infer(
         Alpha,
         typer.Option(help="Transparency of inputs: composited on white, or put back on the results as well."),
     ] = Alpha.WHITE,
+    frames: Annotated[
+        Frames,
+        typer.Option(
+            help="Frames of animations and pages of TIFF files that are run: the first alone, or all, whose results "
+            "become one animation or one file of pages."
+        ),
+    ] = Frames.FIRST,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print what would become of every output, and write nothing.")
     ] = False,
@@ -302,7 +256,9 @@ def infer(
         color_profile=color_profile.value,
         alpha=alpha.value,
     )
-    finishing = build(Finishing, background=background.value, result_as=result_as.value, output=written)
+    finishing = build(
+        Finishing, background=background.value, result_as=result_as.value, output=written, frames=frames.value
+    )
     interface = interface_of(model, signed_by=require_signature)
     finishing.check(interface.result, interface.conditions)
     if STDIO in (output, *(paths or ())):

@@ -15,6 +15,7 @@ colored lines need."""
 _WITH_QUALITY: tuple[FormatName, ...] = ("jpeg", "webp", "avif", "same")
 _WITH_COMPRESSION: tuple[FormatName, ...] = ("png", "tiff", "same")
 _WITHOUT_ALPHA: tuple[FormatName, ...] = ("jpeg",)
+_OF_ONE_PICTURE: tuple[FormatName, ...] = ("jpeg",)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,6 +64,11 @@ class OutputFormat:
     def holds_alpha(self) -> bool:
         """Whether outputs can have alpha; for ``same`` that depends on the input."""
         return self.format not in _WITHOUT_ALPHA
+
+    @property
+    def holds_several(self) -> bool:
+        """Whether an output can hold several frames or pages; for ``same`` that depends on the input."""
+        return self.format not in _OF_ONE_PICTURE
 
     def recipe(self) -> dict[str, Any]:
         """Return what stands for this in the recipe of an output: every entry that is not the default."""

@@ -60,17 +60,21 @@ class OutputEncoder:
         return [self._stage(task, image, ms) for (task, _), (image, ms) in zip(made, encoded, strict=True)]
 
     def _encode(self, task: OutputTask, pixels: Pixels) -> tuple[EncodedImage | str, float]:
-        """Encode one output of the network.
+        """Encode one output of the network, or those of all frames of an output, of which it is the last.
 
         Returns:
             The file, or the reason why there is none; and the milliseconds.
         """
         started = time.perf_counter()
         progress = task.progress
+        traits, name = progress.traits, progress.item.name
         try:
-            image = self._finishing.encode(
-                self._model, task.canvas, pixels, task.setting, traits=progress.traits, name=progress.item.name
-            )
+            if task.collection is not None:
+                image = self._finishing.encode_frames(
+                    self._model, task.collection, task.setting, traits=traits, name=name
+                )
+            else:
+                image = self._finishing.encode(self._model, task.canvas, pixels, task.setting, traits=traits, name=name)
         except Exception as error:  # noqa: BLE001 - memory is the usual cause
             return f"cannot be encoded ({reason_of(error)})", 0.0
         return image, 1e3 * (time.perf_counter() - started)

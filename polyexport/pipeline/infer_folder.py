@@ -18,7 +18,7 @@ from polyexport.model.tile_choice import Tile, TileWish
 from polyexport.pipeline.cancellation import Switch
 from polyexport.pipeline.decoding.pool import MAX_JOBS
 from polyexport.pipeline.events import OnEvent, ignore_event
-from polyexport.pipeline.finishing import Background, Finishing, ResultAs
+from polyexport.pipeline.finishing import Background, Finishing, Frames, ResultAs
 from polyexport.pipeline.interface import Interface, interface_of
 from polyexport.pipeline.job import Job
 from polyexport.pipeline.local_run import run_local
@@ -53,6 +53,7 @@ def infer_folder(
     background: Background = "white",
     result_as: ResultAs = "result",
     output_format: OutputFormat = PNG_OUTPUT,
+    frames: Frames = "first",
     overwrite: bool = False,
     retry_failed: bool = False,
     watch: bool = False,
@@ -95,6 +96,7 @@ def infer_folder(
         background: ``transparent`` makes the paper around a drawing transparent.
         result_as: ``alpha`` makes a mask the alpha of its image.
         output_format: format of the output files, and what they keep of the input files.
+        frames: ``all`` runs every frame of an animation and every page of a document, and writes one file of them.
         overwrite: whether every output is made again, and existing files of any origin are replaced.
         retry_failed: whether inputs that failed in an earlier run are tried again.
         watch: whether the run goes on with the files that appear in the folder, until it is cancelled; see
@@ -124,7 +126,7 @@ def infer_folder(
     """
     if not 0 <= jobs <= MAX_JOBS:
         raise UsageError(f"jobs is {jobs}, expected 0 to {MAX_JOBS}", remedy="give 0 to choose by the cores")
-    finishing = _finishing(background, result_as, output_format)
+    finishing = _finishing(background, result_as, output_format, frames)
     given = [paths] if isinstance(paths, str | os.PathLike) else list(paths)
     request = Request(
         paths=[os.fspath(path) for path in given],
@@ -184,11 +186,15 @@ def infer_folder(
     return run_local(job, load, jobs=jobs, on_event=on_event, cancel=cancel)
 
 
-def _finishing(background: Background, result_as: ResultAs, output_format: OutputFormat) -> Finishing:
-    for name, value, values in (("background", background, Background), ("result_as", result_as, ResultAs)):
+def _finishing(background: Background, result_as: ResultAs, output_format: OutputFormat, frames: Frames) -> Finishing:
+    for name, value, values in (
+        ("background", background, Background),
+        ("result_as", result_as, ResultAs),
+        ("frames", frames, Frames),
+    ):
         if value not in get_args(values):
             raise UsageError(f"{name} is {value!r}", remedy=f"give {' or '.join(get_args(values))}")
     try:
-        return Finishing(background=background, result_as=result_as, output=output_format)
+        return Finishing(background=background, result_as=result_as, output=output_format, frames=frames)
     except ValueError as error:
         raise UsageError(str(error), remedy="leave one of them out") from error

@@ -12,6 +12,7 @@ from polyexport.model.tile_choice import AUTO_TILES, TileWish
 from polyexport.pipeline.decoding.pool import DecodingPool
 from polyexport.pipeline.decoding.process import Source
 from polyexport.pipeline.finishing import PLAIN, Finishing
+from polyexport.pipeline.frame_collection import FrameCollection
 
 __all__ = ["run_one"]
 
@@ -51,11 +52,25 @@ def run_one(
     finishing.check(model.contract.result, model.conditions)
     rule = model.contract.canvas_rule(size, keep_original=finishing.as_alpha, tiles=tiles)
     decoded = decoding_pool.decode(
-        source, rule, pictures=pictures, picture_rules=model.picture_rules(rule), keep=finishing.keep
+        source,
+        rule,
+        pictures=pictures,
+        picture_rules=model.picture_rules(rule),
+        keep=finishing.keep,
+        frames=finishing.all_frames,
     )
     if decoded.canvas is None:
         raise ImageError(f"the image is refused: {decoded.reason}", remedy="give another image")
-    output = model.run_canvases([decoded.canvas], [setting], [decoded.pictures])[0]
-    name = source if isinstance(source, str) else ""
-    made = finishing.encode(model, decoded.canvas, output, setting, traits=decoded.traits, name=name)
+    name, traits = source if isinstance(source, str) else "", decoded.traits
+    if refusal := finishing.refusal(decoded, name):
+        raise refusal
+    canvases = [frame.canvas for frame in decoded.frames] or [decoded.canvas]
+    outputs = [model.run_canvases([canvas], [setting], [decoded.pictures])[0] for canvas in canvases]
+    if decoded.frames:
+        collection = FrameCollection(decoded.frames, decoded.plays)
+        for number, output in enumerate(outputs):
+            collection.add(number, output)
+        made = finishing.encode_frames(model, collection, setting, traits=traits, name=name)
+    else:
+        made = finishing.encode(model, decoded.canvas, outputs[0], setting, traits=traits, name=name)
     return replace(made, warnings=(*decoded.warnings, *made.warnings))

@@ -1,6 +1,7 @@
 """Progress of the inputs of a run: which of their outputs are still to be made, and what has become of the others."""
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from polyexport.imaging.pixels import Pixels
 from polyexport.imaging.traits import NO_TRAITS, Traits
@@ -9,6 +10,9 @@ from polyexport.model.settings import Setting
 from polyexport.pipeline.outputs.journal import Record
 from polyexport.pipeline.plan import Item
 from polyexport.pipeline.results import ItemResult, Status, Timings
+
+if TYPE_CHECKING:
+    from polyexport.pipeline.frame_collection import FrameCollection
 
 __all__ = ["InputProgress", "OutputTask"]
 
@@ -86,7 +90,7 @@ class InputProgress:
 
 @dataclass(frozen=True, slots=True)
 class OutputTask:
-    """One decoded input, of which one of its outputs is to be made."""
+    """One decoded input, or one of its frames, of which one of its outputs is to be made."""
 
     progress: InputProgress
     canvas: Canvas
@@ -95,6 +99,12 @@ class OutputTask:
 
     number: int
     """Index of the output's setting among the item's settings."""
+
+    collection: "FrameCollection | None" = None
+    """Collection of the frames of the output; None for an input of one picture."""
+
+    frame: int = 0
+    """Index of the frame."""
 
     @property
     def setting(self) -> Setting:

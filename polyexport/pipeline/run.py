@@ -21,12 +21,13 @@ from typing import TYPE_CHECKING
 from polyexport.imaging.pixels import Pixels
 from polyexport.model.canvas import CanvasRule
 from polyexport.model.model import Model
-from polyexport.pipeline.batching import Batcher, images_per_network_task, tiles_note
+from polyexport.pipeline.batching import Batcher, images_per_network_task
 from polyexport.pipeline.cancellation import NEVER, Cancellation, RunCancelledError
 from polyexport.pipeline.decoding.pool import DecodingPool
 from polyexport.pipeline.decoding.process import Decoded
 from polyexport.pipeline.encoding import EncodedOutput, OutputEncoder
 from polyexport.pipeline.finishing import PLAIN, Finishing
+from polyexport.pipeline.frame_collection import output_tasks
 from polyexport.pipeline.ordering import ResultsInOrder, SyncGroup
 from polyexport.pipeline.outputs.disk import OutputSink, UnpublishedOutput
 from polyexport.pipeline.outputs.journal import Record, recipe_of
@@ -116,7 +117,6 @@ class _Run:
         self._plan = plan
         self._model = model
         self._canvas_rule = canvas_rule
-        self._keep = finishing.keep
         self._picture_rules = model.picture_rules(canvas_rule)
         self._streams = options.streams
         self._folder = folder
@@ -129,11 +129,13 @@ class _Run:
         # Whole images, where the colors of one share the network's work.
         colors = len(plan.settings) if model.contract.many_colors else 1
         batch_size = max(1, options.batch_size // colors) * colors
-        self._images_per_task = images_per_task(len(plan.items), canvas_rule)
+        self._images_per_task = 1 if finishing.all_frames else images_per_task(len(plan.items), canvas_rule)
         network_task = images_per_network_task(batch_size, self._images_per_task)
         self._window = 2 * max(
             network_task * (options.streams + 1), decoding_pool.jobs * self._images_per_task
         )  # images between two stages
+        # An animation is as large as hundreds of images, and is not held back once it is decoded.
+        self._ahead = 2 * decoding_pool.jobs if finishing.all_frames else self._window
         self._batcher = Batcher(
             model, batch_size=batch_size, images_per_task=self._images_per_task, window=self._window
         )
@@ -161,7 +163,7 @@ class _Run:
         try:
             for progress, decoded in self._decoded():
                 self._accept(progress, decoded)
-                while shape := self._batcher.ready(progress.index):
+                while shape := self._batcher.oldest() if decoded.frames else self._batcher.ready(progress.index):
                     self._call_network(shape)
                 self._collect_large(wait=False)
             while shape := self._batcher.oldest():
@@ -226,10 +228,11 @@ class _Run:
                 skip_sha256=finished,
                 pictures=[progress.item.pictures for progress in some] if self._picture_rules else (),
                 picture_rules=self._picture_rules,
-                keep=self._keep,
+                keep=self._finishing.keep,
+                frames=self._finishing.all_frames,
             )
             ahead.append((some, future))
-            if len(ahead) * self._images_per_task >= self._window:
+            if len(ahead) * self._images_per_task >= self._ahead:
                 asked, decoding = ahead.popleft()
                 answers = self._cancellation.result_of(decoding)
                 yield from zip(asked, answers, strict=True)
@@ -244,20 +247,22 @@ class _Run:
         if decoded.large:
             self._accept_large(progress)
             return
-        tasks: list[OutputTask] = []
+        numbers: list[int] = []
+        refusal = self._finishing.refusal(decoded, progress.item.name)
         for number, record in enumerate(progress.finished_records):
             if progress.item.clash:
                 self._fail_clash(progress, number, decoded.reason)
             elif record is not None and record.input_sha256 == decoded.sha256:
                 self._finish_output(progress, f"{record.failed} ({_FAILED_EARLIER})" if record.failed else "")
+            elif refusal:
+                self._finish_output(progress, str(refusal))
             elif decoded.canvas is not None:
-                progress.warnings = (*decoded.warnings, *tiles_note(decoded.canvas))
-                tasks.append(OutputTask(progress, decoded.canvas, decoded.pictures, number))
+                numbers.append(number)
             elif decoded.permanent and decoded.sha256 and progress.item.source not in self._unrecorded:
                 self._add_to_group(progress, _failure(progress, number, decoded.reason))
             else:
                 self._finish_output(progress, decoded.reason)
-        if tasks:
+        for tasks in output_tasks(progress, decoded, numbers):
             self._batcher.add(tasks)
 
     def _accept_large(self, progress: InputProgress) -> None:
@@ -326,13 +331,14 @@ class _Run:
             outputs, infer_ms = self._cancellation.result_of(call)
             for task, output in zip(tasks, outputs, strict=True):
                 task.progress.timings.infer_ms += infer_ms / len(tasks)
-                if isinstance(output, str):
-                    self._finish_output(task.progress, output)
-                else:
-                    self._made.append((task, output))
+                made = output if task.collection is None else task.collection.add(task.frame, output)
+                if isinstance(made, str):
+                    self._finish_output(task.progress, made)
+                elif made is not None:
+                    self._made.append((task, made))
             if len(self._made) >= self._images_per_task:
                 self._encode()
-        self._collect_encoded(down_to=self._window)
+        self._collect_encoded(down_to=self._ahead)
 
     def _encode(self) -> None:
         made, self._made = self._made, []

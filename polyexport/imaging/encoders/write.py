@@ -1,16 +1,19 @@
 """A result on its way into a file: alpha and profile of the input are put back, and its metadata chosen."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from polyexport.imaging.encoders import encoder_of
 from polyexport.imaging.encoders.profile import srgb_profile, to_profile
+from polyexport.imaging.encoders.times import Times
 from polyexport.imaging.matte import with_alpha
 from polyexport.imaging.output_format import EncodedImage, OutputFormat
 from polyexport.imaging.traits import Traits
 
-__all__ = ["in_profile", "traits_for_file", "write_image"]
+__all__ = ["in_profile", "traits_for_file", "write_frames", "write_image"]
 
 
 def write_image(
@@ -40,6 +43,48 @@ def write_image(
     )
     pixels = in_profile(pixels, output, held.icc_profile)
     return EncodedImage(data=encoder.encode(pixels, output, held, notes), warnings=tuple(notes))
+
+
+def write_frames(
+    frames: Sequence[NDArray[np.uint8]],
+    times: Times,
+    output: OutputFormat,
+    traits: Traits,
+    *,
+    alphas: Sequence[NDArray[np.uint8] | None],
+    suffix: str = "",
+    colors: bool = True,
+) -> EncodedImage:
+    """Write the results of the frames of an animation, or of the pages of a document, as one image file.
+
+    Args:
+        frames: result of each, as ``write_image`` takes it, in their order.
+        times: times of the frames.
+        output: format of the file, and what it keeps.
+        traits: traits of the input, but its alpha.
+        alphas: alpha of each frame of the input, uint8 [H, W, 1]; None for a frame without.
+        suffix: see ``write_image``.
+        colors: see ``write_image``.
+
+    Returns:
+        The file; equal arguments give equal bytes.
+
+    Raises:
+        ImageError: the format does not hold several pictures, or not so many pixels.
+    """
+    notes: list[str] = []
+    encoder = encoder_of(output.format, suffix, traits.format)
+    if output.alpha == "keep":
+        frames = [
+            pixels if alpha is None else _transparent(pixels, alpha, colors=colors)
+            for pixels, alpha in zip(frames, alphas, strict=True)
+        ]
+    channels = max(pixels.shape[2] for pixels in frames)
+    held = traits_for_file(
+        output, traits, channels=channels, colors=colors, most_bytes=encoder.profile_bytes, notes=notes
+    )
+    frames = [in_profile(pixels, output, held.icc_profile) for pixels in frames]
+    return EncodedImage(data=encoder.encode_frames(frames, times, output, held, notes), warnings=tuple(notes))
 
 
 def traits_for_file(
