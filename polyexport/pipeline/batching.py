@@ -2,14 +2,17 @@
 
 import time
 from collections import OrderedDict
+from collections.abc import Iterator, Sequence
 
 from polyexport.errors import ImageError, OutOfMemoryError, PolyexportError, out_of_memory, reason_of
 from polyexport.imaging.pixels import Pixels
 from polyexport.model.canvas import Canvas
 from polyexport.model.model import Model
-from polyexport.pipeline.progress import OutputTask
+from polyexport.pipeline.decoding.process import Decoded
+from polyexport.pipeline.frame_collection import FrameCollection
+from polyexport.pipeline.progress import InputProgress, OutputTask
 
-__all__ = ["Batcher", "images_per_network_task", "tiles_note"]
+__all__ = ["Batcher", "images_per_network_task", "output_tasks"]
 
 _MAX_LAG_WINDOWS = 16  # an image waits for others of its shape while at most so many windows of inputs follow it
 
@@ -49,7 +52,7 @@ class Batcher:
         self._waiting: OrderedDict[Shape, list[OutputTask]] = OrderedDict()
 
     def add(self, tasks: list[OutputTask]) -> None:
-        """Add the tasks of one input, which share one canvas."""
+        """Add the tasks of one input or frame, which share one canvas."""
         self._waiting.setdefault(tasks[0].canvas.pixels.shape, []).extend(tasks)
 
     def ready(self, index: int) -> Shape | None:
@@ -131,7 +134,30 @@ class Batcher:
         return [f"the network failed on it ({reason})"]
 
 
-def tiles_note(canvas: Canvas) -> tuple[str, ...]:
+def output_tasks(progress: InputProgress, decoded: Decoded, numbers: Sequence[int]) -> Iterator[list[OutputTask]]:
+    """Yield the work of the network on a decoded input: for each frame one task for each output.
+
+    Args:
+        progress: the input, which gets a warning about frames that are cut into tiles.
+        decoded: what it was decoded to, with a canvas if there are numbers.
+        numbers: indexes of the settings of the outputs.
+    """
+    if decoded.canvas is None or not numbers:
+        return
+    if not decoded.frames:
+        progress.add_warnings(_tiles_note(decoded.canvas))
+        yield [OutputTask(progress, decoded.canvas, decoded.pictures, number) for number in numbers]
+        return
+    collections = {number: FrameCollection(decoded.frames, decoded.plays) for number in numbers}
+    for place, frame in enumerate(decoded.frames):
+        progress.add_warnings(_tiles_note(frame.canvas))
+        yield [
+            OutputTask(progress, frame.canvas, decoded.pictures, number, collections[number], place)
+            for number in numbers
+        ]
+
+
+def _tiles_note(canvas: Canvas) -> tuple[str, ...]:
     """Return a line about an image that was cut into tiles because it does not fit the memory; none for others."""
     tiles = canvas.tiles
     if tiles is None or not tiles.above:

@@ -1,14 +1,12 @@
 """Frames of one output: each goes through the network by itself, and their results become one file."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from polyexport.imaging.pixels import Pixels
-from polyexport.pipeline.batching import tiles_note
-from polyexport.pipeline.decoding.process import Decoded, DecodedFrame
-from polyexport.pipeline.progress import InputProgress, OutputTask
+from polyexport.pipeline.decoding.process import DecodedFrame
 
-__all__ = ["FrameCollection", "output_tasks"]
+__all__ = ["FrameCollection"]
 
 
 @dataclass(slots=True)
@@ -48,26 +46,3 @@ class FrameCollection:
         """Yield each frame and the network's output on its canvas, in the order of the frames."""
         for number, frame in enumerate(self.frames):
             yield frame, self._outputs[number]
-
-
-def output_tasks(progress: InputProgress, decoded: Decoded, numbers: Sequence[int]) -> Iterator[list[OutputTask]]:
-    """Yield the work of the network on a decoded input: for each frame one task for each output.
-
-    Args:
-        progress: the input, which gets a warning about frames that are cut into tiles.
-        decoded: what it was decoded to, with a canvas if there are numbers.
-        numbers: indexes of the settings of the outputs.
-    """
-    if decoded.canvas is None or not numbers:
-        return
-    if not decoded.frames:
-        progress.add_warnings(tiles_note(decoded.canvas))
-        yield [OutputTask(progress, decoded.canvas, decoded.pictures, number) for number in numbers]
-        return
-    collections = {number: FrameCollection(decoded.frames, decoded.plays) for number in numbers}
-    for place, frame in enumerate(decoded.frames):
-        progress.add_warnings(tiles_note(frame.canvas))
-        yield [
-            OutputTask(progress, frame.canvas, decoded.pictures, number, collections[number], place)
-            for number in numbers
-        ]

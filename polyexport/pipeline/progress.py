@@ -1,18 +1,15 @@
 """Progress of the inputs of a run: which of their outputs are still to be made, and what has become of the others."""
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from polyexport.imaging.pixels import Pixels
 from polyexport.imaging.traits import NO_TRAITS, Traits
 from polyexport.model.canvas import Canvas
 from polyexport.model.settings import Setting
+from polyexport.pipeline.frame_collection import FrameCollection
 from polyexport.pipeline.outputs.journal import Record
 from polyexport.pipeline.plan import Item
 from polyexport.pipeline.results import ItemResult, Status, Timings
-
-if TYPE_CHECKING:
-    from polyexport.pipeline.frame_collection import FrameCollection
 
 __all__ = ["InputProgress", "OutputTask"]
 
@@ -100,7 +97,7 @@ class OutputTask:
     number: int
     """Index of the output's setting among the item's settings."""
 
-    collection: "FrameCollection | None" = None
+    collection: FrameCollection | None = None
     """Collection of the frames of the output; None for an input of one picture."""
 
     frame: int = 0

@@ -21,13 +21,12 @@ from typing import TYPE_CHECKING
 from polyexport.imaging.pixels import Pixels
 from polyexport.model.canvas import CanvasRule
 from polyexport.model.model import Model
-from polyexport.pipeline.batching import Batcher, images_per_network_task
+from polyexport.pipeline.batching import Batcher, images_per_network_task, output_tasks
 from polyexport.pipeline.cancellation import NEVER, Cancellation, RunCancelledError
 from polyexport.pipeline.decoding.pool import DecodingPool
 from polyexport.pipeline.decoding.process import Decoded
 from polyexport.pipeline.encoding import EncodedOutput, OutputEncoder
 from polyexport.pipeline.finishing import PLAIN, Finishing
-from polyexport.pipeline.frame_collection import output_tasks
 from polyexport.pipeline.ordering import ResultsInOrder, SyncGroup
 from polyexport.pipeline.outputs.disk import OutputSink, UnpublishedOutput
 from polyexport.pipeline.outputs.journal import Record, recipe_of

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from color_settings import setting
 from local_images import SIGMA, image_and_mask, record_shapes, whole_png
+from PIL import Image
 from version3_models import LOCAL_KINDS
 
 import polyexport
@@ -16,6 +17,7 @@ from polyexport.cluster.messages import Answer, Task
 from polyexport.cluster.worker import Worker, WorkerOptions
 from polyexport.errors import ExitCode
 from polyexport.imaging.codecs.png import encode_png
+from polyexport.imaging.frames import decode_frames
 from polyexport.imaging.output_format import OutputFormat
 from polyexport.model.loading.load import load_model
 from polyexport.model.settings import setting_from
@@ -187,3 +189,15 @@ def test_the_format_of_the_outputs_reaches_the_actor(
     assert staged.output == "red/0.webp"
     assert folder.publish([staged]) == [""]
     assert (folder.root / "red" / "0.webp").read_bytes()[8:12] == b"WEBP"
+
+
+def test_all_frames_are_made_by_the_actor(
+    folder: OutputFolder, options: WorkerOptions, drawings: Path, tmp_path: Path
+) -> None:
+    first, second = (Image.open(drawings / f"{number}.png").convert("RGB") for number in range(2))
+    first.save(tmp_path / "moves.png", save_all=True, append_images=[second.resize(first.size)], duration=[30, 60])
+    worker = Worker(replace(options, finishing=Finishing(frames="all")))
+    [text] = worker(block(tmp_path / "moves.png"))["answer"]
+    assert folder.publish(list(Answer.from_json(text).outputs)) == [""]
+    frames = decode_frames((folder.root / "red" / "moves.png").read_bytes()).frames
+    assert [frame.duration_ms for frame in frames] == [30, 60]
