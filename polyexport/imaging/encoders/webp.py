@@ -86,12 +86,12 @@ def _saved(
 
 
 def _picture(data: bytes) -> bytes:
-    """Return the chunks of the pixels and the alpha of a WebP file without errors."""
+    """Return the chunks of the pixels and the alpha of a WebP file that holds nothing else."""
     found, start = list[bytes](), _HEADER_BYTES
     while start < len(data):
         length = int.from_bytes(data[start + 4 : start + 8], "little")
         end = start + 8 + length + length % 2
-        if data[start : start + 4] in (b"ALPH", b"VP8 ", b"VP8L"):
+        if data[start : start + 4] != b"VP8X":  # the header of files that have alpha
             found.append(data[start:end])
         start = end
     return b"".join(found)
