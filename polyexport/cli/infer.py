@@ -220,7 +220,7 @@ def infer(
     continues an earlier run: outputs that are finished are skipped.
     """
     console.set(verbose=verbose, quiet=quiet)
-    from polyexport.model.tile_choice import TileWish
+    from polyexport.model.tile_wish import TileWish
 
     wanted, tiles = parse_size(size), TileWish.parse(tile, overlap)
     limits = LoadLimits(seconds=load_timeout, memory_mib=max_model_memory)

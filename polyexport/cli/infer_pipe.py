@@ -9,7 +9,7 @@ from polyexport.errors import ImageError, OutputError, UsageError
 from polyexport.imaging.pixels import MAX_FILE_BYTES
 from polyexport.model.canvas import Size
 from polyexport.model.settings import Setting, parse_settings
-from polyexport.model.tile_choice import TileWish
+from polyexport.model.tile_wish import TileWish
 from polyexport.pipeline.decoding.pool import DecodingPool
 from polyexport.pipeline.finishing import Finishing
 from polyexport.pipeline.inputs.pairing import parse_pairing

@@ -11,7 +11,7 @@ from polyexport.cluster.messages import Answer, Task
 from polyexport.errors import OutputError, PolyexportError
 from polyexport.model.canvas import Size
 from polyexport.model.model import Model
-from polyexport.model.tile_choice import TileWish
+from polyexport.model.tile_wish import TileWish
 from polyexport.pipeline.decoding.pool import DecodingPool
 from polyexport.pipeline.finishing import Finishing
 from polyexport.pipeline.outputs.disk import UnpublishedOutput

@@ -16,7 +16,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from PIL import Image
@@ -24,7 +24,9 @@ from PIL import Image
 from polyexport.errors import ImageError, UsageError
 from polyexport.imaging.pixels import MAX_SIDE, Pixels
 from polyexport.model.edges import InkEdges
-from polyexport.model.tiles import TileRule
+
+if TYPE_CHECKING:
+    from polyexport.model.tiles import TileRule
 
 __all__ = ["MAX_NATIVE_PIXELS", "Canvas", "CanvasRule", "Size", "check_same_size", "resized"]
 
@@ -63,7 +65,7 @@ class Canvas:
     original: Pixels | None = None
     """The image itself, uint8 [height, width, channels], where the result needs it; None otherwise."""
 
-    tiles: TileRule | None = None
+    tiles: "TileRule | None" = None
     """The rule by which the canvas is cut into tiles for the network; None if it is run as a whole."""
 
     def batch_limit(self, wanted: int) -> int:
@@ -159,7 +161,7 @@ class CanvasRule:
     keep_original: bool = False
     """A canvas keeps the pixels of its image."""
 
-    tiles: TileRule | None = None
+    tiles: "TileRule | None" = None
     """The rule by which large canvases of ``native`` are cut into tiles; None if none is."""
 
     @property
@@ -192,7 +194,7 @@ class CanvasRule:
         white: bool = True,
         channels: int = 3,
         keep_original: bool = False,
-        tiles: TileRule | None = None,
+        tiles: "TileRule | None" = None,
     ) -> "CanvasRule":
         """Make the rule for a size that a user gave and a network.
 
@@ -235,8 +237,11 @@ class CanvasRule:
     @classmethod
     def of_entries(cls, entries: Mapping[str, Any]) -> "CanvasRule":
         """Make the rule of what ``dataclasses.asdict`` gave of it."""
-        tiles = entries["tiles"]
-        return cls(**{**entries, "tiles": None if tiles is None else TileRule(**tiles)})
+        if entries["tiles"] is None:
+            return cls(**entries)
+        from polyexport.model.tiles import TileRule
+
+        return cls(**{**entries, "tiles": TileRule(**entries["tiles"])})
 
     def place(self, pixels: Pixels) -> Canvas:
         """Place an image on its canvas.

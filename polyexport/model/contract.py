@@ -15,7 +15,7 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from polyexport.errors import ContractError, reason_of
 from polyexport.imaging.pixels import MAX_SIDE, MAX_TRAINING_SIZE
@@ -29,10 +29,13 @@ from polyexport.model.contract_limits import MAX_CONTRACT_VALUES, check_sizes
 from polyexport.model.golden import GoldenSample
 from polyexport.model.locality import Locality
 from polyexport.model.result import PICTURE, ResultFields
-from polyexport.model.tile_choice import AUTO_TILES, TileWish, choose_tiles
+from polyexport.model.tile_wish import AUTO_TILES, TileWish
 from polyexport.runtime.session import TensorType
 from polyexport.storage.strict_json import read_json
 from polyexport.storage.typed_json import build
+
+if TYPE_CHECKING:
+    from polyexport.model.tiles import TileRule
 
 __all__ = [
     "COLORED",
@@ -252,16 +255,23 @@ class Contract:
             white=self.output_name == COLORED,
             channels=self.image_channels,
             keep_original=keep_original or self.result.kind == "alpha",
-            tiles=choose_tiles(
-                tiles,
-                self.locality,
-                kind=self.result.kind,
-                multiple=self.size_multiple,
-                smallest=self.smallest_size,
-                native=size == "native",
-                fixed_size=self.fixed_size,
-                most_pixels=MAX_NATIVE_PIXELS,
-            ),
+            tiles=self._tiles(tiles, native=size == "native"),
+        )
+
+    def _tiles(self, wish: TileWish, *, native: bool) -> "TileRule | None":
+        if wish == AUTO_TILES and not native:
+            return None
+        from polyexport.model.tile_choice import choose_tiles  # most runs start without it
+
+        return choose_tiles(
+            wish,
+            self.locality,
+            kind=self.result.kind,
+            multiple=self.size_multiple,
+            smallest=self.smallest_size,
+            native=native,
+            fixed_size=self.fixed_size,
+            most_pixels=MAX_NATIVE_PIXELS,
         )
 
     def to_json(self) -> str:

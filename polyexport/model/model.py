@@ -22,7 +22,6 @@ from polyexport.model.golden import GoldenSample
 from polyexport.model.inputs import ImageLike, batches_of_many_colors, check_image, checked_rows, pixels_of, placed
 from polyexport.model.nan_watch import WATCH, all_numbers, watched
 from polyexport.model.settings import Setting, describe_conditions, setting_from
-from polyexport.model.tiled_run import run_placed
 from polyexport.runtime.open import open_session
 from polyexport.runtime.session import Session, SessionOptions, TensorType
 
@@ -297,7 +296,11 @@ class Model:
         """
         seconds = pictures if pictures is not None else [()] * len(canvases)
         rows = [self.rows_of(setting, second) for setting, second in zip(settings, seconds, strict=True)]
-        return run_placed(self, canvases, rows)
+        if any(canvas.tiles for canvas in canvases):
+            from polyexport.model.tiled_run import run_placed
+
+            return run_placed(self, canvases, rows)
+        return self.run_rows([canvas.pixels for canvas in canvases], rows)
 
     def colorize(
         self, images: Iterable[ImageLike], colors: Iterable[ColorLike], *, size: Size = "auto"

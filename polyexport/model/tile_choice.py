@@ -1,19 +1,13 @@
 """The choice of tiles for a network: which images are cut, into which tiles, and what cannot be cut at all."""
 
-from dataclasses import dataclass
-from typing import Literal
-
 from polyexport.errors import UsageError
 from polyexport.model.locality import Locality
 from polyexport.model.result import ResultKind
+from polyexport.model.tile_wish import TileWish
 from polyexport.model.tiles import TileRule
 from polyexport.runtime.memory import granted_memory
 
-__all__ = ["AUTO_TILES", "Tile", "TileWish", "choose_tiles"]
-
-Tile = Literal["auto", "off"] | int
-"""Tiles as users ask for them: ``auto`` for images that do not fit the memory, ``off``, or the side of a tile in
-pixels."""
+__all__ = ["choose_tiles"]
 
 _SIDE = 512
 """Side of a tile that is chosen, pixels, where neither the overlap nor the memory speaks against it."""
@@ -30,44 +24,6 @@ runtime needs about twice the size of the tensors."""
 
 _UNKNOWN_BYTES_PER_PIXEL = 2048
 """Memory that a network is taken to need whose graph was not measured, bytes for each pixel."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TileWish:
-    """Tiles that a user asks for.
-
-    Raises:
-        UsageError: values that make no sense for any network.
-    """
-
-    tile: Tile = "auto"
-    overlap: int | None = None
-    """Pixels that a tile shares with each of its neighbors; None for what suits the network."""
-
-    def __post_init__(self) -> None:
-        if isinstance(self.tile, int) and self.tile < 1:
-            raise UsageError(
-                f"a tile of {self.tile} pixels is none", remedy="give --tile auto, off or a number of pixels"
-            )
-        if self.overlap is not None and not isinstance(self.tile, int):
-            raise UsageError("--overlap was given without the side of the tiles", remedy="add --tile N, in pixels")
-
-    @classmethod
-    def parse(cls, tile: str, overlap: int | None) -> "TileWish":
-        """Parse the values of ``--tile`` and ``--overlap``.
-
-        Raises:
-            UsageError: the tile is neither ``auto`` nor ``off`` nor a number of pixels, or an overlap without a number.
-        """
-        if tile in ("auto", "off"):
-            return cls(tile="auto" if tile == "auto" else "off", overlap=overlap)
-        if tile.isascii() and tile.isdigit() and len(tile) <= 6:
-            return cls(tile=int(tile), overlap=overlap)
-        raise UsageError(f"unknown tile {tile[:60]!r}", remedy="give auto, off or a number of pixels")
-
-
-AUTO_TILES = TileWish()
-"""Tiles for images that do not fit the memory."""
 
 
 def choose_tiles(

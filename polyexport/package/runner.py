@@ -38,8 +38,8 @@ from polyexport.model.canvas import CanvasRule, check_same_size
 from polyexport.model.file import peek_contract, read_model
 from polyexport.model.model import Model
 from polyexport.model.settings import Setting, describe_conditions, parse_settings
-from polyexport.model.tile_choice import TileWish
 from polyexport.model.tile_difference import measure_tiles
+from polyexport.model.tile_wish import TileWish
 from polyexport.package.arguments import parse_arguments
 from polyexport.runtime.session import SessionOptions
 from polyexport.storage.files import check_writable, write_atomic

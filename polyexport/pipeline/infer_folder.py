@@ -14,7 +14,7 @@ from polyexport.model.conditions.color_condition import ColorLike
 from polyexport.model.loading.limits import DEFAULT_LIMITS, LoadLimits
 from polyexport.model.loading.load import load_model
 from polyexport.model.model import Model
-from polyexport.model.tile_choice import Tile, TileWish
+from polyexport.model.tile_wish import Tile, TileWish
 from polyexport.pipeline.cancellation import Switch
 from polyexport.pipeline.decoding.pool import MAX_JOBS
 from polyexport.pipeline.events import OnEvent, ignore_event

@@ -8,7 +8,7 @@ from polyexport.imaging.pixels import MAX_PIXELS
 from polyexport.model.canvas import CanvasRule, Size
 from polyexport.model.model import Model
 from polyexport.model.settings import Setting
-from polyexport.model.tile_choice import AUTO_TILES, TileWish
+from polyexport.model.tile_wish import AUTO_TILES, TileWish
 from polyexport.pipeline.cancellation import NEVER, Cancellation
 from polyexport.pipeline.decoding.pool import DecodingPool
 from polyexport.pipeline.finishing import PLAIN, Finishing

@@ -8,7 +8,7 @@ from polyexport.imaging.output_format import EncodedImage
 from polyexport.model.canvas import Size
 from polyexport.model.model import Model
 from polyexport.model.settings import Setting
-from polyexport.model.tile_choice import AUTO_TILES, TileWish
+from polyexport.model.tile_wish import AUTO_TILES, TileWish
 from polyexport.pipeline.decoding.pool import DecodingPool
 from polyexport.pipeline.decoding.process import Source
 from polyexport.pipeline.finishing import PLAIN, Finishing

@@ -21,7 +21,7 @@ from polyexport.imaging.frames import decode_frames
 from polyexport.imaging.output_format import OutputFormat
 from polyexport.model.loading.load import load_model
 from polyexport.model.settings import setting_from
-from polyexport.model.tile_choice import AUTO_TILES, TileWish
+from polyexport.model.tile_wish import AUTO_TILES, TileWish
 from polyexport.pipeline.finishing import PLAIN, Finishing
 from polyexport.pipeline.outputs.disk import OutputFolder
 from polyexport.pipeline.plan import Item, output_name

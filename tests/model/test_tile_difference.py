@@ -12,8 +12,8 @@ from polyexport.model.loading.load import load_model
 from polyexport.model.locality import Locality
 from polyexport.model.model import Model
 from polyexport.model.settings import setting_from
-from polyexport.model.tile_choice import TileWish
 from polyexport.model.tile_difference import measure_tiles
+from polyexport.model.tile_wish import TileWish
 
 
 @pytest.fixture

@@ -18,7 +18,8 @@ from polyexport.errors import UsageError
 from polyexport.model.canvas import CanvasRule
 from polyexport.model.locality import Locality
 from polyexport.model.result import ResultKind
-from polyexport.model.tile_choice import AUTO_TILES, TileWish, choose_tiles
+from polyexport.model.tile_choice import choose_tiles
+from polyexport.model.tile_wish import AUTO_TILES, TileWish
 from polyexport.model.tiles import TileRule, rows_of, spans, tiled_rows
 
 TABLE = json.loads(Path(__file__).with_name("canvas_cases.json").read_text())

@@ -11,7 +11,7 @@ from polyexport.imaging.codecs.png import encode_png
 from polyexport.imaging.pixels import decode
 from polyexport.model.model import Model
 from polyexport.model.settings import setting_from
-from polyexport.model.tile_choice import TileWish
+from polyexport.model.tile_wish import TileWish
 
 __all__ = ["SIGMA", "image_and_mask", "record_shapes", "whole_png"]
 

@@ -25,7 +25,7 @@ from polyexport.model.loading.load import load_model
 from polyexport.model.locality import Locality
 from polyexport.model.result import ResultFields
 from polyexport.model.settings import NO_SETTING
-from polyexport.model.tile_choice import TileWish
+from polyexport.model.tile_wish import TileWish
 
 
 def conv(inner: int, outer: int, kernel: int = 3, dilation: int = 1) -> nn.Conv2d:
