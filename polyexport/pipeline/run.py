@@ -177,11 +177,11 @@ class _Run:
             cancelled = True
             self._decoding_pool.close()
         except BaseException:
-            if self._large_images is not None:
-                self._large_images.stop()
             self._decoding_pool.close()  # a decoder that hangs would hold up the end
             raise
         finally:
+            if self._large_images is not None:
+                self._large_images.stop()
             # On an error or an interrupt no new work is started, but what is staged already still gets its name.
             for threads in (self._decode_threads, self._network_threads, self._encode_threads):
                 threads.shutdown(wait=True, cancel_futures=True)
@@ -292,7 +292,7 @@ class _Run:
         """Add the outputs of large images to the next group, those that are there or all of them."""
         while self._large and (wait or self._large[0][2].done()):
             progress, number, future = self._large.popleft()
-            made, record = future.result(), progress.finished_records[number]
+            made, record = self._cancellation.result_of(future), progress.finished_records[number]
             if made.staged:
                 made.warnings.append("run in bands, as it does not fit the memory; the result is the same")
             progress.sha256, progress.timings.infer_ms = made.sha256, progress.timings.infer_ms + 1e3 * made.seconds
@@ -301,7 +301,7 @@ class _Run:
                 self._add_to_group(
                     progress, self._encoder.unpublished(progress, number, made.staged, made.output_sha256)
                 )
-            elif made.reason and made.permanent:
+            elif made.reason and made.permanent and progress.item.source not in self._unrecorded:
                 self._add_to_group(progress, _failure(progress, number, made.reason))
             elif record is not None and record.failed and not made.reason:
                 self._finish_output(progress, f"{record.failed} ({_FAILED_EARLIER})")

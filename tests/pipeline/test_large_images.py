@@ -19,11 +19,14 @@ from polyexport.imaging.pixels import decode
 from polyexport.model.loading.load import load_model
 from polyexport.model.model import Model
 from polyexport.model.settings import parse_settings
+from polyexport.pipeline.cancellation import Cancellation
 from polyexport.pipeline.decoding import pool as pool_module
 from polyexport.pipeline.decoding.pool import DecodingPool
 from polyexport.pipeline.finishing import Finishing
 from polyexport.pipeline.inputs.pairing import parse_pairing
+from polyexport.pipeline.job import Job, run_job
 from polyexport.pipeline.large_images import LargeImages
+from polyexport.pipeline.outputs.store import open_folder
 from polyexport.pipeline.plan import Plan, make_plan
 from polyexport.pipeline.results import ItemResult, RunReport
 from polyexport.storage.stores import Url
@@ -383,3 +386,30 @@ def test_a_writer_of_rows_says_what_it_cannot_hold(tmp_path: Path) -> None:
 
     with io.FileIO(tmp_path / "a", "w+b") as file, pytest.raises(ImageError, match="at most 65500 pixels a side"):
         row_writers.open_row_writer(file, (70_000, 5, 3), OutputFormat(format="jpeg"), NO_TRAITS, [], suffix="")
+
+
+def test_a_cancelled_run_stops_a_large_image(
+    model: Model, folder: Path, in_bands: DecodingPool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    cancel = threading.Event()
+    stopped: list[bool] = []
+    real = LargeImages._write
+
+    def writes(self: LargeImages, *given: Any) -> None:
+        cancel.set()
+        stopped.append(self._stopped.wait(20))
+        real(self, *given)
+
+    monkeypatch.setattr(LargeImages, "_write", writes)
+    job = Job(plan=one_image(model, folder, tmp_path / "out"))
+    with open_folder(job.plan.output) as output:
+        report = run_job(
+            job,
+            lambda threads, streams, images: model,
+            folder=output,
+            decoding_pool=in_bands,
+            cancellation=Cancellation(cancel),
+        )
+    assert report.cancelled
+    assert stopped == [True]
+    assert not [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
