@@ -34,6 +34,7 @@ def test_options_that_do_not_go_together(refused: Refused, drawings: Path, optio
     assert not drawings.with_name("drawings-colored").exists()
 
 
+@pytest.mark.slow
 def test_a_manifest_a_preview_and_a_contact_sheet(
     cli: Cli, drawings: Path, tiny_model_path: Path, tmp_path: Path
 ) -> None:
@@ -77,6 +78,7 @@ def test_stdin_has_the_format_of_its_content(program: str, tiny_model_path: Path
     assert done.stdout.startswith(b"\xff\xd8\xff")
 
 
+@pytest.mark.slow
 def test_every_image_ends_in_one_state_and_the_warnings_are_lines(
     cli: Cli, drawings: Path, tiny_model_path: Path, tmp_path: Path
 ) -> None:

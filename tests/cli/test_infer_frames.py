@@ -38,6 +38,7 @@ def test_formats_of_one_picture_are_refused(cli: Cli, refused: Refused, moves: P
     assert "Invalid value for '--frames'" in cli("infer", moves, "--frames", "2", check=2).stderr
 
 
+@pytest.mark.slow
 def test_a_manifest_a_preview_and_a_contact_sheet(cli: Cli, moves: Path, version3_of: ModelOf, tmp_path: Path) -> None:
     (moves / "list.csv").write_text("image,sigma\nmoves.gif,0\nmoves.gif,20\nstill.png,20\n")
     common = ["--manifest", moves / "list.csv", "-m", version3_of("number"), "--provider", "cpu"]
@@ -58,6 +59,7 @@ def test_a_manifest_a_preview_and_a_contact_sheet(cli: Cli, moves: Path, version
     assert np.array_equal(one, other)
 
 
+@pytest.mark.slow
 def test_a_pipe(program: str, moves: Path, version3_of: ModelOf) -> None:
     command = [program, "infer", "-", "-m", str(version3_of("plain")), "--frames", "all", "--format", "same"]
     data = (moves / "moves.gif").read_bytes()

@@ -97,6 +97,7 @@ def test_a_watch_from_its_start_to_an_interrupt(start: Start, folder: Path, refu
     assert np.array_equal(read_image(folder.parent / "out/b.png").pixels, 255 - read_image(folder / "b.png").pixels)
 
 
+@pytest.mark.slow
 def test_a_folder_that_goes_ends_the_watch_with_the_totals(start: Start, folder: Path) -> None:
     (folder / "a.png").write_bytes(png(0))
     watch = start()

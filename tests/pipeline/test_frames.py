@@ -96,7 +96,9 @@ def inverter(version3_of: ModelOf) -> Path:
     return version3_of("plain")
 
 
-@pytest.mark.parametrize("name", ["same", "png", "webp", "avif", "tiff"])
+@pytest.mark.parametrize(
+    "name", ["same", "png", *(pytest.param(name, marks=pytest.mark.slow) for name in ("webp", "avif", "tiff"))]
+)
 def test_animations_become_animations(name: Any, folder: Path, inverter: Path) -> None:
     for kind, options in ANIMATIONS.items():
         (folder / f"of-{kind}.{kind.lower()}").write_bytes(saved(pictures(), kind, **options))
@@ -294,6 +296,7 @@ def test_every_frame_gets_the_same_mask(folder: Path, version3_of: ModelOf, tmp_
         assert np.array_equal(frame.pixels, expected)
 
 
+@pytest.mark.slow
 def test_many_animations_and_single_pictures_together(folder: Path, inverter: Path) -> None:
     for number in range(70):
         images = pictures(1 + number % 5, (16 + number % 3, 12 + number % 2))

@@ -235,6 +235,7 @@ def test_an_image_that_changes_while_it_is_read_fails(
     )
 
 
+@pytest.mark.slow
 def test_an_image_that_vanishes_fails(
     colorize: Colorize,
     model: Model,
@@ -255,6 +256,7 @@ def test_an_image_that_vanishes_fails(
     )
 
 
+@pytest.mark.slow
 def test_a_decoder_that_is_killed_fails_the_image_alone(
     colorize: Colorize,
     model: Model,
@@ -278,7 +280,7 @@ def test_a_decoder_that_is_killed_fails_the_image_alone(
 
 
 @pytest.mark.parametrize("name", ["png", "tiff", "jpeg"])
-@pytest.mark.parametrize("after", [0, 20_000])
+@pytest.mark.parametrize("after", [pytest.param(0, marks=SLOW), 20_000])
 def test_a_disk_that_fills_ends_the_run_and_leaves_nothing(
     name: str,
     after: int,

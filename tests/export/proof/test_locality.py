@@ -204,7 +204,7 @@ def some_slow(networks: Iterable[type[nn.Module]], *fast: type[nn.Module]) -> li
     return [pytest.param(one, marks=[] if one in fast else pytest.mark.slow) for one in networks]
 
 
-@pytest.mark.parametrize("network", some_slow(LOCAL, UNet, Double, Windows))
+@pytest.mark.parametrize("network", some_slow(LOCAL, Double, Windows))
 def test_a_local_network_is_found(network: type[nn.Module]) -> None:
     multiple, reach, scale = LOCAL[network]
     source = source_of(network, multiple, scale)
@@ -218,7 +218,7 @@ def test_a_local_network_is_found(network: type[nn.Module]) -> None:
     assert f"depends on {field}x{field} pixels" in found.describe()
 
 
-@pytest.mark.parametrize("network", some_slow(GLOBAL, InstanceNormalized, Attention, Rolled))
+@pytest.mark.parametrize("network", some_slow(GLOBAL, InstanceNormalized, Attention))
 def test_a_global_network_is_told_apart_by_a_node(network: type[nn.Module]) -> None:
     multiple, name = GLOBAL[network]
     source = source_of(network, multiple)

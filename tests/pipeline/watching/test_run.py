@@ -191,6 +191,7 @@ def test_a_file_that_is_written_in_parts_is_made_when_it_is_whole(start: Start, 
     assert lines(watch.output) == 1
 
 
+@pytest.mark.slow
 def test_a_file_that_stays_broken_fails_once_and_is_made_when_it_is_mended(start: Start, folder: Path) -> None:
     (folder / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     watch = start()
@@ -253,6 +254,7 @@ def test_an_output_inside_the_folder_is_no_input(start: Start, folder: Path) -> 
     watch.stop()
 
 
+@pytest.mark.slow
 def test_one_mask_for_all_images_is_no_input(start: Start, folder: Path, tmp_path: Path) -> None:
     (tmp_path / "mask.onnx").write_bytes(version3_bytes("mask in"))
     Image.fromarray(np.full((12, 16), 7, np.uint8)).save(folder / "mask.png")
@@ -340,6 +342,7 @@ def test_a_removed_output_folder_and_a_second_watch(start: Start, folder: Path) 
     assert isinstance(watch.error, OutputError)
 
 
+@pytest.mark.slow
 def test_what_the_system_does_not_tell_is_found_by_listing(
     start: Start, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -357,6 +360,7 @@ def test_what_the_system_does_not_tell_is_found_by_listing(
     watch.stop()
 
 
+@pytest.mark.slow
 def test_a_system_that_tells_nothing_is_said(start: Start, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import watchfiles
 
