@@ -5,15 +5,13 @@
 Makes a picture of smooth noise as a PNG, exports a local network with random weights (eight convolutions of 24
 channels), and runs it with `polyexport infer --max-pixels`. Compares
 
-- the peak of the memory of all processes together, sampled from /proc (proportional set size, so that shared pages
-  count once),
+- the sum of the peak resident sets of all processes (VmHWM in /proc; Linux only),
 - the time for each megapixel with that of the same network on one picture of 512x512 pixels, run in turn in one process
   on all cores, without decoding and encoding,
 - a region in the middle of the result with the same region, and its surroundings, run alone.
 """
 
 import argparse
-import contextlib
 import json
 import statistics
 import subprocess
@@ -28,7 +26,7 @@ from typing import Any
 import numpy as np
 import pyvips
 import torch
-from memory import children  # type: ignore[import-not-found]  # a script beside this one
+from memory import children, peak_kib  # type: ignore[import-not-found]  # a script beside this one
 from numpy.typing import NDArray
 from torch import nn
 
@@ -41,7 +39,7 @@ from polyexport.runtime.cores import granted_cores
 
 _REGION = 1500
 _SMALL = 512
-_SAMPLE_S = 0.05
+_SAMPLE_S = 0.5
 
 
 class EightConvolutions(nn.Module):
@@ -82,26 +80,18 @@ def picture(path: Path, width: int, height: int) -> None:
     planes[0].bandjoin(planes[1:]).copy(interpretation="srgb").pngsave(str(path), compression=1)
 
 
-def proportional_kib(pid: int) -> int:
-    """Memory of one process in which shared pages count in part, KiB; 0 if it has ended."""
-    with contextlib.suppress(OSError):
-        for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-            if line.startswith("Pss:"):
-                return int(line.split()[1])
-    return 0
-
-
 def run(command: Sequence[str]) -> tuple[float, float]:
-    """Run a command; returns its seconds, and the peak memory of it and of the processes that it starts, MiB."""
+    """Run a command; returns its seconds, and the sum of the peaks of it and of the processes that it starts, MiB."""
     started = time.perf_counter()
     process = subprocess.Popen(command)
-    peak = 0
+    peaks: dict[int, int] = {}
     while process.poll() is None:
-        peak = max(peak, sum(proportional_kib(pid) for pid in (process.pid, *children(process.pid))))
+        for pid in (process.pid, *children(process.pid)):
+            peaks[pid] = max(peaks.get(pid, 0), peak_kib(pid))
         time.sleep(_SAMPLE_S)
     if process.returncode:
         raise SystemExit(f"{command[0]} ended with {process.returncode}")
-    return time.perf_counter() - started, peak / 1024
+    return time.perf_counter() - started, sum(peaks.values()) / 1024
 
 
 def small_ms(model: Model, times: int) -> float:
