@@ -4,12 +4,12 @@ import math
 import os
 from pathlib import Path
 
+from polyexport.runtime.cgroup import CGROUP, own_groups
+
 __all__ = ["granted_cores"]
 
-_MEMBERSHIP = Path("/proc/self/cgroup")
 
-
-def granted_cores(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
+def granted_cores(cgroup: Path = CGROUP) -> int:
     """Number of whole cores granted by affinity and by the container's quota (cgroup v2 or v1), at least 1.
 
     A container that is limited to two cores of a large host still counts every core in ``os.cpu_count()``; the kernel
@@ -22,24 +22,8 @@ def granted_cores(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
 
 def _quota(cgroup: Path) -> float | None:
     """Number of cores of the smallest quota from this process's cgroup up to the root; None without one."""
-    try:
-        lines = _MEMBERSHIP.read_text().splitlines()
-    except OSError:
-        return None
-    quotas: list[float] = []
-    for line in lines:
-        _, controllers, name = line.split(":", 2)
-        if controllers and "cpu" not in controllers.split(","):
-            continue
-        root = cgroup / controllers if controllers else cgroup
-        folder = root / name.lstrip("/")
-        for level in (folder, *folder.parents):
-            limit = _limit(level)
-            if limit is not None:
-                quotas.append(limit)
-            if level == root:
-                break
-    return min(quotas, default=None)
+    limits = (_limit(folder) for folder in own_groups("cpu", cgroup))
+    return min((limit for limit in limits if limit is not None), default=None)
 
 
 def _limit(folder: Path) -> float | None:

@@ -3,13 +3,14 @@
 import os
 from pathlib import Path
 
+from polyexport.runtime.cgroup import CGROUP, own_groups
+
 __all__ = ["granted_memory"]
 
-_MEMBERSHIP = Path("/proc/self/cgroup")
 _UNKNOWN_BYTES = 4 << 30  # of a system that does not tell
 
 
-def granted_memory(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
+def granted_memory(cgroup: Path = CGROUP) -> int:
     """Bytes of memory that are available to this process: those of the machine, or of the container's limit if less.
 
     A container that is limited to a part of a large host still sees the memory of the whole host; the kernel kills
@@ -18,7 +19,8 @@ def granted_memory(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
     Args:
         cgroup: Folder in which the control groups (version 2 or 1) are mounted.
     """
-    amounts = [_available(), *_limits(cgroup)]
+    left = (_left(folder) for folder in own_groups("memory", cgroup))
+    amounts = [_available(), *(amount for amount in left if amount is not None)]
     try:
         import resource
     except ImportError:  # no such limits on this system
@@ -39,28 +41,6 @@ def _available() -> int:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2
     except (ValueError, OSError):
         return _UNKNOWN_BYTES
-
-
-def _limits(cgroup: Path) -> list[int]:
-    """Return what each limit from this process's control group up to the root leaves, bytes."""
-    try:
-        lines = _MEMBERSHIP.read_text().splitlines()
-    except OSError:
-        return []
-    left: list[int] = []
-    for line in lines:
-        _, controllers, name = line.split(":", 2)
-        if controllers and "memory" not in controllers.split(","):
-            continue
-        root = cgroup / controllers if controllers else cgroup
-        folder = root / name.lstrip("/")
-        for level in (folder, *folder.parents):
-            amount = _left(level)
-            if amount is not None:
-                left.append(amount)
-            if level == root:
-                break
-    return left
 
 
 def _left(folder: Path) -> int | None:

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from polyexport.runtime import cores
+from polyexport.runtime import cgroup as cgroup_module
 from polyexport.runtime.cores import granted_cores
 
 
@@ -16,7 +16,7 @@ def eight_cores(monkeypatch: pytest.MonkeyPatch) -> None:
 def cgroup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     membership = tmp_path / "self_cgroup"
     membership.write_text("0::/app/worker\n")
-    monkeypatch.setattr(cores, "_MEMBERSHIP", membership)
+    monkeypatch.setattr(cgroup_module, "_MEMBERSHIP", membership)
     (tmp_path / "app" / "worker").mkdir(parents=True)
     return tmp_path
 
@@ -49,5 +49,5 @@ def test_version_1_quota(cgroup: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_without_cgroups_affinity_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cores, "_MEMBERSHIP", tmp_path / "missing")
+    monkeypatch.setattr(cgroup_module, "_MEMBERSHIP", tmp_path / "missing")
     assert granted_cores(tmp_path) == 8

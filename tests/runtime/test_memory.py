@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from polyexport.runtime import cgroup as cgroup_module
 from polyexport.runtime import memory
 from polyexport.runtime.memory import granted_memory
 
@@ -19,7 +20,7 @@ def sixteen_gib(monkeypatch: pytest.MonkeyPatch) -> None:
 def cgroup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     membership = tmp_path / "self_cgroup"
     membership.write_text("0::/app/worker\n")
-    monkeypatch.setattr(memory, "_MEMBERSHIP", membership)
+    monkeypatch.setattr(cgroup_module, "_MEMBERSHIP", membership)
     (tmp_path / "app" / "worker").mkdir(parents=True)
     return tmp_path
 
@@ -64,7 +65,7 @@ def test_the_limit_of_the_process_counts(cgroup: Path, monkeypatch: pytest.Monke
 
 
 def test_a_system_without_control_groups(cgroup: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(memory, "_MEMBERSHIP", cgroup / "missing")
+    monkeypatch.setattr(cgroup_module, "_MEMBERSHIP", cgroup / "missing")
     assert granted_memory(cgroup) == 16 * GIB
 
 
