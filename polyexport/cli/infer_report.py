@@ -20,7 +20,6 @@ from polyexport.errors import ExitCode, ImageError, UsageError
 from polyexport.imaging.codecs import FORMATS
 from polyexport.imaging.color import Color
 from polyexport.imaging.pixels import MAX_FILE_BYTES, decode
-from polyexport.pipeline.contact_sheet import ContactSheet
 from polyexport.pipeline.decoding.pool import DecodingPool
 from polyexport.pipeline.events import (
     Event,
@@ -33,7 +32,6 @@ from polyexport.pipeline.events import (
 )
 from polyexport.pipeline.job import Job, LoadModel
 from polyexport.pipeline.plan import Item, colored, output_name
-from polyexport.pipeline.preview import Preview, preview
 from polyexport.pipeline.results import ItemResult, RunReport
 from polyexport.storage.files import check_output_file, read_limited, write_atomic
 from polyexport.storage.stores import is_url, read_url
@@ -103,6 +101,11 @@ class _Printer:
         self._waits = False
         self.shown: list[Item] = []
         """Inputs of the contact sheet."""
+        self._most_shown = 0
+        if options.contact_sheet is not None:
+            from polyexport.pipeline.contact_sheet import ContactSheet  # which most runs don't need
+
+            self._most_shown = ContactSheet.MAX_IMAGES
 
     @property
     def started(self) -> bool:
@@ -128,7 +131,7 @@ class _Printer:
         self._written += result.written
         if result.status == "failed":
             console.error(f"failed: {result.item.source}: {result.reason}")
-        elif self._options.contact_sheet is not None and len(self.shown) < ContactSheet.MAX_IMAGES:
+        elif len(self.shown) < self._most_shown:
             self.shown.append(result.item)
         if self._advance is not None:
             self._advance()
@@ -175,6 +178,8 @@ def report_preview(job: Job, load: LoadModel, decoding_pool: DecodingPool, *, js
     Returns:
         The exit code of the process.
     """
+    from polyexport.pipeline.preview import Preview, preview  # which most runs don't need
+
     model = load(threads=1, streams=1, images=job.plan.outputs)
     _print_provider(model.session.execution_provider, model.session.fallback_reason)
     counts = Preview()
@@ -230,6 +235,8 @@ def _check_sheet(path: Path) -> None:
 
 def _write_sheet(path: Path, job: Job, items: list[Item], *, total: int) -> None:
     """Write a picture of the outputs, read back from their files."""
+    from polyexport.pipeline.contact_sheet import ContactSheet  # which most runs don't need
+
     sheet = ContactSheet(total=total)
     for index, item in enumerate(items):
         with contextlib.suppress(ImageError, OSError):  # a file has been removed since

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path, PurePath
+from typing import TYPE_CHECKING
 
 from polyexport.errors import UsageError
 from polyexport.imaging.color import Color
@@ -13,12 +14,14 @@ from polyexport.imaging.output_format import FormatName
 from polyexport.model.settings import Setting
 from polyexport.pipeline.inputs.discover import discover, input_folders
 from polyexport.pipeline.inputs.discover_url import discover_urls
-from polyexport.pipeline.inputs.manifest import Entry
 from polyexport.pipeline.inputs.naming import Found
 from polyexport.pipeline.inputs.pairing import NO_PICTURES, Pairing
 from polyexport.pipeline.outputs.staging import STATE
 from polyexport.storage.spelling import Spelling
 from polyexport.storage.stores import Url, is_url
+
+if TYPE_CHECKING:
+    from polyexport.pipeline.inputs.manifest import Entry
 
 __all__ = [
     "Item",
@@ -137,7 +140,7 @@ def make_plan(
 
 
 def plan_entries(
-    entries: Sequence[Entry],
+    entries: "Sequence[Entry]",
     *,
     output: Path | Url,
     pairing: Pairing = NO_PICTURES,

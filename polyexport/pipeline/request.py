@@ -11,7 +11,6 @@ from polyexport.imaging.output_format import FormatName
 from polyexport.model.conditions.color_condition import ColorLike
 from polyexport.model.conditions.condition import Condition
 from polyexport.model.settings import NOTHING, parse_settings
-from polyexport.pipeline.inputs.manifest import read_manifest
 from polyexport.pipeline.inputs.pairing import parse_pairing
 from polyexport.pipeline.inputs.path_list import MAX_LIST_BYTES, read_list, read_list_file
 from polyexport.pipeline.plan import Plan, default_name, make_plan, plan_entries
@@ -78,6 +77,8 @@ def plan_request(request: Request, conditions: Sequence[Condition[Any]], *, form
     paths = [local_path(path) for path in (*request.paths, *_listed_paths(request.files_from))]
     output = None if request.output is None else _output(local_path(request.output))
     if request.manifest is not None:
+        from polyexport.pipeline.inputs.manifest import read_manifest  # which most runs don't need
+
         if paths or request.colors or request.include or request.exclude:
             raise UsageError(
                 "--manifest names images and colors", remedy="leave out paths, --color, --include and --exclude"

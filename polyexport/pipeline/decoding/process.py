@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import fcntl
+import functools
 import json
 import math
 import os
@@ -10,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from types import MappingProxyType
 from typing import IO, Any, cast
 
@@ -23,6 +24,7 @@ from polyexport.imaging.profiles import MAX_PROFILE_BYTES
 from polyexport.imaging.traits import KEEP_NOTHING, MAX_EXIF_BYTES, MAX_XMP_BYTES, NO_TRAITS, Keep, Traits
 from polyexport.model.canvas import MAX_NATIVE_PIXELS, Canvas, CanvasRule
 from polyexport.model.edges import InkEdges
+from polyexport.pipeline.decoding.trait_messages import PLAIN_ENTRIES
 from polyexport.pipeline.decoding.worker import ORIGINAL_CHANNELS, input_sha256, receive, receive_into, send
 from polyexport.storage.files import read_limited
 
@@ -209,6 +211,7 @@ class DecodingProcess:
             for _ in request["images"]:
                 self._deadline = time.monotonic() + timeout_s
                 answer = receive(self._answers)
+                pixels = self._with_pixels(answer, rules) if answer["state"] == "pixels" else {}
                 decoded = Decoded(
                     sha256=str(answer["sha256"]),
                     reason=str(answer.get("reason", "")),
@@ -217,9 +220,8 @@ class DecodingProcess:
                     warnings=tuple(map(str, answer["warnings"])),
                     read_ms=float(answer.get("read_ms", 0.0)),
                     decode_ms=float(answer.get("decode_ms", 0.0)),
+                    **pixels,
                 )
-                if answer["state"] == "pixels":
-                    decoded = self._with_pixels(decoded, answer, rules)
                 self._deadline = float("inf")
                 yield decoded
         except (EOFError, OSError) as error:
@@ -229,22 +231,21 @@ class DecodingProcess:
         finally:
             self._deadline = float("inf")
 
-    def _with_pixels(self, decoded: Decoded, answer: dict[str, Any], rules: Rules) -> Decoded:
-        """Read what follows an answer with pixels: canvases, second pictures, traits."""
-        if rules.frames and "frames" in answer:
-            decoded = self._with_frames(decoded, answer, rules)
-        else:
-            decoded = replace(decoded, canvas=self._canvas(answer, rules))
-        first = cast(Canvas, decoded.canvas)
+    def _with_pixels(self, answer: dict[str, Any], rules: Rules) -> dict[str, Any]:
+        """Read what follows an answer with pixels, and return it as fields of ``Decoded``."""
+        several = rules.frames and "frames" in answer
+        fields: dict[str, Any] = self._frames(answer, rules) if several else {"canvas": self._canvas(answer, rules)}
+        first: Canvas = fields["canvas"]
         rows, columns = first.pixels.shape[:2]
-        pictures = tuple(self.receive_array(rows, columns, rule.channels) for rule in rules.pictures.values() if rule)
-        traits = NO_TRAITS
+        if rules.pictures:
+            seconds = [self.receive_array(rows, columns, rule.channels) for rule in rules.pictures.values() if rule]
+            fields["pictures"] = tuple(seconds)
         if rules.keep.anything:
-            traits = self.receive_traits(answer["traits"], rules.keep, (first.height, first.width))
-        return replace(decoded, pictures=pictures, traits=traits)
+            fields["traits"] = self.receive_traits(answer["traits"], rules.keep, (first.height, first.width))
+        return fields
 
-    def _with_frames(self, decoded: Decoded, answer: dict[str, Any], rules: Rules) -> Decoded:
-        """Read the canvases of several frames, and the alpha of each."""
+    def _frames(self, answer: dict[str, Any], rules: Rules) -> dict[str, Any]:
+        """Read the canvases of several frames, and the alpha of each; returns them as fields of ``Decoded``."""
         from polyexport.imaging.frames import MAX_DURATION_MS, MAX_FRAMES, MAX_PLAYS  # which most runs don't need
 
         entries = [dict(entry) for entry in answer["frames"]]
@@ -261,7 +262,7 @@ class DecodingProcess:
             alpha = self.receive_array(canvas.height, canvas.width, 1) if kept else None
             frames.append(DecodedFrame(canvas=canvas, alpha=alpha, duration_ms=duration_ms))
         pages = bool(answer["pages"])
-        return replace(decoded, canvas=frames[0].canvas, frames=tuple(frames), plays=plays, pages=pages)
+        return {"canvas": frames[0].canvas, "frames": tuple(frames), "plays": plays, "pages": pages}
 
     def _canvas(self, answer: dict[str, Any], rules: Rules) -> Canvas:
         assert rules.image is not None
@@ -338,6 +339,11 @@ class DecodingProcess:
         Raises:
             EOFError, OSError, ValueError, KeyError, TypeError: the process has ended, or its answer is malformed.
         """
+        format_name, bits = str(announced["format"]), int(announced["bits"])
+        if format_name not in FORMATS:
+            raise ValueError("no image has this format")
+        if len(announced) == len(PLAIN_ENTRIES):
+            return _plain_traits(format_name, bits)
         sizes, limits = [int(size) for size in announced["bytes"]], (MAX_PROFILE_BYTES, MAX_EXIF_BYTES, MAX_XMP_BYTES)
         if not all(0 <= size <= limit * keep.metadata for size, limit in zip(sizes, limits, strict=True)):
             raise ValueError("no image has so much metadata")
@@ -345,15 +351,13 @@ class DecodingProcess:
         for part in parts:
             receive_into(self._answers, part)
         profile, exif, xmp = map(bytes, parts)
-        if announced["format"] not in FORMATS:
-            raise ValueError("no image has this format")
         dpi = None
         if announced["dpi"] is not None:
             horizontal, vertical = map(float, announced["dpi"])
             dpi = horizontal, vertical
         return Traits(
-            format=str(announced["format"]),
-            bits=int(announced["bits"]),
+            format=format_name,
+            bits=bits,
             icc_profile=profile,
             exif=exif,
             xmp=xmp,
@@ -374,3 +378,9 @@ class DecodingProcess:
             with contextlib.suppress(OSError):
                 stream.close()
         return self._process.wait()
+
+
+@functools.lru_cache
+def _plain_traits(format_name: str, bits: int) -> Traits:
+    """Return the traits of an image that has nothing beside its pixels, as most have."""
+    return Traits(format=format_name, bits=bits)
