@@ -47,7 +47,7 @@ def test_the_default_dependencies_are_for_inference_alone(wheel: zipfile.ZipFile
     required = re.findall(r"^Requires-Dist: ([\w-]+)(.*)$", metadata, flags=re.MULTILINE)
     default = {name for name, rest in required if "extra ==" not in rest}
 
-    assert default == {"numpy", "onnxruntime", "onnxruntime-gpu", "pillow", "scipy", "typer"}
+    assert default == {"numpy", "onnxruntime", "onnxruntime-gpu", "opencv-python-headless", "pillow", "typer"}
     markers = {name: rest for name, rest in required if name.startswith("onnxruntime") and "extra" not in rest}
     assert markers["onnxruntime"] != markers["onnxruntime-gpu"]  # never both: they share one import name
 

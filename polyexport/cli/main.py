@@ -87,6 +87,7 @@ def main() -> NoReturn:
     for each in (signal.SIGINT, signal.SIGTERM):
         if signal.getsignal(each) is not signal.SIG_IGN:  # ignored under nohup, and in background jobs of scripts
             signal.signal(each, _stop)
+    os.environ.setdefault("OPENCV_FOR_THREADS_NUM", "1")  # the stages of a run share the cores among themselves
     sys.exit(_run())
 
 

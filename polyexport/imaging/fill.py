@@ -7,16 +7,28 @@ much of it as the ink covers.
 """
 
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from scipy import ndimage
 
 from polyexport.imaging.ink import WALL, Ink
-from polyexport.imaging.neighbors import SIDES, beside, largest, smallest
+from polyexport.imaging.planes import (
+    LabelRuns,
+    beside,
+    blurred,
+    counted_beside,
+    enlarged,
+    largest,
+    looked_up,
+    parts_of,
+    smallest,
+)
 
 __all__ = ["Regions", "fill_coverage", "find_regions"]
+
+_Value = TypeVar("_Value", np.uint8, np.bool_)
 
 Plane = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -69,6 +81,14 @@ _BELIEF = 0.25
 _WHOLE_PAGE = 0.98
 """Part of the page above which a fill is no drawing's, but that of a frame, a texture or a photo: it stays paper."""
 
+_SIDES = (
+    (np.s_[1:], np.s_[:-1]),
+    (np.s_[:-1], np.s_[1:]),
+    (np.s_[:, 1:], np.s_[:, :-1]),
+    (np.s_[:, :-1], np.s_[:, 1:]),
+)
+"""Pairs of slices: cells, and the ones above, below, left and right of them."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Regions:
@@ -85,7 +105,7 @@ class Regions:
 
 def find_regions(ink: Ink) -> Regions:
     """Find the regions of paper between the ink of a picture."""
-    labels, count = ndimage.label(ink.coverage < WALL)
+    labels, count = parts_of(ink.coverage < WALL)
     edge = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
     return Regions(ink=ink, labels=labels, count=count, open=np.bincount(edge, minlength=count + 1))
 
@@ -107,8 +127,8 @@ def fill_coverage(regions: Regions, coarse: Floats, coarse_ink: Floats) -> Plane
     cells = _sampled(regions.labels, grid)
     visible = 1 - coarse_ink
     inside = np.clip(coarse - coarse_ink, 0, visible)
-    inside, visible = _enlarged(inside, grid), _enlarged(visible, grid)
-    believed = _enlarged(coarse, grid)
+    inside, visible = enlarged(inside, grid), enlarged(visible, grid)
+    believed = enlarged(coarse, grid)
     scale = grid[0] / coarse.shape[0]  # cells of the grid for one of the coarse coverage
     filled, seams, voted = _decide(regions, cells, inside, visible, scale * scale)
     empty = voted & ~filled & (regions.open == 0)
@@ -117,17 +137,18 @@ def fill_coverage(regions: Regions, coarse: Floats, coarse_ink: Floats) -> Plane
         filled |= empty & _surrounded(cells, largest(full, round(scale)), regions.count)
     values = np.where(filled, np.uint8(255), np.uint8(0))
     values[0] = 255
-    plane = np.take(values, regions.labels)
-    cell_values = np.where(voted, values, np.uint8(0))[cells]
+    plane = _painted(values, regions.labels)
+    cell_values = _painted(np.where(voted, values, np.uint8(0)), cells)
     if seams.any():
-        share = _seam(seams[cells], inside, visible, scale)
+        mixed = _painted(seams, cells)
+        share = _seam(mixed, inside, visible, scale)
         factor = max(1.5, height / coarse.shape[0])
-        fine = _enlarged((share - np.float32(0.5)) * np.float32(255 * factor), (height, width))
+        fine = enlarged((share - np.float32(0.5)) * np.float32(255 * factor), (height, width))
         sharp = np.clip(fine + np.float32(128), 0, 255).astype(np.uint8)
-        np.copyto(plane, sharp, where=seams[regions.labels])
-        cell_values = np.where(seams[cells], np.where(share > 0.5, np.uint8(255), np.uint8(0)), cell_values)
+        np.copyto(plane, sharp, where=_painted(seams, regions.labels))
+        np.copyto(cell_values, (share > 0.5).view(np.uint8) * np.uint8(255), where=mixed)
     result = _edged(plane, ink)
-    doubted = _doubted(cell_values, cells, believed, _enlarged(coarse_ink, grid), round(scale))
+    doubted = _doubted(cell_values, cells, believed, enlarged(coarse_ink, grid), round(scale))
     if doubted is not None:
         result[np.asarray(Image.fromarray(doubted).resize((width, height), Image.Resampling.NEAREST)) > 0] = 0
     if np.count_nonzero(result > 127) > _WHOLE_PAGE * result.size:
@@ -144,11 +165,13 @@ def _sampled(plane: NDArray[np.int32], size: tuple[int, int]) -> NDArray[np.int3
     return cells
 
 
-def _enlarged(plane: Floats, size: tuple[int, int]) -> Floats:
-    """Scale a plane up, bilinearly between the middles of its cells, with its own edge around it."""
-    if plane.shape == size:
-        return plane
-    return np.asarray(Image.fromarray(plane).resize((size[1], size[0]), Image.Resampling.BILINEAR))
+def _painted(values: NDArray[_Value], labels: NDArray[np.int32]) -> NDArray[_Value]:
+    """Return the value of the label of each pixel: [count + 1], int32 [H, W] -> [H, W]."""
+    if len(values) > 256:
+        return values[labels]
+    table = np.zeros(256, np.uint8)
+    table[: len(values)] = values.view(np.uint8)
+    return looked_up(labels.astype(np.uint8), table).view(values.dtype)
 
 
 def _decide(
@@ -158,18 +181,17 @@ def _decide(
 
     Each is bool [count + 1]; entry 0 is ink.
     """
-    n, flat = regions.count + 1, cells.ravel()
-    weight = np.bincount(flat, visible.ravel(), n)
-    votes = np.bincount(flat, inside.ravel(), n)
+    runs = LabelRuns.of(cells, regions.count + 1)
+    weight, votes = runs.sums(visible), runs.sums(inside)
     is_open = regions.open > 0
     share = votes / np.maximum(weight, 1e-6)
     filled = np.where(is_open, share >= 0.5, share >= _CLOSED_VOTE)
     voted = weight >= _MIN_WEIGHT
     filled |= ~voted & ~is_open
     # Cells that ink hides have no say about a seam.
-    says = (visible > _CLEAR) * ((inside > np.float32(0.5) * visible) + np.uint8(1))  # 0 nothing, 1 no, 2 yes
-    said = np.bincount(3 * flat + says.ravel(), minlength=3 * n).reshape(n, 3)
-    seams = is_open & (said[:, 1:].min(axis=1) >= _MIN_PATCH * cell_area)
+    says, yes = visible > _CLEAR, inside > np.float32(0.5) * visible
+    said = runs.counts(says & yes)
+    seams = is_open & (np.minimum(said, runs.counts(says) - said) >= _MIN_PATCH * cell_area)
     filled[0] = seams[0] = voted[0] = False
     edge = regions.open[1:]
     if edge.any() and filled[1:][edge > 0].all() and not seams.any():
@@ -188,10 +210,11 @@ def _surrounded(cells: NDArray[np.int32], full: Plane, count: int) -> NDArray[np
         count: number of regions.
     """
     outline, drawn = np.zeros(count + 1, np.int64), np.zeros(count + 1, np.int64)
-    for here, there in SIDES:
-        edge = cells[here] * (cells[here] != cells[there])
-        outline += np.bincount(edge.ravel(), minlength=count + 1)
-        drawn += np.bincount((edge * full[here]).ravel(), minlength=count + 1)
+    for here, there in _SIDES:
+        rim = (cells[here] != cells[there]) & (cells[here] > 0)
+        labels = cells[here][rim]
+        outline += np.bincount(labels, minlength=count + 1)
+        drawn += np.bincount(labels[full[here][rim] > 0], minlength=count + 1)
     return drawn >= _AROUND * np.maximum(outline, 1)
 
 
@@ -201,7 +224,7 @@ def _seam(mixed: NDArray[np.bool_], inside: Floats, visible: Floats, scale: floa
     The share is exactly 0 or 1 but for a band of one cell of the coarse coverage around the seam.
     """
     radius = round(scale)
-    near_inside, near_visible = (_blurred(plane, radius) for plane in (inside, visible))
+    near_inside, near_visible = (blurred(plane, radius) for plane in (inside, visible))
     share = (inside + _NEAR_INK * near_inside) / (visible + _NEAR_INK * near_visible + np.float32(1e-6))
     share = share.astype(np.float32)
     paper = mixed & (visible > _CLEAR)
@@ -230,13 +253,12 @@ def _mistakes(
     Returns:
         The parts' labels, int32 [h, w], and for each label whether it is a mistake.
     """
-    parts, count = ndimage.label(mine)
-    area = np.bincount(parts.ravel(), minlength=count + 1)
-    seam, inked = np.zeros(count + 1, np.int64), np.zeros(count + 1, np.int64)
-    for here, there in SIDES:
-        edge = parts[here] * ~mine[there]
-        seam += np.bincount((edge * paper[there]).ravel(), minlength=count + 1)
-        inked += np.bincount((edge * ~paper[there]).ravel(), minlength=count + 1)
+    parts, count = parts_of(mine)
+    area = LabelRuns.of(parts, count + 1).areas()
+    open_sides, ink_sides = counted_beside(paper & ~mine), counted_beside(~paper)
+    rim = np.flatnonzero(mine & ((open_sides | ink_sides) > 0))
+    labels = parts.ravel()[rim]
+    seam, inked = (np.bincount(labels, sides.ravel()[rim], count + 1) for sides in (open_sides, ink_sides))
     length, size = seam / scale, area / scale**2
     wrong = (size < _THIN * length) | (size < _MIN_PATCH)
     if value:
@@ -249,11 +271,6 @@ def _mistakes(
         wrong = np.where(at_edge, bay & (area < _LITTLE * filled), wrong | bay)
     wrong[0] = False
     return parts, wrong & (seam > 0)
-
-
-def _blurred(plane: Floats, radius: int) -> Floats:
-    blurred: Floats = ndimage.uniform_filter(plane, 2 * radius + 1, mode="nearest")
-    return blurred
 
 
 def _edged(plane: Plane, ink: Ink) -> Plane:
@@ -294,9 +311,9 @@ def _doubted(values: Plane, cells: NDArray[np.int32], coarse: Floats, coarse_ink
     doubted = inked & (believed == 0)
     if not doubted.any():
         return None
-    parts, count = ndimage.label(inked)
-    area = np.bincount(parts.ravel(), minlength=count + 1)
-    doubted &= (np.bincount(parts[doubted], minlength=count + 1) > _STRAY * area)[parts]
+    parts, count = parts_of(inked)
+    runs = LabelRuns.of(parts, count + 1)
+    doubted &= _painted(runs.counts(doubted) > _STRAY * runs.areas(), parts)
     if not doubted.any():
         return None
     return largest(doubted.view(np.uint8), radius) & (1 - believed)

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from polyexport.imaging.neighbors import largest, smallest
+from polyexport.imaging.paper import flattened
 from polyexport.imaging.pixels import Pixels
+from polyexport.imaging.planes import darkest_channel, histogram, largest, looked_up, smallest
 
 __all__ = ["WALL", "Ink", "find_ink", "page_is_dark"]
 
@@ -72,10 +73,16 @@ def page_is_dark(pixels: Pixels) -> bool:
         pixels: uint8 [H, W, 3].
     """
     edge = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
-    if float(np.median(_luma(edge))) >= _DARK:
+    if _median(_luma(edge)) >= _DARK:
         return False
     rows, columns = max(1, pixels.shape[0] // 128), max(1, pixels.shape[1] // 128)
-    return float(np.median(_luma(pixels[::rows, ::columns]))) < _DARK
+    return _median(_luma(pixels[::rows, ::columns])) < _DARK
+
+
+def _median(values: NDArray[np.int32]) -> float:
+    """Return the median, as np.median does but in a fifth of the time for few values."""
+    ordered = np.sort(values, axis=None)
+    return float(ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
 
 
 def _luma(pixels: Pixels) -> NDArray[np.int32]:
@@ -95,14 +102,12 @@ def find_ink(pixels: Pixels) -> Ink | None:
         The ink, or None if the picture has none: a blank page, or a page without paper.
     """
     # The darkest channel shows every color of ink, also yellow.
-    level = np.minimum(np.minimum(pixels[..., 0], pixels[..., 1]), pixels[..., 2])
-    counts = np.bincount(level.ravel(), minlength=256)
+    level = darkest_channel(pixels)
+    counts = histogram(level)
     flat = 2 * counts[255] >= counts[192:].sum() > 0
     if not flat:
-        from polyexport.imaging.paper import flattened  # SciPy takes 0.2 s to load, and flat paper does not need it
-
         level = flattened(pixels)
-        counts = np.bincount(level.ravel(), minlength=256)
+        counts = histogram(level)
     split = _otsu(counts)
     if split is None:
         return None
@@ -115,7 +120,7 @@ def find_ink(pixels: Pixels) -> Ink | None:
     noisy = not flat or _rings(counts, dark)
     if even:
         gain = max(_softness(level, ink, paper, dark) if solid else 1.0, _CONTRAST if noisy else 1.0)
-        coverage = np.take(_ramp(paper, dark, gain, noisy=noisy), level)
+        coverage = looked_up(level, _ramp(paper, dark, gain, noisy=noisy))
     else:
         coverage = _uneven(level, paper, dark, core)
     if noisy:
@@ -145,15 +150,18 @@ def _otsu(counts: NDArray[np.int64]) -> int | None:
 
 
 def _quantile(counts: NDArray[np.int64], share: float) -> int:
+    return _quantiles(counts, share)[0]
+
+
+def _quantiles(counts: NDArray[np.int64], *shares: float) -> list[int]:
     cumulated = np.cumsum(counts)
-    return int(np.searchsorted(cumulated, share * cumulated[-1], side="left"))
+    return [int(cumulated.searchsorted(share * cumulated[-1])) for share in shares]
 
 
 def _solid_level(inner: Plane) -> tuple[int, bool]:
     """Return the level of full ink, and whether all ink is about as dark, from the levels of ink amid ink."""
-    tones = np.bincount(inner, minlength=256)
-    darkest, middle = _quantile(tones, 0.1), _quantile(tones, 0.6)
-    return _quantile(tones, 0.5), 255 - middle >= _EVEN * (255 - darkest)
+    darkest, half, middle = _quantiles(np.bincount(inner, minlength=256), 0.1, 0.5, 0.6)
+    return half, 255 - middle >= _EVEN * (255 - darkest)
 
 
 def _rings(counts: NDArray[np.int64], dark: int) -> bool:

@@ -1,11 +1,13 @@
 """Level of the paper under a drawing: uneven light and the paper's tone, estimated on a coarse grid."""
 
+from functools import reduce
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from scipy import ndimage
 
 from polyexport.imaging.pixels import Pixels
+from polyexport.imaging.planes import blurred, channel_means, enlarged, largest, smallest
 
 __all__ = ["flattened"]
 
@@ -35,19 +37,24 @@ def flattened(pixels: Pixels) -> NDArray[np.uint8]:
     rows, columns = (min(side, _SAMPLES * count) for side, count in zip((height, width), cells, strict=True))
     picture = Image.fromarray(pixels)
     samples = np.asarray(picture.resize((columns, rows), Image.Resampling.BOX))
-    grid = np.maximum.reduceat(samples, np.arange(0, rows, _SAMPLES), axis=0)
-    grid = np.maximum.reduceat(grid, np.arange(0, columns, _SAMPLES), axis=1)
+    grid = _lightest(_lightest(samples).transpose(1, 0, 2)).transpose(1, 0, 2)
     # Closing: dark strokes vanish, and slopes of light keep their level.
-    levels = ndimage.grey_closing(grid, (_REACH, _REACH, 1), mode="nearest").astype(np.float32)
+    levels = smallest(largest(grid, _REACH // 2), _REACH // 2).astype(np.float32)
     for _ in range(2):
-        levels = ndimage.uniform_filter(levels, (3, 3, 1), mode="nearest")
-    drops = np.maximum(levels.mean((0, 1)) - samples.mean((0, 1)), 0.25)
+        levels = blurred(levels, 1)
+    drops = np.maximum(levels.mean((0, 1)) - channel_means(samples), 0.25)
     weights = drops / drops.sum()
     red, green, blue = weights.astype(np.float32)
     # Not a matrix product, whose order of sums depends on the processor.
     paper = levels[..., 0] * red + levels[..., 1] * green + levels[..., 2] * blue
     gain = (255 / np.maximum(paper, 1)).astype(np.float32)
-    gains = np.asarray(Image.fromarray(gain).resize((width, height), Image.Resampling.BILINEAR))
+    gains = enlarged(gain, (height, width))
     gray = np.asarray(picture.convert("L", (*map(float, weights), 0.0)))
     even: NDArray[np.uint8] = np.minimum(gray * gains + np.float32(0.5), 255).astype(np.uint8)
     return even
+
+
+def _lightest(samples: Pixels) -> Pixels:
+    """Return the largest of every ``_SAMPLES`` rows, of all of them if they are fewer: [H, W, 3] -> [h, W, 3]."""
+    rows: list[Pixels] = [samples[first::_SAMPLES] for first in range(min(len(samples), _SAMPLES))]
+    return reduce(np.maximum, rows)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from polyexport.imaging.ink import WALL, Ink
-from polyexport.imaging.neighbors import largest
+from polyexport.imaging.planes import largest
 
 __all__ = ["reduced"]
 

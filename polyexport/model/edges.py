@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from polyexport.imaging.pixels import Pixels
 
@@ -72,14 +71,14 @@ class InkEdges:
         if self.ink is None or not scale:
             return np.full((*self._size, 3), _WHITE, np.uint8)
         from polyexport.imaging.fill import fill_coverage
+        from polyexport.imaging.planes import looked_up, weighted_sum
 
         regions, coarse_ink = self._open((output.shape[0], output.shape[1]))
         # Products and sums are whole numbers under 2^24, exact in any order, so that every processor gets the same.
-        coarse = np.clip((_WHITE - output.astype(np.float32)) @ drop / np.float32(scale), 0, 1)
-        coverage = Image.fromarray(fill_coverage(regions, coarse, coarse_ink))
+        drops = weighted_sum(_WHITE - output, drop)
+        coarse = np.minimum(drops / np.float32(scale), np.float32(1))
         levels = np.rint(_WHITE - np.arange(256)[:, None] / 255 * drop.astype(np.float64)).astype(np.uint8)
-        coverage.putpalette(levels.tobytes())
-        return np.array(coverage.convert("RGB"))
+        return looked_up(fill_coverage(regions, coarse, coarse_ink), levels)
 
     def _open(self, size: tuple[int, int]) -> "tuple[Regions, NDArray[np.float32]]":
         """Find the regions of the drawing and the ink's coverage at a coarse size, once for all colors."""

@@ -2,7 +2,7 @@
 
 A package holds a copy of this module and of all modules that it imports, directly or through others; see
 ``polyexport.package.vendor``. It may import nothing but those, onnxruntime, numpy and pillow;
-a model whose result is a fill needs scipy as well.
+a model whose result is a fill needs opencv-python-headless as well.
 """
 
 import argparse
@@ -107,7 +107,7 @@ def _run(arguments: argparse.Namespace) -> int:
     names = {source: name for source, name in named.items() if source not in clashes}
     model = _open_model(arguments.model, arguments.require_signature, arguments.provider, arguments.threads)
     if model.contract.result.kind == "fill":
-        _check_scipy()
+        _check_opencv()
     run = _run_of(model, arguments)
     _refuse_existing(output, names, list(run.settings), overwrite=arguments.overwrite)
     _report_tiles(run)
@@ -226,12 +226,12 @@ def _open_model(path: Path, signed_by: Path | None, provider: str, threads: int)
         raise ProviderError(error.message, remedy=_NO_CUDA) from error
 
 
-def _check_scipy() -> None:
-    """Raise UsageError if SciPy is missing, which finds the regions of a drawing."""
+def _check_opencv() -> None:
+    """Raise UsageError if OpenCV is missing, which finds the ink and the regions of a drawing."""
     try:
-        importlib.import_module("scipy.ndimage")
+        importlib.import_module("cv2")
     except ImportError as missing:
-        raise UsageError("scipy cannot be imported", remedy="pip install -r requirements.txt") from missing
+        raise UsageError("cv2 cannot be imported", remedy="pip install -r requirements.txt") from missing
 
 
 def _check_listed(path: Path, data: bytes) -> None:

@@ -36,7 +36,7 @@ onnxruntime>=1.31
 pillow>=13.0
 """
 
-_REQUIREMENTS_OF_FILLS = "scipy>=1.14\n"
+_REQUIREMENTS_OF_FILLS = "opencv-python-headless>=4.12\n"
 """The regions of a drawing, which a model whose result is a fill needs."""
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from polyexport.imaging.ink import find_ink, page_is_dark
-from polyexport.imaging.neighbors import beside, largest, smallest
+from polyexport.imaging.planes import beside, largest, smallest
 from polyexport.imaging.paper import flattened
 
 Plane = NDArray[np.uint8]

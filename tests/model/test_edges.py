@@ -180,11 +180,11 @@ def test_another_result_is_refused(tiny_model: Model, value: object) -> None:
         Contract.from_json(json.dumps({**json.loads(tiny_model.contract.to_json()), "result": value}))
 
 
-def test_a_model_of_pictures_loads_no_scipy(tiny_model_path: Path, drawings: Path) -> None:
+def test_a_model_of_pictures_loads_no_opencv(tiny_model_path: Path, drawings: Path) -> None:
     code = (
         "import sys\nfrom pathlib import Path\nfrom polyexport import load_model\n"
         "load_model(Path(sys.argv[1]), provider='cpu').colorize([Path(sys.argv[2])], ['red'])\n"
-        "assert 'scipy' not in sys.modules"
+        "assert 'cv2' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code, tiny_model_path, drawings / "0.png"], check=True)
 

@@ -117,7 +117,7 @@ def test_it_runs_alone(package: Package, model_of: ModelOf, site: Path, tmp_path
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
 
 
-def test_a_model_of_fills_needs_scipy_and_makes_what_infer_makes(
+def test_a_model_of_fills_needs_opencv_and_makes_what_infer_makes(
     model_of: ModelOf, main: Main, site: Path, tmp_path: Path
 ) -> None:
     model = onnx.load(model_of("rgb"))
@@ -125,7 +125,7 @@ def test_a_model_of_fills_needs_scipy_and_makes_what_infer_makes(
     onnx.helper.set_model_props(model, {contract.METADATA_KEY: fill.to_json()})
     (tmp_path / "fill.onnx").write_bytes(model.SerializeToString())
     write_package(tmp_path / "fill.onnx", tmp_path / "package")
-    assert "scipy>=" in (tmp_path / "package" / "requirements.txt").read_text()
+    assert "opencv-python-headless>=" in (tmp_path / "package" / "requirements.txt").read_text()
     image = drawing(tmp_path / "a.png", 90, 61)
     command = (image, "--color", "red", "--model", tmp_path / "package" / "model.onnx")
     assert main(*command) == 0
@@ -136,7 +136,7 @@ def test_a_model_of_fills_needs_scipy_and_makes_what_infer_makes(
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (
         ExitCode.USAGE,
-        "error: scipy cannot be imported; pip install -r requirements.txt\n",
+        "error: cv2 cannot be imported; pip install -r requirements.txt\n",
     )
     assert not list((tmp_path / "out").rglob("*.png"))
 
@@ -166,7 +166,7 @@ def test_the_readmes_lines_run(package: Package, tmp_path: Path) -> None:
 
 def test_it_imports_what_the_requirements_name(package: Package) -> None:
     distributions = {"numpy": "numpy", "onnxruntime": "onnxruntime", "PIL": "pillow"}
-    of_fills = {"scipy"}  # imported when a fill is drawn
+    of_fills = {"cv2"}  # imported when a fill is drawn
     named = set()
     folder = package("vocabulary")
     for file in [folder / "run.py", *(folder / "runtime_modules").rglob("*.py")]:

@@ -173,8 +173,8 @@ class DecodingProcess:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
-                # NumPy's OpenBLAS starts a thread for every core, and a decoder multiplies no matrices.
-                env=os.environ | {"OPENBLAS_NUM_THREADS": "1"},
+                # NumPy's OpenBLAS and OpenCV start a thread for every core, and there is a decoder for every core already.
+                env=os.environ | {"OPENBLAS_NUM_THREADS": "1", "OPENCV_FOR_THREADS_NUM": "1"},
             )
         except OSError as error:
             remedy = f"check that {sys.executable} can be run and that there is enough memory"
