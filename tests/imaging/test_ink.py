@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from polyexport.imaging.ink import find_ink, page_is_dark
-from polyexport.imaging.planes import beside, largest, smallest
 from polyexport.imaging.paper import flattened
 
 Plane = NDArray[np.uint8]
@@ -118,18 +117,3 @@ def test_any_picture_is_measured(height: int, width: int, seed: int, levels: lis
     assert ink is None or ink.coverage.shape == (height, width)
     assert flattened(pixels).shape == (height, width)
     assert page_is_dark(pixels) in (True, False)
-
-
-@given(st.integers(1, 9), st.integers(1, 9), st.integers(0, 3), st.integers(0, 2**32 - 1))
-def test_neighbors_end_at_the_plane_s_edge(height: int, width: int, radius: int, seed: int) -> None:
-    plane = np.random.default_rng(seed).integers(0, 256, (height, width), np.uint8)
-    for y, x in np.ndindex(height, width):
-        square = plane[max(0, y - radius) : y + radius + 1, max(0, x - radius) : x + radius + 1]
-        assert largest(plane, radius)[y, x] == square.max()
-        assert smallest(plane, radius)[y, x] == square.min()
-    cross = beside(plane)
-    padded = np.pad(plane, 1)
-    assert (
-        cross
-        == np.max([padded[1:-1, 1:-1], padded[:-2, 1:-1], padded[2:, 1:-1], padded[1:-1, :-2], padded[1:-1, 2:]], 0)
-    ).all()

@@ -173,7 +173,7 @@ class DecodingProcess:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
-                # NumPy's OpenBLAS and OpenCV start a thread for every core, and there is a decoder for every core already.
+                # OpenBLAS and OpenCV start a thread for every core, and there is a decoder for every core already.
                 env=os.environ | {"OPENBLAS_NUM_THREADS": "1", "OPENCV_FOR_THREADS_NUM": "1"},
             )
         except OSError as error:
