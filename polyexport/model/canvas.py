@@ -12,10 +12,8 @@ on a dark page are inverted. At every size, its output then decides what is fill
 places the edge; see ``polyexport.imaging.fill``.
 """
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -87,11 +85,11 @@ class Canvas:
         Returns:
             A new array, uint8 [s height, s width, C], rounded up.
         """
-        scale = Fraction(output.shape[0], self.pixels.shape[0])
-        inner = output[: math.ceil(self.inner_height * scale), : math.ceil(self.inner_width * scale)]
+        made, placed = output.shape[0], self.pixels.shape[0]  # whole numbers, whose ratio is the scale
+        inner = output[: -(-self.inner_height * made // placed), : -(-self.inner_width * made // placed)]
         if self.edges is not None and color is not None:
             return self.edges.draw(inner, color)
-        size = math.ceil(self.height * scale), math.ceil(self.width * scale)
+        size = -(-self.height * made // placed), -(-self.width * made // placed)
         if inner.shape[:2] == size:
             return inner.copy()
         # Bilinear: a sharper filter overshoots at the edges of a flat color.

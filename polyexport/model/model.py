@@ -202,7 +202,7 @@ class Model:
             )
         many = feeds[self.conditions[0].name].shape[1:2] if self.contract.many_colors else ()
         ratio = self.contract.result.ratio
-        made = tuple(math.ceil(extent * ratio) for extent in image.shape[1:3])
+        made = tuple(-(-extent * ratio.numerator // ratio.denominator) for extent in image.shape[1:3])
         if result.shape != (len(image), *many, *made, self.contract.result.channels):
             raise ContractError(f"the graph made {list(result.shape)} of {list(image.shape)}", remedy=_REMEDY)
         return result

@@ -14,6 +14,8 @@ which are never mixed."""
 SCALES = ("1/4", "1/3", "1/2", "1", "2", "3", "4", "5", "6", "7", "8")
 """Heights and widths of results, relative to those of the images."""
 
+_RATIOS = {scale: Fraction(scale) for scale in SCALES}
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ResultFields:
@@ -46,7 +48,7 @@ class ResultFields:
     @property
     def ratio(self) -> Fraction:
         """Height and width of the result, relative to those of the image."""
-        return Fraction(self.scale)
+        return _RATIOS[self.scale]
 
     @property
     def can_be_alpha(self) -> bool:
