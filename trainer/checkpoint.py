@@ -138,6 +138,7 @@ def _model_config(raw: dict[str, Any]) -> ModelConfig:
         conditioning=raw["conditioning"],
         palette=palette,
         labels=_labels(raw.get("labels", [])),  # absent without labels
+        patch=int(raw.get("patch", 1)),  # absent without one
     )
 
 

@@ -12,6 +12,7 @@ from trainer.checkpoint import Checkpoint
 from trainer.growth import check_growth
 from trainer.losses import LossConfig
 from trainer.network import ModelConfig
+from trainer.transplant import can_transplant
 
 __all__ = ["Precision", "Schedule", "TrainConfig", "options_of", "run_folder"]
 
@@ -95,7 +96,8 @@ class TrainConfig:
     """Seed of the weights and of the batches."""
 
     initial: Checkpoint | None = None
-    """Start from these weights, widened to ``model`` where that is wider (``trainer.growth``); None: random weights."""
+    """Start from these weights, widened to ``model`` where that is wider (``trainer.growth``), or without their finest
+    level where ``model`` takes patches (``trainer.transplant``); None: random weights."""
 
     validate_every: int = 500
     """Optimizer steps between validations."""
@@ -130,7 +132,7 @@ class TrainConfig:
             raise ValueError("learning rate, EMA decay and plateau factor must be in (0, 1)")
         if self.weight_decay < 0 or self.gradient_clip <= 0 or self.freeze_norm < 0:
             raise ValueError("weight decay and freeze_norm must not be negative, gradient_clip must be positive")
-        if self.initial is not None:
+        if self.initial is not None and not can_transplant(self.initial.model.config, self.model):
             check_growth(self.initial.model.config, self.model)
         if self.early_stopping is not None and self.early_stopping < 1:
             raise ValueError(f"early_stopping must be positive, got {self.early_stopping}")

@@ -43,6 +43,8 @@ def _fixed_that_differ(old: ModelConfig, new: ModelConfig) -> list[str]:
     described: list[tuple[str, object, object]] = []
     if len(old.levels) != len(new.levels):
         described.append(("levels", f"{len(new.levels)} {new.levels}", f"{len(old.levels)} {old.levels}"))
+    if old.patch != new.patch:
+        described.append(("patch", new.patch, old.patch))
     if old.embedding_dim != new.embedding_dim:
         described.append(("embedding_dim", new.embedding_dim, old.embedding_dim))
     if old.conditioning != new.conditioning:

@@ -60,6 +60,10 @@ class ModelConfig:
     labels: tuple[str, ...] = ()
     """Names of the labels, in index order; empty for every other conditioning."""
 
+    patch: int = 1
+    """Side of the squares of pixels that the first level takes as one position, 1 or 2. The finest level of a UNet has
+    the most positions and so takes the most time; with 2 it has a quarter of them."""
+
     def __post_init__(self) -> None:
         if not 2 <= len(self.channels) <= 8 or any(not 1 <= c <= 4096 for c in self.channels):
             raise ValueError(f"channels must be 2 to 8 widths of 1 to 4096, got {self.channels}")
@@ -68,6 +72,8 @@ class ModelConfig:
                 "context must be two or more widths of 1 to 4096, with at most 8 levels in all, or none; "
                 f"got {self.context} below {len(self.channels)} levels"
             )
+        if self.patch not in (1, 2):
+            raise ValueError(f"patch must be 1 or 2, got {self.patch}")
         if not 1 <= self.embedding_dim <= 4096:
             raise ValueError(f"embedding_dim must be 1 to 4096, got {self.embedding_dim}")
         if self.conditioning not in get_args(Conditioning):
@@ -93,25 +99,31 @@ class ModelConfig:
     @property
     def size_multiple(self) -> int:
         """Number of pixels that heights and widths must be multiples of: each level but the first halves them."""
-        return int(2 ** (len(self.levels) - 1))
+        return int(self.patch * 2 ** (len(self.levels) - 1))
 
     def as_json(self) -> dict[str, Any]:
         """Return the fields by name, as JSON represents them, for the headers of files.
 
-        Labels are left out where there are none: files of such networks are the same as those of earlier versions.
+        Labels and a patch are left out where there are none: files of such networks are the same as those of earlier
+        versions.
         """
         values = asdict(self)
         if not self.labels:
             del values["labels"]
+        if self.patch == 1:
+            del values["patch"]
         return values
 
 
 class ConvBlock(nn.Sequential):
-    """Two layers of 3x3 convolution, batch normalization and ReLU: [B, in, H, W] -> [B, out, H, W]."""
+    """Two layers of 3x3 convolution, batch normalization and ReLU: [B, in, H, W] -> [B, out, H / patch, W / patch].
 
-    def __init__(self, in_channels: int, out_channels: int) -> None:
+    With a patch, the first convolution sees three patches in each direction, and its stride is one patch.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, *, patch: int = 1) -> None:
         super().__init__(
-            nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False),
+            nn.Conv2d(in_channels, out_channels, 3 * patch, stride=patch, padding=patch, bias=False),
             nn.BatchNorm2d(out_channels),
             nn.ReLU(inplace=True),
             nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False),
@@ -166,8 +178,8 @@ class ConditionalUNet(nn.Module):
         self.config = config
         wide, thin = config.channels, config.context
         self.encoder = nn.ModuleList(
-            ConvBlock(in_channels, out_channels)
-            for in_channels, out_channels in (*pairwise((3, *wide)), *pairwise(thin))
+            ConvBlock(in_channels, out_channels, patch=1 if number else config.patch)
+            for number, (in_channels, out_channels) in enumerate((*pairwise((3, *wide)), *pairwise(thin)))
         )
         if config.conditioning == "label":
             self.label_embedding = nn.Embedding(len(config.labels), config.embedding_dim)
@@ -181,7 +193,7 @@ class ConditionalUNet(nn.Module):
         if thin:
             self.narrowing = nn.Conv2d(wide[-1], thin[0], 1)
             self.widening = nn.Conv2d(thin[0] + wide[-1], wide[-1], 1)
-        self.head = nn.Conv2d(wide[0], 3, 1)
+        self.head = nn.Conv2d(wide[0], 3 * config.patch**2, 1)
 
     def forward(self, image: Tensor, condition: Tensor | None = None) -> Tensor:
         """Make a picture from each picture.
@@ -234,4 +246,5 @@ class ConditionalUNet(nn.Module):
             if self._is_joint(level):
                 features = F.relu(self.widening(torch.cat([features, next(rest)], dim=1)))
         # In float32 even under autocast: bfloat16 cannot represent the 8-bit levels near -1 and 1.
-        return torch.tanh(self.head(features).float())
+        picture = self.head(features).float()
+        return torch.tanh(F.pixel_shuffle(picture, self.config.patch) if self.config.patch > 1 else picture)

@@ -28,6 +28,7 @@ from trainer.network import ConditionalUNet
 from trainer.result import TrainResult, model_card
 from trainer.signals import ignore_sigint
 from trainer.tracking import Tracker
+from trainer.transplant import can_transplant, transplant
 from trainer.validation import ScoredDrawings, Validation
 
 __all__ = ["train"]
@@ -171,4 +172,6 @@ def _precision(precision: Precision) -> Literal["32-true", "bf16-mixed", "16-mix
 def _initial_model(config: TrainConfig) -> ConditionalUNet:
     if config.initial is None:
         return ConditionalUNet(config.model)
-    return grow(config.initial.model, config.model)
+    source = config.initial.model
+    start = transplant if can_transplant(source.config, config.model) else grow
+    return start(source, config.model)

@@ -35,6 +35,19 @@ def test_a_context_adds_levels(context: tuple[int, ...]) -> None:
         assert model(torch.zeros(1, 3, 16, 32), torch.zeros(1, 3)).shape == (1, 3, 16, 32)
 
 
+def test_patches_halve_the_finest_level_and_keep_the_size() -> None:
+    model = ConditionalUNet(ModelConfig(channels=(4, 6, 8), patch=2)).eval()
+    assert model.config.size_multiple == 8
+    assert model.config.as_json()["patch"] == 2
+    assert "patch" not in ModelConfig().as_json()
+    with torch.inference_mode():
+        assert model.encoder[0](torch.zeros(1, 3, 16, 24)).shape == (1, 4, 8, 12)
+        assert model(torch.zeros(1, 3, 16, 24), torch.zeros(1, 3)).shape == (1, 3, 16, 24)
+    for patch in (0, 3, 4):
+        with pytest.raises(ValueError, match="patch must be 1 or 2"):
+            ModelConfig(patch=patch)
+
+
 @pytest.mark.parametrize("conditioning", ["rgb", "vocabulary"])
 def test_the_color_reaches_every_pixel_and_the_encoder_never_sees_it(conditioning: str) -> None:
     palette = VOCABULARY if conditioning == "vocabulary" else ()
