@@ -112,6 +112,10 @@ class TrainConfig:
     """Round the kernels and matrices of ``output`` to float16 at the end of the training, which halves the file. The
     scores are those before the rounding; the files in the training's folder stay in float32."""
 
+    quantize: bool = False
+    """Train under the rounding of an int8 export (``trainer.quantization``), for the last stage of a training: with
+    fixed statistics of the batch normalization, and float32."""
+
     strategy: str = "auto"
     """Lightning's name of the strategy by which several devices work together: ``ddp``, ``fsdp``, ..."""
 
@@ -134,6 +138,8 @@ class TrainConfig:
             raise ValueError("weight decay and freeze_norm must not be negative, gradient_clip must be positive")
         if self.initial is not None and not can_transplant(self.initial.model.config, self.model):
             check_growth(self.initial.model.config, self.model)
+        if self.quantize and self.freeze_norm:
+            raise ValueError("a training under the rounding of int8 needs fixed statistics, freeze_norm 0")
         if self.early_stopping is not None and self.early_stopping < 1:
             raise ValueError(f"early_stopping must be positive, got {self.early_stopping}")
         if self.validate_every < 1 or self.workers < 0 or self.devices < 1 or self.plateau_patience < 0:

@@ -17,6 +17,7 @@ from trainer.checkpoint import Checkpoint, save_checkpoint
 from trainer.config import TrainConfig, options_of, run_folder
 from trainer.losses import ColoringLoss
 from trainer.network import ConditionalUNet
+from trainer.quantization import round_like_int8
 from trainer.schedule import averaged_model, cosine_factor
 from trainer.signals import signals_between_steps
 from trainer.state import Progress, load_state, save_state
@@ -69,6 +70,8 @@ class TrainingLoop:
         self._report = report
         self._result_kind = result_kind
         self._averaged = averaged_model(model, config.ema_decay)
+        if config.quantize:
+            round_like_int8(model)  # not the averaged weights, which are those of the checkpoint
         self._optimizer = AdamW(model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
         self._plateau = ReduceLROnPlateau(
             self._optimizer, mode="max", factor=config.plateau_factor, patience=config.plateau_patience

@@ -152,6 +152,14 @@ def train(
     gradient_clip: Annotated[
         float, typer.Option(min=1e-6, help="Largest norm of the gradient; a longer gradient is scaled down to it.")
     ] = 1.0,
+    quantize: Annotated[
+        bool,
+        typer.Option(
+            "--quantize",
+            help="Train under the rounding of an int8 export, so that it loses less; for the last stage of a training, "
+            "with --freeze-norm 0.",
+        ),
+    ] = False,
     ema_decay: Annotated[
         float,
         typer.Option(
@@ -289,6 +297,7 @@ def train(
         gradient_clip=gradient_clip,
         ema_decay=ema_decay,
         freeze_norm=freeze_norm,
+        quantize=quantize,
         precision=precision.value,
         seed=seed,
         validate_every=validate_every,
