@@ -1,6 +1,8 @@
-"""The batcher groups requests into batches and calls the network for each batch in a thread of its own.
+"""The batcher groups requests into batches and calls the network for each batch in threads of its own.
 
-ONNX Runtime and OpenVINO release the interpreter's lock during a call, so the event loop goes on meanwhile.
+ONNX Runtime and OpenVINO release the interpreter's lock during a call, so the event loop goes on meanwhile. On a CPU,
+calls of one thread side by side answer more requests than calls of all threads one after the other; a request that is
+alone is answered sooner by all threads.
 """
 
 import asyncio
@@ -17,7 +19,7 @@ from polyexport.model.canvas import Canvas
 from polyexport.model.model import ConditionRows
 from polyexport.model.tiles import TileRule
 
-__all__ = ["Batcher", "NetworkError", "QueueFullError", "QueueTimeoutError"]
+__all__ = ["Batcher", "NetworkError", "QueueFullError", "QueueTimeoutError", "RunNetwork"]
 
 _THREAD_END_TIMEOUT_S = 5.0
 
@@ -33,6 +35,10 @@ class QueueFullError(Exception):
 class QueueTimeoutError(Exception):
     """The request waited longer in the queue than it may."""
 
+
+RunNetwork = Callable[[Sequence[Canvas], Sequence[ConditionRows]], Sequence[Pixels]]
+"""``run_placed`` with a loaded model: canvases of one shape and the rows of the conditions of each give one output for
+each, uint8 [s H, s W, C]."""
 
 _Group = tuple[tuple[int, ...], TileRule | None]
 """Shape and rule for tiles of canvases that may share a call."""
@@ -56,26 +62,31 @@ class Batcher:
 
     def __init__(
         self,
-        run: Callable[[Sequence[Canvas], Sequence[ConditionRows]], Sequence[Pixels]],
+        run: RunNetwork,
         *,
+        run_alone: RunNetwork | None = None,
+        calls: int = 1,
         max_batch_size: int,
         max_wait_ms: float,
         max_queued: int,
         max_queued_s: float,
         on_call: Callable[[int], None] = lambda size: None,
     ) -> None:
-        """Start the thread that calls the network.
+        """Start the threads that call the network.
 
         Args:
-            run: ``run_placed`` with a loaded model: canvases of one shape and the rows of the conditions of
-                each give one output for each, uint8 [s H, s W, C]. Only the batcher's thread calls it.
+            run: runs a batch beside others; only the batcher's threads call it.
+            run_alone: runs a batch that begins while no other one is running or waiting; None for ``run``.
+            calls: number of batches that run side by side, each in a thread.
             max_batch_size: largest number of canvases in one call.
             max_wait_ms: longest time for which an incomplete batch waits for further canvases of its shape.
             max_queued: largest number of canvases in the queue.
             max_queued_s: longest time that a canvas may spend in the queue.
-            on_call: called with the number of canvases of each call, in the batcher's thread.
+            on_call: called with the number of canvases of each call, in the thread of the call.
         """
         self._run = run
+        self._run_alone = run_alone or run
+        self._running = 0
         self._max_batch_size = max_batch_size
         self._max_wait_s = max_wait_ms / 1e3
         self._max_queued = max_queued
@@ -87,8 +98,9 @@ class Batcher:
         self._changed = threading.Condition()
         self._closed = False
         # A daemon: a call that is still running when the time to end is over must not keep the process alive.
-        self._thread = threading.Thread(target=self._work, name="network", daemon=True)
-        self._thread.start()
+        self._threads = [threading.Thread(target=self._work, name="network", daemon=True) for _ in range(calls)]
+        for thread in self._threads:
+            thread.start()
 
     def __enter__(self) -> Self:
         return self
@@ -98,8 +110,8 @@ class Batcher:
 
     @property
     def is_running(self) -> bool:
-        """Whether the thread that calls the network is alive."""
-        return self._thread.is_alive()
+        """Whether the threads that call the network are alive."""
+        return all(thread.is_alive() for thread in self._threads)
 
     async def submit(self, canvas: Canvas, rows: ConditionRows) -> Pixels:
         """Queue one canvas and wait for its result; a cancelled caller's canvas leaves the queue.
@@ -132,11 +144,13 @@ class Batcher:
             raise
 
     def close(self) -> None:
-        """End the thread behind its running call, or leave it to the end of the process if that call takes long."""
+        """End the threads behind their running calls, or leave those that take long to the end of the process."""
         with self._changed:
             self._closed = True
-            self._changed.notify()
-        self._thread.join(_THREAD_END_TIMEOUT_S)
+            self._changed.notify_all()
+        ends = time.monotonic() + _THREAD_END_TIMEOUT_S
+        for thread in self._threads:
+            thread.join(max(0.0, ends - time.monotonic()))
 
     def _work(self) -> None:
         while batch := self._next_batch():
@@ -146,7 +160,14 @@ class Batcher:
             if late:
                 _deliver(late, [QueueTimeoutError()] * len(late))
             if in_time:
-                self._call(in_time)
+                with self._changed:
+                    run = self._run if self._running or self._queues else self._run_alone
+                    self._running += 1
+                try:
+                    self._call(run, in_time)
+                finally:
+                    with self._changed:
+                        self._running -= 1
 
     def _next_batch(self) -> list[_Queued]:
         """Wait until a batch is complete or overdue, and take the one that waits longest out of the queue."""
@@ -176,16 +197,16 @@ class Batcher:
         else:
             del self._queues[group]
 
-    def _call(self, batch: Sequence[_Queued]) -> None:
+    def _call(self, run: RunNetwork, batch: Sequence[_Queued]) -> None:
         """Call the network. When a call fails, each half of its batch is tried alone, down to single canvases."""
         outcomes: Sequence[Pixels | Exception]
         try:
-            outcomes = self._run([queued.canvas for queued in batch], [queued.rows for queued in batch])
+            outcomes = run([queued.canvas for queued in batch], [queued.rows for queued in batch])
         except Exception as error:  # noqa: BLE001 - runtimes raise unrelated types; lack of memory is the usual cause
             if len(batch) > 1:
                 half = len(batch) // 2
-                self._call(batch[:half])
-                self._call(batch[half:])
+                self._call(run, batch[:half])
+                self._call(run, batch[half:])
                 return
             outcomes = [NetworkError(reason_of(error))]
         self._on_call(len(batch))

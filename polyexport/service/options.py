@@ -83,7 +83,8 @@ class ServiceOptions:
     """Number of the GPU."""
 
     threads: int = 0
-    """Threads of one call of the network on the CPU; 0 for every core that is granted."""
+    """Threads of one call of the network on the CPU, of which as many run side by side as there are cores for; 0 for
+    one thread each, and every core for a call that is alone."""
 
     max_batch_size: int = 8
     """Largest number of images in one call of the network."""

@@ -23,6 +23,7 @@ from fastapi import FastAPI
 from polyexport.errors import UsageError
 from polyexport.model.file import read_model
 from polyexport.model.loading.load import open_model
+from polyexport.model.model import Model
 from polyexport.model.tiled_run import run_placed
 from polyexport.pipeline.decoding.pool import DecodingPool
 from polyexport.runtime.allocator import return_freed_memory
@@ -73,15 +74,13 @@ def serve(options: ServiceOptions, *, on_ready: Callable[[str, str], None]) -> N
         os.environ.update(_DECODING_ENVIRONMENT)
         decoding_pool = stack.enter_context(DecodingPool(jobs=granted_cores(), max_pixels=limits.max_pixels))
         decoding_pool.start()
-        session_options = SessionOptions(
-            provider=options.provider, threads=options.threads, device_id=options.device_id, releases_memory=True
-        )
-        data = read_model(options.model, signed_by=options.signed_by)
-        model = open_model(data, session_options, name=str(options.model), limits=options.load_limits)
+        model, alone, calls = _models(options)
         metrics = Metrics()
         batcher = stack.enter_context(
             Batcher(
                 partial(run_placed, model),
+                run_alone=partial(run_placed, alone),
+                calls=calls,
                 max_batch_size=options.max_batch_size,
                 max_wait_ms=options.batch_timeout_ms,
                 max_queued=limits.max_requests,
@@ -102,6 +101,33 @@ def serve(options: ServiceOptions, *, on_ready: Callable[[str, str], None]) -> N
             on_ready(session.execution_provider, session.fallback_reason)
 
         Server(app, options, ready, max_connections=max_connections, backlog=backlog).run([listener])
+
+
+def _models(options: ServiceOptions) -> tuple[Model, Model, int]:
+    """Load the model for calls side by side and for calls that are alone, and return how many run side by side.
+
+    Raises:
+        ModelError: the model is refused.
+        ProviderError: the execution provider cannot be used.
+    """
+    data = read_model(options.model, signed_by=options.signed_by)
+
+    def opened(threads: int, streams: int) -> Model:
+        session = SessionOptions(
+            provider=options.provider,
+            threads=threads,
+            streams=streams,
+            device_id=options.device_id,
+            releases_memory=True,
+        )
+        return open_model(data, session, name=str(options.model), limits=options.load_limits)
+
+    cores = granted_cores()
+    calls = max(1, cores // (options.threads or 1))
+    model = opened(options.threads or 1, calls)
+    if model.session.computes_elsewhere:  # a device takes one call after the other
+        return model, model, 1
+    return model, model if options.threads or calls == 1 else opened(cores, 1), calls
 
 
 def _prepare_interpreter() -> None:

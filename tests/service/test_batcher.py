@@ -70,6 +70,28 @@ def test_a_batch_is_not_larger_than_it_may_be_and_keeps_the_order() -> None:
     assert sizes == [4, 4]
 
 
+def test_batches_run_side_by_side_and_one_that_is_alone_is_run_in_its_own_way() -> None:
+    beside, alone = Network(), Network()
+    for network in (beside, alone):
+        network.free.clear()
+    with batcher_of(beside, run_alone=alone, calls=3, max_batch_size=1) as batcher:
+
+        async def run() -> list[Any]:
+            first = asyncio.create_task(results(batcher, canvas_of(1)))
+            await asyncio.to_thread(alone.wait_for_calls, 1)
+            others = asyncio.create_task(results(batcher, *map(canvas_of, (2, 3, 4))))
+            await asyncio.to_thread(beside.wait_for_calls, 2)  # both other threads; the fourth canvas waits
+            await asyncio.sleep(0.05)
+            assert (alone.calls, sorted(beside.calls)) == ([[1]], [[2], [3]])
+            for network in (alone, beside):
+                network.free.set()
+            return await first + await others + await results(batcher, canvas_of(5))
+
+        assert asyncio.run(run()) == [2, 3, 4, 5, 6]
+    assert sorted(beside.calls) == [[2], [3], [4]]
+    assert alone.calls == [[1], [5]]
+
+
 def test_an_incomplete_batch_waits_for_others_and_not_longer() -> None:
     network = Network()
     with batcher_of(network, max_wait_ms=200) as batcher:
