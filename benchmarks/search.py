@@ -39,6 +39,7 @@ class Candidate:
     """One network and training mix."""
 
     channels: tuple[int, ...] = SMALL_CHANNELS
+    patch: int = 1
     mix: tuple[SizedBatch, ...] = generated_mix(16)
     drawings: DrawingsConfig = field(default_factory=SketchConfig)
 
@@ -46,6 +47,9 @@ class Candidate:
 CANDIDATES = {
     "16-16-32-64-128-128-128": Candidate(),
     "16-16-32-64-96-96-96": Candidate(channels=(16, 16, 32, 64, 96, 96, 96)),
+    "patches, 16-32-64-128-128-128": Candidate(channels=(16, 32, 64, 128, 128, 128), patch=2),
+    "patches, 12-24-48-96-128-128": Candidate(channels=(12, 24, 48, 96, 128, 128), patch=2),
+    "patches, 8-16-32-64-128-128": Candidate(channels=(8, 16, 32, 64, 128, 128), patch=2),
     "six levels, 16-16-32-64-128-128": Candidate(channels=(16, 16, 32, 64, 128, 128)),
     "five levels, 16-32-64-128-256": Candidate(channels=(16, 32, 64, 128, 256)),
     "mix: 64 pixels only": Candidate(mix=(SizedBatch(size=64, batch_size=36),)),
@@ -59,7 +63,7 @@ def run(candidate: Candidate, minutes: float, seed: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         config = TrainConfig(
             output=Path(folder) / "model.safetensors",
-            model=ModelConfig(channels=candidate.channels),
+            model=ModelConfig(channels=candidate.channels, patch=candidate.patch),
             mix=candidate.mix,
             drawings=candidate.drawings,
             minutes=minutes,
