@@ -1,0 +1,142 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from polyexport.bench.document import Row
+from polyexport.bench.gate import judge
+from polyexport.bench.machine import Machine, MachineState
+from polyexport.bench.measure import Block, Window
+from polyexport.bench.rows import make_row, with_note
+from polyexport.bench.scenarios.cold_start import ColdStart
+from polyexport.bench.scenarios.latency import Latency
+from polyexport.bench.scenarios.scenario import Settings, Subject
+
+STATE = MachineState(governor="", turbo="", temperature_c=None, load_1min=0.0)
+
+
+def machine(others: float) -> Machine:
+    return Machine(
+        before=STATE, after=STATE, seconds=6.0, steal=0.0, others=others, throttled_times=None, throttled=None,
+        heat_throttled_times=None,
+    )  # fmt: skip
+
+
+def windows(*parts: list[float]) -> list[Window]:
+    """Windows of ten blocks each."""
+    return [
+        Window(
+            blocks=[
+                Block(samples_ms=block.tolist(), wall_s=float(block.sum()) / 1e3)
+                for block in np.array_split(np.array(part), 10)
+            ]
+        )
+        for part in parts
+    ]
+
+
+def around(subject: Subject, middle: float, spread: float, settings: Settings, calls: int = 100, seed: int = 0) -> Row:
+    """Row of calls with a normal distribution."""
+    random = np.random.default_rng(seed)
+    parts = [np.abs(random.normal(middle, spread, calls)).tolist() for _ in range(3)]
+    return make_row(Latency(), "closed loop", windows(*parts), subject, settings, size=16)
+
+
+@pytest.mark.parametrize(
+    ("middle", "spread", "given_settings", "verdict", "told"),
+    [
+        (40.0, 1.0, Settings(target_ms=50.0), "met", ""),
+        (60.0, 1.0, Settings(target_ms=50.0), "missed", "p50 is 59."),
+        (50.0, 2.0, Settings(target_ms=50.0), "undecided", "samples would decide; give --seconds"),
+        (40.0, 1.0, Settings(target_ms=50.0, percentile=90), "met", ""),
+        (40.0, 1.0, Settings(target_ms=50.0, percentile=99), "undecided", "too few samples for p99: 300, it takes "),
+        (60.0, 1.0, Settings(target_ms=50.0, percentile=99), "missed", "to more ms with 95 % confidence"),
+        (40.0, 1.0, Settings(target_ms=50.0, percentile=99.9), "undecided", "too few samples for p99.9"),
+    ],
+)
+def test_the_interval_decides(
+    subject: Subject, middle: float, spread: float, given_settings: Settings, verdict: str, told: str
+) -> None:
+    gate = judge([around(subject, middle, spread, given_settings)], given_settings, machine(0.0))
+    assert gate.verdict == verdict
+    assert gate.met is (verdict == "met")
+    assert told in "; ".join(gate.reasons)
+
+
+def test_the_seconds_that_it_names_decide(subject: Subject) -> None:
+    asked = Settings(target_ms=50.0, seconds=2.0)
+    (reason,) = judge([around(subject, 50.15, 2.0, asked, seed=3)], asked, None).reasons
+    assert "samples would decide" in reason
+    factor = float(reason.rpartition("--seconds ")[2]) / asked.seconds
+    longer = around(subject, 50.15, 2.0, asked, calls=round(100 * factor * 2), seed=3)
+    assert judge([longer], asked, None).verdict == "missed"
+
+
+def test_a_percentile_on_the_target_itself(subject: Subject) -> None:
+    asked = Settings(target_ms=50.0)
+    even = make_row(Latency(), "even", windows(*[[49.0, 51.0] * 50] * 3), subject, asked, size=16)
+    assert "it lies on the target itself; give another target" in judge([even], asked, None).reasons[0]
+
+
+def test_windows_that_do_not_agree_decide_nothing(subject: Subject) -> None:
+    asked = Settings(target_ms=50.0)
+    unstable = make_row(
+        Latency(), "closed loop", windows([10.0] * 40, [20.0] * 40, [10.0] * 40), subject, asked, size=16
+    )
+    gate = judge([unstable], asked, None)
+    assert gate.verdict == "undecided"
+    assert "UNSTABLE; measure again when nothing else runs" in gate.reasons[0]
+
+
+def test_a_rate_that_cannot_be_served_misses(subject: Subject) -> None:
+    asked = Settings()
+    row = with_note(around(subject, 10.0, 0.1, asked), "SATURATED: 5 of 10 requests/s were served")
+    assert judge([row], asked, None).verdict == "missed"
+
+
+def test_a_cold_start_is_not_held_against_a_target(subject: Subject) -> None:
+    slow = make_row(ColdStart(), "whole process", windows(*[[900.0] * 10] * 3), subject, Settings(), size=16)
+    assert judge([slow], Settings(), None).met
+
+
+def test_a_disturbance_excuses_no_more_than_it_took(subject: Subject) -> None:
+    asked = Settings(target_ms=50.0)
+    row = around(subject, 60.0, 1.0, asked)
+    assert judge([row], asked, machine(0.04)).verdict == "missed"  # too small to be counted
+    assert judge([row], asked, machine(0.1)).verdict == "missed"
+    gate = judge([row], asked, machine(0.4))
+    assert gate.verdict == "undecided"
+    assert "40 % of the time was taken by others; measure again without them" in gate.reasons[0]
+    # It makes nothing quicker, so a target that is met is met.
+    assert judge([around(subject, 40.0, 1.0, asked)], asked, machine(0.4)).verdict == "met"
+
+
+def test_one_sure_miss_outweighs_the_rest(subject: Subject) -> None:
+    asked = Settings(target_ms=50.0)
+    met, missed, undecided = (around(subject, middle, 2.0, asked) for middle in (40.0, 60.0, 50.0))
+    assert judge([met, undecided, missed], asked, None).verdict == "missed"
+    assert judge([met, undecided], asked, None).verdict == "undecided"
+    assert judge([met, met], asked, None).verdict == "met"
+    assert len(judge([met, undecided, missed], asked, None).reasons) == 2
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.floats(1, 100), min_size=30, max_size=200), st.floats(1, 100), st.floats(1, 99.9), st.floats(0, 1))
+def test_a_verdict_contradicts_no_sample(samples: list[float], target: float, percentile: float, others: float) -> None:
+    asked = Settings(target_ms=target, percentile=percentile)
+    subject = Subject(
+        load=lambda **_: (_ for _ in ()).throw(AssertionError), path=None, provider="", device_id=0, threads=0,  # type: ignore[arg-type]
+        load_limits=None, macs=0, calibrate=None,  # type: ignore[arg-type]
+    )  # fmt: skip
+    row = make_row(Latency(), "made", windows(samples, samples, samples), subject, asked, size=16)
+    verdict = judge([row], asked, machine(others)).verdict
+    slower = sum(sample > target for sample in samples) / len(samples)
+    if verdict == "met":
+        assert slower <= 1 - percentile / 100
+    if verdict == "missed":
+        assert slower > 1 - percentile / 100
+    # The same samples beyond every target and below every target decide.
+    if row.target_interval is not None and row.target_interval.high is not None:
+        assert judge([replace(row, target_interval=replace(row.target_interval, high=target))], asked, None).met
