@@ -112,8 +112,12 @@ class HttpClients:
             for one in clients:
                 one.cancel()
             await asyncio.gather(*clients, return_exceptions=True)
-            while self._idle:
-                self._idle.pop().close()
+            await self._close()
+
+    async def _close(self) -> None:
+        while self._idle:
+            self._idle.pop().close()
+        await asyncio.sleep(0)  # the loop closes their sockets in its next round
 
     async def _client(self, traffic: Traffic) -> None:
         while (arrival := traffic.take()) is not None:
@@ -143,16 +147,18 @@ class HttpClients:
         async def ask() -> list[float]:
             samples: list[float] = []
             ends = time.perf_counter() + seconds
-            while len(samples) < least or time.perf_counter() < ends:
-                began = time.perf_counter()
-                fault = await self._fault(self._requests[len(samples) % len(self._requests)])
-                if fault:
-                    raise PolyexportError(
-                        f"{self._address} does not answer a request that is alone: {fault}", remedy="look at its log"
-                    )
-                samples.append((time.perf_counter() - began) * 1e3)
-            while self._idle:
-                self._idle.pop().close()
+            try:
+                while len(samples) < least or time.perf_counter() < ends:
+                    began = time.perf_counter()
+                    fault = await self._fault(self._requests[len(samples) % len(self._requests)])
+                    if fault:
+                        raise PolyexportError(
+                            f"{self._address} does not answer a request that is alone: {fault}",
+                            remedy="look at its log",
+                        )
+                    samples.append((time.perf_counter() - began) * 1e3)
+            finally:
+                await self._close()
             return samples
 
         return _in_thread(ask())
@@ -160,6 +166,7 @@ class HttpClients:
     async def _fault(self, request: bytes) -> str:
         """Send a request, and return the kind of its error; empty if a PNG file came back."""
         connection: Connection | None = None
+        keeps_open = False
         try:
             async with asyncio.timeout(self._timeout_s):
                 while True:
@@ -174,27 +181,26 @@ class HttpClients:
                         if not used or connection.begun:
                             raise
                         connection.close()
+            keeps_open = connection.keeps_open
+            return fault_of(answer)
         except TimeoutError:
-            fault = "no answer in time"
+            return "no answer in time"
         except ssl.SSLError:
-            fault = "TLS failed"
+            return "TLS failed"
         except AnswerError as error:
-            fault = str(error)
+            return str(error)
         except ConnectionRefusedError:
             self._refused_since = self._refused_since or time.monotonic()
-            fault = "connection refused"
+            return "connection refused"
         except ConnectionError:
-            fault = "connection reset"
+            return "connection reset"
         except OSError:
-            fault = "no connection"
-        else:
-            if connection.keeps_open:
+            return "no connection"
+        finally:
+            if connection is not None and keeps_open:
                 self._idle.append(connection)
-                connection = None
-            fault = fault_of(answer)
-        if connection is not None:
-            connection.close()
-        return fault
+            elif connection is not None:
+                connection.close()
 
 
 def _precise_loop() -> asyncio.AbstractEventLoop:
