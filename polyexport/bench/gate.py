@@ -49,7 +49,7 @@ def judge(rows: Sequence[Row], settings: Settings, machine: Machine | None) -> T
 
 def _judge_capacity(found: Capacity, machine: Machine | None) -> tuple[Verdict, str]:
     taken = machine.taken if machine else 0.0
-    if found.verdict == "missed" and taken and found.alone_ms * (1 - taken) <= found.bound_ms:
+    if found.verdict == "missed" and taken and found.alone_ms * _undisturbed(taken) <= found.bound_ms:
         return "undecided", f"{found.reason}, but {_taken(taken)}"
     return found.verdict, found.reason
 
@@ -68,15 +68,14 @@ def _judge_row(row: Row, settings: Settings, machine: Machine | None) -> tuple[V
     shown = f"{named} is {_or(low, 'less')} to {_or(high, 'more')} ms with 95 % confidence"
     if low is not None and low > target:
         taken = machine.taken if machine else 0.0
-        quickest = min(low, row.image_ms or low) * (1 - taken)
-        if quickest > target:
+        if min(low, row.image_ms or low) * _undisturbed(taken) > target:
             return "missed", shown
         return "undecided", f"{shown}, but {_taken(taken)}"
     return "undecided", f"{shown}; {_advice(row, settings)}"
 
 
 def _advice(row: Row, settings: Settings) -> str:
-    """What decides: more samples, or another target."""
+    """Advice on a row that does not decide: more samples, or another target."""
     interval = row.target_interval
     assert interval is not None
     effect = interval.samples / interval.effective
@@ -92,6 +91,15 @@ def _advice(row: Row, settings: Settings) -> str:
     return (
         f"some {round(factor * interval.samples)} samples would decide; give --seconds {settings.seconds * factor:.2g}"
     )
+
+
+def _undisturbed(taken: float) -> float:
+    """Smallest factor between the time of a call without a disturbance and with it.
+
+    One that took half of the time makes a call twice as long, and one of several threads, which waits for the slowest
+    of them, longer than that: the factor counts twice.
+    """
+    return (1 - taken) ** 2
 
 
 def _taken(share: float) -> str:

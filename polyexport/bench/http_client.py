@@ -99,7 +99,7 @@ class Connection:
 
     @classmethod
     async def open(cls, address: Address) -> "Connection":
-        """Connect.
+        """Connect to a service.
 
         Raises:
             OSError: nobody listens there, or TLS cannot be agreed on.

@@ -24,22 +24,22 @@ QUICK = Settings(size=16, seconds=0.1)
 def test_a_rate_that_a_service_holds(tmp_path: Any) -> None:
     lines_seen: list[str] = []
     with service(after(0.001)) as running:
-        scenario = CapacitySearch(url=running.url, rate=150.0, max_p99_ms=400.0, probe_seconds=8.0, clients=16)
+        scenario = CapacitySearch(url=running.url, rate=300.0, max_p99_ms=400.0, probe_seconds=8.0, clients=16)
         report = bench_service(scenario, QUICK, Extras(), progress=lines_seen.append)
     (row,) = report.rows
     assert row.capacity is not None
-    assert (row.callers, row.size, row.name) == (16, 16, "150 requests/s, p99 <= 400 ms, HTTP")
+    assert (row.callers, row.size, row.name) == (16, 16, "300 requests/s, p99 <= 400 ms, HTTP")
     assert report.gate.verdict == row.capacity.verdict == "met"
-    assert row.capacity.holds_per_s == 150
+    assert row.capacity.holds_per_s == 300
     assert (report.model.name, report.model.sha256) == ("tiny.onnx", "ab" * 32)
     assert report.machine is not None
     assert report.machine.others is None  # the service is no disturbance
-    assert "150.0 requests/s: holds" in lines_seen[-1]
+    assert "300.0 requests/s: holds" in lines_seen[-1]
     (tmp_path / "report.json").write_text(report.to_json())
     assert read_report(tmp_path / "report.json") == report
     text, page = "\n".join(lines(report)), render(report)
     assert "a rate that holds the bound: met" in text
-    for part in ("150 requests/s hold p99 &lt;= 400 ms", "Capacity: 150 requests/s"):
+    for part in ("300 requests/s hold p99 &lt;= 400 ms", "Capacity: 300 requests/s"):
         assert part in page
     assert "Measurements" not in page
 
@@ -53,7 +53,7 @@ def test_errors_make_a_rate_fail_and_are_counted() -> None:
         return answer(picture()) if time.monotonic() < begun + 1 or number % 4 else busy
 
     with service(infer) as running:
-        scenario = CapacitySearch(url=running.url, rate=200.0, max_p99_ms=400.0, probe_seconds=4.0)
+        scenario = CapacitySearch(url=running.url, rate=300.0, max_p99_ms=400.0, probe_seconds=3.0)
         report = bench_service(scenario, QUICK, Extras())
     (row,) = report.rows
     assert row.capacity is not None
@@ -74,7 +74,7 @@ def test_requests_are_forms_of_real_drawings() -> None:
     kind = next(line for line in head.split(b"\r\n") if line.startswith(b"Content-Type"))
     _, image, color = BytesParser().parsebytes(kind + b"\r\n\r\n" + body).walk()
     assert image.get_filename() == "image.png"
-    assert bytes(image.get_payload(decode=True)).startswith(b"\x89PNG")  # type: ignore[arg-type]
+    assert bytes(image.get_payload(decode=True)).startswith(b"\x89PNG")
     assert color.get_payload(decode=True) == b"tomato"
 
 
