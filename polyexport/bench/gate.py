@@ -1,5 +1,6 @@
 """Verdict on the target of ``--target-ms``: met or missed only where the samples and the machine allow an answer."""
 
+import math
 from collections.abc import Sequence
 
 from polyexport.bench.capacity import Capacity
@@ -49,7 +50,12 @@ def judge(rows: Sequence[Row], settings: Settings, machine: Machine | None) -> T
 
 def _judge_capacity(found: Capacity, machine: Machine | None) -> tuple[Verdict, str]:
     taken = machine.taken if machine else 0.0
-    if found.verdict == "missed" and taken and found.alone_ms * _undisturbed(taken) <= found.bound_ms:
+    factor = _undisturbed(taken)
+    kept_up = all(
+        done.answered_per_s >= done.rate_per_s * factor and (done.p50_ms or math.inf) * factor <= found.bound_ms
+        for done in found.probes
+    )
+    if found.verdict == "missed" and taken and kept_up and found.alone_ms * factor <= found.bound_ms:
         return "undecided", f"{found.reason}, but {_taken(taken)}"
     return found.verdict, found.reason
 

@@ -1,6 +1,8 @@
 """Load test of a running ``polyexport serve``: what it runs, the requests that it gets, and the report."""
 
+import os
 import re
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -229,10 +231,12 @@ def _ask(address: Address, request: bytes, max_bytes: int) -> Answer:
         return ask_once(address, request, timeout_s=_CONNECT_S, max_bytes=max_bytes)
     except TimeoutError as error:
         raise UsageError(f"{address} does not answer within {_CONNECT_S:g} s", remedy=remedy) from error
+    except ssl.SSLError as error:
+        raise UsageError(f"{address} does not speak TLS as it should ({reason_of(error)})", remedy=remedy) from error
     except OSError as error:
-        raise UsageError(
-            f"nobody answers at {address} ({error.strerror or reason_of(error)})", remedy=remedy
-        ) from error
+        # asyncio puts the address into the error's text, and gives several addresses one error without a number.
+        reason = os.strerror(error.errno) if (error.errno or 0) > 0 else reason_of(error)
+        raise UsageError(f"nobody answers at {address} ({reason})", remedy=remedy) from error
     except AnswerError as error:
         raise UsageError(f"{address} is no polyexport service ({error})", remedy=remedy) from error
 

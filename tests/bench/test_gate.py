@@ -11,11 +11,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from polyexport.bench.document import Row
+from polyexport.bench.capacity import Capacity
+from polyexport.bench.document import Row, Verdict
 from polyexport.bench.gate import judge
 from polyexport.bench.machine import Machine, MachineState
 from polyexport.bench.measure import Block, Window
-from polyexport.bench.rows import make_row, with_note
+from polyexport.bench.order_statistics import Bounds
+from polyexport.bench.probe import Probe
+from polyexport.bench.rows import capacity_row, make_row, with_note
+from polyexport.bench.scenarios.capacity import CapacitySearch
 from polyexport.bench.scenarios.cold_start import ColdStart
 from polyexport.bench.scenarios.latency import Latency
 from polyexport.bench.scenarios.scenario import Settings, Subject
@@ -118,6 +122,41 @@ def test_a_disturbance_excuses_no_more_than_it_took(subject: Subject) -> None:
     assert "40 % of the time was taken by others; measure again without them" in gate.reasons[0]
     # It makes nothing quicker, so a target that is met is met.
     assert judge([around(subject, 40.0, 1.0, asked)], asked, machine(0.4)).verdict == "met"
+
+
+def capacity(alone_ms: float, *probes: Probe, verdict: Verdict = "missed") -> Row:
+    found = Capacity(
+        bound_ms=50.0, percentile=99.0, holds_per_s=0.0, fails_per_s=100.0, verdict=verdict, reason="the reason",
+        alone_ms=alone_ms, probes=probes,
+    )  # fmt: skip
+    return capacity_row(CapacitySearch(), found, "search", size=16, callers=2)
+
+
+def failed(*, answered: float, p50_ms: float | None) -> Probe:
+    return Probe(
+        rate_per_s=100.0, finding="fails", seconds=6.0, requests=600, slow=Bounds(low=0.1, high=0.2), p50_ms=p50_ms,
+        p99_ms=None, answered_per_s=answered, saturated=False, errors={},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("row", "others", "verdict"),
+    [
+        (capacity(10.0, verdict="met"), 0.5, "met"),
+        (capacity(10.0, verdict="undecided"), 0.0, "undecided"),
+        (capacity(60.0), 0.0, "missed"),
+        (capacity(60.0), 0.2, "undecided"),  # alone, and a fifth of the time was taken
+        (capacity(600.0), 0.2, "missed"),
+        (capacity(10.0, failed(answered=99.0, p50_ms=20.0)), 0.0, "missed"),
+        (capacity(10.0, failed(answered=99.0, p50_ms=20.0)), 0.06, "undecided"),
+        (capacity(10.0, failed(answered=60.0, p50_ms=20.0)), 0.06, "missed"),
+        (capacity(10.0, failed(answered=99.0, p50_ms=None)), 0.06, "missed"),
+    ],
+)
+def test_a_capacity_is_judged_by_its_own_bound(row: Row, others: float, verdict: str) -> None:
+    gate = judge([row], Settings(target_ms=1e-3), machine(others))
+    assert gate.verdict == verdict
+    assert ("capacity, search: the reason" in "; ".join(gate.reasons)) is (verdict != "met")
 
 
 def test_one_sure_miss_outweighs_the_rest(subject: Subject) -> None:

@@ -1,4 +1,6 @@
 import json
+import socket
+import threading
 import time
 from email.parser import BytesParser
 from typing import Any
@@ -183,5 +185,23 @@ def test_a_service_that_refuses_the_drawings_is_told_with_its_reason() -> None:
 def test_a_url_that_is_none() -> None:
     with pytest.raises(UsageError, match="--url: 'localhost' is not the URL of a service.*; give the line that"):
         bench_service(CapacitySearch(url="localhost"), QUICK, Extras())
-    with pytest.raises(UsageError, match=r"nobody answers at http://127.0.0.1:1 .*; start `polyexport serve`"):
+    with pytest.raises(
+        UsageError, match=r"nobody answers at http://127.0.0.1:1 \(Connection refused\); start `polyexport serve`"
+    ):
         bench_service(CapacitySearch(url="http://127.0.0.1:1"), QUICK, Extras())
+
+
+def test_a_service_without_tls() -> None:
+    def greet() -> None:
+        client, _ = listener.accept()
+        with client:
+            client.sendall(b"220 no TLS here\r\n")
+            client.recv(1)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=greet)
+        thread.start()
+        url = f"https://127.0.0.1:{listener.getsockname()[1]}"
+        with pytest.raises(UsageError, match="does not speak TLS as it should"):
+            bench_service(CapacitySearch(url=url), QUICK, Extras())
+        thread.join()
