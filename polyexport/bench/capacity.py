@@ -82,9 +82,9 @@ def find_capacity(
     elif rate:
         probes.append(probing(rate, 0))
         found.add(rate, probes[0].finding)
-        verdict, reason = _judge(probes[0], held)
+        verdict, reason = _judge(probes[0], held, plan)
     else:
-        slowest = plan.fewest / plan.longest_s
+        slowest = plan.slowest_per_s
         while len(probes) < _MOST_PROBES:
             following = found.next_rate(max(start, slowest), slowest)
             if following is None:
@@ -112,7 +112,7 @@ def find_capacity(
     )
 
 
-def _judge(done: Probe, held: str) -> tuple[Literal["met", "missed", "undecided"], str]:
+def _judge(done: Probe, held: str, plan: ProbePlan) -> tuple[Literal["met", "missed", "undecided"], str]:
     rate = f"{done.rate_per_s:g} requests/s"
     low, high = (f"{100 * share:.2g}" for share in (done.slow.low, done.slow.high))
     slow = f"{low} to {high} % of the requests take longer"
@@ -120,7 +120,8 @@ def _judge(done: Probe, held: str) -> tuple[Literal["met", "missed", "undecided"
         return "met", f"{rate} hold {held}"
     if done.finding == "fails":
         return "missed", f"{rate} do not hold {held}: {'the queue grows without end' if done.saturated else slow}"
-    return "undecided", f"{rate} may or may not hold {held}: {slow}; give a longer --probe-seconds"
+    needed = max(2 * done.seconds, plan.seconds_for(done.rate_per_s))
+    return "undecided", f"{rate} may or may not hold {held}: {slow}; give --probe-seconds {math.ceil(needed)} or more"
 
 
 class _Found:
@@ -153,7 +154,9 @@ class _Found:
         if above is None:
             return self._higher(self.holds) if self.holds else start
         if not self.holds:
-            return max(slowest, above / _GROWTH) if above > slowest else None
+            if above > slowest:
+                return max(slowest, above / _GROWTH)
+            return self._higher(max(self._unsure)) if self._unsure and self.fails is None else None
         if above / self.holds > 1 + PRECISION:
             return math.sqrt(above * self.holds)
         below = max(self._unsure, default=0.0)

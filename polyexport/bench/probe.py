@@ -51,9 +51,18 @@ class ProbePlan:
         """Number of requests, none of them slow, that show that a rate holds the bound."""
         return math.ceil(math.log((1 - _CONFIDENCE) / _LOOKS / 2) / math.log(1 - self.allowed))
 
+    def seconds_for(self, rate: float) -> float:
+        """Seconds after which requests of a rate are enough to decide, if none of them is slow."""
+        return _MARGIN * self.fewest / rate
+
+    @property
+    def slowest_per_s(self) -> float:
+        """Lowest rate that the longest time of a probe can decide, requests per second."""
+        return _MARGIN * self.fewest / self.longest_s
+
     def looks_s(self, rate: float) -> list[float]:
         """Seconds since the beginning of a probe at which its requests are judged, rising to the longest time."""
-        looks = [min(self.longest_s, max(self.seconds, _MARGIN * self.fewest / rate))]
+        looks = [min(self.longest_s, max(self.seconds, self.seconds_for(rate)))]
         while looks[-1] < self.longest_s and len(looks) < _LOOKS:
             last = len(looks) == _LOOKS - 1
             looks.append(self.longest_s if last else min(self.longest_s, 2 * looks[-1]))

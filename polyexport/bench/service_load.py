@@ -235,7 +235,7 @@ def _ask(address: Address, request: bytes, max_bytes: int) -> Answer:
         raise UsageError(f"{address} does not speak TLS as it should ({reason_of(error)})", remedy=remedy) from error
     except OSError as error:
         # asyncio puts the address into the error's text, and gives several addresses one error without a number.
-        reason = os.strerror(error.errno) if (error.errno or 0) > 0 else reason_of(error)
+        reason = os.strerror(error.errno) if error.errno is not None and error.errno > 0 else reason_of(error)
         raise UsageError(f"nobody answers at {address} ({reason})", remedy=remedy) from error
     except AnswerError as error:
         raise UsageError(f"{address} is no polyexport service ({error})", remedy=remedy) from error
