@@ -123,7 +123,7 @@ def quickened(line: str) -> str:
     if "--precision" in line:
         line += " --min-speedup 0"
     if "polyexport bench" in line:
-        line += " --seconds 0.05 --processes 3 --size 64"
+        line += " --seconds 0.05 --processes 3 --size 64 --probe-seconds 1"
         line += "" if "openvino" in line else " --provider cpu"
     if "polyexport infer" in line and " -o " not in line and " - " not in line:
         line += " --overwrite"

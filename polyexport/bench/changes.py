@@ -1,9 +1,10 @@
 """Changes of the measurements since an older report."""
 
+import math
 from collections.abc import Sequence
 
 from polyexport.bench.document import BenchReport, Change, Row
-from polyexport.bench.statistics import ratio_interval
+from polyexport.bench.statistics import Interval, ratio_interval
 from polyexport.errors import UsageError
 
 __all__ = ["changes"]
@@ -30,6 +31,9 @@ def changes(rows: Sequence[Row], old: BenchReport, *, tolerance: float) -> tuple
         before = known.get(row.key)
         if before is None or not row.stable:
             continue
+        if row.capacity is not None or before.capacity is not None:
+            found += _capacity_changes(row, before, tolerance)
+            continue
         raw = ratio_interval(row.block_ms, before.block_ms, paired=False)
         calibrated = (
             ratio_interval(_in_multiplications(row), _in_multiplications(before), paired=False)
@@ -44,6 +48,19 @@ def changes(rows: Sequence[Row], old: BenchReport, *, tolerance: float) -> tuple
             remedy="give a report of the same scenarios and the same size",
         )
     return tuple(found)
+
+
+def _capacity_changes(row: Row, before: Row, tolerance: float) -> list[Change]:
+    """Change of the time between requests, the inverse of the rate, if both searches have a result with two ends."""
+    ends = []
+    for each in (row.capacity, before.capacity):
+        if each is None or not each.holds_per_s or each.fails_per_s is None:
+            return []
+        ends.append((each.holds_per_s, each.fails_per_s))
+    (holds, fails), (held, failed) = ends
+    ratio = Interval(estimate=math.sqrt(held * failed / (holds * fails)), low=held / fails, high=failed / holds)
+    worse = ratio.estimate > 1 + tolerance and ratio.low > 1
+    return [Change(scenario=row.scenario, name=row.name, raw=ratio, calibrated=ratio, worse=worse)]
 
 
 def _in_multiplications(row: Row) -> list[float]:

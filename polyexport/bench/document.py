@@ -3,10 +3,14 @@
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+from polyexport.bench import schema1
+from polyexport.bench.capacity import Capacity
 from polyexport.bench.environment import Environment
 from polyexport.bench.limit import Limit
+from polyexport.bench.machine import Machine
+from polyexport.bench.order_statistics import Outliers, PercentileInterval
 from polyexport.bench.profile import Profile
 from polyexport.bench.statistics import Figures, Interval
 from polyexport.errors import UsageError, reason_of
@@ -23,11 +27,16 @@ __all__ = [
     "Row",
     "TargetGate",
     "Variant",
+    "Verdict",
     "WindowFigures",
     "read_report",
 ]
 
-SCHEMA = 1
+SCHEMA = 2
+"""Version of the report. Reports of version 1 are read, too."""
+
+Verdict = Literal["met", "missed", "undecided"]
+"""Answer to a target; ``undecided`` is one that the samples or the machine do not allow."""
 
 _MAX_REPORT_BYTES = 64 * 2**20
 
@@ -81,6 +90,18 @@ class Row:
     note: str
     target_ms: float | None
     """Percentile that is compared with the target, milliseconds per image; None without enough samples for it."""
+
+    target_interval: PercentileInterval | None
+    """Confidence interval of that percentile; None if the windows do not agree, or for an older report."""
+
+    target_slower: float | None
+    """Fraction of the images that took longer than the target."""
+
+    outliers: Outliers | None
+    """Number of outliers among the times of images; None if the windows do not agree, or for an older report."""
+
+    capacity: Capacity | None
+    """Highest rate of requests that holds a bound, for the scenario ``capacity``; None for every other."""
 
     block_ms: tuple[float, ...]
     """Time of one image in each block of calls, milliseconds, as in ``image_ms``."""
@@ -137,9 +158,16 @@ class TargetGate:
 
     target_ms: float
     percentile: float
-    met: bool
+    verdict: Verdict
+    """``missed`` if one measurement misses the target for sure, else ``undecided`` if one does not decide."""
+
     reasons: tuple[str, ...]
-    """Reason of each measurement that misses the target."""
+    """Reason of each measurement that misses the target or does not decide, and what to do then."""
+
+    @property
+    def met(self) -> bool:
+        """Whether every measurement meets the target for sure."""
+        return self.verdict == "met"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -182,6 +210,9 @@ class BenchReport:
 
     schema: int
     environment: Environment
+    machine: Machine | None
+    """Conditions of the machine over the run; None for an older report."""
+
     model: Measured
     limits: tuple[Limit, ...]
     rules: dict[str, str]
@@ -218,9 +249,11 @@ def read_report(path: Path) -> BenchReport:
     except ValueError as error:
         raise UsageError(f"{path} is not JSON ({reason_of(error)})", remedy=remedy) from error
     version = value.get("schema") if isinstance(value, dict) else None
-    if version != SCHEMA:
-        raise UsageError(f"{path} has schema {str(version)[:20]!r}, expected {SCHEMA}", remedy=remedy)
+    if version not in (schema1.SCHEMA, SCHEMA) or type(version) is not int:
+        raise UsageError(
+            f"{path} has schema {str(version)[:20]!r}, expected {schema1.SCHEMA} or {SCHEMA}", remedy=remedy
+        )
     try:
-        return build(BenchReport, value)
+        return build(BenchReport, schema1.renewed(value, SCHEMA) if version == schema1.SCHEMA else value)
     except ValueError as error:
         raise UsageError(f"{path} is not a bench report: {error}", remedy=remedy) from error

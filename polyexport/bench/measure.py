@@ -93,6 +93,7 @@ def take_windows(
     *,
     seconds: float,
     blocks: int = BLOCKS,
+    least: int = 1,
     calibrate: Callable[[], float] | None = None,
 ) -> tuple[Window, ...]:
     """Measure three windows with the garbage collector off.
@@ -101,6 +102,7 @@ def take_windows(
         run_block: makes the calls of a block; they are warm already.
         seconds: length of each window.
         blocks: largest number of blocks in each window.
+        least: number of blocks in each window that are run however long they take.
         calibrate: does a fixed piece of work before each block, and returns its milliseconds.
     """
     windows = []
@@ -108,7 +110,7 @@ def take_windows(
         for _ in range(WINDOWS):
             taken: list[Block] = []
             deadline = time.perf_counter() + seconds
-            while len(taken) < blocks and (not taken or time.perf_counter() < deadline):
+            while len(taken) < blocks and (len(taken) < least or time.perf_counter() < deadline):
                 calibration_ms = calibrate() if calibrate else 0.0
                 wall, cpu = time.perf_counter(), time.process_time()
                 samples = run_block(seconds / blocks)

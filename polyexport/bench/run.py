@@ -7,14 +7,14 @@ from statistics import median
 
 from polyexport.bench.changes import changes
 from polyexport.bench.compare import check_available, compare
-from polyexport.bench.document import SCHEMA, BenchReport, Measured, Row, TargetGate
+from polyexport.bench.document import SCHEMA, BenchReport, Measured
 from polyexport.bench.environment import environment
 from polyexport.bench.frontier import frontier
+from polyexport.bench.gate import judge
 from polyexport.bench.inputs import checked_size, inputs
 from polyexport.bench.limit import Limit, measure_limits, multiplied_in, multiplier
+from polyexport.bench.machine import MachineWatch
 from polyexport.bench.profile import count_macs, profile
-from polyexport.bench.rows import SATURATED
-from polyexport.bench.scenarios import times_images
 from polyexport.bench.scenarios.scenario import Scenario, Settings, Subject
 from polyexport.model.contract import IMAGE_INPUT
 from polyexport.model.file import read_model
@@ -99,7 +99,7 @@ def bench(
     if not scenarios:
         raise ValueError("scenarios must be at least one, got none")
     check_available(extras.compare, extras.checkpoint)
-    machine = environment()  # first, for the load that it records
+    place = environment()  # first, for the load that it records
     model = load(threads=threads or granted_cores(), streams=1, images=0)
     size = checked_size(model, settings.size, max(scenario.images_per_call for scenario in scenarios))
     names = [IMAGE_INPUT, *(condition.name for condition in model.conditions)]
@@ -118,7 +118,9 @@ def bench(
         macs=macs,
         calibrate=_calibration(multiplier(*where)) if where else None,
     )
+    watch = MachineWatch()
     rows = [row for scenario in scenarios for row in scenario.measure(subject, settings, progress)]
+    machine = watch.finish()
     compared = (
         compare(
             model, path, extras.compare, checkpoint=extras.checkpoint, macs=macs, settings=settings, progress=progress
@@ -128,7 +130,8 @@ def bench(
     )
     return BenchReport(
         schema=SCHEMA,
-        environment=machine,
+        environment=place,
+        machine=machine,
         model=Measured(
             name=path.name,
             sha256=model.sha256,
@@ -142,7 +145,7 @@ def bench(
         limits=limits,
         rules={scenario.name: scenario.rule for scenario in scenarios},
         rows=tuple(rows),
-        gate=judge(rows, settings),
+        gate=judge(rows, settings, machine),
         compared=compared,
         variants=frontier(
             extras.frontier, size=settings.size, seconds=settings.seconds, limits=load_limits, progress=progress
@@ -154,30 +157,6 @@ def bench(
         else None,
         changes=changes(rows, extras.baseline, tolerance=extras.tolerance) if extras.baseline else (),
         baseline=extras.baseline_name,
-    )
-
-
-def judge(rows: Sequence[Row], settings: Settings) -> TargetGate:
-    """Compare the rows of every scenario that times images with the target.
-
-    A row misses the target if it is slower, if its windows do not agree, or if it has too few samples for the
-    percentile.
-    """
-    reasons = []
-    for row in rows:
-        if not times_images(row.scenario):
-            continue
-        named = f"{row.scenario}, {row.name}"
-        if not row.stable:
-            reasons.append(f"{named}: UNSTABLE")
-        elif row.note.startswith(SATURATED):
-            reasons.append(f"{named}: {row.note}")
-        elif row.target_ms is None:
-            reasons.append(f"{named}: too few samples for p{settings.percentile:g}")
-        elif row.target_ms > settings.target_ms:
-            reasons.append(f"{named}: p{settings.percentile:g} is {row.target_ms:.3f} ms")
-    return TargetGate(
-        target_ms=settings.target_ms, percentile=settings.percentile, met=not reasons, reasons=tuple(reasons)
     )
 
 

@@ -1,11 +1,11 @@
 """Benchmark report as text for a terminal."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from polyexport.bench.document import BenchReport, Row
 from polyexport.bench.statistics import STEADY, spread
 
-__all__ = ["lines", "number"]
+__all__ = ["asked", "lines", "number", "outliers"]
 
 _UNSTABLE = "UNSTABLE"
 _SHOWN_LAYERS = 15
@@ -16,6 +16,12 @@ def number(value: float | None, form: str) -> str:
     return "-" if value is None else format(value, form)
 
 
+def outliers(row: Row) -> str:
+    """Number of outliers of a row, and how many of them are far out; a dash where they were not counted."""
+    found = row.outliers
+    return "-" if found is None else f"{found.outside}{f' ({found.far} far)' if found.far else ''}"
+
+
 def lines(report: BenchReport, baseline: BenchReport | None = None) -> Iterator[str]:
     """Lines of the report.
 
@@ -24,23 +30,36 @@ def lines(report: BenchReport, baseline: BenchReport | None = None) -> Iterator[
         baseline: older report, for the differences of its machine.
     """
     machine, model = report.environment, report.model
-    yield f"{model.name} ({model.precision}) on {model.execution_provider}, {2 * model.macs / 1e9:.2f} GFLOP an image"
+    work = f", {2 * model.macs / 1e9:.2f} GFLOP an image" if model.macs else ""
+    yield f"{model.name} ({model.precision}) on {model.execution_provider}{work}"
     if model.fallback_reason:
         yield f"  {model.fallback_reason}"
     yield f"{machine.cores_granted} cores of {machine.cpu}, load {machine.load_1min:.2f}; {_versions(report)}"
     if report.limits:
         limits = ", ".join(f"{each.provider} {each.precision} {each.gflop_per_s:.0f}" for each in report.limits)
         yield f"matrices multiplied here, GFLOP/s: {limits}"
+    measured = [row for row in report.rows if row.capacity is None]
+    if measured:
+        yield from _measured(measured)
+    yield from _capacities(report)
+    if report.machine is not None:
+        yield from (f"  {line}" for line in report.machine.flags())
+    yield from _compared(report)
+    yield from _variants(report)
+    yield from _profile(report)
+    yield from _changes(report, baseline)
+    yield from _verdict(report)
+
+
+def _measured(measured: Sequence[Row]) -> Iterator[str]:
     yield ""
     yield (
         f"{'scenario':<11}{'':<23}{'calls':>6}{'p50 ms':>9}{'p90 ms':>9}{'p99 ms':>9}{'ms/image':>9}{'images/s':>9}"
-        f"{'CPU ms':>8}{'GFLOP/s':>8}{'limit':>7}{'MiB':>6}"
+        f"{'CPU ms':>8}{'GFLOP/s':>8}{'limit':>7}{'MiB':>6}{'outliers':>14}"
     )
-    for row in report.rows:
-        yield _row(row)
-    notes = [f"  {row.scenario}, {row.name}: {row.note}" for row in report.rows if row.note]
-    yield from notes
-    for row in report.rows:
+    yield from (_row(row) for row in measured)
+    yield from (f"  {row.scenario}, {row.name}: {row.note}" for row in measured if row.note)
+    for row in measured:
         if not row.stable:
             p50s = [window.p50_ms for window in row.windows]
             rates = [window.images_per_s for window in row.windows]
@@ -49,16 +68,43 @@ def lines(report: BenchReport, baseline: BenchReport | None = None) -> Iterator[
                 f"are {spread(p50s):.2f} times apart, and their images/s {spread(rates):.2f} times, where {STEADY:g} "
                 "is the limit: something else ran, or the processor changed its pace"
             )
-    yield from _compared(report)
-    yield from _variants(report)
-    yield from _profile(report)
-    yield from _changes(report, baseline)
+
+
+def _verdict(report: BenchReport) -> Iterator[str]:
     gate = report.gate
+    word = {"met": "met", "missed": "MISSED", "undecided": "UNDECIDED"}[gate.verdict]
     yield ""
-    if gate.met:
-        yield f"target of {gate.target_ms:g} ms per image at p{gate.percentile:g}: met"
-    else:
-        yield f"target of {gate.target_ms:g} ms per image at p{gate.percentile:g}: MISSED ({'; '.join(gate.reasons)})"
+    reasons = f" ({'; '.join(gate.reasons)})" if gate.reasons else ""
+    yield f"{asked(report)}: {word}{reasons}"
+
+
+def asked(report: BenchReport) -> str:
+    """Target that the gate of a report is about, in a few words."""
+    gate = report.gate
+    if all(row.capacity is not None for row in report.rows):
+        return "a rate that holds the bound"
+    return f"target of {gate.target_ms:g} ms per image at p{gate.percentile:g}"
+
+
+def _capacities(report: BenchReport) -> Iterator[str]:
+    for row in report.rows:
+        found = row.capacity
+        if found is None:
+            continue
+        yield ""
+        yield (
+            f"{f'{row.scenario}, {row.name}':<44}{'requests':>9}{'p50 ms':>9}{'p99 ms':>9}{'slow, %':>16}"
+            f"{'answered/s':>12}"
+        )
+        for probe in sorted(found.probes, key=lambda probe: probe.rate_per_s):
+            slow = f"{100 * probe.slow.low:.2f} to {100 * probe.slow.high:.2f}"
+            faults = "".join(f", {count} {kind}" for kind, count in probe.errors.items())
+            yield (
+                f"{f'  {probe.rate_per_s:.1f} requests/s':<44}{probe.requests:>9}{number(probe.p50_ms, '.2f'):>9}"
+                f"{number(probe.p99_ms, '.2f'):>9}{slow:>16}{probe.answered_per_s:>12.1f}  {probe.finding}"
+                f"{', the queue grows' if probe.saturated else ''}{faults}"
+            )
+        yield f"  {found.reason}"
 
 
 def _versions(report: BenchReport) -> str:
@@ -74,6 +120,7 @@ def _row(row: Row) -> str:
         f"{number(figures.p99, '.3f'):>9}{number(row.image_ms, '.3f'):>9}{number(row.images_per_s, '.1f'):>9}"
         f"{number(row.cpu_ms_per_image, '.2f'):>8}{number(row.gflop_per_s, '.0f'):>8}"
         f"{number(row.limit_fraction, '.2f'):>7}{number(row.peak_rss_mib, '.0f'):>6}"
+        f"{outliers(row):>14}"
     )
 
 

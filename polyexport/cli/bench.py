@@ -1,13 +1,15 @@
 """polyexport bench: the speed of a model on this machine, beside a target, an older report and other programs."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, get_origin
 
 import typer
 
 from polyexport.bench.scenarios import SCENARIOS, SharedOption, build_scenario, default_scenarios, scenario_options
+from polyexport.bench.scenarios.capacity import CapacitySearch
+from polyexport.bench.scenarios.scenario import Scenario
 from polyexport.cli.console import build, console
 from polyexport.cli.options import (
     DeviceId,
@@ -58,6 +60,25 @@ def _with_scenario_options(command: Callable[..., None]) -> Callable[..., None]:
     parameters[place:place] = [_parameter(shared) for shared in scenario_options()]
     command.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     return command
+
+
+def _service_of(chosen: Sequence[Scenario], others: Mapping[str, object]) -> CapacitySearch | None:
+    """The scenario that measures a running service; None if none does.
+
+    Args:
+        chosen: all scenarios.
+        others: values of the options that are about a model in this process, by their names.
+
+    Raises:
+        UsageError: other scenarios or options do not apply to a service.
+    """
+    served = next((each for each in chosen if isinstance(each, CapacitySearch) and each.url), None)
+    if served is not None and len(chosen) > 1:
+        raise UsageError("--url measures a running service, and other scenarios do not", remedy="name capacity alone")
+    given = [name for name, value in others.items() if value]
+    if served is not None and given:
+        raise UsageError(f"--url measures a running service, which has its own {given[0]}", remedy="leave it out")
+    return served
 
 
 @_with_scenario_options
@@ -161,9 +182,21 @@ def bench(
         for field, value in values.items()
         if value is not None
     }
-    chosen = [
+    chosen: list[Scenario] = [
         build(build_scenario, name=name, values=given) for name in dict.fromkeys(scenarios or default_scenarios())
     ]
+    served = _service_of(
+        chosen,
+        {
+            "--model": model,
+            "--compare": compare,
+            "--frontier": frontier,
+            "--profile": profile,
+            "--provider": provider != AUTO,
+            "--device-id": device_id,
+            "--threads": threads,
+        },
+    )
     settings = build(Settings, size=size, seconds=seconds, target_ms=target_ms, percentile=percentile)
     extras = build(
         Extras,
@@ -180,17 +213,22 @@ def bench(
             check_output_file(file)
     if report is not None:
         from polyexport.bench.html import render
-    done = run(
-        model or default_model_path(),
-        chosen,
-        settings,
-        extras,
-        provider=provider,
-        device_id=device_id,
-        threads=threads,
-        load_limits=LoadLimits(seconds=load_timeout, memory_mib=max_model_memory),
-        progress=console.info,
-    )
+    if served is not None:
+        from polyexport.bench.service_load import bench_service
+
+        done = bench_service(served, settings, extras, progress=console.info)
+    else:
+        done = run(
+            model or default_model_path(),
+            chosen,
+            settings,
+            extras,
+            provider=provider,
+            device_id=device_id,
+            threads=threads,
+            load_limits=LoadLimits(seconds=load_timeout, memory_mib=max_model_memory),
+            progress=console.info,
+        )
     if output is not None:
         write_atomic(output, done.to_json().encode())
         console.info(f"report: {output}")

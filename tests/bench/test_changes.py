@@ -4,8 +4,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from polyexport.bench.capacity import Capacity
 from polyexport.bench.changes import changes
 from polyexport.bench.document import BenchReport, Row
+from polyexport.bench.rows import capacity_row
+from polyexport.bench.scenarios.capacity import CapacitySearch
 from polyexport.errors import UsageError
 
 Bench = Callable[..., BenchReport]
@@ -63,3 +66,38 @@ def test_nothing_in_common(report: BenchReport) -> None:
     for rows in (elsewhere, unstable):
         with pytest.raises(UsageError, match="no stable measurement"):
             changes(rows, old(report), tolerance=0.05)
+
+
+def capacity(holds: float, fails: float | None) -> Row:
+    found = Capacity(
+        bound_ms=50.0, percentile=99.0, holds_per_s=holds, fails_per_s=fails, verdict="met", reason="", alone_ms=5.0,
+        probes=(),
+    )  # fmt: skip
+    return capacity_row(CapacitySearch(), found, "search", size=16, callers=2)
+
+
+@pytest.mark.parametrize(
+    ("new", "worse"),
+    [
+        ((100.0, 103.0), False),
+        ((96.0, 99.0), False),
+        ((80.0, 83.0), True),
+        ((80.0, 110.0), False),
+        ((200.0, 206.0), False),
+    ],
+)
+def test_capacities_are_compared_by_what_surely_holds_and_fails(
+    report: BenchReport, new: tuple[float, float], worse: bool
+) -> None:
+    old = replace(report, rows=(capacity(100.0, 103.0),))
+    (change,) = changes([capacity(*new)], old, tolerance=0.05)
+    assert change.worse is worse
+    assert change.raw.low <= change.raw.estimate <= change.raw.high
+    assert change.raw.low == pytest.approx(100.0 / new[1])
+
+
+def test_a_search_without_an_end_is_compared_with_nothing(report: BenchReport) -> None:
+    old = replace(report, rows=(capacity(100.0, 103.0),))
+    for holds, fails in ((0.0, 50.0), (10_000.0, None)):
+        with pytest.raises(UsageError, match="no stable measurement in common"):
+            changes([capacity(holds, fails)], old, tolerance=0.05)

@@ -41,7 +41,13 @@ def test_what_is_written_is_read_again(report: BenchReport, tmp_path: Path) -> N
         (b"\xff", "is not JSON"),
         (b"[" * 100_000, "is not JSON"),
         (b"[]", "schema"),
-        (b'{"schema": 2}', "schema '2', expected 1"),
+        (b'{"schema": 3}', "schema '3', expected 1 or 2"),
+        (b'{"schema": true}', "schema 'True', expected 1 or 2"),
+        (b'{"schema": 2}', "lacks"),
+        (b'{"schema": 1, "machine": null}', "unknown machine"),
+        (b'{"schema": 1, "rows": [{"outliers": 1}]}', "unknown outliers"),
+        (b'{"schema": 1, "gate": {"met": true, "verdict": "met"}}', "unknown verdict"),
+        (b'{"schema": 1, "rows": 5, "gate": []}', "lacks"),
         (b'{"schema": 1}', "lacks"),
         (b'{"schema": 1, "rows": NaN}', "NaN is not a JSON number"),
         (b'{"schema": 1, "schema": 1}', "stands twice"),
@@ -63,7 +69,9 @@ def test_a_value_of_anything_else_is_refused_or_of_its_type(
     report: BenchReport, tmp_path: Path, data: st.DataObject
 ) -> None:
     value = json.loads(report.to_json())
-    where = data.draw(st.sampled_from(["environment", "model", "rows", "gate", "limits", "compared", "profile"]))
+    where = data.draw(
+        st.sampled_from(["environment", "machine", "model", "rows", "gate", "limits", "compared", "profile"])
+    )
     inner = value[where][0] if isinstance(value[where], list) else value[where]
     inner[data.draw(st.sampled_from(sorted(inner)))] = data.draw(JSON)
     path = tmp_path / "report.json"

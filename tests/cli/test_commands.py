@@ -169,12 +169,13 @@ def test_bench_passes_misses_and_tells(cli: Cli) -> None:
     quick = ("bench", "--seconds", 0.05, "--size", 64, "--provider", "cpu")
     missed = cli(*quick, "--target-ms", 0.0001, check=7)
     assert "CPUExecutionProvider" in missed.stdout
-    assert ": MISSED" in missed.stdout
+    # No disturbance explains a miss of this size, and one that is UNSTABLE misses nothing.
+    assert ": MISSED" in missed.stdout or "UNSTABLE" in missed.stdout
     # A machine that keeps its pace meets the target; on another there is no figure, and no target is met without one.
     easy = cli(*quick, "throughput", "--json", "-b", 2, "--target-ms", 100_000)
     report = json.loads(easy.stdout)
     assert [row["name"] for row in report["rows"]] == ["batch 2"]
-    assert report["gate"]["met"] is report["rows"][0]["stable"] is (easy.returncode == 0)
+    assert (report["gate"]["verdict"] == "met") is report["rows"][0]["stable"] is (easy.returncode == 0)
     assert report["environment"]["cores_granted"] >= 1
 
 
@@ -198,7 +199,7 @@ def test_bench_refuses_before_it_measures(refused: Refused, tmp_path: Path) -> N
     (tmp_path / "old.json").write_text("{}")
     assert "multiple of 64" in refused(2, "bench", "--size", 50)
     assert "cannot compare with 'tensorflow'" in refused(2, "bench", "--compare", "torch,tensorflow")
-    assert "expected 1" in refused(2, "bench", "--baseline", "old.json")
+    assert "expected 1 or 2" in refused(2, "bench", "--baseline", "old.json")
     assert "ends in .html" in refused(2, "bench", "--report", "page.pdf")
     assert "exported from" in refused(2, "bench", "latency", "--seconds", 0.01, "--size", 64, "--compare", "torch")
 

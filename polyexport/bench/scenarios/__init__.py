@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
+from polyexport.bench.scenarios.capacity import CapacitySearch
 from polyexport.bench.scenarios.cold_start import ColdStart
 from polyexport.bench.scenarios.end_to_end import EndToEnd
 from polyexport.bench.scenarios.latency import Latency
@@ -26,6 +27,7 @@ _ROWS: tuple[type[Scenario], ...] = (
     EndToEnd,
     Palette,
     ColdStart,
+    CapacitySearch,
 )
 
 SCENARIOS: dict[str, type[Scenario]] = {scenario.name: scenario for scenario in _ROWS}

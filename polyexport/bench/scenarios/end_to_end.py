@@ -21,6 +21,7 @@ __all__ = ["EndToEnd"]
 
 _GENERATED_DRAWINGS = 256
 _GENERATED_SIZE = 128  # pixels, where no size is asked for
+_LEAST_RUNS = 2  # in each window
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,7 +48,7 @@ class EndToEnd(Scenario):
 
     def measure(self, subject: Subject, settings: Settings, progress: Callable[[str], None]) -> "list[Row]":
         """Measure runs over the folder, each into a new temporary folder; the first run is not counted."""
-        from polyexport.bench.measure import peak_rss_mib, take_windows
+        from polyexport.bench.measure import BLOCKS, peak_rss_mib, take_windows
         from polyexport.bench.rows import make_row, with_note
         from polyexport.imaging.color import parse_color
         from polyexport.model.settings import Setting
@@ -91,7 +92,10 @@ class EndToEnd(Scenario):
 
             run(0.0)
             peak_rss_mib(reset=True)
-            windows = take_windows(run, seconds=settings.seconds, blocks=1, calibrate=subject.calibrate)
+            # Six runs are the fewest that give a median a confidence interval, which the target needs.
+            windows = take_windows(
+                run, seconds=settings.seconds, blocks=BLOCKS, least=_LEAST_RUNS, calibrate=subject.calibrate
+            )
             per_run = len(plan.items) - failed
         row = make_row(self, "folder" if self.images else "generated", windows, subject, settings, size=0)
         return [with_note(row, f"{per_run} images a run" + (f", {failed} failed" if failed else ""))]

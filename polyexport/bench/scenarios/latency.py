@@ -3,9 +3,9 @@
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from polyexport.bench.scenarios.scenario import Option, Scenario, Settings, Subject
+from polyexport.bench.scenarios.scenario import Rate, Scenario, Settings, Subject
 
 if TYPE_CHECKING:
     from polyexport.bench.document import Row
@@ -29,15 +29,7 @@ class Latency(Scenario):
     by_default: ClassVar[bool] = True
     counts_macs: ClassVar[bool] = True
 
-    rate: Annotated[
-        float,
-        Option(
-            flags=("--rate",),
-            help="Requests per second, sent at fixed times; 0 sends each request when the one before is answered.",
-            minimum=0,
-            maximum=10_000,
-        ),
-    ] = 0.0
+    rate: Rate = 0.0
 
     def measure(self, subject: Subject, settings: Settings, progress: Callable[[str], None]) -> "list[Row]":
         """Measure calls of one image on all granted cores."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from polyexport.model.loading.limits import LoadLimits
     from polyexport.pipeline.job import LoadModel
 
-__all__ = ["BatchSizes", "Option", "Scenario", "ScenarioOption", "Settings", "Subject"]
+__all__ = ["BatchSizes", "Option", "Rate", "Scenario", "ScenarioOption", "Settings", "Subject"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -200,3 +200,15 @@ BatchSizes = Annotated[
     ),
 ]
 """Type of a field that holds batch sizes, which several scenarios have."""
+
+Rate = Annotated[
+    float,
+    Option(
+        flags=("--rate",),
+        help="Requests per second. With 0, latency sends each request when the one before is answered, and capacity "
+        "searches for the highest rate.",
+        minimum=0,
+        maximum=10_000,
+    ),
+]
+"""Type of a field that holds a rate of requests, which several scenarios have."""

@@ -20,7 +20,7 @@ def test_it_goes_over_the_users_folder_and_leaves_nothing(
     before = sorted(drawings.iterdir())
     (row,) = EndToEnd(images=drawings).measure(subject, SHORT, print)
     assert (row.name, row.note) == ("folder", "6 images a run, 1 failed")
-    assert sum(window.samples for window in row.windows) >= 3
+    assert all(window.samples >= 2 for window in row.windows)  # six runs give the median an interval
     assert sorted(drawings.iterdir()) == before
     assert list(scratch.iterdir()) == []
 
@@ -31,6 +31,7 @@ def test_a_folder_without_a_readable_image(subject: Subject, tmp_path: Path) -> 
         EndToEnd(images=tmp_path).measure(subject, SHORT, print)
 
 
-def test_generated_drawings_stand_in_for_a_folder(subject: Subject) -> None:
+def test_generated_drawings_stand_in_for_a_folder(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("polyexport.bench.scenarios.end_to_end._GENERATED_DRAWINGS", 8)
     (row,) = EndToEnd().measure(subject, replace(SHORT, size=16), print)
-    assert (row.name, row.note) == ("generated", "256 images a run")
+    assert (row.name, row.note) == ("generated", "8 images a run")

@@ -94,7 +94,7 @@ def test_names_options_and_help_need_neither_numpy_nor_onnx_runtime() -> None:
 def test_an_option_that_several_scenarios_take_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
     shared = {each.declared.field: each.scenarios for each in scenario_options()}
     assert shared["batch_sizes"] == ("throughput", "cold-start")
-    assert shared["rate"] == ("latency",)
+    assert shared["rate"] == ("latency", "capacity")
 
 
 def test_the_documentation_has_every_scenario() -> None:
