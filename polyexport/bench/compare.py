@@ -6,7 +6,6 @@ compared, else from that of ONNX Runtime's CPU provider in the model's precision
 """
 
 import functools
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -22,11 +21,11 @@ from polyexport.bench.document import Compared
 from polyexport.bench.inputs import checked_size, inputs, write_drawings
 from polyexport.bench.measure import BLOCKS_IN_TURN, in_turn, warm_up
 from polyexport.bench.pools import POOLED, own_pool, pool_contender
-from polyexport.bench.programs import Program, is_package, package_program
+from polyexport.bench.programs import Program, infer_program, is_package, package_program
 from polyexport.bench.race import Race
 from polyexport.bench.scenarios.scenario import Settings, Subject
 from polyexport.bench.statistics import WINDOWS, is_steady, ratio_interval
-from polyexport.errors import ExitCode, PolyexportError, UsageError, check_memory, reason_of
+from polyexport.errors import PolyexportError, UsageError, check_memory, reason_of
 from polyexport.model.conditions.color_condition import ColorCondition
 from polyexport.model.model import Model
 from polyexport.runtime.cores import granted_cores
@@ -191,21 +190,17 @@ def _compare_pools(
 def _compare_programs(
     subject: Subject, model: Model, asked: Comparison, settings: Settings, progress: Callable[[str], None]
 ) -> list[Compared]:
-    values, options = {"model": str(subject.path.resolve())}, ["--provider", subject.provider]
+    values = {"model": str(subject.path.resolve())}
     color = next((one for one in model.conditions if isinstance(one, ColorCondition)), None)
     if color is not None:
         palette = color.fields.palette
         values["color"] = palette[0][0] if palette else _COLOR
-        options += ["--color", "{color}"]
-    options += ["--size", str(settings.size)] if settings.size else []
-    options += ["--threads", str(subject.threads)] if subject.threads else []
-    options += ["--device-id", str(subject.device_id)] if subject.device_id else []
-    words = ("infer", "{input}", "-o", "{output}", "-m", "{model}", "-q", *options)
-    ours = Program(
-        name="polyexport",
-        words=(sys.executable, "-m", "polyexport.cli.main", *words),
-        accepted=(ExitCode.OK, ExitCode.SOME_FAILED),
-        shown=" ".join(("polyexport", *words)),
+    ours = infer_program(
+        provider=subject.provider,
+        color=color is not None,
+        size=settings.size,
+        threads=subject.threads,
+        device_id=subject.device_id,
     )
     with scratch_folder() as scratch:
         (scratch / "packages").mkdir()

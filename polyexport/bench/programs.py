@@ -12,7 +12,7 @@ from typing import Self
 
 from polyexport.errors import ExitCode, UsageError, reason_of
 
-__all__ = ["Program", "is_package", "package_program"]
+__all__ = ["Program", "infer_program", "is_package", "package_program"]
 
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 _FILES = "{files}"  # of a package alone: it takes files, not a folder
@@ -120,6 +120,28 @@ class Program:
         return self.shown or " ".join(
             word if _PLACEHOLDER.fullmatch(word) else shlex.quote(word) for word in self.words
         )
+
+
+def infer_program(*, provider: str, color: bool, size: int = 0, threads: int = 0, device_id: int = 0) -> Program:
+    """Return the program of polyexport itself: ``polyexport infer`` in this interpreter.
+
+    Args:
+        provider: Execution provider, or ``auto``.
+        color: Whether the model takes a color.
+        size: Largest side of a canvas, pixels; 0 for what suits the model.
+        threads: Threads of each call on a CPU; 0 chooses.
+        device_id: Number of the GPU.
+    """
+    words: tuple[str, ...] = ("infer", "{input}", "-o", "{output}", "-m", "{model}", "-q", "--provider", provider)
+    words += ("--color", "{color}") if color else ()
+    for option, value in (("--size", size), ("--threads", threads), ("--device-id", device_id)):
+        words += (option, str(value)) if value else ()
+    return Program(
+        name="polyexport",
+        words=(sys.executable, "-m", "polyexport.cli.main", *words),
+        accepted=(ExitCode.OK, ExitCode.SOME_FAILED),
+        shown=" ".join(("polyexport", *words)),
+    )
 
 
 def is_package(path: Path) -> bool:
