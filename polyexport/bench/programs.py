@@ -14,7 +14,9 @@ from polyexport.errors import ExitCode, UsageError, reason_of
 
 __all__ = ["Program", "infer_program", "is_package", "package_program"]
 
-_PLACEHOLDER = re.compile(r"\{(\w+)\}")
+_PLACEHOLDER = re.compile(r"\{(?:\{(\w+)\}|(\w+))\}")
+"""A placeholder in its second group, or in the first one a word in double braces, which is not one."""
+
 _FILES = "{files}"  # of a package alone: it takes files, not a folder
 _NAMED = re.compile(r"([A-Za-z][\w.-]*)=(.*)", re.DOTALL)
 _PLACEHOLDERS = ("input", "output", "model", "color")
@@ -34,7 +36,8 @@ class Program:
 
     name: str
     words: tuple[str, ...]
-    """Program and arguments, with the placeholders ``{input}``, ``{output}``, ``{model}`` and ``{color}`` in them."""
+    """Program and arguments, with the placeholders ``{input}``, ``{output}``, ``{model}`` and ``{color}`` in them;
+    ``{{word}}`` stands for ``{word}`` itself."""
 
     accepted: tuple[int, ...] = (ExitCode.OK,)
     """Exit codes that are no failure."""
@@ -43,14 +46,14 @@ class Program:
     """Command line as reports show it; empty for the words themselves."""
 
     def __post_init__(self) -> None:
-        found = {name for word in self.words for name in _PLACEHOLDER.findall(word)}
+        found = self._placeholders()
         if not self.words:
             raise UsageError("a command to compare with is empty", remedy=f"give for example {_EXAMPLE}")
         unknown = sorted(found - {*_PLACEHOLDERS, _FILES[1:-1]})
         if unknown:
             raise UsageError(
                 f"the command {self.name} has the unknown placeholder {{{unknown[0]}}}",
-                remedy=f"give some of {', '.join(f'{{{name}}}' for name in _PLACEHOLDERS)}",
+                remedy=f"give some of {', '.join(f'{{{name}}}' for name in _PLACEHOLDERS)}, or double the braces",
             )
         found = found | {"input"} if _FILES in self.words else found
         missing = [name for name in ("input", "output") if name not in found]
@@ -100,7 +103,7 @@ class Program:
         Raises:
             UsageError: there is no value for a placeholder.
         """
-        missing = {name for word in self.words for name in _PLACEHOLDER.findall(word)} - {*values, "files"}
+        missing = self._placeholders() - {*values, "files"}
         if missing:
             raise UsageError(
                 f"the command {self.name} wants {{{min(missing)}}}, which the model does not take",
@@ -111,8 +114,13 @@ class Program:
             if word == _FILES:
                 command += sorted(str(path) for path in pictures.rglob("*") if path.is_file())
             else:
-                command.append(_PLACEHOLDER.sub(lambda found: values[found[1]], word))
+                command.append(
+                    _PLACEHOLDER.sub(lambda found: f"{{{found[1]}}}" if found[1] else values[found[2]], word)
+                )
         return command
+
+    def _placeholders(self) -> set[str]:
+        return {name for word in self.words for _, name in _PLACEHOLDER.findall(word) if name}
 
     @property
     def how(self) -> str:

@@ -26,7 +26,7 @@ def upgraded(value: Mapping[str, Any], version: int) -> dict[str, Any]:
         version: the version that is wanted.
 
     Raises:
-        ValueError: the report has a field that its version did not have, or lacks what holds one.
+        ValueError: the report has a field that its version did not have, or something else in place of what holds one.
     """
     report = dict(value)
     for step in range(report["schema"] + 1, version + 1):
@@ -34,7 +34,9 @@ def upgraded(value: Mapping[str, Any], version: int) -> dict[str, Any]:
             if not member:
                 report = _with(report, added, step)
                 continue
-            inner = report.get(member)
+            if member not in report:
+                continue  # whoever builds the report refuses it
+            inner = report[member]
             report[member] = (
                 [_with(one, added, step) for one in inner] if isinstance(inner, list) else _with(inner, added, step)
             )
