@@ -67,7 +67,7 @@ class Results:
         )
 
     def differences(self) -> Mapping[str, tuple[str, ...]]:
-        """What differs between each report and the first one, and can change a time, by the names of the files."""
+        """List what differs between each report and the first one and can change a time, by the names of the files."""
         first, *others = self.reports.items()
         return {file: differences(first[1].environment, first[1].model, report) for file, report in others}
 

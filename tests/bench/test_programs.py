@@ -35,7 +35,7 @@ def test_command_lines(text: str, name: str, words: tuple[str, ...]) -> None:
         ("   ", "is empty"),
         ("x {output}", "has no {input}, the folder that it reads"),
         ("x {input}", "has no {output}, the folder that it writes to"),
-        ("x {input} {output} {colour}", "unknown placeholder {colour}; give some of {input}, {output}, {model}"),
+        ("x {input} {output} {place}", "unknown placeholder {place}; give some of {input}, {output}, {model}"),
         ("x '{input} {output}", "cannot be read (No closing quotation); close its quotes"),
     ],
 )
