@@ -28,6 +28,7 @@ MACHINE, DATE = "xeon-amx-2core", "2026-11-24"
 
 INK = "#767778"  # readable on white and on black
 
+_NOTHING = "No run has been recorded yet.\n"
 _PART = re.compile(r"(<!-- figures: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
@@ -80,11 +81,31 @@ def parity() -> str:
     )
 
 
+def pools() -> str:
+    """polyexport and the competent loops on many images in memory, on all cores."""
+    names = {"onnxruntime-pool": "pool around ONNX Runtime", "openvino-queue": "OpenVINO's queue"}
+    lines = [
+        f"| network | precision, provider | `polyexport`, images/s | {' | '.join(names.values())} |",
+        f"| --- | --- | --- | {' | '.join('---' for _ in names)} |",
+    ]
+    for path in sorted(RESULTS.glob(f"*-[0-9]*_{MACHINE}_{DATE}.json")):
+        report = read_report(path)
+        group = {one.name: one for one in report.compared if one.work == "throughput"}
+        if not group:
+            continue
+        cells = [_ratio(group[name]) if name in group else "" for name in names]
+        rate = f"{1e3 / median(group['polyexport'].block_ms):.0f}"
+        network, _, size = path.name.partition("_")[0].rpartition("-")
+        what = f"`{network}`, {size} | {report.model.precision}, {report.model.execution_provider}"
+        lines.append(f"| {what} | {rate} | {' | '.join(cells)} |")
+    return "\n".join([*lines, ""]) if len(lines) > 2 else _NOTHING
+
+
 def folder() -> str:
     """`polyexport infer` beside the loops of `benchmarks/rivals/`, from a folder of files to another."""
     runs = _throughput()
     if not runs:
-        return "No run has been recorded yet.\n"
+        return _NOTHING
     lines = [
         "| pictures, model | program | images/s | CPU ms an image | time over `infer`'s | mean difference, levels |",
         "| --- | --- | --- | --- | --- | --- |",
@@ -280,6 +301,7 @@ def search() -> str:
 PARTS: dict[str, Callable[[], str]] = {
     "performance": performance,
     "parity": parity,
+    "pools": pools,
     "folder": folder,
     "speed": speed,
     "start_and_memory": start_and_memory,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from polyexport.bench.document import BenchReport, Row
+from polyexport.bench.document import SCHEMA, BenchReport, Row
 from polyexport.bench.html import render_results
 from polyexport.bench.results import Results, read_results, result_lines
 from polyexport.errors import UsageError
@@ -39,7 +39,7 @@ def folder(report: BenchReport, tmp_path: Path) -> Path:
     (tmp_path / "cut.json").write_text(report.to_json()[:900])
     (tmp_path / "nan.json").write_text(report.to_json().replace("4.0", "NaN"))
     (tmp_path / "other.json").write_text('{"runs": []}')
-    (tmp_path / "newer.json").write_text(report.to_json().replace('"schema": 2', '"schema": 3', 1))
+    (tmp_path / "newer.json").write_text(report.to_json().replace(f'"schema": {SCHEMA}', '"schema": 99', 1))
     (tmp_path / "notes.txt").write_text("not a result")
     return tmp_path
 
@@ -51,7 +51,7 @@ def test_bad_files_are_named_and_the_others_are_shown(folder: Path) -> None:
     assert sorted(told) == ["cut.json", "nan.json", "newer.json", "other.json"]
     assert "cut short" in told["cut.json"]
     assert "NaN" in told["nan.json"]
-    assert "schema 3, expected 1 to 2; measure again" in told["newer.json"]
+    assert f"schema 99, expected 1 to {SCHEMA}; measure again" in told["newer.json"]
     assert "no number as its schema" in told["other.json"]
 
 

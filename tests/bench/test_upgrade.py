@@ -1,29 +1,36 @@
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from polyexport.bench.document import BenchReport, read_report
-from polyexport.bench.upgrade import upgraded
+from polyexport.bench.upgrade import _ADDED, upgraded
 
 ROOT = Path(__file__).parents[2]
 
-ADDED_BY_2 = ("measured_at", "baseline_differences")
-ADDED_TO_COMPARED_BY_2 = ("work", "images", "cpu_ms", "block_ms", "failure")
+
+def without(value: Any, added: Mapping[str, Any]) -> Any:
+    if isinstance(value, list):
+        return [without(one, added) for one in value]
+    return {name: each for name, each in value.items() if name not in added}
 
 
 def test_a_report_of_schema_1_is_read_with_what_it_has(full_report: BenchReport, tmp_path: Path) -> None:
     called = tuple(one for one in full_report.compared if one.work == "call" and not one.failure)
-    report = replace(full_report, compared=called)
-    value = json.loads(report.to_json())
-    old = {name: each for name, each in value.items() if name not in ADDED_BY_2} | {"schema": 1}
-    old["compared"] = [
-        {name: each for name, each in one.items() if name not in ADDED_TO_COMPARED_BY_2} for one in value["compared"]
-    ]
-    (tmp_path / "old.json").write_text(json.dumps(old))
-    compared = tuple(replace(one, block_ms=()) for one in called)
-    assert read_report(tmp_path / "old.json") == replace(report, measured_at="", compared=compared)
+    value: dict[str, Any] = json.loads(replace(full_report, compared=called).to_json())
+    expected = dict(value)
+    for members in _ADDED.values():
+        for member, added in members.items():
+            old = without(value[member] if member else value, added)
+            value = {**value, member: old} if member else old
+            inner = [{**one, **added} for one in old] if isinstance(old, list) else {**old, **added}
+            expected = {**expected, member: inner} if member else {**expected, **added}
+    (tmp_path / "old.json").write_text(json.dumps(value | {"schema": 1}))
+    assert json.loads(read_report(tmp_path / "old.json").to_json()) == expected
+    assert value != expected
 
 
 def test_what_a_version_did_not_have_is_refused() -> None:

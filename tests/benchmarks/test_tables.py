@@ -2,25 +2,34 @@
 
 import json
 import runpy
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from polyexport.bench.document import Compared
+from polyexport.bench.document import Compared, read_report
 from polyexport.bench.statistics import Interval
 
 ROOT = Path(__file__).parents[2]
 
 
-def compared(name: str, ms: float, ratio: Interval | None) -> dict[str, Any]:
-    return asdict(
-        Compared(
-            name=name, how="", versions="", work="files", images=5000, p50_ms=ms, cpu_ms=2 * ms, ratio=ratio,
-            mean_difference=0.25, max_difference=9, gflop_per_s=None, block_ms=(ms, ms, 2 * ms), failure="",
-        )
-    )  # fmt: skip
+def compared(name: str, ms: float, ratio: Interval | None) -> Compared:
+    return Compared(
+        name=name,
+        how="",
+        versions="",
+        work="files",
+        images=5000,
+        p50_ms=ms,
+        cpu_ms=2 * ms,
+        ratio=ratio,
+        mean_difference=0.25,
+        max_difference=9,
+        gflop_per_s=None,
+        block_ms=(ms, ms, 2 * ms),
+        failure="",
+    )
 
 
 @pytest.fixture
@@ -33,16 +42,13 @@ def tables(tmp_path: Path) -> dict[str, Any]:
 
 def record(path: Path, provider: str, ms: float) -> None:
     ratio = Interval(estimate=1.07, low=1.05, high=1.1)
-    run = {
-        "size": 128,
-        "provider": provider,
-        "compared": [compared("polyexport", ms, None), compared("loop.py", 5, ratio)],
-    }
+    both = [asdict(one) for one in (compared("polyexport", ms, None), compared("loop.py", 5, ratio))]
+    run = {"size": 128, "provider": provider, "compared": both}
     path.write_text(json.dumps({"throughput": 1, "model": "small.onnx", "images": 5000, "rounds": 3, "runs": [run]}))
 
 
 def test_nothing_is_claimed_without_a_record(tables: dict[str, Any]) -> None:
-    assert tables["folder"]() == "No run has been recorded yet.\n"
+    assert tables["folder"]() == tables["pools"]() == "No run has been recorded yet.\n"
     assert "times the rate" not in tables["speed"]()
 
 
@@ -58,3 +64,13 @@ def test_the_latest_record_of_a_run_counts(tables: dict[str, Any], tmp_path: Pat
     told = " ".join(tables["speed"]().split())
     assert "1.07 (1.05 to 1.10) times the rate of a pool of threads around ONNX Runtime on 5,000 pictures" in told
     assert "times the rate of OpenVINO's asynchronous queue" in told
+
+
+def test_loops_in_memory_have_their_own_table(tables: dict[str, Any], tmp_path: Path) -> None:
+    name = f"small-128_fp32_openvino_{tables['MACHINE']}_{tables['DATE']}.json"
+    (recorded,) = (ROOT / "benchmarks" / "results").glob("small-128_fp32_*.json")
+    ratio = Interval(estimate=1.2, low=1.1, high=1.3)
+    made = (compared("polyexport", 4.0, None), compared("openvino-queue", 4.8, ratio))
+    report = replace(read_report(recorded), compared=tuple(replace(one, work="throughput") for one in made))
+    (tmp_path / name).write_text(report.to_json())
+    assert tables["pools"]().splitlines()[2] == "| `small`, 128 | fp32, OpenVINO | 250 |  | 1.20 (1.10 to 1.30) |"
