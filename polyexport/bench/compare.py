@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from polyexport.bench.contenders import CALLED, Contender, Work, call_contender, check_called, plain_call, versions_of
 from polyexport.bench.document import Compared
 from polyexport.bench.inputs import checked_size, inputs, write_drawings
-from polyexport.bench.measure import BLOCKS_IN_TURN, in_turn, warm_up
+from polyexport.bench.measure import BLOCKS_IN_TURN, closed_loop, in_turn, warm_up
 from polyexport.bench.pools import POOLED, own_pool, pool_contender
 from polyexport.bench.programs import Program, infer_program, is_package, package_program
 from polyexport.bench.race import Race
@@ -179,8 +179,9 @@ def _compare_pools(
     with ExitStack() as closing:
         probe = own_pool(wide, least, streams, closing)
         probe.call()
-        block_s = WINDOWS * settings.seconds / BLOCKS_IN_TURN
-        calls = max(1, min(_CALLS_PER_CORE, round(block_s / (in_turn([probe.call], seconds=0.0)[0][0] / 1e3))))
+        (least_ms,) = closed_loop(probe.call)(0.0)
+        block_ms = 1e3 * WINDOWS * settings.seconds / BLOCKS_IN_TURN
+        calls = max(1, min(_CALLS_PER_CORE, round(block_ms / least_ms)))
         work = replace(least, inputs=inputs(wide, size, _BATCH * cores * calls))
         builders: Builders = {name: functools.partial(pool_contender, name, work, closing) for name in asked.pooled}
         group = _Group("throughput", work, subject.macs, settings.seconds)

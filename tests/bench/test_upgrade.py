@@ -49,4 +49,6 @@ def test_recorded_reports_are_read() -> None:
     paths = sorted((ROOT / "benchmarks" / "results").glob("*-128_*.json"))
     assert paths
     for path in paths:
-        assert read_report(path).measured_at == ""
+        report = read_report(path)
+        assert report.measured_at == ""
+        assert {(one.work, one.images, one.failure) for one in report.compared} == {("call", 1, "")}
