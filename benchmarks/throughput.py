@@ -12,6 +12,9 @@ IMAGES is a folder of drawings, at any depth, which are scaled to each size; wit
 are copied until there are as many as asked. The ratio is of times, in pairs of one round, with a confidence interval of
 95 %; above 1, `infer` is the faster one. Results that are more than a few levels apart are not recorded: one of the
 programs has done something else.
+
+5,000 pictures of 512x512 take hours. Sizes can be recorded one by one, with a file each; `benchmarks/tables.py` shows
+all files `results/throughput_*.json` together.
 """
 
 import argparse

@@ -16,7 +16,15 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from polyexport.bench.contenders import CALLED, Contender, Work, call_contender, check_called, plain_call, versions_of
+from polyexport.bench.contenders import (
+    CALLED,
+    Contender,
+    Work,
+    call_contender,
+    check_called,
+    plain_results,
+    versions_of,
+)
 from polyexport.bench.document import Compared
 from polyexport.bench.inputs import checked_size, inputs, write_drawings
 from polyexport.bench.measure import BLOCKS_IN_TURN, closed_loop, in_turn, warm_up
@@ -249,7 +257,7 @@ class _Group:
             contenders.append(built)
             outputs.append(output)
         torch = [number for number, one in enumerate(contenders) if one.name in ("torch", "torch-per-image")]
-        reference = outputs[torch[0]] if torch else _flat(plain_call(self.work)())
+        reference = outputs[torch[0]] if torch else _flat(plain_results(self.work))
         progress(f"comparing {', '.join(contender.name for contender in contenders)}")
         blocks = in_turn([contender.call for contender in contenders], seconds=self.seconds)
         per_image = [[sample / self.images for sample in samples] for samples in blocks]

@@ -21,7 +21,16 @@ from polyexport.model.model import Model
 from polyexport.runtime.cores import granted_cores
 from polyexport.runtime.providers.openvino import openvino_core
 
-__all__ = ["CALLED", "CalledName", "Contender", "Work", "call_contender", "check_called", "plain_call", "versions_of"]
+__all__ = [
+    "CALLED",
+    "CalledName",
+    "Contender",
+    "Work",
+    "call_contender",
+    "check_called",
+    "plain_results",
+    "versions_of",
+]
 
 CalledName = Literal["torch", "torch-compile", "openvino", "torch-per-image"]
 CALLED: tuple[CalledName, ...] = get_args(CalledName)
@@ -44,6 +53,11 @@ class Work:
     contract: Contract
     inputs: tuple[NDArray[Any], ...]
     """The images, uint8 [N, H, W, C], and the rows of each condition; an axis of colors has one element."""
+
+    @property
+    def batch(self) -> int:
+        """Largest number of images in a call of a rival, as in ``benchmarks/rivals/``."""
+        return 1 if self.contract.batch_one else 8
 
     @property
     def feeds(self) -> dict[str, NDArray[Any]]:
@@ -168,18 +182,20 @@ def _foreign(name: str, work: Work, model: Model) -> Contender:
     return Contender(Path(name).name, loop.how, versions_of("onnxruntime", "numpy"), loop.call)
 
 
-def plain_call(work: Work) -> Call:
-    """Make the call of ONNX Runtime's CPU provider with its defaults, whose results others are compared with."""
+def plain_results(work: Work) -> Pixels4:
+    """Do the work once on ONNX Runtime's CPU provider with its defaults, for the results that others are compared with.
+
+    Returns:
+        uint8 [N, H, W, C], or [N, K, H, W, C] of a palette graph.
+    """
     import onnxruntime as ort
 
     session = ort.InferenceSession(str(work.path), providers=["CPUExecutionProvider"])
-    feeds = work.feeds
-
-    def call() -> Pixels4:
-        result: Pixels4 = session.run([work.contract.output_name], feeds)[0]
-        return result
-
-    return call
+    parts = [
+        {name: value[first : first + work.batch] for name, value in work.feeds.items()}
+        for first in range(0, len(work.inputs[0]), work.batch)
+    ]
+    return np.concatenate([session.run([work.contract.output_name], part)[0] for part in parts])
 
 
 def versions_of(*modules: str) -> str:

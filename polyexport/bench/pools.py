@@ -25,9 +25,6 @@ PooledName = Literal["onnxruntime-pool", "openvino-queue"]
 POOLED: tuple[PooledName, ...] = get_args(PooledName)
 """Names of the programs that are compared by their throughput."""
 
-_BATCH = 8
-"""Images in a call of a rival, as in ``benchmarks/rivals/``."""
-
 
 def own_pool(model: Model, work: Work, streams: int, closing: ExitStack) -> Contender:
     """Build the calls of polyexport side by side, as ``infer`` makes them.
@@ -80,7 +77,7 @@ def _onnxruntime_pool(name: str, work: Work, closing: ExitStack) -> Contender:
         result: Pixels4 = session.run([work.contract.output_name], _feeds(work, images, part))[0]
         return result
 
-    batch = _batch(work)
+    batch = work.batch
     return Contender(
         name,
         f"one InferenceSession on the CPU provider, one thread a call, {workers} threads, {batch} images a call",
@@ -96,7 +93,7 @@ def _openvino_queue(name: str, work: Work, closing: ExitStack) -> Contender:
     queue = openvino.AsyncInferQueue(compiled)
     closing.callback(queue.wait_all)
     images, _ = _split(work)
-    parts = _parts(len(images), _batch(work))
+    parts = _parts(len(images), work.batch)
     results: list[NDArray[np.uint8]] = [np.empty(0, np.uint8)] * len(parts)
 
     def keep(request: Any, number: int) -> None:
@@ -112,7 +109,7 @@ def _openvino_queue(name: str, work: Work, closing: ExitStack) -> Contender:
 
     return Contender(
         name,
-        f"AsyncInferQueue with the hint THROUGHPUT, {len(queue)} requests, {_batch(work)} images a call",
+        f"AsyncInferQueue with the hint THROUGHPUT, {len(queue)} requests, {work.batch} images a call",
         versions_of("openvino"),
         call,
     )
@@ -126,10 +123,6 @@ def _split(work: Work) -> tuple[Sequence[NDArray[np.uint8]], tuple[NDArray[Any],
 
 def _feeds(work: Work, images: Sequence[NDArray[np.uint8]], part: slice) -> dict[str, NDArray[Any]]:
     return {name: row[part] for name, row in work.feeds.items()} | {IMAGE_INPUT: np.stack(images[part])}
-
-
-def _batch(work: Work) -> int:
-    return 1 if work.contract.batch_one else _BATCH
 
 
 def _parts(count: int, batch: int) -> list[slice]:
