@@ -20,7 +20,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-CONTENDERS = "torch,torch-compile,openvino,onnxruntime-loop"
+CONTENDERS = "torch,torch-compile,openvino,onnxruntime-pool,openvino-queue"
 
 
 def main() -> None:

@@ -10,7 +10,9 @@ import argparse
 import json
 import re
 import sys
+import textwrap
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -26,14 +28,15 @@ MACHINE, DATE = "xeon-amx-2core", "2026-11-24"
 
 INK = "#767778"  # readable on white and on black
 
+_NOTHING = "No run has been recorded yet.\n"
 _PART = re.compile(r"(<!-- figures: (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 def performance() -> str:
     """polyexport and the others on the same work, one image a call."""
     lines = [
-        "| network | precision, provider | `polyexport` | limit | PyTorch eager | torch.compile | OpenVINO | loop |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+        "| network | precision, provider | `polyexport` | limit | PyTorch eager | torch.compile | OpenVINO |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     for network in ("small", "base"):
         for size in (128, 256):
@@ -41,7 +44,7 @@ def performance() -> str:
                 report = _recorded(f"{network}-{size}_{precision}")
                 ours, *others = report.compared
                 by_name = {one.name: one for one in others}
-                cells = [_ratio(by_name[name]) for name in ("torch", "torch-compile", "openvino", "onnxruntime-loop")]
+                cells = [_ratio(by_name[name]) for name in ("torch", "torch-compile", "openvino")]
                 share = "–" if report.rows[0].limit_fraction is None else f"{report.rows[0].limit_fraction:.2f}"  # noqa: RUF001
                 provider = report.model.multiplied.split()[0]
                 lines.append(
@@ -60,7 +63,9 @@ def parity() -> str:
         for precision in ("fp32", "int8")
     ]
     by_precision = {
-        precision: max(report.compared[0].mean_difference for report in reports if report.model.precision == precision)
+        precision: max(
+            report.compared[0].mean_difference or 0 for report in reports if report.model.precision == precision
+        )
         for precision in ("fp32", "int8")
     }
     rates: dict[str, list[float]] = {}
@@ -76,32 +81,78 @@ def parity() -> str:
     )
 
 
-def folder() -> str:
-    """`polyexport infer` over 5,000 files."""
-    recorded = _json(f"throughput_small-int8_cpu_{MACHINE}_{DATE}.json")
-    loop = median(recorded["loop_images_per_s"])
+def pools() -> str:
+    """polyexport and the competent loops on many images in memory, on all cores."""
+    names = {"onnxruntime-pool": "pool around ONNX Runtime", "openvino-queue": "OpenVINO's queue"}
     lines = [
-        f"| `infer` | images/s | times the loop ({loop:.0f}/s) | of what the stages' CPU time alone would allow |",
-        "| --- | --- | --- | --- |",
+        f"| network | precision, provider | `polyexport`, images/s | {' | '.join(names.values())} |",
+        f"| --- | --- | --- | {' | '.join('---' for _ in names)} |",
     ]
-    for name, label in (("cpu", "`--provider cpu`"), ("openvino", "`auto`, which takes `openvino`")):
-        found = recorded[name]
-        ratio, share = found["times_the_loop"], found["fraction_of_bound"]["infer"]
-        lines.append(f"| {label} | {median(found['infer_images_per_s']):.0f} | {_range(ratio)} | {_range(share)} |")
-    beside_eager = recorded["size_256"]
-    eager = median(beside_eager["eager_ms_per_image"])
+    for path in sorted(RESULTS.glob(f"*-[0-9]*_{MACHINE}_{DATE}.json")):
+        report = read_report(path)
+        group = {one.name: one for one in report.compared if one.work == "throughput"}
+        if not group:
+            continue
+        cells = [_ratio(group[name]) if name in group else "" for name in names]
+        rate = f"{1e3 / median(group['polyexport'].block_ms):.0f}"
+        network, _, size = path.name.partition("_")[0].rpartition("-")
+        what = f"`{network}`, {size} | {report.model.precision}, {report.model.execution_provider}"
+        lines.append(f"| {what} | {rate} | {' | '.join(cells)} |")
+    return "\n".join([*lines, ""]) if len(lines) > 2 else _NOTHING
+
+
+def folder() -> str:
+    """`polyexport infer` beside the loops of `benchmarks/rivals/`, from a folder of files to another."""
+    runs = _throughput()
+    if not runs:
+        return _NOTHING
+    lines = [
+        "| pictures, model | program | images/s | CPU ms an image | time over `infer`'s | mean difference, levels |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for (model, size, provider), run in runs.items():
+        for number, one in enumerate(run["compared"]):
+            name = f"`benchmarks/rivals/{one['name']}`" if number else f"`infer --provider {provider}`"
+            ratio = _interval(one["ratio"]) if one["ratio"] else ""
+            rate = f"{1e3 / median(one['block_ms']):.0f} | {one['cpu_ms']:.2f}"
+            apart = f"{one['mean_difference']:.2f}" if number else ""
+            what = "" if number else f"{run['images']:,} of {size}x{size}, `{model}`"
+            lines.append(f"| {what} | {name} | {rate} | {ratio} | {apart} |")
+    return "\n".join([*lines, ""])
+
+
+def speed() -> str:
+    """The README's sentence about speed."""
+    runs = _throughput()
+    told = []
+    for provider, rival in (
+        ("cpu", "a pool of threads around ONNX Runtime"),
+        ("openvino", "OpenVINO's asynchronous queue"),
+    ):
+        found = [(key, run) for key, run in runs.items() if key[2] == provider]
+        if found:
+            (_, size, _), run = min(found, key=lambda one: one[0][1])
+            ratio = _interval(run["compared"][1]["ratio"])
+            told.append(f"{ratio} times the rate of {rival} on {run['images']:,} pictures of {size}x{size}")
+    measured = f" With a journal and synced files on top, it runs at {', and at '.join(told)}." if told else ""
+    text = (
+        "- **Speed.** `infer` keeps every core at work, with batches and threads that suit the runtime; "
+        f"`pip install '.[openvino]'` brings a faster one.{measured} [docs/performance.md](docs/performance.md) has "
+        "the figures. No GPU has been measured yet."
+    )
+    return textwrap.fill(text, 150, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False) + "\n"
+
+
+def start_and_memory() -> str:
+    """Time of the first image, and memory of many."""
     cold = _json(f"cold_start_small-int8_cpu_{MACHINE}_{DATE}.json")
     peaks = _json(f"memory_small-int8_cpu_{MACHINE}_{DATE}.json")["peaks"]
-    times = {name: beside_eager[name]["times_eager"]["median"] for name in ("cpu", "openvino")}
     few, many = (peaks[f"{count} images, from nothing"]["sum_mib"] for count in (500, 20000))
-    told = (
-        f"At 256x256, PyTorch eager with `base`, one image at a time, takes {eager:.0f} ms an image; `infer` with "
-        f"`small-int8` is\n{times['cpu']:.0f} times as fast on `cpu` and {times['openvino']:.0f} times on `openvino`. "
-        f"One image from nothing takes {cold['p50_difference_s']:.2f} s more than importing\nONNX Runtime, NumPy and "
-        f"Pillow (p50 of {len(cold['infer_s'])}). Memory is {few:.0f} MiB for 500 images, {many:.0f} MiB for 20,000, "
+    return (
+        f"One image from nothing takes {cold['p50_difference_s']:.2f} s more than importing ONNX Runtime, NumPy and "
+        f"Pillow (p50 of {len(cold['infer_s'])}). Memory is {few:.0f} MiB for\n500 images, {many:.0f} MiB for 20,000, "
         "decoders included.\n"
     )
-    return "\n".join([*lines, "", told])
 
 
 def cluster() -> str:
@@ -250,7 +301,10 @@ def search() -> str:
 PARTS: dict[str, Callable[[], str]] = {
     "performance": performance,
     "parity": parity,
+    "pools": pools,
     "folder": folder,
+    "speed": speed,
+    "start_and_memory": start_and_memory,
     "cluster": cluster,
     "service": service,
     "page": page,
@@ -261,6 +315,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "zoo_spandrel": zoo_spandrel,
 }
 PAGES = (
+    "README.md",
     "docs/performance.md",
     "docs/experiments.md",
     "docs/ray.md",
@@ -301,6 +356,17 @@ def _recorded(name: str, pattern: str = "") -> BenchReport:
     return read_report(path)
 
 
+def _throughput() -> dict[tuple[str, int, str], dict[str, Any]]:
+    """Runs of all records of `throughput.py` by model, size and provider; of equal ones, that of the last file."""
+    found: dict[tuple[str, int, str], dict[str, Any]] = {}
+    for path in sorted(RESULTS.glob("throughput_*.json")):
+        recorded = _json(path.name)
+        for run in recorded["runs"]:
+            key = (recorded["model"].removesuffix(".onnx"), run["size"], run["provider"])
+            found[key] = {**run, "images": recorded["images"]}
+    return dict(sorted(found.items()))
+
+
 def _json(name: str) -> dict[str, Any]:
     value: dict[str, Any] = json.loads((RESULTS / name).read_text())
     return value
@@ -312,11 +378,11 @@ def _ms(value: float | None) -> str:
 
 def _ratio(one: Compared) -> str:
     assert one.ratio is not None  # of pairs: it holds on a machine that changes its pace
-    return f"{one.ratio.estimate:.2f} ({one.ratio.low:.2f} to {one.ratio.high:.2f})"
+    return _interval(asdict(one.ratio))
 
 
-def _range(value: dict[str, float]) -> str:
-    return f"{value['median']:.2f} ({value['min']:.2f} to {value['max']:.2f})"
+def _interval(value: dict[str, float]) -> str:
+    return f"{value['estimate']:.2f} ({value['low']:.2f} to {value['high']:.2f})"
 
 
 if __name__ == "__main__":

@@ -78,7 +78,8 @@ def prepared(
         (folder / pictures).mkdir()
         for number in range(6):
             (folder / pictures / f"{number}.png").write_bytes(encode_png(draw(np.random.default_rng(number), 64).image))
-    (folder / "artifacts").symlink_to(ROOT / "artifacts")
+    for name in ("artifacts", "benchmarks"):
+        (folder / name).symlink_to(ROOT / name)
     (folder / "runs").mkdir()
     shutil.copy(tiny_checkpoint, folder / "runs" / "mine.safetensors")
     shutil.copy(tiny_model_path, folder / "runs" / "mine.onnx")

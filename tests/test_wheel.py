@@ -34,6 +34,8 @@ def test_it_carries_both_packages_and_the_default_model(wheel: zipfile.ZipFile) 
         "polyexport/cli/main.py",
         "polyexport/data/drawings.py",
         "polyexport/py.typed",
+        "polyexport/bench/report.schema.json",
+        "polyexport/bench/results.html.jinja",
         "polyexport/evaluate/report.html.jinja",
         "polyexport/package/bootstrap.py",
         "polyexport/package/LICENSE",

@@ -3,11 +3,27 @@
 import math
 from collections.abc import Sequence
 
-from polyexport.bench.document import BenchReport, Change, Row
+from polyexport.bench.document import BenchReport, Change, Measured, Row
+from polyexport.bench.environment import Environment
 from polyexport.bench.statistics import Interval, ratio_interval
 from polyexport.errors import UsageError
 
-__all__ = ["changes"]
+__all__ = ["changes", "differences"]
+
+_MODEL = ("name", "sha256", "precision", "execution_provider", "macs")
+
+
+def differences(machine: Environment, model: Measured, old: BenchReport) -> tuple[str, ...]:
+    """List what differs from an older report and can change a time, one line each.
+
+    Args:
+        machine: the machine of this run.
+        model: the model of this run.
+        old: the older report.
+    """
+    pairs = [(name, getattr(old.model, name), getattr(model, name)) for name in _MODEL]
+    told = [f"model's {name.replace('_', ' ')}: {then} then, {now} now" for name, then, now in pairs if then != now]
+    return (*told, *machine.differences(old.environment))
 
 
 def changes(rows: Sequence[Row], old: BenchReport, *, tolerance: float) -> tuple[Change, ...]:

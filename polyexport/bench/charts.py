@@ -9,15 +9,18 @@ from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 
 from polyexport.bench.document import Compared, Row, Variant
 from polyexport.bench.profile import Profile
+from polyexport.bench.results import Line
 from polyexport.bench.scenarios import times_images
 from polyexport.report.html import svg
 
-__all__ = ["compared_bars", "frontier_plot", "layer_bars", "window_plot"]
+__all__ = ["compared_bars", "frontier_plot", "layer_bars", "results_bars", "window_plot"]
 
 _OURS, _OTHERS = "#2f81f7", "#8c959f"
 _PRECISIONS = {"fp32": "#2f81f7", "fp16": "#8250df", "int8": "#e08a1e"}
 _MARKERS = ("o", "s", "^", "D", "v")
 _SHOWN_LAYERS = 20
+_SHOWN_RESULTS = 40
+_WORKS = {"call": "a call", "throughput": "all cores", "files": "files"}
 
 
 def window_plot(rows: Sequence[Row]) -> Markup:
@@ -40,25 +43,31 @@ def window_plot(rows: Sequence[Row]) -> Markup:
 
 
 def compared_bars(compared: Sequence[Compared]) -> Markup:
-    """Plot milliseconds per image of polyexport and the programs it is compared with."""
+    """Plot the time of polyexport and of each program that it is compared with, in units of polyexport's."""
+    placed = [one for one in compared if not one.failure]
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
-        names = [one.name for one in compared]
-        times = [one.p50_ms or 0.0 for one in compared]
-        bars = axes.barh(names, times, 0.6, color=[_OTHERS if one.ratio else _OURS for one in compared])
-        axes.bar_label(bars, [_bar_label(one) for one in compared], padding=4)
+        places = np.arange(len(placed))
+        ratios = [one.ratio.estimate if one.ratio else 1.0 for one in placed]
+        errors = [
+            [one.ratio.estimate - one.ratio.low if one.ratio else 0.0 for one in placed],
+            [one.ratio.high - one.ratio.estimate if one.ratio else 0.0 for one in placed],
+        ]
+        colors = [_OTHERS if one.ratio else _OURS for one in placed]
+        bars = axes.barh(places, ratios, 0.6, color=colors, xerr=errors, ecolor=_OTHERS)
+        axes.bar_label(bars, [_bar_label(one) for one in placed], padding=4)
+        axes.set_yticks(places, [f"{one.name}, {_WORKS[one.work]}" for one in placed])
         axes.invert_yaxis()
         axes.grid(visible=False, axis="y")
-        axes.set(xlabel="milliseconds for one image", xlim=(0, 1.3 * max(times) or 1))
+        axes.set(xlabel="time of the same work over polyexport's", xlim=(0, 1.4 * max(ratios)))
 
-    return svg(draw, 6.5, 0.8 + 0.34 * len(compared), "Time of the same work")
+    return svg(draw, 7.5, 0.8 + 0.34 * len(placed), "Time of the same work")
 
 
 def _bar_label(one: Compared) -> str:
-    if one.p50_ms is None:
-        return "UNSTABLE"
-    return f"{one.p50_ms:.3g} ms" + (f", x{one.ratio.estimate:.2f}" if one.ratio else "")
+    time = "UNSTABLE" if one.p50_ms is None else f"{one.p50_ms:.3g} ms"
+    return time + (f", x{one.ratio.estimate:.2f}" if one.ratio else "")
 
 
 def frontier_plot(variants: Sequence[Variant]) -> Markup:
@@ -118,3 +127,30 @@ def layer_bars(profile: Profile) -> Markup:
         axes.set(xlabel="milliseconds", xlim=(0, 1.25 * longest[0].ms))
 
     return svg(draw, 7.5, 0.8 + 0.22 * len(longest), "Time of the layers")
+
+
+def results_bars(lines: Sequence[Line]) -> Markup:
+    """Plot milliseconds per image of the measurements of several reports, in the order of the table."""
+    placed = [line for line in lines if line.image_ms is not None and times_images(line.scenario)][:_SHOWN_RESULTS]
+    if not placed:
+        return Markup("")
+    files = list(dict.fromkeys(line.file for line in placed))
+    keys = list(dict.fromkeys((line.scenario, line.name, line.size) for line in placed))
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        # A gap of one bar between different measurements.
+        places = [number + keys.index((line.scenario, line.name, line.size)) for number, line in enumerate(placed)]
+        colors = [f"C{files.index(line.file) % 10}" for line in placed]
+        bars = axes.barh(places, [line.image_ms or 0 for line in placed], 0.8, color=colors)
+        axes.bar_label(bars, [f"{line.image_ms:.3g} ms" for line in placed], padding=4, fontsize=7)
+        labels = [
+            f"{line.scenario}, {line.name}{f', {line.size}' if line.size else ''}: {line.file}" for line in placed
+        ]
+        axes.set_yticks(places, labels, fontsize=7)
+        axes.invert_yaxis()
+        axes.grid(visible=False, axis="y")
+        axes.set(xlabel="milliseconds for one image", xlim=(0, 1.15 * max(line.image_ms or 0 for line in placed)))
+
+    height = 0.8 + 0.2 * (len(placed) + len(keys))
+    return svg(draw, 9.5, height, f"Time of an image in {len(files)} reports")

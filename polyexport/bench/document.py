@@ -3,9 +3,9 @@
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from polyexport.bench import schema1
+from polyexport import __version__
 from polyexport.bench.capacity import Capacity
 from polyexport.bench.environment import Environment
 from polyexport.bench.limit import Limit
@@ -13,6 +13,7 @@ from polyexport.bench.machine import Machine
 from polyexport.bench.order_statistics import Outliers, PercentileInterval
 from polyexport.bench.profile import Profile
 from polyexport.bench.statistics import Figures, Interval
+from polyexport.bench.upgrade import OLDEST, upgraded
 from polyexport.errors import UsageError, reason_of
 from polyexport.storage.files import read_limited
 from polyexport.storage.strict_json import read_json
@@ -29,14 +30,18 @@ __all__ = [
     "Variant",
     "Verdict",
     "WindowFigures",
+    "Work",
     "read_report",
 ]
 
 SCHEMA = 2
-"""Version of the report. Reports of version 1 are read, too."""
+"""Version of the document. ``report.schema.json`` describes it, and ``polyexport.bench.upgrade`` reads older ones."""
 
 Verdict = Literal["met", "missed", "undecided"]
 """Answer to a target; ``undecided`` is one that the samples or the machine do not allow."""
+
+Work = Literal["call", "throughput", "files"]
+"""Kind of work that programs are compared in."""
 
 _MAX_REPORT_BYTES = 64 * 2**20
 
@@ -117,22 +122,57 @@ class Row:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Compared:
-    """Figures of polyexport or another program on the same work."""
+    """Figures of polyexport or another program on the same work; those of one kind of work were taken in turn."""
 
     name: str
     how: str
     versions: str
+    work: Work
+    """``call``: one image a call, memory to memory. ``throughput``: many images in memory to as many in memory, over
+    all granted cores. ``files``: a whole process from a folder of image files to another."""
+
+    images: int
+    """Number of images in a block of the work."""
+
     p50_ms: float | None
-    """Median time of a call, milliseconds; None if the windows do not agree."""
+    """Median time of one image, milliseconds; None if the windows do not agree, or after a failure."""
+
+    cpu_ms: float | None
+    """CPU time of one image, milliseconds, of a whole process and of all that it starts; None for other work."""
 
     ratio: Interval | None
-    """Ratio of its time to polyexport's, in pairs: above 1, polyexport is faster. None for polyexport itself."""
+    """Ratio of its time to polyexport's, in pairs: above 1, polyexport is faster. None for polyexport itself and after
+    a failure."""
 
-    mean_difference: float
-    """Mean absolute difference from the reference, levels of 255."""
+    mean_difference: float | None
+    """Mean absolute difference from the reference, levels of 255; None if there is nothing to compare."""
 
-    max_difference: int
+    max_difference: int | None
     gflop_per_s: float | None
+    block_ms: tuple[float, ...]
+    """Time of one image in each block, milliseconds, in the order in which the blocks were taken."""
+
+    failure: str
+    """Reason why it has no figures, and what to do; empty if it did the work."""
+
+    @classmethod
+    def without_figures(cls, name: str, how: str, *, work: Work, images: int, failure: str) -> Self:
+        """Describe a program that could not be compared."""
+        return cls(
+            name=name,
+            how=how,
+            versions="",
+            work=work,
+            images=images,
+            p50_ms=None,
+            cpu_ms=None,
+            ratio=None,
+            mean_difference=None,
+            max_difference=None,
+            gflop_per_s=None,
+            block_ms=(),
+            failure=failure,
+        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -209,6 +249,9 @@ class BenchReport:
     """Report of one run of ``polyexport bench``."""
 
     schema: int
+    measured_at: str
+    """Time of the run, ISO 8601 in UTC; empty if it is not known."""
+
     environment: Environment
     machine: Machine | None
     """Conditions of the machine over the run; None for an older report."""
@@ -225,6 +268,9 @@ class BenchReport:
     baseline: str
     """File name of the older report; empty without one."""
 
+    baseline_differences: tuple[str, ...]
+    """Differences of machine, versions and model between this run and the older report that can change a time."""
+
     def to_json(self) -> str:
         """Write the report as JSON; equal reports give equal text."""
         return json.dumps(asdict(self), indent=1) + "\n"
@@ -234,12 +280,17 @@ class BenchReport:
         """Whether the windows of every measurement agree."""
         return all(row.stable for row in self.rows)
 
+    @property
+    def failures(self) -> tuple[str, ...]:
+        """Name and reason of every program that could not be compared."""
+        return tuple(f"{one.name}: {one.failure}" for one in self.compared if one.failure)
+
 
 def read_report(path: Path) -> BenchReport:
-    """Read a report from a file, which is not trusted.
+    """Read a report of this or an earlier version from a file, which is not trusted.
 
     Raises:
-        UsageError: the file cannot be read, is not a bench report, or has another version.
+        UsageError: the file cannot be read, is not a whole bench report, or has a version that cannot be read exactly.
     """
     remedy = "give a file that `polyexport bench --output` wrote"
     try:
@@ -247,13 +298,16 @@ def read_report(path: Path) -> BenchReport:
     except OSError as error:
         raise UsageError(f"{path} cannot be read ({error.strerror})", remedy=remedy) from error
     except ValueError as error:
-        raise UsageError(f"{path} is not JSON ({reason_of(error)})", remedy=remedy) from error
+        raise UsageError(f"{path} is not JSON, or is cut short ({reason_of(error)})", remedy=remedy) from error
     version = value.get("schema") if isinstance(value, dict) else None
-    if version not in (schema1.SCHEMA, SCHEMA) or type(version) is not int:
+    if not isinstance(version, int) or isinstance(version, bool):
+        raise UsageError(f"{path} is not a bench report: it has no number as its schema", remedy=remedy)
+    if not OLDEST <= version <= SCHEMA:
         raise UsageError(
-            f"{path} has schema {str(version)[:20]!r}, expected {schema1.SCHEMA} or {SCHEMA}", remedy=remedy
+            f"{path} has schema {str(version)[:20]}, expected {OLDEST} to {SCHEMA}",
+            remedy=f"measure again, or read it with the version that wrote it; this is polyexport {__version__}",
         )
     try:
-        return build(BenchReport, schema1.renewed(value, SCHEMA) if version == schema1.SCHEMA else value)
+        return build(BenchReport, upgraded(value, SCHEMA))
     except ValueError as error:
         raise UsageError(f"{path} is not a bench report: {error}", remedy=remedy) from error

@@ -1,22 +1,26 @@
 """Inputs of the network for benchmarks: one outline drawing, and conditions."""
 
 import itertools
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
+from polyexport.data.drawings import draw
 from polyexport.errors import UsageError
+from polyexport.imaging.codecs.png import encode_png
 from polyexport.imaging.color import parse_color
 from polyexport.imaging.pixels import to_channels
 from polyexport.model.conditions.color_condition import ColorCondition
 from polyexport.model.conditions.condition import ConditionRow
 from polyexport.model.model import Model
 
-__all__ = ["checked_size", "inputs", "palette_inputs"]
+__all__ = ["checked_size", "inputs", "palette_inputs", "write_drawings"]
 
 _MAX_PIXELS = 16 * 1024 * 1024  # activations of a full-width network take about 2 KiB per pixel
+_DRAWINGS = 256
 _COLOR_NAMES = ("tomato", "lime", "blue", "gold", "teal", "purple", "red", "navy")
 
 
@@ -88,6 +92,19 @@ def palette_inputs(model: Model, size: int, colors: int) -> tuple[NDArray[np.uin
     image = np.repeat(_outline(size)[None], 1 if many else colors, axis=0)
     rows = _color_rows(condition, colors)
     return image, rows[None] if many else rows
+
+
+def write_drawings(folder: Path, size: int) -> Path:
+    """Write 256 generated drawings as PNG files into a new folder, and return it; the same for one size.
+
+    Args:
+        folder: the folder, which must not exist.
+        size: height and width of the drawings, pixels.
+    """
+    folder.mkdir()
+    for number in range(_DRAWINGS):
+        (folder / f"{number:03}.png").write_bytes(encode_png(draw(np.random.default_rng(number), size).image))
+    return folder
 
 
 def _color_rows(condition: ColorCondition, colors: int) -> ConditionRow:

@@ -37,7 +37,7 @@ BLOCKS = 10
 """Largest number of blocks in a window."""
 
 _WARM_UP_CALLS = 5
-_BLOCKS_IN_TURN = 15  # for each kind of call; a multiple of WINDOWS
+BLOCKS_IN_TURN = 15  # for each kind of call; a multiple of WINDOWS
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -192,11 +192,11 @@ def in_turn(calls: Sequence[Callable[[], object]], *, seconds: float) -> list[li
         Median of each block for each kind, milliseconds; their number is a multiple of three.
     """
     blocks: list[list[float]] = [[] for _ in calls]
-    for number in range(_BLOCKS_IN_TURN):
+    for number in range(BLOCKS_IN_TURN):
         kinds = list(zip(calls, blocks, strict=True))
         for call, samples in kinds if number % 2 == 0 else reversed(kinds):
             call()  # not timed: threads of the kind before may still spin, and its data fills the caches
-            samples.append(median(closed_loop(call)(WINDOWS * seconds / _BLOCKS_IN_TURN)))
+            samples.append(median(closed_loop(call)(WINDOWS * seconds / BLOCKS_IN_TURN)))
     return blocks
 
 

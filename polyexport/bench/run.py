@@ -1,12 +1,13 @@
 """One run of ``polyexport bench``: measure, compare, judge, and gather everything in one report."""
 
+import datetime
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from polyexport.bench.changes import changes
-from polyexport.bench.compare import check_available, compare
+from polyexport.bench.changes import changes, differences
+from polyexport.bench.compare import NO_COMPARISON, Comparison, check_comparison, compare
 from polyexport.bench.document import SCHEMA, BenchReport, Measured
 from polyexport.bench.environment import environment
 from polyexport.bench.frontier import frontier
@@ -32,9 +33,8 @@ _LEAST_CALIBRATION_MS = 8.0
 class Extras:
     """Work of a benchmark beside the scenarios."""
 
-    compare: tuple[str, ...] = ()
-    checkpoint: Path | None = None
-    """Checkpoint that the model was exported from, for the contenders that run in PyTorch."""
+    compare: Comparison = NO_COMPARISON
+    """Other programs that do the same work."""
 
     frontier: tuple[Path, ...] = ()
     """Model files that are compared in fidelity and speed."""
@@ -98,16 +98,30 @@ def bench(
 
     if not scenarios:
         raise ValueError("scenarios must be at least one, got none")
-    check_available(extras.compare, extras.checkpoint)
+    check_comparison(extras.compare, settings.size)
+    begun = datetime.datetime.now(datetime.UTC)
     place = environment()  # first, for the load that it records
     model = load(threads=threads or granted_cores(), streams=1, images=0)
     size = checked_size(model, settings.size, max(scenario.images_per_call for scenario in scenarios))
     names = [IMAGE_INPUT, *(condition.name for condition in model.conditions)]
     feeds = dict(zip(names, inputs(model, size), strict=True))
     macs = count_macs(read_model(path), feeds)
+    where = multiplied_in(model.session, model.contract.precision)
+    measured = Measured(
+        name=path.name,
+        sha256=model.sha256,
+        precision=model.contract.precision,
+        execution_provider=model.session.execution_provider,
+        fallback_reason=model.session.fallback_reason,
+        placement=model.session.placement(),
+        macs=macs,
+        multiplied=" ".join(where) if where else "",
+    )
+    apart = differences(place, measured, extras.baseline) if extras.baseline else ()
+    for line in apart:
+        progress(f"{extras.baseline_name} differs in {line}")
     progress("measuring the limit of this machine")
     limits = measure_limits(provider)
-    where = multiplied_in(model.session, model.contract.precision)
     subject = Subject(
         load=load,
         path=path,
@@ -121,27 +135,13 @@ def bench(
     watch = MachineWatch()
     rows = [row for scenario in scenarios for row in scenario.measure(subject, settings, progress)]
     machine = watch.finish()
-    compared = (
-        compare(
-            model, path, extras.compare, checkpoint=extras.checkpoint, macs=macs, settings=settings, progress=progress
-        )
-        if extras.compare
-        else ()
-    )
+    compared = compare(subject, model, extras.compare, settings, progress)
     return BenchReport(
         schema=SCHEMA,
+        measured_at=begun.isoformat(timespec="seconds"),
         environment=place,
         machine=machine,
-        model=Measured(
-            name=path.name,
-            sha256=model.sha256,
-            precision=model.contract.precision,
-            execution_provider=model.session.execution_provider,
-            fallback_reason=model.session.fallback_reason,
-            placement=model.session.placement(),
-            macs=macs,
-            multiplied=" ".join(where) if where else "",
-        ),
+        model=measured,
         limits=limits,
         rules={scenario.name: scenario.rule for scenario in scenarios},
         rows=tuple(rows),
@@ -157,6 +157,7 @@ def bench(
         else None,
         changes=changes(rows, extras.baseline, tolerance=extras.tolerance) if extras.baseline else (),
         baseline=extras.baseline_name,
+        baseline_differences=apart,
     )
 
 

@@ -1,5 +1,6 @@
 """Load test of a running ``polyexport serve``: what it runs, the requests that it gets, and the report."""
 
+import datetime
 import os
 import re
 import ssl
@@ -9,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from polyexport.bench.changes import changes
+from polyexport.bench.changes import changes, differences
 from polyexport.bench.document import SCHEMA, BenchReport, Measured
 from polyexport.bench.environment import environment
 from polyexport.bench.gate import judge
@@ -88,7 +89,21 @@ def bench_service(
     timeout_s = min(_MOST_TIMEOUT_S, max(_LEAST_TIMEOUT_S, 5 * scenario.max_p99_ms / 1e3))
     clients = HttpClients(address, requests, scenario.clients, timeout_s=timeout_s)
     progress(f"{scenario.name} of {address}, {scenario.clients} connections at most, images of {size}x{size}")
+    begun = datetime.datetime.now(datetime.UTC)
     place = environment()
+    measured = Measured(
+        name=served.model,
+        sha256=served.sha256,
+        precision=served.precision,
+        execution_provider=served.execution_provider,
+        fallback_reason="",
+        placement={},
+        macs=0,
+        multiplied="",
+    )
+    apart = differences(place, measured, extras.baseline) if extras.baseline else ()
+    for line in apart:
+        progress(f"{extras.baseline_name} differs in {line}")
     watch = MachineWatch(count_others=False)
     alone_ms = clients.alone(settings.seconds, least=_LEAST_ALONE)
     found = scenario.find(clients, alone_ms, 1, settings, progress)
@@ -96,18 +111,10 @@ def bench_service(
     rows = (capacity_row(scenario, found, scenario.row_name, size=size, callers=scenario.clients),)
     return BenchReport(
         schema=SCHEMA,
+        measured_at=begun.isoformat(timespec="seconds"),
         environment=place,
         machine=machine,
-        model=Measured(
-            name=served.model,
-            sha256=served.sha256,
-            precision=served.precision,
-            execution_provider=served.execution_provider,
-            fallback_reason="",
-            placement={},
-            macs=0,
-            multiplied="",
-        ),
+        model=measured,
         limits=(),
         rules={scenario.name: scenario.rule},
         rows=rows,
@@ -117,6 +124,7 @@ def bench_service(
         profile=None,
         changes=changes(rows, extras.baseline, tolerance=extras.tolerance) if extras.baseline else (),
         baseline=extras.baseline_name,
+        baseline_differences=apart,
     )
 
 

@@ -1,11 +1,18 @@
 """Benchmark report as text for a terminal."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-from polyexport.bench.document import BenchReport, Row
+from polyexport.bench.document import BenchReport, Row, Work
 from polyexport.bench.statistics import STEADY, spread
 
-__all__ = ["asked", "lines", "number", "outliers"]
+__all__ = ["WORKS", "asked", "lines", "number", "outliers"]
+
+WORKS: Mapping[Work, str] = {
+    "call": "one image a call, from memory to memory, in turn",
+    "throughput": "many images on all granted cores, from memory to memory, in turn",
+    "files": "whole processes, from a folder of files to another, in turn",
+}
+"""Title of each kind of work that programs are compared in."""
 
 _UNSTABLE = "UNSTABLE"
 _SHOWN_LAYERS = 15
@@ -22,13 +29,8 @@ def outliers(row: Row) -> str:
     return "-" if found is None else f"{found.outside}{f' ({found.far} far)' if found.far else ''}"
 
 
-def lines(report: BenchReport, baseline: BenchReport | None = None) -> Iterator[str]:
-    """Lines of the report.
-
-    Args:
-        report: report of this run.
-        baseline: older report, for the differences of its machine.
-    """
+def lines(report: BenchReport) -> Iterator[str]:
+    """Lines of the report."""
     machine, model = report.environment, report.model
     work = f", {2 * model.macs / 1e9:.2f} GFLOP an image" if model.macs else ""
     yield f"{model.name} ({model.precision}) on {model.execution_provider}{work}"
@@ -47,7 +49,7 @@ def lines(report: BenchReport, baseline: BenchReport | None = None) -> Iterator[
     yield from _compared(report)
     yield from _variants(report)
     yield from _profile(report)
-    yield from _changes(report, baseline)
+    yield from _changes(report)
     yield from _verdict(report)
 
 
@@ -125,19 +127,29 @@ def _row(row: Row) -> str:
 
 
 def _compared(report: BenchReport) -> Iterator[str]:
-    if not report.compared:
-        return
-    yield ""
-    yield (
-        f"{'the same work':<18}{'p50 ms':>9}{'time over polyexport, 95 %':>28}{'mean diff':>11}{'max':>5}{'GFLOP/s':>9}"
-    )
-    for one in report.compared:
-        time = _UNSTABLE if one.p50_ms is None else f"{one.p50_ms:.3f}"
+    for work, title in WORKS.items():
+        group = [one for one in report.compared if one.work == work]
+        if not group:
+            continue
+        yield ""
+        yield title
         yield (
-            f"{one.name:<18}{time:>9}{one.ratio or '-'!s:>28}{one.mean_difference:>11.4f}{one.max_difference:>5}"
-            f"{number(one.gflop_per_s, '.0f'):>9}"
+            f"{'':<18}{'ms/image':>9}{'CPU ms':>8}{'time over polyexport, 95 %':>28}{'mean diff':>11}{'max':>5}"
+            f"{'GFLOP/s':>9}"
         )
-    yield from (f"  {one.name}: {one.how}{', ' if one.versions else ''}{one.versions}" for one in report.compared)
+        for one in group:
+            if one.failure:
+                yield f"{one.name:<18}{'FAILED':>9}  {one.failure}"
+                continue
+            time = _UNSTABLE if one.p50_ms is None else f"{one.p50_ms:.3f}"
+            yield (
+                f"{one.name:<18}{time:>9}{number(one.cpu_ms, '.2f'):>8}{one.ratio or '-'!s:>28}"
+                f"{number(one.mean_difference, '.4f'):>11}{number(one.max_difference, 'd'):>5}"
+                f"{number(one.gflop_per_s, '.0f'):>9}"
+            )
+        yield from (
+            f"  {one.name}: {one.how}{', ' if one.versions else ''}{one.versions}" for one in group if not one.failure
+        )
 
 
 def _variants(report: BenchReport) -> Iterator[str]:
@@ -172,15 +184,14 @@ def _profile(report: BenchReport) -> Iterator[str]:
         )
 
 
-def _changes(report: BenchReport, baseline: BenchReport | None) -> Iterator[str]:
+def _changes(report: BenchReport) -> Iterator[str]:
     if not report.changes:
         return
     yield ""
+    yield from (f"{report.baseline} differs in {each}" for each in report.baseline_differences)
     yield f"{'time over ' + report.baseline:<34}{'calibrated, 95 %':>26}{'in milliseconds, 95 %':>26}"
     for change in report.changes:
         verdict = "WORSE" if change.worse else ""
         yield (
             f"{change.scenario + ', ' + change.name:<34}{change.calibrated!s:>26}{change.raw!s:>26}  {verdict}"
         ).rstrip()
-    if baseline is not None:
-        yield from (f"  {each}" for each in report.environment.differences(baseline.environment))

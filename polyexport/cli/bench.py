@@ -102,11 +102,25 @@ def bench(
         str,
         typer.Option(
             metavar="NAMES",
-            help="Other programs to compare with, separated by commas: torch, torch-compile, openvino, "
-            "onnxruntime-loop, torch-per-image, or the ONNX file of another exporter that the model was made from.",
+            help="Other programs to compare with, separated by commas: torch, torch-compile, openvino, torch-per-image "
+            "and the ONNX file of another exporter call by call; onnxruntime-pool and openvino-queue by images per "
+            "second on all cores; a folder or ZIP file that `polyexport package` wrote from files to files.",
             show_default=False,
         ),
     ] = "",
+    compare_command: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[NAME=]COMMAND",
+            help="Command line of another program to compare `polyexport infer` with, from a folder of files to "
+            "another, as whole processes in turn: {input} and {output} stand for the folders, {model} and {color} for "
+            "the model file and a color such as #ff6347. No shell reads it. Repeat the option for several.",
+            show_default=False,
+        ),
+    ] = None,
+    compare_timeout: Annotated[
+        float, typer.Option(min=0.1, help="Time after which a run of a whole process is ended and has failed, seconds.")
+    ] = 600.0,
     checkpoint: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Checkpoint that the model was exported from, for --compare torch."),
@@ -137,6 +151,15 @@ def bench(
         float,
         typer.Option(min=0, max=10, help="Relative slowdown against --baseline that still passes (0.05 is 5 %)."),
     ] = 0.05,
+    results: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="FILE|DIR",
+            help="Existing JSON report, or a folder of them, to show beside others on the page of --report; repeat the "
+            "option for several. Nothing is measured; exit code 3 if a file cannot be used.",
+            show_default=False,
+        ),
+    ] = None,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="FILE.json", help="Write the report as JSON to this file.")
     ] = None,
@@ -162,8 +185,18 @@ def bench(
     if unknown:
         raise UsageError(f"there is no scenario {unknown[0]!r}", remedy=f"give some of {', '.join(SCENARIOS)}")
 
-    from polyexport.bench.compare import CONTENDERS, is_onnx_file
+    if results:
+        if scenarios or compare or compare_command or frontier or baseline or output:
+            raise UsageError(
+                "--results measures nothing, and no scenario or comparison goes with it",
+                remedy="give --results and --report alone",
+            )
+        _show_results(results, report, as_json=json_report, quiet=quiet)
+        return
+
+    from polyexport.bench.compare import Comparison
     from polyexport.bench.document import read_report
+    from polyexport.bench.programs import Program
     from polyexport.bench.run import Extras
     from polyexport.bench.run import bench as run
     from polyexport.bench.scenarios.scenario import Settings
@@ -171,12 +204,6 @@ def bench(
     from polyexport.model.file import default_model_path
     from polyexport.storage.files import check_output_file, write_atomic
 
-    names = tuple(dict.fromkeys(name for name in compare.split(",") if name))
-    unknown = [name for name in names if name not in CONTENDERS and not is_onnx_file(name)]
-    if unknown:
-        raise UsageError(
-            f"cannot compare with {unknown[0]!r}", remedy=f"give some of {', '.join(CONTENDERS)}, or FILE.onnx"
-        )
     given = {
         field: tuple(dict.fromkeys(value)) if isinstance(value, list) else value
         for field, value in values.items()
@@ -200,8 +227,14 @@ def bench(
     settings = build(Settings, size=size, seconds=seconds, target_ms=target_ms, percentile=percentile)
     extras = build(
         Extras,
-        compare=names,
-        checkpoint=checkpoint,
+        compare=build(
+            Comparison,
+            names=tuple(dict.fromkeys(name for name in compare.split(",") if name)),
+            programs=tuple(Program.parse(text) for text in dict.fromkeys(compare_command or ())),
+            checkpoint=checkpoint,
+            images=values.get("images"),
+            timeout_s=compare_timeout,
+        ),
         frontier=tuple(frontier or ()),
         profile=profile,
         baseline=read_report(baseline) if baseline else None,
@@ -238,6 +271,33 @@ def bench(
     if json_report:
         console.data(done.to_json().rstrip("\n"))
     elif not quiet:
-        console.data("\n".join(lines(done, extras.baseline)))
+        console.data("\n".join(lines(done)))
+    for failure in done.failures:
+        console.error(f"failed: {failure}")
     if not done.gate.met or any(change.worse for change in done.changes):
         raise typer.Exit(ExitCode.TARGET_MISSED)
+    if done.failures:
+        raise typer.Exit(ExitCode.SOME_FAILED)
+
+
+def _show_results(paths: list[Path], report: Path | None, *, as_json: bool, quiet: bool) -> None:
+    """Show reports of earlier runs side by side, and name the files that cannot be used."""
+    from polyexport.bench.results import read_results, result_lines
+    from polyexport.storage.files import check_output_file, write_atomic
+
+    if report is not None:
+        check_output_file(report)
+    found = read_results(paths)
+    if report is not None:
+        from polyexport.bench.html import render_results
+
+        write_atomic(report, render_results(found).encode())
+        console.info(f"page of {len(found.reports)} reports: {report}")
+    if as_json:
+        console.data(found.to_json().rstrip("\n"))
+    elif not quiet:
+        console.data("\n".join(result_lines(found)))
+    for path, reason in found.refused.items():
+        console.error(f"failed: {path}: {reason}")
+    if found.refused:
+        raise typer.Exit(ExitCode.SOME_FAILED)

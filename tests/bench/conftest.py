@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from polyexport.bench.compare import Comparison
 from polyexport.bench.document import BenchReport
 from polyexport.bench.run import Extras, bench
 from polyexport.bench.scenarios import build_scenario
@@ -20,7 +21,7 @@ VALUES = {"batch_sizes": (1, 3)}
 Bench = Callable[..., BenchReport]
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(scope="session", autouse=True)
 def frontier_without_webgpu() -> Iterator[None]:
     """WebGPU's plugin looks for a driver once in a process, and only its own tests name a driver before that."""
     others = [each for each in all_providers() if each.name != "webgpu"]
@@ -31,11 +32,24 @@ def frontier_without_webgpu() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def quick_bench(tiny_model_path: Path) -> Bench:
-    def run(*names: str, extras: Extras | None = None, **values: object) -> BenchReport:
+    def run(
+        *names: str,
+        extras: Extras | None = None,
+        progress: Callable[[str], None] = lambda line: None,
+        **values: object,
+    ) -> BenchReport:
         scenarios = [build_scenario(name, VALUES | values) for name in names or ("latency",)]
-        return bench(tiny_model_path, scenarios, QUICK, extras or Extras(), provider="cpu")
+        return bench(tiny_model_path, scenarios, QUICK, extras or Extras(), provider="cpu", progress=progress)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def full_report(quick_bench: Bench, tiny_model_path: Path, frontier_without_webgpu: None) -> BenchReport:
+    """A report with everything in it, also a program that cannot be compared."""
+    comparison = Comparison(names=("openvino", "onnxruntime-pool", "missing.onnx"))
+    extras = Extras(compare=comparison, frontier=(tiny_model_path,), profile=True)
+    return quick_bench("latency", "throughput", "cold-start", extras=extras, processes=3)
 
 
 @pytest.fixture

@@ -1,3 +1,4 @@
+import contextlib
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -5,10 +6,13 @@ import numpy as np
 import pytest
 
 from polyexport.bench.capacity import Capacity
-from polyexport.bench.changes import changes
+from polyexport.bench.changes import changes, differences
 from polyexport.bench.document import BenchReport, Row
+from polyexport.bench.html import render
 from polyexport.bench.rows import capacity_row
+from polyexport.bench.run import Extras
 from polyexport.bench.scenarios.capacity import CapacitySearch
+from polyexport.bench.table import lines
 from polyexport.errors import UsageError
 
 Bench = Callable[..., BenchReport]
@@ -101,3 +105,34 @@ def test_a_search_without_an_end_is_compared_with_nothing(report: BenchReport) -
     for holds, fails in ((0.0, 50.0), (10_000.0, None)):
         with pytest.raises(UsageError, match="no stable measurement in common"):
             changes([capacity(holds, fails)], old, tolerance=0.05)
+
+
+def test_another_machine_or_model_is_named_first(quick_bench: Bench, report: BenchReport) -> None:
+    assert differences(report.environment, report.model, report) == ()
+    before = replace(
+        old(report),
+        environment=replace(report.environment, cpu="Another CPU"),
+        model=replace(report.model, sha256="0" * 64, precision="int8"),
+    )
+    told: list[str] = []
+    with contextlib.suppress(UsageError):  # a machine that was not steady has nothing to compare
+        quick_bench(extras=Extras(baseline=before, baseline_name="old.json"), progress=told.append)
+    assert told[0] == f"old.json differs in model's sha256: {'0' * 64} then, {report.model.sha256} now"
+    assert told[1] == "old.json differs in model's precision: int8 then, fp32 now"
+    assert told[2] == f"old.json differs in cpu: Another CPU then, {report.environment.cpu} now"
+
+
+def test_the_table_names_them_before_the_changes(report: BenchReport) -> None:
+    rows = tuple(noisy(row) for row in report.rows)
+    after = replace(
+        report,
+        rows=rows,
+        changes=changes(rows, old(report), tolerance=0.05),
+        baseline="old.json",
+        baseline_differences=("cpu: A then, B now",),
+    )
+    text = list(lines(after))
+    assert text.index("old.json differs in cpu: A then, B now") < next(
+        number for number, line in enumerate(text) if line.startswith("time over old.json")
+    )
+    assert "cpu: A then, B now" in render(after)

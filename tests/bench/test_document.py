@@ -1,5 +1,4 @@
 import json
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -7,13 +6,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from polyexport.bench.document import BenchReport, read_report
+from polyexport.bench.document import SCHEMA, BenchReport, read_report
 from polyexport.bench.html import render
-from polyexport.bench.run import Extras
 from polyexport.bench.table import lines
 from polyexport.errors import UsageError
-
-Bench = Callable[..., BenchReport]
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
@@ -22,10 +18,9 @@ JSON = st.recursive(
 )
 
 
-@pytest.fixture(scope="module")
-def report(quick_bench: Bench, tiny_model_path: Path) -> BenchReport:
-    extras = Extras(compare=("onnxruntime-loop",), frontier=(tiny_model_path,), profile=True)
-    return quick_bench("latency", "throughput", "cold-start", extras=extras, processes=3)
+@pytest.fixture
+def report(full_report: BenchReport) -> BenchReport:
+    return full_report
 
 
 def test_what_is_written_is_read_again(report: BenchReport, tmp_path: Path) -> None:
@@ -40,17 +35,20 @@ def test_what_is_written_is_read_again(report: BenchReport, tmp_path: Path) -> N
         (b"", "is not JSON"),
         (b"\xff", "is not JSON"),
         (b"[" * 100_000, "is not JSON"),
-        (b"[]", "schema"),
-        (b'{"schema": 3}', "schema '3', expected 1 or 2"),
-        (b'{"schema": true}', "schema 'True', expected 1 or 2"),
-        (b'{"schema": 2}', "lacks"),
-        (b'{"schema": 1, "machine": null}', "unknown machine"),
-        (b'{"schema": 1, "rows": [{"outliers": 1}]}', "unknown outliers"),
-        (b'{"schema": 1, "gate": {"met": true, "verdict": "met"}}', "unknown verdict"),
-        (b'{"schema": 1, "rows": 5, "gate": []}', "lacks"),
+        (b"[]", "no number as its schema"),
+        (b'{"schema": "1"}', "no number as its schema"),
+        (b'{"schema": true}', "no number as its schema"),
+        (b'{"schema": 99}', f"schema 99, expected 1 to {SCHEMA}"),
+        (b'{"schema": 0}', f"schema 0, expected 1 to {SCHEMA}"),
+        (b'{"schema": 1, "machine": null}', "it has machine, which schema 2 added"),
+        (b'{"schema": 1, "rows": [{"outliers": 1}]}', "it has outliers, which schema 2 added"),
+        (b'{"schema": 1, "gate": {"met": true, "verdict": "met"}}', "it has verdict, which schema 2 added"),
+        (b'{"schema": 1, "rows": 5, "gate": []}', "stands in place of an object"),
         (b'{"schema": 1}', "lacks"),
-        (b'{"schema": 1, "rows": NaN}', "NaN is not a JSON number"),
-        (b'{"schema": 1, "schema": 1}', "stands twice"),
+        (b'{"schema": 1, "compared": 7}', "stands in place of an object"),
+        (b'{"schema": 2}', "lacks"),
+        (b'{"schema": 2, "rows": NaN}', "NaN is not a JSON number"),
+        (b'{"schema": 2, "schema": 2}', "stands twice"),
     ],
 )
 def test_files_that_are_no_reports(content: bytes, told: str, tmp_path: Path) -> None:
@@ -61,6 +59,25 @@ def test_files_that_are_no_reports(content: bytes, told: str, tmp_path: Path) ->
     assert told in refusal.value.message
     with pytest.raises(UsageError, match="cannot be read"):
         read_report(tmp_path / "missing.json")
+
+
+def test_a_report_that_is_cut_short_anywhere(report: BenchReport, tmp_path: Path) -> None:
+    text = report.to_json().rstrip()
+    path = tmp_path / "report.json"
+    for end in range(0, len(text), 997):
+        path.write_text(text[:end])
+        with pytest.raises(UsageError, match="cut short") as refusal:
+            read_report(path)
+        assert refusal.value.exit_code == 2
+        assert "\n" not in str(refusal.value)
+
+
+def test_a_report_that_is_too_large(tmp_path: Path) -> None:
+    path = tmp_path / "report.json"
+    with path.open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(UsageError, match="more than the limit"):
+        read_report(path)
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
@@ -90,7 +107,7 @@ def test_a_page_and_a_table_of_everything(report: BenchReport) -> None:
     assert "://" not in page.replace("http://www.w3.org", "")
     assert page.count("<svg") == 4
     text = "\n".join(lines(report))
-    for part in ("latency", "batch 3", "whole process", "onnxruntime-loop", "on the frontier", "Conv"):
+    for part in ("latency", "batch 3", "whole process", "onnxruntime-pool", "FAILED", "on the frontier", "Conv"):
         assert part in text
         assert part in page
 

@@ -182,26 +182,61 @@ def test_bench_passes_misses_and_tells(cli: Cli) -> None:
 @pytest.mark.slow
 def test_bench_keeps_and_compares_reports(cli: Cli, tmp_path: Path) -> None:
     command = ["bench", "latency", "--seconds", 0.2, "--size", 64, "--provider", "cpu", "--target-ms", 100_000]
-    first = cli(*command, "-o", "old.json", "--report", "page.html", "--compare", "onnxruntime-loop")
-    assert "onnxruntime-loop" in first.stdout
+    first = cli(*command, "-o", "old.json", "--report", "page.html", "--compare", "onnxruntime-pool,openvino")
+    assert "onnxruntime-pool" in first.stdout
     assert (tmp_path / "page.html").read_text().startswith("<!DOCTYPE html>")
     old = json.loads((tmp_path / "old.json").read_text())
     row = old["rows"][0]
     # As if the machine had kept its pace and the code had been ten times as fast, whatever this run met with.
     old["rows"] = [row | {"stable": True, "block_ms": [ms / 10 for ms in row["block_ms"]]}]
+    old["environment"]["cpu"] = "Another CPU"
     (tmp_path / "old.json").write_text(json.dumps(old))
     second = cli(*command, "--baseline", "old.json", check=None)
     assert second.returncode == 7 or "no stable measurement" in second.stderr
     assert "WORSE" in second.stdout or "no stable measurement" in second.stderr
+    assert second.stderr.startswith("old.json differs in cpu: Another CPU then")
+
+
+@pytest.mark.slow
+def test_bench_runs_a_competitor_from_files_to_files(cli: Cli, drawings: Path, tmp_path: Path) -> None:
+    copy = f"{sys.executable} -c 'import shutil, sys; shutil.copytree(sys.argv[1], sys.argv[2])' {{input}} {{output}}"
+    quick = ["bench", "latency", "--seconds", 0.05, "--provider", "cpu", "--target-ms", 100_000, "--images", drawings]
+    good = cli(*quick, "--json", "--compare-command", f"copy={copy}", check=None)
+    assert good.returncode in (0, 7)
+    ours, other = json.loads(good.stdout)["compared"]
+    assert (ours["work"], other["name"], other["images"], len(other["block_ms"])) == ("files", "copy", 6, 5)
+    assert other["ratio"]["high"] < 1
+    # The target is missed on a machine that is not steady.
+    bad = cli(*quick, "--compare-command", f"{sys.executable} -c pass {{input}} {{output}}", check=None)
+    assert bad.returncode in (3, 7)
+    assert f"failed: {Path(sys.executable).name}: it wrote 0 pictures, and polyexport 6; check" in bad.stderr
+    assert "Traceback" not in bad.stderr
 
 
 def test_bench_refuses_before_it_measures(refused: Refused, tmp_path: Path) -> None:
     (tmp_path / "old.json").write_text("{}")
     assert "multiple of 64" in refused(2, "bench", "--size", 50)
     assert "cannot compare with 'tensorflow'" in refused(2, "bench", "--compare", "torch,tensorflow")
-    assert "expected 1 or 2" in refused(2, "bench", "--baseline", "old.json")
+    assert "no number as its schema" in refused(2, "bench", "--baseline", "old.json")
     assert "ends in .html" in refused(2, "bench", "--report", "page.pdf")
     assert "exported from" in refused(2, "bench", "latency", "--seconds", 0.01, "--size", 64, "--compare", "torch")
+    assert "has no {output}" in refused(2, "bench", "--compare-command", "true {input}")
+    assert "cannot be found" in refused(2, "bench", "--compare-command", "no-such {input} {output}")
+    assert "none of 1 files" in refused(2, "bench", "--results", "old.json")
+    assert "--results measures nothing" in refused(2, "bench", "latency", "--results", "old.json")
+
+
+def test_bench_shows_results_side_by_side(cli: Cli, tmp_path: Path) -> None:
+    recorded = Path(__file__).parents[2] / "benchmarks" / "results"
+    reports = sorted(recorded.glob("small-128_*.json"))
+    given = [word for path in reports for word in ("--results", path)]
+    shown = cli("bench", *given, "--report", "page.html", check=0)
+    assert all(path.name in shown.stdout for path in reports)
+    assert reports[0].name in (tmp_path / "page.html").read_text()
+    (tmp_path / "cut.json").write_text(reports[0].read_text()[:5000])
+    some = cli("bench", *given, "--results", "cut.json", "--json", check=3)
+    assert sorted(line["file"] for line in json.loads(some.stdout)["lines"]) == [path.name for path in reports]
+    assert "failed: cut.json: is not JSON, or is cut short" in some.stderr
 
 
 def test_doctor_tells_what_is_there(cli: Cli) -> None:

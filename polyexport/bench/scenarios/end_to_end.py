@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 __all__ = ["EndToEnd"]
 
-_GENERATED_DRAWINGS = 256
 _GENERATED_SIZE = 128  # pixels, where no size is asked for
 _LEAST_RUNS = 2  # in each window
 
@@ -40,7 +39,7 @@ class EndToEnd(Scenario):
         Path | None,
         Option(
             flags=("--images",),
-            help="Folder of the images to color.",
+            help="Folder of the images to color, also by packages and --compare-command.",
             metavar="FOLDER",
             shown_default="256 generated drawings",
         ),
@@ -48,6 +47,7 @@ class EndToEnd(Scenario):
 
     def measure(self, subject: Subject, settings: Settings, progress: Callable[[str], None]) -> "list[Row]":
         """Measure runs over the folder, each into a new temporary folder; the first run is not counted."""
+        from polyexport.bench.inputs import write_drawings
         from polyexport.bench.measure import BLOCKS, peak_rss_mib, take_windows
         from polyexport.bench.rows import make_row, with_note
         from polyexport.imaging.color import parse_color
@@ -60,7 +60,7 @@ class EndToEnd(Scenario):
         tomato = Setting("tomato", (parse_color("tomato"),))
         with ExitStack() as stack:
             scratch = stack.enter_context(scratch_folder())
-            folder = self.images or _generate(scratch / "drawings", settings.size or _GENERATED_SIZE)
+            folder = self.images or write_drawings(scratch / "drawings", settings.size or _GENERATED_SIZE)
             plan = make_plan([str(folder)], [tomato], output=scratch / "probe", recursive=True)
             progress(f"{self.name}, {len(plan.items)} files of {folder if self.images else 'generated drawings'}")
             loaded: dict[tuple[int, int], Model] = {}
@@ -105,16 +105,3 @@ class EndToEnd(Scenario):
         from statistics import median
 
         return 1e3 / median(window.samples_ms)
-
-
-def _generate(folder: Path, size: int) -> Path:
-    """Write generated drawings into a new folder."""
-    import numpy as np
-
-    from polyexport.data.drawings import draw
-    from polyexport.imaging.codecs.png import encode_png
-
-    folder.mkdir()
-    for number in range(_GENERATED_DRAWINGS):
-        (folder / f"{number:03}.png").write_bytes(encode_png(draw(np.random.default_rng(number), size).image))
-    return folder

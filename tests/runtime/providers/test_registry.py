@@ -171,7 +171,8 @@ NAMED_ELSEWHERE = {
         "package/write.py": "names the GPU package in the package's requirements",
     },
     "openvino": {
-        "bench/compare.py": "OpenVINO called directly is a rival that bench compares with",
+        "bench/contenders.py": "OpenVINO called directly is a rival that bench compares with",
+        "bench/pools.py": "OpenVINO's asynchronous queue is another one",
         "cli/bench.py": "the help of --compare lists that rival",
         "bench/environment.py": "a key of the reports that bench writes",
     },
