@@ -34,9 +34,10 @@ from polyexport.bench.inputs import write_drawings
 from polyexport.bench.programs import Program, infer_program
 from polyexport.bench.race import Race
 from polyexport.model.file import read_contract
+from polyexport.runtime.cores import granted_cores
 
 COLOR = "#ff8800"
-MOST_LEVELS_APART = 4.0
+MOST_LEVELS_APART = 8.0
 RIVALS = Path(__file__).parent / "rivals"
 LOOPS = {"cpu": "onnxruntime_pool.py", "openvino": "openvino_queue.py"}
 VERSION = 1
@@ -68,7 +69,8 @@ def pictures(images: Path | None, size: int, count: int, root: Path) -> Path:
 def loop(provider: str, size: int) -> Program:
     """The command of the rival for a provider."""
     script = str(RIVALS / LOOPS[provider])
-    words = ("{input}", "{output}", "{model}", "--color", "{color}", "--size", str(size))
+    words: tuple[str, ...] = ("{input}", "{output}", "{model}", "--color", "{color}", "--size", str(size))
+    words += ("--workers", str(granted_cores()))  # fewer than the loop sees, in a container with a quota
     return Program(
         name=LOOPS[provider],
         words=(sys.executable, script, *words),
