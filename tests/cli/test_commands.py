@@ -200,6 +200,13 @@ def test_bench_refuses_before_it_measures(refused: Refused, tmp_path: Path) -> N
     assert "multiple of 64" in refused(2, "bench", "--size", 50)
     assert "cannot compare with 'tensorflow'" in refused(2, "bench", "--compare", "torch,tensorflow")
     assert "expected 1 or 2" in refused(2, "bench", "--baseline", "old.json")
+    url = ("--url", "http://127.0.0.1:1")
+    assert "only the scenario capacity does that" in refused(2, "bench", *url)
+    assert "name capacity alone" in refused(2, "bench", "capacity", "latency", *url)
+    assert "has its own --threads" in refused(2, "bench", "capacity", *url, "--threads", 2)
+    assert "has its own --compare" in refused(2, "bench", "capacity", *url, "--compare", "openvino")
+    assert "nobody answers at http://127.0.0.1:1" in refused(2, "bench", "capacity", *url)
+    assert "is not the URL of a service" in refused(2, "bench", "capacity", "--url", "")
     assert "ends in .html" in refused(2, "bench", "--report", "page.pdf")
     assert "exported from" in refused(2, "bench", "latency", "--seconds", 0.01, "--size", 64, "--compare", "torch")
 
