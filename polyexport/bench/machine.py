@@ -22,6 +22,7 @@ _OTHERS = 0.05
 _THROTTLED = 0.001
 _HOT_C = 90.0
 _MOST_DISTURBED = 0.95
+_FEWEST_TICKS = 50  # half a second of a core; the counters of a shorter run say nothing
 
 _CPUS = Path("sys/devices/system/cpu")
 _SENSORS = ("coretemp", "cpu_thermal", "k10temp", "zenpower")
@@ -119,7 +120,8 @@ class MachineWatch:
         first, last = self._counters, _Counters(self._root, self._cgroup)
         seconds = max(1e-9, last.at_s - first.at_s)
         steal = others = None
-        if first.cores is not None and last.cores is not None and (total := last.cores.total - first.cores.total) > 0:
+        total = last.cores.total - first.cores.total if first.cores is not None and last.cores is not None else 0
+        if first.cores is not None and last.cores is not None and total >= _FEWEST_TICKS:
             steal = _fraction(last.cores.steal - first.cores.steal, total)
             if self._count_others and first.own is not None and last.own is not None:
                 busy = last.cores.busy - first.cores.busy

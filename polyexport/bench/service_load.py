@@ -79,7 +79,7 @@ def bench_service(
         PolyexportError: the service went away.
     """
     try:
-        address = parse_address(scenario.url)
+        address = parse_address(scenario.url or "")
     except ValueError as error:
         raise UsageError(f"--url: {error}", remedy="give the line that `polyexport serve` prints") from error
     served = describe_service(address)

@@ -62,23 +62,28 @@ def _with_scenario_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-def _service_of(chosen: Sequence[Scenario], others: Mapping[str, object]) -> CapacitySearch | None:
-    """The scenario that measures a running service; None if none does.
+def _service_of(chosen: Sequence[Scenario], url: object, others: Mapping[str, object]) -> CapacitySearch | None:
+    """The scenario that measures a running service; None if no address is given.
 
     Args:
         chosen: all scenarios.
+        url: address of the service; None without one.
         others: values of the options that are about a model in this process, by their names.
 
     Raises:
         UsageError: other scenarios or options do not apply to a service.
     """
-    served = next((each for each in chosen if isinstance(each, CapacitySearch) and each.url), None)
-    if served is not None and len(chosen) > 1:
-        raise UsageError("--url measures a running service, and other scenarios do not", remedy="name capacity alone")
+    if url is None:
+        return None
+    served = [each for each in chosen if isinstance(each, CapacitySearch)]
+    if not served or len(chosen) > 1:
+        raise UsageError(
+            "--url measures a running service, and only the scenario capacity does that", remedy="name capacity alone"
+        )
     given = [name for name, value in others.items() if value]
-    if served is not None and given:
+    if given:
         raise UsageError(f"--url measures a running service, which has its own {given[0]}", remedy="leave it out")
-    return served
+    return served[0]
 
 
 @_with_scenario_options
@@ -214,6 +219,7 @@ def bench(
     ]
     served = _service_of(
         chosen,
+        values.get("url"),
         {
             "--model": model,
             "--compare": compare,

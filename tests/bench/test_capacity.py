@@ -81,6 +81,12 @@ def test_a_bound_below_the_time_of_one_request_sends_nothing() -> None:
         )
 
 
+def test_one_pause_of_the_machine_proves_nothing() -> None:
+    paused = [5.0] * 46 + [80.0] * 4
+    result = find_capacity(paused, lambda rate, seed: made(rate, "holds"), PLAN, rate=70.0, start=1.0)
+    assert result.verdict == "met"
+
+
 def test_a_system_without_an_edge() -> None:
     high = found(1e9, 1e9)
     assert (high.verdict, high.holds_per_s, high.fails_per_s) == ("met", 10_000, None)

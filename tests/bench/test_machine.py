@@ -97,6 +97,13 @@ def test_shares_of_the_run(system: System) -> None:
     assert watch.finish().others is None
 
 
+def test_a_run_of_a_moment_has_no_shares(system: System) -> None:
+    watch = system.watch()
+    system.write("proc/stat", system.stat(user=1005))
+    found = watch.finish()
+    assert (found.steal, found.others) == (None, None)
+
+
 def test_settings_and_counters_of_the_processor(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
     cpus = "sys/devices/system/cpu"
     system.write("proc/self/cgroup", "0::/inner\n")

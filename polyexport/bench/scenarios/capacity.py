@@ -43,14 +43,14 @@ class CapacitySearch(Scenario):
     ] = 50.0
     rate: Rate = 0.0
     url: Annotated[
-        str,
+        str | None,
         Option(
             flags=("--url",),
             help="Address of a running `polyexport serve` to which the requests are sent.",
             metavar="URL",
             shown_default="the model in this process",
         ),
-    ] = ""
+    ] = None
     clients: Annotated[
         int,
         Option(
@@ -106,7 +106,7 @@ class CapacitySearch(Scenario):
     def row_name(self) -> str:
         """Bound, and the rate if only one is tried; the same in another report of the same search."""
         rate = f"{self.rate:g} requests/s" if self.rate else "search"
-        return f"{rate}, p{_PERCENTILE:g} <= {self.max_p99_ms:g} ms{', HTTP' if self.url else ''}"
+        return f"{rate}, p{_PERCENTILE:g} <= {self.max_p99_ms:g} ms{'' if self.url is None else ', HTTP'}"
 
     def find(
         self,

@@ -32,6 +32,6 @@ def test_a_folder_without_a_readable_image(subject: Subject, tmp_path: Path) -> 
 
 
 def test_generated_drawings_stand_in_for_a_folder(subject: Subject, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("polyexport.bench.scenarios.end_to_end._GENERATED_DRAWINGS", 8)
+    monkeypatch.setattr("polyexport.bench.inputs._DRAWINGS", 8)
     (row,) = EndToEnd().measure(subject, replace(SHORT, size=16), print)
     assert (row.name, row.note) == ("generated", "8 images a run")

@@ -69,7 +69,7 @@ def test_a_new_scenario_is_measured_and_compared_with_the_target(tmp_path: Path,
 
     missed = bench(tmp_path, *quick, "--target-ms", "6", "--baseline", "made.json")
     assert missed.returncode == 7
-    assert "made-up, of nothing: p50 is 7.000 ms" in missed.stdout
+    assert "made-up, of nothing: p50 is 7.000 to 7.000 ms" in missed.stdout
 
 
 def test_a_new_scenario_is_in_the_help_and_in_the_errors(tmp_path: Path) -> None:
