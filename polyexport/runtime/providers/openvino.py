@@ -80,6 +80,9 @@ class _OpenVino(Provider):
         # Such a model is half as fast as on ONNX Runtime, measured with `base`.
         return f"{unpacked} convolutions have 8-bit weights that it multiplies as floats" if unpacked else ""
 
+    def float_bits(self, options: SessionOptions) -> int:
+        return 7 if compile_options(options, _capabilities())["INFERENCE_PRECISION_HINT"] == "bf16" else 23
+
     def matmul_formats(self) -> tuple[MatmulFormat, ...]:
         return ("float32", "int8", "bfloat16") if "BF16" in _capabilities() else ("float32", "int8")
 

@@ -40,6 +40,11 @@ class _TensorRt(CudaProvider):
                     with contextlib.suppress(OSError):  # the session says what is missing
                         ctypes.CDLL(str(library), mode=ctypes.RTLD_GLOBAL)
 
+    def float_bits(self, options: SessionOptions) -> int:
+        """Return 10: ONNX Runtime has no option that turns TensorFloat-32 off in TensorRT."""
+        del options
+        return 10
+
     def open(self, model: bytes, options: SessionOptions) -> DeviceSession:
         engine_folder(model).mkdir(parents=True, exist_ok=True)
         # CUDA takes what TensorRT leaves: the uint8 ends of the graph.
