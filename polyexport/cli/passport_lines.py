@@ -32,7 +32,8 @@ def describe_entry(entry: "Entry") -> list[str]:
 _KINDS = {
     "cause": "by itself, on equal inputs, it differs too",
     "consequence": "its inputs differ already, and by itself it agrees",
-    "grown": "its inputs agree within the tolerance, and by itself it agrees: small differences have grown here",
+    "grown": "its inputs agree within the tolerance, and by itself it agrees: rounding has grown here, or the provider "
+    "computes it otherwise among its neighbors",
     "unknown": "by itself it could not be run",
     "none": "within the tolerance",
 }

@@ -150,7 +150,7 @@ def compare_providers(
         uncompared=found.uncompared[:_MAX_UNCOMPARED],
         tolerance=tolerance.relative,
         tolerance_alone=tolerance.relative_alone,
-        agrees=found.cause is None and found.fused.agrees and found.apart.agrees,
+        agrees=found.agrees,
         first=found.first,
         cause=found.cause,
         widest=found.widest,

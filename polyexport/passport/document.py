@@ -48,7 +48,8 @@ _SHA256_DIGITS = 64
 
 Kind = Literal["cause", "consequence", "grown", "unknown", "none"]
 """Part of a node in a difference: ``cause`` differs by itself, on equal inputs; ``consequence`` has inputs that differ
-already; ``grown`` agrees by itself and has inputs that agree within the tolerance; ``unknown`` cannot be run by itself;
+already; ``grown`` agrees by itself and has inputs that agree within the tolerance, so that
+rounding has grown, or the provider computes it otherwise among its neighbors; ``unknown`` cannot be run by itself;
 ``none`` is within the tolerance."""
 
 
@@ -184,7 +185,7 @@ class Entry:
     """Share of its range that the output of a node by itself could be off."""
 
     agrees: bool
-    """Whether no node is a cause of a difference, and the results agree."""
+    """Whether the results agree, and no node is a cause of a difference, or may be one."""
 
     first: NodeDifference | None
     """First node whose output differs by more than the tolerance; None if there is none."""

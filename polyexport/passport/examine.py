@@ -68,6 +68,12 @@ class Findings:
     fused: OutputDifference
     """Results of the untouched graph."""
 
+    @property
+    def agrees(self) -> bool:
+        """Whether the results agree, and no node is a cause of a difference, or may be one."""
+        unknown = self.first is not None and self.first.kind == "unknown"
+        return self.cause is None and not unknown and self.fused.agrees and self.apart.agrees
+
 
 def examine(
     reference: Side,
