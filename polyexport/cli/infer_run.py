@@ -39,6 +39,9 @@ class ModelChoice:
     limits: LoadLimits
     """Limits of the first load of an unknown model file."""
 
+    cache: bool = True
+    """Whether the compiled model is kept in the user's cache folder, and taken from there."""
+
     def load(self, *, threads: int, streams: int, images: int) -> "Model":
         """Load the model; see ``LoadModel``."""
         from polyexport.model.loading.load import load_model
@@ -52,6 +55,7 @@ class ModelChoice:
             device_id=self.device_id,
             signed_by=self.signed_by,
             limits=self.limits,
+            cache=self.cache,
         )
         if console.verbose:
             self._remark(model)
@@ -62,9 +66,9 @@ class ModelChoice:
         from polyexport.model.file import default_model_path
         from polyexport.passport.endpoint import passport_remark
 
-        remark = passport_remark(self.path or default_model_path(), model)
-        if remark:
-            console.info(remark)
+        for remark in (model.session.cache_note, passport_remark(self.path or default_model_path(), model)):
+            if remark:
+                console.info(remark)
 
 
 def run_folders(

@@ -143,7 +143,7 @@ class Endpoint:
     """Value of ``--provider``."""
 
     version: str
-    """Name and version of the runtime, such as ``openvino 2026.4.1``."""
+    """Name and version of the runtime, such as ``onnxruntime 1.31.1``."""
 
     device: str
     """Processor, or GPU and driver."""

@@ -74,7 +74,11 @@ def serve(options: ServiceOptions, *, on_ready: Callable[[str, str], None]) -> N
         decoding_pool = stack.enter_context(DecodingPool(jobs=granted_cores(), max_pixels=limits.max_pixels))
         decoding_pool.start()
         session_options = SessionOptions(
-            provider=options.provider, threads=options.threads, device_id=options.device_id, releases_memory=True
+            provider=options.provider,
+            threads=options.threads,
+            device_id=options.device_id,
+            releases_memory=True,
+            cache=True,
         )
         data = read_model(options.model, signed_by=options.signed_by)
         model = open_model(data, session_options, name=str(options.model), limits=options.load_limits)
