@@ -83,7 +83,10 @@ def main() -> None:
         "model": arguments.model.name,
         "provider": arguments.provider,
         "cached_models": entries,
-        "runs": {name: [asdict(run) for run in each] for name, each in runs.items()},
+        "infer_s": [run.wall_s for run in runs["cached"]],
+        "uncached_s": [run.wall_s for run in runs["uncached"]],
+        "import_s": [run.wall_s for run in runs["import"]],
+        "cpu_s": {name: [run.cpu_s for run in each] for name, each in runs.items()},
         "p50": {name: asdict(one) for name, one in p50.items()},
         "p50_difference_s": p50["cached"].wall_s - p50["import"].wall_s,
     }

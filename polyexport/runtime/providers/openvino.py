@@ -114,6 +114,9 @@ class OpenVinoSession:
         self._graph = _Graph(model)
         self._settings = compile_options(options, _capabilities())
         self.cache_note = ""
+        # Reading the graph and giving it shapes takes as long as taking the compiled model from the cache. So with that
+        # one, shapes are checked from the first error on.
+        self._checks_shapes = True
         self._compiled = _Compiled(self._from_cache(model, options) if options.cache else self._compile(len(model)))
         self._releases_memory = options.releases_memory
         self._calls = 0
@@ -139,9 +142,9 @@ class OpenVinoSession:
         try:
             kept = folder.read(key)
             if kept is not None:
-                self._graph.read_meanwhile()
                 compiled = openvino_core().import_model(io.BytesIO(kept), "CPU", self._settings)
                 self.cache_note = f"compiled model taken from {folder.folder}"
+                self._checks_shapes = False
                 return compiled
         except CacheUnusableError as error:
             self.cache_note = f"compiled without a cache: {error}"
@@ -195,9 +198,19 @@ class OpenVinoSession:
     def run_all(self, outputs: Sequence[str], feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
         """Run the graph once and return several outputs as new arrays."""
         shared = {name: np.ascontiguousarray(value) for name, value in feeds.items()}
-        self._check_shapes(shared)
+        checked = self._checks_shapes
+        if checked:
+            self._check_shapes(shared)
         with self._memory_of_call(shared):
-            return self._run(outputs, shared)
+            try:
+                return self._run(outputs, shared)
+            except Exception:
+                if checked:
+                    raise
+                # Either these shapes do not fit, which is said now, or another call's have damaged the compiled graph.
+                self._checks_shapes = True
+                self._check_shapes(shared)
+                return self._run(outputs, shared)
 
     def _run(self, outputs: Sequence[str], shared: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
         compiled = self._compiled
@@ -245,21 +258,13 @@ class OpenVinoSession:
 
 
 class _Graph:
-    """The graph of a model, read at once or in a thread of its own, and a copy of it that tells which shapes fit."""
+    """The graph of a model, read when it is needed, and a copy of it that tells which shapes fit."""
 
     def __init__(self, model: bytes) -> None:
         self._model = model
         self._lock = threading.RLock()
         self._graph: Any = None
         self._twin: Any = None
-
-    def read_meanwhile(self) -> None:
-        """Begin to read the graph while something else is done; ``twin`` waits for it, and raises its errors."""
-        threading.Thread(target=self._try_to_read, daemon=True).start()
-
-    def _try_to_read(self) -> None:
-        with contextlib.suppress(Exception):
-            self.twin()
 
     def read(self) -> Any:
         """Return the graph.

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -96,6 +97,25 @@ def test_a_kept_model_is_compiled_anew_after_an_error(tiny_model_path: Path, cac
         with pytest.raises(Exception, match=r"\S"):
             session.run(COLORED, wrong)
         assert np.array_equal(session.run(COLORED, feeds(1)), expected)
+
+
+def test_calls_beside_one_that_fails_stay_right(tiny_model_path: Path, cache: Path) -> None:
+    data, options = tiny_model_path.read_bytes(), replace(EXACT, cache=True, threads=1, streams=3)
+    expected = [open_session(data, options).run(COLORED, feeds(batch)) for batch in range(1, 5)]
+    session = open_session(data, options)
+    assert "taken from" in session.cache_note
+
+    def right(batch: int) -> bool:
+        return all(np.array_equal(session.run(COLORED, feeds(batch)), expected[batch - 1]) for _ in range(20))
+
+    def wrong(side: int) -> bool:
+        with pytest.raises(Exception, match=r"\S"):
+            session.run(COLORED, feeds(1, side))
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        calls = [pool.submit(right, 1 + k % 4) for k in range(4)] + [pool.submit(wrong, 17 + k) for k in range(3)]
+        assert all(call.result() for call in calls)
 
 
 def test_other_options_are_another_entry(tiny_model_path: Path, cache: Path) -> None:
