@@ -211,8 +211,8 @@ def infer(
         bool,
         typer.Option(
             "--no-cache",
-            help="Compile the model anew, and keep nothing of it. Otherwise what OpenVINO compiles is kept in the "
-            "user's cache folder, or in that of POLYEXPORT_CACHE_DIR.",
+            help="Compile the model anew, and keep nothing of it. Otherwise what OpenVINO and TensorRT compile is kept "
+            "in the user's cache folder, or in that of POLYEXPORT_CACHE_DIR.",
         ),
     ] = False,
     load_timeout: LoadTimeout = 0.0,

@@ -105,7 +105,7 @@ def verify(
         checked = check_signature(model, data, key=key, signature=signature)
         signed = {"signature": checked.file, "key": key, "key_sha256": checked.key_sha256}
         console.info(f"signature {checked.file} holds for {key}, which has SHA-256 {checked.key_sha256}")
-    options = SessionOptions(provider=provider, device_id=device_id, use_tf32=False)
+    options = SessionOptions(provider=provider, device_id=device_id, use_tf32=False, cache=True)
     limits = LoadLimits(seconds=load_timeout, memory_mib=max_model_memory)
     loaded = open_model(data, options, name=str(model), limits=limits)
     session = loaded.session

@@ -46,7 +46,7 @@ class _TensorRt(CudaProvider):
         return 10
 
     def open(self, model: bytes, options: SessionOptions) -> DeviceSession:
-        folder = engine_folder(model)
+        folder = engine_folder(model) if options.cache else None
         if folder is not None:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         # CUDA takes what TensorRT leaves: the uint8 ends of the graph.
@@ -56,7 +56,7 @@ class _TensorRt(CudaProvider):
 
 def tensorrt_options(options: SessionOptions, model: bytes) -> dict[str, str]:
     """TensorRT's options, each documented in ONNX Runtime's page on the TensorRT execution provider."""
-    folder = engine_folder(model)
+    folder = engine_folder(model) if options.cache else None
     kept = (
         {}
         if folder is None
