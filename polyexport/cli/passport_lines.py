@@ -31,8 +31,7 @@ def describe_entry(entry: "Entry") -> list[str]:
 
 _KINDS = {
     "cause": "by itself, on equal inputs, it differs too",
-    "consequence": "its inputs differ already, and by itself it agrees",
-    "grown": "its inputs agree within the tolerance, and by itself it agrees: rounding has grown here, or the provider "
+    "consequence": "by itself, on equal inputs, it agrees: the difference came with its inputs, or the provider "
     "computes it otherwise among its neighbors",
     "unknown": "by itself it could not be run",
     "none": "within the tolerance",
@@ -44,7 +43,8 @@ def _node(one: "NodeDifference") -> str:
     alone = f" ({one.alone.detail})" if one.alone is not None and one.kind == "cause" else ""
     failed = f" ({one.failure})" if one.failure else ""
     changed = f"; other weights in the second file: {', '.join(one.changed_weights)}" if one.changed_weights else ""
+    inputs = f"where its inputs are off by up to {one.inputs_relative:.2%} of their range"
     return (
         f"{one.operator} {one.node}, tensor {one.tensor} {one.dtype} {shape}, {one.detail}, on the input "
-        f"{one.example!r}; {_KINDS[one.kind]}{alone}{failed}{changed}"
+        f"{one.example!r}, {inputs}; {_KINDS[one.kind]}{alone}{failed}{changed}"
     )

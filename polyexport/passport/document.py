@@ -46,11 +46,10 @@ _MAX_VALUES = 8192
 _MAX_AXES = 16
 _SHA256_DIGITS = 64
 
-Kind = Literal["cause", "consequence", "grown", "unknown", "none"]
-"""Part of a node in a difference: ``cause`` differs by itself, on equal inputs; ``consequence`` has inputs that differ
-already; ``grown`` agrees by itself and has inputs that agree within the tolerance, so that
-rounding has grown, or the provider computes it otherwise among its neighbors; ``unknown`` cannot be run by itself;
-``none`` is within the tolerance."""
+Kind = Literal["cause", "consequence", "unknown", "none"]
+"""Part of a node in a difference: ``cause`` differs by itself, on equal inputs; ``consequence`` agrees by itself, so
+that the difference came with its inputs, or of what the provider makes of it among its neighbors; ``unknown`` cannot be
+run by itself; ``none`` is within the tolerance."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -100,6 +99,9 @@ class NodeDifference:
 
     index: tuple[int, ...]
     """Place of the largest difference."""
+
+    inputs_relative: float
+    """Largest difference of its inputs in the whole graph, as a share of their range."""
 
     detail: str
     """The difference in words."""

@@ -2,10 +2,9 @@
 
 Every tensor of the graph is made an output, as many at a time as the memory allows, and is compared on the same inputs.
 A node whose output differs by more than rounding explains runs alone on both providers, on the reference's inputs:
-if it differs there as well, it is a cause; if not, the difference came with its inputs. A node whose inputs agreed,
-and which agrees alone, is where small differences have grown: by rounding, or by what a provider makes of several
-nodes together. Nodes with weights run alone in any case: rounding adds up along the graph, and hides what one of them
-adds to it.
+if it differs there as well, it is a cause. If not, it is a consequence: the difference came with its inputs, which
+rounding may have moved, or of what a provider makes of several nodes together. Nodes with weights run alone in any
+case: rounding adds up along the graph, and hides what one of them adds to it.
 
 Outputs keep providers from fusing the nodes around them. So the untouched graph is compared, too.
 """
@@ -131,7 +130,7 @@ class _Examination:
         self._others = {name: step for step in candidate.graph.steps for name in step.tensors}
         self._common = frozenset(self._others)
         self._steps = [step for step in reference.graph.steps if step.tensors[0] in self._common]
-        self._bad: set[str] = set()
+        self._relative: dict[str, float] = {}  # largest difference of each tensor, as a share of its range
         self._tried = 0
         self._compared = 0
         self._uncompared: list[str] = []
@@ -223,9 +222,7 @@ class _Examination:
                 continue
             difference, _, number = worst
             beyond = difference.exceeds(self._tolerance, alone=False)
-            if beyond:
-                self._bad.update(step.tensors)
-            elif difference.dtype.startswith("float") and difference.relative > self._largest:
+            if not beyond and difference.dtype.startswith("float") and difference.relative > self._largest:
                 self._largest = difference.relative
                 self._widest = self._described(step, worst, _Alone())
             if self._tried < _MAX_ALONE if beyond else self._reference.graph.num_weights(step) >= _MIN_WEIGHTS:
@@ -246,6 +243,7 @@ class _Examination:
                 if tensor in found[number]:
                     self._compared += number == 0
                     one = difference_of(expected[number][tensor], found[number][tensor])
+                    self._relative[tensor] = max(self._relative.get(tensor, 0.0), one.relative)
                     differences.append((one, tensor, number))
         return max(differences, key=self._badness, default=None)
 
@@ -268,8 +266,7 @@ class _Examination:
 
     def _look_into(self, step: Step, worst: _Worst, beyond: bool, inputs: Mapping[str, NDArray[Any] | None]) -> None:
         """Run a node alone on both sides, and find out whether it is a cause."""
-        outside = bool(self._bad.intersection(step.inputs))
-        kind: Kind = "none" if not beyond else "consequence" if outside else "grown"
+        kind: Kind = "consequence" if beyond else "none"
         alone, failure = None, ""
         try:
             alone = self._run_alone(step, worst[1], {n: value for n, value in inputs.items() if value is not None})
@@ -279,7 +276,7 @@ class _Examination:
             raise
         except Exception as error:  # noqa: BLE001 - whatever a runtime raises for a graph of one node
             failure = error.message if isinstance(error, PolyexportError) else reason_of(error)
-            kind = "unknown" if kind == "grown" else kind
+            kind = "unknown" if beyond else kind
         if kind == "none":
             return
         described = self._described(step, worst, _Alone(kind=kind, difference=alone, failure=failure))
@@ -312,6 +309,7 @@ class _Examination:
             max_abs=difference.max_abs,
             relative=difference.relative,
             index=difference.index,
+            inputs_relative=max((self._relative.get(name, 0.0) for name in step.inputs), default=0.0),
             detail=difference.describe(),
             alone=None
             if by_itself is None

@@ -97,7 +97,7 @@ class Session(Protocol):
     named. ``open_session`` sets it."""
 
     cache_note: str
-    """What became of the compiled model in the user's cache folder, in a few words; empty for providers that keep none
+    """Remark on the compiled model in the user's cache folder, in a few words; empty for providers that keep none
     there, and if ``SessionOptions.cache`` did not ask for it."""
 
     @property

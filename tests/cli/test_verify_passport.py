@@ -27,7 +27,6 @@ def model(tiny: bytes, tmp_path: Path) -> Path:
 def test_a_passport_is_written_shown_and_known(cli: Cli, model: Path, drawings: Path) -> None:
     infer = ("infer", drawings / "0.png", "--color", "red", "-m", model, "--provider", "openvino", "-v", "--overwrite")
     assert "the model has no passport for openvino" in cli(*infer, check=0).stderr
-    assert "passport" not in cli(*infer[:-2], "--overwrite", check=0).stderr
 
     done = cli("verify", model, "--passport", "openvino", check=0)
     assert "openvino (openvino 20" in done.stdout
@@ -36,7 +35,6 @@ def test_a_passport_is_written_shown_and_known(cli: Cli, model: Path, drawings: 
     written = file.read_bytes()
     said = cli(*infer, check=0).stderr.splitlines()
     assert len([line for line in said if line.startswith("passport: openvino")]) == 1
-    assert "passport   openvino (openvino" in cli("inspect", model, check=0).stdout
     shown = json.loads(cli("inspect", model, "--json", check=0).stdout)
     assert [one["candidate"]["provider"] for one in shown["passports"]] == ["openvino"]
 
@@ -45,7 +43,7 @@ def test_a_passport_is_written_shown_and_known(cli: Cli, model: Path, drawings: 
     assert file.read_bytes() == written  # no day, no random part
 
     file.write_bytes(written.replace(shown["sha256"].encode(), b"b" * 64))
-    assert "belongs to another file" in json.loads(cli("inspect", model, "--json", check=0).stdout)["passports_fault"]
+    assert "passport   none: " in cli("inspect", model, check=0).stdout
 
 
 def test_the_disturbed_node_is_named_and_nothing_is_written(cli: Cli, model: Path, disturb: Disturb) -> None:

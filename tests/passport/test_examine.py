@@ -124,9 +124,10 @@ def wrong(tiny: bytes, monkeypatch: pytest.MonkeyPatch) -> Callable[[set[int]], 
 def test_a_node_that_is_right_alone_is_no_cause(wrong: Callable[[set[int]], Findings]) -> None:
     found = wrong({2})
     assert found.first is not None
-    assert (found.first.kind, found.cause) == ("grown", None)
+    assert (found.first.kind, found.cause) == ("consequence", None)
     assert found.first.alone is not None
     assert found.first.alone.relative == 0
+    assert found.first.inputs_relative == 0
 
 
 def test_parts_give_what_the_whole_gives(tiny: bytes, disturb: Disturb, monkeypatch: pytest.MonkeyPatch) -> None:
