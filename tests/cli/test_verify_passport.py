@@ -43,7 +43,7 @@ def test_a_passport_is_written_shown_and_known(cli: Cli, model: Path, drawings: 
     assert file.read_bytes() == written  # no day, no random part
 
     file.write_bytes(written.replace(shown["sha256"].encode(), b"b" * 64))
-    assert "passport   none: " in cli("inspect", model, check=0).stdout
+    assert "passport   none:" in cli("inspect", model, check=0).stdout
 
 
 def test_the_disturbed_node_is_named_and_nothing_is_written(cli: Cli, model: Path, disturb: Disturb) -> None:
