@@ -19,7 +19,7 @@ from polyexport.model.loading.load import load_model
 from polyexport.model.model import Model
 from polyexport.runtime.probe import probe_provider
 
-pytest_plugins = ("command_server", "every_contract", "signing_keys", "version3_models")
+pytest_plugins = ("command_server", "every_contract", "signing_keys", "two_sides", "version3_models")
 
 
 def pytest_configure(config: pytest.Config) -> None:

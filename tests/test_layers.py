@@ -21,7 +21,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset(("runtime",)),
     frozenset(("model", "data", "modelfile")),
     frozenset(("report",)),
-    frozenset(("export", "pipeline", "evaluate", "bench", "package")),
+    frozenset(("export", "pipeline", "evaluate", "bench", "package", "passport")),
     frozenset(("web",)),
     frozenset(("service", "cluster", "demo")),
     frozenset(("cli",)),

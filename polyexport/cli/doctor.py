@@ -25,8 +25,10 @@ def doctor(json_report: JsonFlag = False, verbose: Verbose = False, quiet: Quiet
     from polyexport.bench.environment import environment
     from polyexport.model.file import default_model_path
     from polyexport.model.loading.load import load_model
+    from polyexport.runtime.compiled_models import compiled_models
     from polyexport.runtime.probe import auto_choice, probe_provider
     from polyexport.runtime.provider import all_providers
+    from polyexport.storage.cache_folder import folder_fault
 
     machine = environment()
     providers = [probe_provider(provider.name) for provider in all_providers()]
@@ -38,12 +40,22 @@ def doctor(json_report: JsonFlag = False, verbose: Verbose = False, quiet: Quiet
         shipped, fault = load_model(provider="cpu").sha256, ""
     except ModelError as error:
         shipped, fault = "", str(error)
+    kept = compiled_models()
+    entries, size = kept.usage()
+    cache_fault = folder_fault(kept.folder)
     if json_report:
         document = {
             "environment": asdict(machine),
             "providers": [asdict(status) for status in providers],
             "auto": choice,
             "extras": extras,
+            "cache": {
+                "path": kept.folder,
+                "compiled_models": entries,
+                "bytes": size,
+                "max_bytes": kept.max_bytes,
+                "fault": cache_fault,
+            },
             "model": {"path": default_model_path(), "sha256": shipped, "fault": fault},
         }
         console.json(document)
@@ -58,6 +70,8 @@ def doctor(json_report: JsonFlag = False, verbose: Verbose = False, quiet: Quiet
     for extra, versions in extras.items():
         found = ", ".join(f"{name} {version or 'missing'}" for name, version in versions.items())
         console.data(f"extra {extra}: {found}")
+    used = f"{kept.folder}, {entries} with {size / 1e6:.1f} MB, at most {kept.max_bytes / 1e6:.0f} MB"
+    console.data(f"cache of compiled models: {f'not used: {cache_fault}' if cache_fault else used}")
     console.data(f"shipped model: {default_model_path()}, {f'SHA-256 {shipped}' if shipped else fault}")
 
 

@@ -207,6 +207,14 @@ def infer(
         float,
         typer.Option(min=0, help="Seconds after which a run on Ray is given up; 0 for no limit.", metavar="SECONDS"),
     ] = 0,
+    no_cache: Annotated[
+        bool,
+        typer.Option(
+            "--no-cache",
+            help="Compile the model anew, and keep nothing of it. Otherwise what OpenVINO and TensorRT compile is kept "
+            "in the user's cache folder, or in that of POLYEXPORT_CACHE_DIR.",
+        ),
+    ] = False,
     load_timeout: LoadTimeout = 0.0,
     max_model_memory: MaxModelMemory = 0,
     json_report: JsonFlag = False,
@@ -234,7 +242,14 @@ def infer(
     from polyexport.pipeline.job import Job
     from polyexport.pipeline.request import STDIO, Request, plan_request
 
-    choice = ModelChoice(path=model, provider=provider, device_id=device_id, signed_by=require_signature, limits=limits)
+    choice = ModelChoice(
+        path=model,
+        provider=provider,
+        device_id=device_id,
+        signed_by=require_signature,
+        limits=limits,
+        cache=not no_cache,
+    )
     request = Request(
         paths=paths or (),
         files_from=files_from,

@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from polyexport.cli.console import console
 from polyexport.cli.infer_report import ReportOptions, report_preview, report_run
 from polyexport.errors import ExitCode
 from polyexport.model.loading.limits import LoadLimits
@@ -38,11 +39,14 @@ class ModelChoice:
     limits: LoadLimits
     """Limits of the first load of an unknown model file."""
 
+    cache: bool = True
+    """Whether the compiled model is kept in the user's cache folder, and taken from there."""
+
     def load(self, *, threads: int, streams: int, images: int) -> "Model":
         """Load the model; see ``LoadModel``."""
         from polyexport.model.loading.load import load_model
 
-        return load_model(
+        model = load_model(
             self.path,
             provider=self.provider,
             threads=threads,
@@ -51,7 +55,20 @@ class ModelChoice:
             device_id=self.device_id,
             signed_by=self.signed_by,
             limits=self.limits,
+            cache=self.cache,
         )
+        if console.verbose:
+            self._remark(model)
+        return model
+
+    def _remark(self, model: "Model") -> None:
+        """Print what -v asks for about the loaded model."""
+        from polyexport.model.file import default_model_path
+        from polyexport.passport.endpoint import passport_remark
+
+        for remark in (model.session.cache_note, passport_remark(self.path or default_model_path(), model)):
+            if remark:
+                console.info(remark)
 
 
 def run_folders(

@@ -2,7 +2,7 @@
 
 import json
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,11 +11,13 @@ import typer
 
 from polyexport.cli.console import console
 from polyexport.cli.options import JsonFlag, LoadTimeout, MaxModelMemory, Quiet, Verbose
+from polyexport.cli.passport_lines import describe_entry
 from polyexport.model.loading.limits import LoadLimits
 
 if TYPE_CHECKING:
     from polyexport.model.contract import Contract
     from polyexport.model.inspect import Inspection, Macs
+    from polyexport.passport.document import Entry
 
 __all__ = ["inspect"]
 
@@ -43,14 +45,18 @@ def inspect(
     console.set(verbose=verbose, quiet=quiet)
 
     from polyexport.model.inspect import inspect_model
+    from polyexport.passport.document import read_passport
 
     inspection = inspect_model(model, limits=LoadLimits(seconds=load_timeout, memory_mib=max_model_memory))
+    passport, reason = read_passport(model, inspection.sha256)
+    entries = passport.entries if passport is not None else ()
     if json_report:
         contract = json.loads(inspection.contract.to_json())
-        console.json(asdict(inspection) | {"contract": contract, "num_nodes": inspection.num_nodes})
+        passports = {"passports": [asdict(entry) for entry in entries], "passports_fault": reason}
+        console.json(asdict(inspection) | {"contract": contract, "num_nodes": inspection.num_nodes} | passports)
         return
     console.data(f"{'file':<{_LABEL_COLUMNS}}{inspection.path}, {_scaled(inspection.size_bytes, 'B')}")
-    for label, text in _rows(inspection):
+    for label, text in (*_rows(inspection), *_passports(entries, reason)):
         for i, line in enumerate(textwrap.wrap(text, _TEXT_COLUMNS, break_long_words=False, break_on_hyphens=False)):
             console.data(f"{'' if i else label:<{_LABEL_COLUMNS}}{line}")
 
@@ -77,6 +83,14 @@ def _rows(inspection: "Inspection") -> Iterator[tuple[str, str]]:
     yield from _certificate(contract)
     yield "golden", f"repeated by this machine's CPU, {inspection.golden_difference:.2g} levels off on average"
     yield "versions", ", ".join(f"{tool} {version}" for tool, version in contract.versions.items()) or "unknown"
+
+
+def _passports(entries: "Sequence[Entry]", reason: str) -> Iterator[tuple[str, str]]:
+    """Yield the rows of the passport beside the file, which is as trusted as whoever wrote it."""
+    if reason:
+        yield "passport", f"none: {reason}"
+    for entry in entries:
+        yield "passport", "; ".join((*describe_entry(entry), f"on {entry.candidate.device}"))
 
 
 def _result(contract: "Contract") -> str:

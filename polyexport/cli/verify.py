@@ -50,6 +50,22 @@ def verify(
             metavar="NAME=DIR",
         ),
     ] = None,
+    passport: Annotated[
+        str | None,
+        typer.Option(
+            help="Compare two execution providers node by node, and put the result beside the model, as "
+            "MODEL.passport.json: REFERENCE,PROVIDER, or one PROVIDER to compare it with cpu.",
+            metavar="[REFERENCE,]PROVIDER",
+        ),
+    ] = None,
+    passport_model: Annotated[
+        Path | None,
+        typer.Option(
+            help="Another file of the same network, which the second provider of --passport runs instead of MODEL; "
+            "the first node that differs is printed, and nothing is written.",
+            metavar="FILE",
+        ),
+    ] = None,
     provider: ProviderOption = AUTO,
     device_id: DeviceId = 0,
     load_timeout: LoadTimeout = 0.0,
@@ -67,6 +83,14 @@ def verify(
     console.set(verbose=verbose, quiet=quiet)
     if signature is not None and key is None:
         raise UsageError("--signature was given without --key", remedy="add --key with the public key of the signer")
+    if passport_model is not None and passport is None:
+        raise UsageError("--passport-model was given without --passport", remedy="add --passport with two providers")
+    pair = None
+    if passport is not None:
+        from polyexport.passport.compare import check_pair, parse_pair
+
+        pair = parse_pair(passport)
+        check_pair(pair, two_files=passport_model is not None)
 
     from polyexport.model.file import read_model
     from polyexport.model.loading.load import open_model
@@ -81,7 +105,7 @@ def verify(
         checked = check_signature(model, data, key=key, signature=signature)
         signed = {"signature": checked.file, "key": key, "key_sha256": checked.key_sha256}
         console.info(f"signature {checked.file} holds for {key}, which has SHA-256 {checked.key_sha256}")
-    options = SessionOptions(provider=provider, device_id=device_id, use_tf32=False)
+    options = SessionOptions(provider=provider, device_id=device_id, use_tf32=False, cache=True)
     limits = LoadLimits(seconds=load_timeout, memory_mib=max_model_memory)
     loaded = open_model(data, options, name=str(model), limits=limits)
     session = loaded.session
@@ -118,6 +142,13 @@ def verify(
         )
         stage, fidelity = verify_against(data, network, options, images=own, report=console.info)
         document |= {"parity": asdict(stage), "fidelity": [asdict(one) for one in fidelity]}
+    entry = None
+    if pair is not None:
+        from polyexport.cli.passport_lines import describe_entry
+        from polyexport.cli.verify_passport import check_passport, make_passport
+
+        entry = make_passport(model, data, loaded, pair, other=passport_model, device_id=device_id, limits=limits)
+        document |= {"passport": asdict(entry)}
     if json_report:
         console.json(document)
     elif not quiet:
@@ -129,6 +160,10 @@ def verify(
         if signed is None and against is None:
             shown.append("which does not prove where it comes from (--key and --against do)")
         console.data(f"{model}: {', '.join(shown)}, on {session.execution_provider}")
+        for line in describe_entry(entry) if entry is not None else ():
+            console.data(line)
+    if entry is not None:
+        check_passport(entry, passport_model)
 
 
 def _counted(samples: int) -> str:

@@ -92,7 +92,7 @@ class Worker:
             )
         self._staging = open_staging(options.output)
         model = _shared_model(self._staging, options)
-        session = SessionOptions(provider=options.provider, threads=options.threads, images=options.images)
+        session = SessionOptions(provider=options.provider, threads=options.threads, images=options.images, cache=True)
         self._model = Model.from_bytes(model, session, name=options.model_name)
         self._canvas_rule = self._model.contract.canvas_rule(
             options.size, keep_original=options.finishing.as_alpha, tiles=options.tiles

@@ -44,6 +44,7 @@ class CpuSession:
         self._session = session
         self._releases_memory = releases_memory
         self.fallback_reason = ""
+        self.cache_note = ""
 
     @property
     def execution_provider(self) -> str:

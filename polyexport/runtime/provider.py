@@ -9,6 +9,7 @@ from typing import Literal
 import onnxruntime as ort
 
 from polyexport.runtime import providers
+from polyexport.runtime.machine import cpu_name, gpu_names
 from polyexport.runtime.session import Session, SessionOptions
 
 __all__ = ["MatmulFormat", "Provider", "all_providers", "auto_order", "load_provider", "provider_of"]
@@ -107,6 +108,19 @@ class Provider(ABC):
         """Give the reason why ``auto`` should not keep a session that ``open`` returned; empty if it should."""
         del session, options
         return ""
+
+    def float_bits(self, options: SessionOptions) -> int:
+        """Return the bits behind the point of the format in which it multiplies float32.
+
+        These are 23 of float32, 10 of TensorFloat-32, or 7 of bfloat16. Called only if the provider works.
+        """
+        del options
+        return 23
+
+    def device(self, options: SessionOptions) -> str:
+        """Name the processor, or the GPU and its driver, on which it computes; called only if it works."""
+        del options
+        return gpu_names() if self.on_device else cpu_name()
 
     def matmul_formats(self) -> tuple[MatmulFormat, ...]:
         """List the number formats in which it multiplies matrices on the processor.

@@ -52,6 +52,10 @@ class SessionOptions:
     """On the CPU, give the memory of a call on more than ``LARGE_INPUT_BYTES`` back to the system, for processes that
     run for a long time. Small calls keep theirs, because allocating it again takes time."""
 
+    cache: bool = False
+    """Keep the compiled model in the user's cache folder, and take it from there. For model files that will be loaded
+    again; graphs that are made for one purpose would drive them out."""
+
     fused: bool = True
     """Let ONNX Runtime fuse nodes and repack weights for speed. Without, a profile shows the nodes of the file."""
 
@@ -91,6 +95,10 @@ class Session(Protocol):
     fallback_reason: str
     """Why ``auto`` did not take a provider of a better rank; empty if it took the first one, or if the provider was
     named. ``open_session`` sets it."""
+
+    cache_note: str
+    """Remark on the compiled model in the user's cache folder, in a few words; empty for providers that keep none
+    there, and if ``SessionOptions.cache`` did not ask for it."""
 
     @property
     def execution_provider(self) -> str:

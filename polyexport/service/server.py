@@ -119,6 +119,7 @@ def _models(options: ServiceOptions) -> tuple[Model, Model, int]:
             streams=streams,
             device_id=options.device_id,
             releases_memory=True,
+            cache=True,
         )
         return open_model(data, session, name=str(options.model), limits=options.load_limits)
 

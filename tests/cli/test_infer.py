@@ -167,6 +167,22 @@ def test_no_option_is_a_usage_error(cli: Cli, drawings: Path) -> None:
     assert cli("infer", drawings, "--color", "red", "--provider", "gpu").returncode == 2
 
 
+@pytest.mark.skipif(not probe_provider("openvino").works, reason="OpenVINO is not installed")
+def test_the_compiled_model_is_kept_unless_told(
+    cli: Cli, drawings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POLYEXPORT_CACHE_DIR", str(tmp_path / "kept"))
+    folder = tmp_path / "kept" / "compiled-models"
+    run = ("infer", drawings / "0.png", "--color", "red", "--provider", "openvino")
+    assert "compiled model" not in cli(*run, "-o", tmp_path / "0", "-v", "--no-cache", check=0).stderr
+    assert not folder.exists()
+    assert f"compiled model kept in {folder}\n" in cli(*run, "-o", tmp_path / "1", "-v", check=0).stderr
+    assert f"compiled model taken from {folder}\n" in cli(*run, "-o", tmp_path / "2", "-v", check=0).stderr
+    assert "compiled model" not in cli(*run, "-o", tmp_path / "3", check=0).stderr
+    pictures = {(tmp_path / name / "red" / "0.png").read_bytes() for name in "0123"}
+    assert len(pictures) == 1
+
+
 @pytest.mark.parametrize(
     ("number", "code", "said"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGTERM, 143, "terminated")]
 )

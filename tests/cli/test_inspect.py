@@ -113,6 +113,8 @@ def test_json_has_the_contract_as_it_stands_and_the_counts(cli: Cli, tiny_model_
             "further_color": None,
             "unknown": "",
         },
+        "passports": [],
+        "passports_fault": "",
     }
 
 

@@ -21,6 +21,7 @@ def load_model(
     device_id: int = 0,
     signed_by: str | Path | None = None,
     limits: LoadLimits = DEFAULT_LIMITS,
+    cache: bool = True,
 ) -> Model:
     """Load a model file.
 
@@ -35,6 +36,8 @@ def load_model(
         device_id: number of the GPU.
         signed_by: public key, PEM, with which the file must have been signed; its signature stands beside it.
         limits: limits of the first load of an unknown file.
+        cache: keep the compiled model in the user's cache folder, and take it from there, with a provider that
+            compiles for long.
 
     Raises:
         ContractError: missing, damaged, without the contract, or beyond the limits.
@@ -43,7 +46,9 @@ def load_model(
         OutOfMemoryError: the model needs more memory than there is.
     """
     file = Path(path) if path is not None else default_model_path()
-    options = SessionOptions(provider=provider, threads=threads, streams=streams, images=images, device_id=device_id)
+    options = SessionOptions(
+        provider=provider, threads=threads, streams=streams, images=images, device_id=device_id, cache=cache
+    )
     data = read_model(file, signed_by=Path(signed_by) if signed_by is not None else None)
     return open_model(data, options, name=str(file), limits=limits)
 

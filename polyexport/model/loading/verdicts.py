@@ -19,6 +19,7 @@ import onnxruntime as ort
 import polyexport
 from polyexport.model.file import SHIPPED_SHA256
 from polyexport.model.loading.limits import GrantedLimits
+from polyexport.storage.cache_folder import cache_folder
 from polyexport.storage.strict_json import read_json
 from polyexport.storage.temporary import create_file, remove_abandoned
 from polyexport.storage.typed_json import build
@@ -45,13 +46,9 @@ class _Verdict:
 
 
 def verdicts_folder() -> Path | None:
-    """Return the folder of the remembered verdicts, which need not exist; None if this user has no home folder."""
-    given = os.environ.get("XDG_CACHE_HOME", "")
-    try:
-        cache = Path(given) if os.path.isabs(given) else Path.home() / ".cache"  # noqa: PTH117 - an empty text as well
-    except RuntimeError:
-        return None
-    return cache / "polyexport" / "checked-models"
+    """Return the folder of the remembered verdicts, which need not exist; None if this user has no cache folder."""
+    folder = cache_folder()
+    return None if folder is None else folder / "checked-models"
 
 
 def passed_before(sha256: str, limits: GrantedLimits) -> bool:

@@ -50,6 +50,10 @@ class CudaProvider(Provider):
         session = create_session(model, options, [cuda_entry(options)])
         return DeviceSession(session, device="cuda", device_id=options.device_id)
 
+    def float_bits(self, options: SessionOptions) -> int:
+        """Return 10, the bits of TensorFloat-32, unless the options forbid it."""
+        return 10 if options.use_tf32 else 23
+
     def driver_fault(self) -> str:
         """Report a missing NVIDIA driver; empty if it is there."""
         try:

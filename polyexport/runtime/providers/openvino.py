@@ -11,15 +11,17 @@ import os
 import re
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from polyexport.errors import ContractError, ProviderError, check_memory, reason_of
+from polyexport.runtime.compiled_models import compiled_key, compiled_models
 from polyexport.runtime.provider import MatmulFormat, Provider
 from polyexport.runtime.session import LARGE_INPUT_BYTES, Session, SessionOptions, TensorType
+from polyexport.storage.cache_folder import CacheUnusableError
 
 __all__ = ["PROVIDER", "OpenVinoSession", "compile_options", "openvino_core"]
 
@@ -27,6 +29,7 @@ _OPENVINO = "OpenVINO"
 
 # OpenVINO takes 0.2 s longer to start than ONNX Runtime, and saves 1 ms an image for each megabyte of weights: measured
 # with `small` at 128x128, fp32 and int8. So its start does not pay for a run whose model bytes times images are fewer.
+# Whether a compiled model is in the cache does not count: a run that carries on must take the provider it began with.
 _MIN_BYTES_TIMES_IMAGES = 200_000_000
 
 _KEPT_KERNELS_PER_KIND = 64
@@ -80,6 +83,9 @@ class _OpenVino(Provider):
         # Such a model is half as fast as on ONNX Runtime, measured with `base`.
         return f"{unpacked} convolutions have 8-bit weights that it multiplies as floats" if unpacked else ""
 
+    def float_bits(self, options: SessionOptions) -> int:
+        return 7 if compile_options(options, _capabilities())["INFERENCE_PRECISION_HINT"] == "bf16" else 23
+
     def matmul_formats(self) -> tuple[MatmulFormat, ...]:
         return ("float32", "int8", "bfloat16") if "BF16" in _capabilities() else ("float32", "int8")
 
@@ -105,31 +111,57 @@ class OpenVinoSession:
             ProviderError: OpenVINO cannot compile it.
             ImportError: OpenVINO is not installed.
         """
-        core = openvino_core()
-        try:
-            graph = core.read_model(io.BytesIO(model))
-        except Exception as error:
-            check_memory(error, f"reading a model of {len(model)} bytes with OpenVINO")
-            raise ContractError(
-                f"not a whole ONNX model that OpenVINO can read: {_plain(error)}",
-                remedy="give a model that `polyexport export` wrote, or use --provider cpu",
-            ) from error
-        settings = compile_options(options, _capabilities())
-        self._compile: Callable[[], Any] = lambda: core.compile_model(graph, "CPU", settings)
-        try:
-            self._compiled = _Compiled(self._compile())
-        except Exception as error:
-            check_memory(error, f"compiling a model of {len(model)} bytes with OpenVINO")
-            raise ProviderError(
-                f"openvino could not compile the model: {_plain(error)}", remedy="use --provider cpu"
-            ) from error
+        self._graph = _Graph(model)
+        self._settings = compile_options(options, _capabilities())
+        self.cache_note = ""
+        # Reading the graph and giving it shapes takes as long as taking the compiled model from the cache. So with that
+        # one, shapes are checked from the first error on.
+        self._checks_shapes = True
+        self._compiled = _Compiled(self._from_cache(model, options) if options.cache else self._compile(len(model)))
         self._releases_memory = options.releases_memory
         self._calls = 0
         self._release_due = False
-        self._twin = graph.clone()
         self._known: set[tuple[tuple[str, tuple[int, ...]], ...]] = set()
         self._lock = threading.Lock()
         self.fallback_reason = ""
+
+    def _compile(self, size: int = 0) -> Any:
+        """Compile the graph of a model of a size, bytes."""
+        graph = self._graph.read()
+        try:
+            return openvino_core().compile_model(graph, "CPU", self._settings)
+        except Exception as error:
+            check_memory(error, f"compiling a model of {size} bytes with OpenVINO")
+            raise ProviderError(
+                f"openvino could not compile the model: {_plain(error)}", remedy="use --provider cpu"
+            ) from error
+
+    def _from_cache(self, model: bytes, options: SessionOptions) -> Any:
+        """Take the compiled model from the user's cache folder, or compile it and keep it there."""
+        folder, key = compiled_models(), _key(model, options)
+        try:
+            kept = folder.read(key)
+            if kept is not None:
+                compiled = openvino_core().import_model(io.BytesIO(kept), "CPU", self._settings)
+                self.cache_note = f"compiled model taken from {folder.folder}"
+                self._checks_shapes = False
+                return compiled
+        except CacheUnusableError as error:
+            self.cache_note = f"compiled without a cache: {error}"
+            return self._compile(len(model))
+        except Exception as error:  # noqa: BLE001 - whatever OpenVINO raises for what it has written itself
+            check_memory(error, f"loading a compiled model of {len(model)} bytes with OpenVINO")
+            folder.remove(key)
+        compiled = self._compile(len(model))
+        try:
+            written = compiled.export_model()
+            folder.write(key, written if isinstance(written, bytes) else written.getvalue())
+            self.cache_note = f"compiled model kept in {folder.folder}"
+        except CacheUnusableError as error:
+            self.cache_note = f"compiled model not kept: {error}"
+        except Exception as error:  # noqa: BLE001 - a model that OpenVINO cannot write runs all the same
+            self.cache_note = f"compiled model not kept: {reason_of(error)}"
+        return compiled
 
     @property
     def inputs(self) -> dict[str, TensorType]:
@@ -166,9 +198,19 @@ class OpenVinoSession:
     def run_all(self, outputs: Sequence[str], feeds: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
         """Run the graph once and return several outputs as new arrays."""
         shared = {name: np.ascontiguousarray(value) for name, value in feeds.items()}
-        self._check_shapes(shared)
+        checked = self._checks_shapes
+        if checked:
+            self._check_shapes(shared)
         with self._memory_of_call(shared):
-            return self._run(outputs, shared)
+            try:
+                return self._run(outputs, shared)
+            except Exception:
+                if checked:
+                    raise
+                # Either these shapes do not fit, which is said now, or another call's have damaged the compiled graph.
+                self._checks_shapes = True
+                self._check_shapes(shared)
+                return self._run(outputs, shared)
 
     def _run(self, outputs: Sequence[str], shared: Mapping[str, NDArray[Any]]) -> list[NDArray[Any]]:
         compiled = self._compiled
@@ -209,10 +251,51 @@ class OpenVinoSession:
         if shapes in self._known:
             return
         with self._lock:
-            self._twin.reshape({name: list(shape) for name, shape in shapes})
+            self._graph.twin().reshape({name: list(shape) for name, shape in shapes})
             if len(self._known) == _MAX_CHECKED_SHAPES:
                 self._known.clear()
             self._known.add(shapes)
+
+
+class _Graph:
+    """The graph of a model, read when it is needed, and a copy of it that tells which shapes fit."""
+
+    def __init__(self, model: bytes) -> None:
+        self._model = model
+        self._lock = threading.RLock()
+        self._graph: Any = None
+        self._twin: Any = None
+
+    def read(self) -> Any:
+        """Return the graph.
+
+        Raises:
+            ContractError: OpenVINO cannot read it.
+        """
+        with self._lock:
+            if self._graph is None:
+                size = len(self._model)
+                try:
+                    self._graph = openvino_core().read_model(io.BytesIO(self._model))
+                except Exception as error:
+                    check_memory(error, f"reading a model of {size} bytes with OpenVINO")
+                    raise ContractError(
+                        f"not a whole ONNX model that OpenVINO can read: {_plain(error)}",
+                        remedy="give a model that `polyexport export` wrote, or use --provider cpu",
+                    ) from error
+                self._model = b""
+            return self._graph
+
+    def twin(self) -> Any:
+        """Return a copy of the graph, whose inputs may be given shapes.
+
+        Raises:
+            ContractError: OpenVINO cannot read it.
+        """
+        with self._lock:
+            if self._twin is None:
+                self._twin = self.read().clone()
+            return self._twin
 
 
 class _Compiled:
@@ -245,6 +328,11 @@ def compile_options(options: SessionOptions, capabilities: Sequence[str]) -> dic
         "INFERENCE_PRECISION_HINT": "bf16" if shorter else "f32",
         "CPU_RUNTIME_CACHE_CAPACITY": _KEPT_KERNELS_PER_KIND,
     }
+
+
+def _key(model: bytes, options: SessionOptions) -> str:
+    """Return the key of a compiled model. OpenVINO is not imported: which formats it has follows from the processor."""
+    return compiled_key(model, "openvino", compile_options(options, ("BF16",)))
 
 
 def _capabilities() -> Sequence[str]:

@@ -5,8 +5,6 @@ import ctypes
 import hashlib
 import importlib.metadata
 import importlib.util
-import os
-import sys
 from pathlib import Path
 
 import onnxruntime as ort
@@ -14,10 +12,12 @@ import onnxruntime as ort
 from polyexport.runtime.onnxruntime_session import DeviceSession, create_session
 from polyexport.runtime.providers.cuda import CudaProvider, cuda_entry
 from polyexport.runtime.session import SessionOptions
+from polyexport.storage.cache_folder import cache_folder, folder_fault
 
 __all__ = ["PROVIDER", "engine_folder", "tensorrt_options"]
 
 _LIBRARIES_PACKAGE = "tensorrt-cu13-libs"
+_WRITE = 0o022  # permission of others to write
 
 
 class _TensorRt(CudaProvider):
@@ -40,8 +40,15 @@ class _TensorRt(CudaProvider):
                     with contextlib.suppress(OSError):  # the session says what is missing
                         ctypes.CDLL(str(library), mode=ctypes.RTLD_GLOBAL)
 
+    def float_bits(self, options: SessionOptions) -> int:
+        """Return 10: ONNX Runtime has no option that turns TensorFloat-32 off in TensorRT."""
+        del options
+        return 10
+
     def open(self, model: bytes, options: SessionOptions) -> DeviceSession:
-        engine_folder(model).mkdir(parents=True, exist_ok=True)
+        folder = engine_folder(model) if options.cache else None
+        if folder is not None:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         # CUDA takes what TensorRT leaves: the uint8 ends of the graph.
         entries = [(self.execution_provider, tensorrt_options(options, model)), cuda_entry(options)]
         return DeviceSession(create_session(model, options, entries), device="cuda", device_id=options.device_id)
@@ -49,27 +56,37 @@ class _TensorRt(CudaProvider):
 
 def tensorrt_options(options: SessionOptions, model: bytes) -> dict[str, str]:
     """TensorRT's options, each documented in ONNX Runtime's page on the TensorRT execution provider."""
-    folder = engine_folder(model)
+    folder = engine_folder(model) if options.cache else None
+    kept = (
+        {}
+        if folder is None
+        else {
+            "trt_engine_cache_enable": "1",
+            "trt_engine_cache_path": str(folder),
+            "trt_timing_cache_enable": "1",
+            "trt_timing_cache_path": str(folder.parent),  # timings of layers serve every model
+        }
+    )
     return {
         "device_id": str(options.device_id),
-        "trt_engine_cache_enable": "1",
-        "trt_engine_cache_path": str(folder),
-        "trt_timing_cache_enable": "1",
-        "trt_timing_cache_path": str(folder.parent),  # timings of layers serve every model
+        **kept,
         # TensorRT must not choose a lower precision than the graph's: nothing would have proven its results.
         "trt_fp16_enable": str(int(options.precision == "fp16")),
         "trt_int8_enable": str(int(options.precision == "int8")),  # with the scales of the graph's QDQ nodes
     }
 
 
-def engine_folder(model: bytes) -> Path:
-    """The folder that keeps the engines of a model: building one takes minutes.
+def engine_folder(model: bytes) -> Path | None:
+    """The folder that keeps the engines of a model: building one takes minutes. None if the cache cannot be used.
 
     ONNX Runtime's page asks to delete engines when the model, ONNX Runtime, TensorRT or the GPU changes. The first
     three are in the name of the folder, and ONNX Runtime writes the GPU's compute capability into a file's name.
     """
     versions = f"{ort.__version__}-{_tensorrt_version()}"
-    return _cache_folder() / "tensorrt" / f"{hashlib.sha256(model).hexdigest()[:32]}-{versions}"
+    folder = cache_folder()
+    if folder is None or folder_fault(folder / "tensorrt", others=_WRITE):
+        return None
+    return folder / "tensorrt" / f"{hashlib.sha256(model).hexdigest()[:32]}-{versions}"
 
 
 def _tensorrt_version() -> str:
@@ -77,17 +94,6 @@ def _tensorrt_version() -> str:
         return importlib.metadata.version(_LIBRARIES_PACKAGE)
     except importlib.metadata.PackageNotFoundError:  # installed by the system's own package manager
         return "system"
-
-
-def _cache_folder() -> Path:
-    """The user's folder for files that a program can make again."""
-    if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local"
-    elif sys.platform == "darwin":
-        base = Path.home() / "Library" / "Caches"
-    else:
-        base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "polyexport"
 
 
 PROVIDER = _TensorRt()

@@ -5,6 +5,9 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +25,9 @@ from polyexport.model.model import Model
 from polyexport.runtime.open import open_session
 from polyexport.runtime.probe import probe_provider
 from polyexport.runtime.provider import load_provider
-from polyexport.runtime.providers.openvino import OpenVinoSession, compile_options
+from polyexport.runtime.providers.openvino import OpenVinoSession, _key, compile_options
 from polyexport.runtime.session import Session, SessionOptions
+from polyexport.storage.cache_folder import EntryFolder
 
 if not importlib.util.find_spec("openvino"):  # not `importorskip`, which would import it with its telemetry
     pytest.skip("OpenVINO is not installed", allow_module_level=True)
@@ -58,6 +62,126 @@ def test_it_equals_onnx_runtime_at_any_shape(both: tuple[Session, Session]) -> N
         difference = np.abs(found.astype(int) - expected)
         assert difference.max() <= 1
         assert np.mean(difference > 0) < 0.001
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of compiled models, which does not exist yet."""
+    monkeypatch.setenv("POLYEXPORT_CACHE_DIR", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "compiled-models"
+
+
+def test_a_kept_model_computes_the_same(tiny_model_path: Path, cache: Path) -> None:
+    data, options = tiny_model_path.read_bytes(), replace(EXACT, cache=True)
+    sessions = [open_session(data, one) for one in (EXACT, options, options)]
+    assert [one.cache_note for one in sessions] == [
+        "",
+        f"compiled model kept in {cache}",
+        f"compiled model taken from {cache}",
+    ]
+    assert len(list(cache.iterdir())) == 1
+    for batch, side in ((1, 16), (3, 32), (2, 16)):
+        first, *others = (one.run(COLORED, feeds(batch, side)) for one in sessions)
+        assert all(np.array_equal(first, other) for other in others)
+    assert sessions[2].inputs == sessions[0].inputs
+    assert sessions[2].outputs == sessions[0].outputs
+    assert sessions[2].placement() == sessions[0].placement()
+
+
+def test_a_kept_model_is_compiled_anew_after_an_error(tiny_model_path: Path, cache: Path) -> None:
+    data, options = tiny_model_path.read_bytes(), replace(EXACT, cache=True)
+    open_session(data, options)
+    session = open_session(data, options)
+    expected = session.run(COLORED, feeds(1))
+    for wrong in (feeds(1, 18), {**feeds(2), "color": feeds(1)["color"][0]}):
+        with pytest.raises(Exception, match=r"\S"):
+            session.run(COLORED, wrong)
+        assert np.array_equal(session.run(COLORED, feeds(1)), expected)
+
+
+def test_calls_beside_one_that_fails_stay_right(tiny_model_path: Path, cache: Path) -> None:
+    data, options = tiny_model_path.read_bytes(), replace(EXACT, cache=True, threads=1, streams=3)
+    expected = [open_session(data, options).run(COLORED, feeds(batch)) for batch in range(1, 5)]
+    session = open_session(data, options)
+    assert "taken from" in session.cache_note
+
+    def right(batch: int) -> bool:
+        return all(np.array_equal(session.run(COLORED, feeds(batch)), expected[batch - 1]) for _ in range(20))
+
+    def wrong(side: int) -> bool:
+        with pytest.raises(Exception, match=r"\S"):
+            session.run(COLORED, feeds(1, side))
+        return True
+
+    with ThreadPoolExecutor(8) as pool:
+        calls = [pool.submit(right, 1 + k % 4) for k in range(4)] + [pool.submit(wrong, 17 + k) for k in range(3)]
+        assert all(call.result() for call in calls)
+
+
+def test_other_options_are_another_entry(tiny_model_path: Path, cache: Path) -> None:
+    data = tiny_model_path.read_bytes()
+    for options in (SessionOptions(threads=1), SessionOptions(threads=2), SessionOptions(threads=1, streams=2)):
+        open_session(data, replace(options, provider="openvino", cache=True))
+    assert len(list(cache.iterdir())) == 3
+
+
+def _valid_but_no_model(file: Path, data: bytes) -> None:
+    EntryFolder(file.parent, max_bytes=1 << 30).write(_key(data, replace(EXACT, cache=True)), b"no compiled model")
+
+
+@pytest.mark.parametrize(
+    ("change", "note"),
+    [
+        (lambda file, data: file.write_bytes(file.read_bytes()[:-9]), "kept in"),
+        (lambda file, data: file.write_bytes(b""), "kept in"),
+        (_valid_but_no_model, "kept in"),
+        (lambda file, data: file.chmod(0o666), "compiled without a cache: "),
+        (lambda file, data: file.parent.chmod(0o777), "chmod 700"),
+        (lambda file, data: file.unlink(), "kept in"),
+    ],
+)
+def test_whatever_is_wrong_with_an_entry_the_run_goes_on(
+    tiny_model_path: Path, cache: Path, change: Callable[[Path, bytes], object], note: str
+) -> None:
+    data, options = tiny_model_path.read_bytes(), replace(EXACT, cache=True)
+    expected = open_session(data, options).run(COLORED, feeds(1))
+    (file,) = cache.iterdir()
+    change(file, data)
+    session = open_session(data, options)
+    assert note in session.cache_note
+    assert np.array_equal(session.run(COLORED, feeds(1)), expected)
+    if note == "kept in":
+        assert "taken from" in open_session(data, options).cache_note
+
+
+def test_a_cache_that_cannot_be_written_costs_a_note_alone(
+    tiny_model_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, options = tiny_model_path.read_bytes(), replace(EXACT, cache=True)
+    cache.parent.write_text("a file")
+    session = open_session(data, options)
+    assert session.cache_note.startswith("compiled ")
+    assert session.run(COLORED, feeds(1)).shape == (1, 16, 16, 3)
+    monkeypatch.setenv("POLYEXPORT_CACHE_DIR", "off")
+    assert open_session(data, options).cache_note == "compiled without a cache: POLYEXPORT_CACHE_DIR is off"
+
+
+def test_what_is_no_model_file_is_not_kept(tiny_model_path: Path, cache: Path) -> None:
+    open_session(tiny_model_path.read_bytes(), EXACT)
+    probe_provider.__wrapped__("openvino")
+    assert not cache.exists()
+
+
+def test_two_processes_at_once(tiny_model_path: Path, cache: Path) -> None:
+    code = (
+        "import sys; from polyexport.model.loading.load import load_model\n"
+        "print(load_model(sys.argv[1], provider='openvino').session.cache_note)"
+    )
+    command = [sys.executable, "-c", code, str(tiny_model_path)]
+    started = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    notes = [process.communicate()[0] for process in started]
+    assert all("compiled model " in note for note in notes)
+    assert [path.suffix for path in cache.iterdir()] == [".entry"]
 
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

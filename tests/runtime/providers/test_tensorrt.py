@@ -20,13 +20,27 @@ def cache_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_engines_of_each_model_are_kept_apart(cache_home: Path) -> None:
-    options = tensorrt_options(SessionOptions(device_id=2), b"one model")
+    options = tensorrt_options(SessionOptions(device_id=2, cache=True), b"one model")
 
     assert options["device_id"] == "2"
-    assert options["trt_engine_cache_path"] == str(engine_folder(b"one model"))
-    assert cache_home in engine_folder(b"one model").parents
-    assert ort.__version__ in engine_folder(b"one model").name
-    assert engine_folder(b"one model") != engine_folder(b"another")
+    folder = engine_folder(b"one model")
+    assert folder is not None
+    assert options["trt_engine_cache_path"] == str(folder)
+    assert cache_home in folder.parents
+    assert ort.__version__ in folder.name
+    assert folder != engine_folder(b"another")
+
+
+def test_engines_are_kept_only_where_others_cannot_write(cache_home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (cache_home / "polyexport" / "tensorrt").mkdir(parents=True)
+    (cache_home / "polyexport" / "tensorrt").chmod(0o777)
+    assert engine_folder(b"one model") is None
+    assert not any("cache" in name for name in tensorrt_options(SessionOptions(cache=True), b"one model"))
+    (cache_home / "polyexport" / "tensorrt").chmod(0o755)
+    assert engine_folder(b"one model") is not None
+    assert not any("cache" in name for name in tensorrt_options(SessionOptions(), b"one model"))
+    monkeypatch.setenv("POLYEXPORT_CACHE_DIR", "off")
+    assert engine_folder(b"one model") is None
 
 
 @pytest.mark.parametrize(("precision", "fp16", "int8"), [("fp32", "0", "0"), ("fp16", "1", "0"), ("int8", "0", "1")])
@@ -42,7 +56,7 @@ def test_its_library_knows_every_option() -> None:
         pytest.skip("this ONNX Runtime has no TensorRT provider")
     content = found[0].read_bytes()
     assert b"\0trt_no_such_option\0" not in content
-    for name in tensorrt_options(SessionOptions(), b""):
+    for name in tensorrt_options(SessionOptions(cache=True), b""):
         assert f"\0{name}\0".encode() in content, name
 
 
@@ -51,11 +65,13 @@ def test_cuda_stands_behind_it_and_the_folder_of_engines_is_there(monkeypatch: p
 
     def create(model: bytes, options: SessionOptions, entries: Sequence[tuple[str, Any]]) -> ort.InferenceSession:
         asked.extend(name for name, _ in entries)
-        assert engine_folder(model).is_dir()
+        folder = engine_folder(model)
+        assert folder is not None
+        assert folder.is_dir()
         return None
 
     monkeypatch.setattr(module, "create_session", create)
-    PROVIDER.open(b"one model", SessionOptions())
+    PROVIDER.open(b"one model", SessionOptions(cache=True))
     assert asked == ["TensorrtExecutionProvider", "CUDAExecutionProvider"]
 
 
