@@ -46,6 +46,7 @@ def test_a_rate_that_a_service_holds(tmp_path: Any) -> None:
     assert "Measurements" not in page
 
 
+@pytest.mark.slow
 def test_errors_make_a_rate_fail_and_are_counted() -> None:
     busy = answer(b'{"code": "busy"}', "503 Service Unavailable")
 

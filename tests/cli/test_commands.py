@@ -213,6 +213,7 @@ def test_bench_runs_a_competitor_from_files_to_files(cli: Cli, drawings: Path, t
     assert "Traceback" not in bad.stderr
 
 
+@pytest.mark.slow
 def test_bench_refuses_before_it_measures(refused: Refused, tmp_path: Path) -> None:
     (tmp_path / "old.json").write_text("{}")
     assert "multiple of 64" in refused(2, "bench", "--size", 50)

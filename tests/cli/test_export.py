@@ -132,6 +132,7 @@ def test_verify_refuses_what_was_changed(
     assert report["golden_difference_levels"] == 0
 
 
+@pytest.mark.slow
 def test_of_two_sets_of_weights_one_has_to_be_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -167,6 +167,7 @@ def test_no_option_is_a_usage_error(cli: Cli, drawings: Path) -> None:
     assert cli("infer", drawings, "--color", "red", "--provider", "gpu").returncode == 2
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not probe_provider("openvino").works, reason="OpenVINO is not installed")
 def test_the_compiled_model_is_kept_unless_told(
     cli: Cli, drawings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -305,6 +306,7 @@ def test_what_does_not_go_through_a_pipe(refused: Refused, drawings: Path, argum
     refused(2, "infer", "-c", "red", *arguments)
 
 
+@pytest.mark.slow
 def test_a_dry_run_says_what_would_be_done_and_writes_nothing(cli: Cli, drawings: Path, tmp_path: Path) -> None:
     (drawings / "0.jpg").write_bytes(b"broken")
     arguments = ("infer", drawings, "-c", "red", "-o", tmp_path / "out")

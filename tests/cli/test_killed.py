@@ -76,7 +76,7 @@ class Command:
 
 SMALL = ("--size", 32, "--provider", "cpu")
 TRAIN = ("train", "--size", 64, "--steps", 4, "--validate-every", 2, "-b", 2, "--workers", 0, "-o", "out/m.safetensors")
-_SLOW = ("export", "train", "bench", "evaluate")
+_SLOW = ("dataset", "export", "train", "bench", "evaluate")
 COMMANDS = {
     "dataset": Command(operations=400, arguments=("dataset", "out", "--count", 40, "--size", 32), kills=2),
     "dataset --overwrite": Command(

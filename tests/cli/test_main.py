@@ -48,7 +48,7 @@ def test_a_small_address_space_suffices_or_is_named(
         timeout=100,
     )
     assert done.returncode in exit_codes, done.stderr
-    assert done.returncode == 0 or done.stderr.splitlines()[-1].startswith("error: memory ran out while")
+    assert done.returncode == 0 or "memory ran out while" in done.stderr.splitlines()[-1]
     assert "internal error" not in done.stderr
     assert "Traceback" not in done.stderr
 

@@ -40,6 +40,7 @@ def source(tiny_checkpoint: Path) -> Source:
     return load_source(tiny_checkpoint)
 
 
+@pytest.mark.slow
 def test_the_same_checkpoint_gives_the_same_bytes(source: Source, tiny_model_path: Path, tmp_path: Path) -> None:
     result = export_source(source, tmp_path / "again.onnx")
 
@@ -131,7 +132,7 @@ def pictures(model: Model, count: int = 4) -> np.ndarray:
 
 @pytest.mark.parametrize(
     "kind",
-    ["embedding", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("fp16", "fp16 embedding", "int8 palette"))],
+    [pytest.param(kind, marks=pytest.mark.slow) for kind in ("embedding", "fp16", "fp16 embedding", "int8 palette")],
 )
 def test_every_kind_of_graph_makes_the_same_images_and_the_same_bytes(
     kind: str, source: Source, tiny_model: Model, tmp_path: Path
@@ -161,6 +162,7 @@ def test_every_kind_of_graph_makes_the_same_images_and_the_same_bytes(
         assert operators.count("Cast") == ("embedding" in kind)  # the contract's own float32 input
 
 
+@pytest.mark.slow
 def test_a_vocabulary_as_an_embedding(vocabulary_checkpoint: Path, vocabulary_model: Model, tmp_path: Path) -> None:
     export_source(load_source(vocabulary_checkpoint), tmp_path / "e.onnx", ExportOptions(color_input="embedding"))
     model = load_model(tmp_path / "e.onnx", provider="cpu")

@@ -125,6 +125,7 @@ def test_grouped_and_signed_layers_are_quantized(quantized: tuple[ExportResult, 
     assert {"PRelu", "LeakyRelu"} <= {node.op_type for node in graph.node}
 
 
+@pytest.mark.slow
 def test_the_same_images_verify_it_and_others_are_held_against_the_gate(
     quantized: tuple[ExportResult, list[str]], source: Source, images: tuple[NDArray[np.uint8], ...]
 ) -> None:
@@ -141,6 +142,7 @@ def test_too_few_images_are_refused_before_any_work(source: Source, tmp_path: Pa
     assert "--images" in caught.value.remedy
 
 
+@pytest.mark.slow
 def test_results_too_far_from_fp32_get_no_file(
     source: Source, images: tuple[NDArray[np.uint8], ...], tmp_path: Path
 ) -> None:
@@ -150,6 +152,7 @@ def test_results_too_far_from_fp32_get_no_file(
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.slow
 def test_half_precision_does_without_images_and_says_so(source: Source, tmp_path: Path) -> None:
     lines: list[str] = []
     options = ExportOptions(precision="fp16", min_speedup=0)

@@ -72,6 +72,7 @@ def test_the_disturbed_node_is_named(tiny: bytes, disturb: Disturb, number: int)
     assert found.cause.alone.relative > 5e-5
 
 
+@pytest.mark.slow
 @needs_openvino
 def test_one_step_of_one_weight_of_int8_is_found(shipped_path: Path, disturb: Disturb) -> None:
     data = shipped_path.with_name("small-int8.onnx").read_bytes()

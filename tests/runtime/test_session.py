@@ -60,7 +60,7 @@ def test_memory_follows_the_largest_image_and_not_the_number_of_sizes(provider: 
     assert grown_bytes(provider, _MANY_SIZES) < 20 * _MIB
 
 
-@pytest.mark.parametrize("provider", ["cpu", "openvino"])
+@pytest.mark.parametrize("provider", ["cpu", pytest.param("openvino", marks=pytest.mark.slow)])
 def test_memory_of_a_large_call_is_given_back(provider: str) -> None:
     kept, released = (grown_bytes(provider, _LARGE_CALL, releases_memory=on) for on in (False, True))
     assert released < kept / 4

@@ -24,6 +24,7 @@ def bench(port: int, *options: str) -> "subprocess.Popen[str]":
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_rate_that_a_live_service_holds(service: Any, tmp_path: Path) -> None:
     # The bound is wide: the machine of a test may be busy.
     running = bench(service.port, "--rate", "150", "--max-p99-ms", "4000", "-o", str(tmp_path / "load.json"))

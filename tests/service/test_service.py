@@ -224,6 +224,7 @@ def test_no_request_makes_it_fail(service: Any, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-2000:]
 
 
+@pytest.mark.slow
 def test_too_many_requests_are_told_to_come_again(serve: Any, drawing: bytes) -> None:
     service = serve("--max-requests", "1")
     body = form(drawing, ("color", "red"))
@@ -325,6 +326,7 @@ def test_a_call_that_takes_longer_than_the_grace_period_does_not_hold_up_the_end
     assert service.process.wait(30) == 143
 
 
+@pytest.mark.slow
 def test_a_second_signal_ends_it_at_once(serve: Any, drawing: bytes) -> None:
     service = serve()
     tree = service.tree()

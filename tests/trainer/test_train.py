@@ -317,6 +317,7 @@ def test_a_full_disk_leaves_the_checkpoint_before_it(tmp_path: Path, monkeypatch
     assert train(config(tmp_path / "c"), resume=True).steps == 12
 
 
+@pytest.mark.slow
 def test_a_plateau_halves_the_learning_rate(tmp_path: Path) -> None:
     rates: list[float] = []
 

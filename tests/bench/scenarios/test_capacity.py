@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import pytest
 
 from polyexport.bench.scenarios.capacity import CapacitySearch
 from polyexport.bench.scenarios.scenario import Settings, Subject
@@ -45,6 +46,7 @@ def slowed(subject: Subject, seconds: float) -> tuple[Subject, list[Slowed]]:
     return replace(subject, load=load), models
 
 
+@pytest.mark.slow
 def test_the_model_gets_as_many_calls_at_a_time_as_there_are_cores(subject: Subject) -> None:
     slow, models = slowed(subject, 0.004)
     told: list[str] = []

@@ -25,6 +25,8 @@ from polyexport.export.source.load import load_source
 from polyexport.export.source.source import Source
 from polyexport.model.conditions.fields import ColorFields
 
+pytestmark = pytest.mark.slow  # five networks are exported before the first test
+
 Array = NDArray[Any]
 NAMES = 7
 """Colors of the seed-style network."""

@@ -173,7 +173,9 @@ class Normed(nn.Module):
         return torch.tanh(self.leave((x - mean) / (variance + 1e-5).sqrt()))
 
 
-@pytest.mark.parametrize(("sizes", "multiple"), [([(64, 64), (48, 128)], 4), ([(256, 256)], 256)])
+@pytest.mark.parametrize(
+    ("sizes", "multiple"), [([(64, 64), (48, 128)], 4), pytest.param([(256, 256)], 256, marks=pytest.mark.slow)]
+)
 def test_a_network_of_norms_passes_the_proof(sizes: list[tuple[int, int]], multiple: int) -> None:
     torch.manual_seed(0)
     source = Source(

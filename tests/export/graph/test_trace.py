@@ -117,6 +117,7 @@ def run(source: Source, image: np.ndarray, color: np.ndarray) -> np.ndarray:
     return session.run(COLORED, {"image": image, "color": color})
 
 
+@pytest.mark.slow
 def test_values_from_0_to_1_are_scaled_without_a_shift() -> None:
     source = network(lambda image, color: image * 1.0 + color[:, :, None, None] * 0.0)
     image = np.arange(256, dtype=np.uint8).repeat(3).reshape(1, 16, 16, 3)

@@ -130,6 +130,7 @@ NAMED_ELSEWHERE = {
     "fp16": {
         "bench/charts.py": "colors of a chart by precision",
         "export/source/onnx_network.py": "advises on files whose inputs are floats of 16 bits",
+        "passport/tolerance.py": "rounding of a graph whose own floats have 16 bits, on every provider",
         "runtime/providers/cuda.py": "advises on the precisions that CUDA takes",
         "runtime/providers/tensorrt.py": "allows TensorRT to compute in the precision of the graph, and in no other",
     },

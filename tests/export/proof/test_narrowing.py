@@ -42,6 +42,7 @@ SOURCE = Source(
 )
 
 
+@pytest.mark.slow
 def test_sizes_that_were_found_are_narrowed_to_those_of_the_trace() -> None:
     said: list[str] = []
     proof, stage = proven_trace(SOURCE, "color", OwnImages(), said.append)

@@ -219,6 +219,7 @@ def test_labels_may_flip_where_classes_are_nearly_as_likely() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_the_network_runs_once_for_every_pair_that_is_compared(source: Source, graph: onnx.ModelProto) -> None:
     calls: list[int] = []
     # Not len(): tracing would take its result for a constant.

@@ -69,6 +69,7 @@ def test_a_changed_file_is_refused_before_anything_else(source: Source, tiny_mod
         verify_against(bytes(data), source, CPU)
 
 
+@pytest.mark.slow
 def test_another_network_is_refused(vocabulary_checkpoint: Path, tiny_model_path: Path) -> None:
     with pytest.raises(ParityError, match="the model has conditions .*rgb.*, the network .*vocabulary"):
         verify_against(tiny_model_path.read_bytes(), load_source(vocabulary_checkpoint), CPU)

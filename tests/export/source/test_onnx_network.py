@@ -98,6 +98,7 @@ def test_the_model_gives_what_a_loop_over_the_file_gives(tmp_path: Path) -> None
     assert np.abs(model.run(images).astype(int) - expected).max() <= 1
 
 
+@pytest.mark.slow
 def test_a_model_is_verified_against_its_file_and_not_against_another(tmp_path: Path) -> None:
     file = keras(tmp_path / "keras.onnx")
     export_source(load_source(file, size=32), tmp_path / "model.onnx")

@@ -65,6 +65,7 @@ def test_windows_and_halved_batches_are_known(tmp_path: Path) -> None:
     assert (source.batch_one, source.fixed_size, source.result.scale) == (True, False, "2")
 
 
+@pytest.mark.slow
 def test_an_inpainter_takes_a_mask(tmp_path: Path) -> None:
     source = load_spandrel_file(file_of("LaMa", tmp_path))
     assert source.conditions == (ImageFields(name="mask", channels=1),)

@@ -26,10 +26,17 @@ with pytest.MonkeyPatch.context() as _patch:
 
 
 TRIED = WANTS if os.environ.get("POLYEXPORT_ALL_WANTS") else WANTS[::4]
-"""Rows that are tried: an export takes seconds, so a run of the whole suite takes every fourth."""
+"""Rows that are tried: an export takes seconds, so a run of the whole suite takes every fourth, and one without its slow
+tests every twelfth."""
 
 
-@pytest.mark.parametrize("want", TRIED, ids=[want.name for want in TRIED])
+@pytest.mark.parametrize(
+    "want",
+    [
+        pytest.param(want, id=want.name, marks=[] if number % 3 == 0 else [pytest.mark.slow])
+        for number, want in enumerate(TRIED)
+    ],
+)
 def test_a_network_that_wants(want: Want, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(NETWORKS)
     torch.manual_seed(2)
