@@ -26,8 +26,8 @@ with pytest.MonkeyPatch.context() as _patch:
 
 
 TRIED = WANTS if os.environ.get("POLYEXPORT_ALL_WANTS") else WANTS[::4]
-"""Rows that are tried: an export takes seconds, so a run of the whole suite takes every fourth, and one without its slow
-tests every twelfth."""
+"""Rows that are tried: an export takes seconds, so a run of the whole suite takes every fourth, and the fast one
+every twelfth."""
 
 
 @pytest.mark.parametrize(
