@@ -11,7 +11,6 @@ __all__ = ["MAX_BATCH_SIZE", "RunOptions", "images_per_task", "options_for", "th
 MAX_BATCH_SIZE = 1024
 
 _MAX_STREAMS = 256
-_PIXELS_PER_CALL = 16 * 256**2
 _MAX_IMAGES_PER_TASK = 8  # images that are handed from stage to stage together
 _MAX_TASK_BYTES = 1 << 20  # bytes of the canvases that are handed on together
 _OUTPUTS_PER_CORE = 4  # with fewer outputs than this, a call takes every core
@@ -84,4 +83,4 @@ def images_per_task(inputs: int, canvas_rule: CanvasRule) -> int:
 def _images_per_call(session: Session, canvas_rule: CanvasRule) -> int:
     if canvas_rule.mode == "native":  # a batch that is too large for a device is tried again in halves
         return session.images_per_call if session.stable_shapes else 1
-    return max(1, min(session.images_per_call, _PIXELS_PER_CALL // canvas_rule.area))
+    return max(1, min(session.images_per_call, session.pixels_per_call // canvas_rule.area))

@@ -113,6 +113,10 @@ class Session(Protocol):
         """Number of small images in a call that gave the most images per second, by measurement."""
 
     @property
+    def pixels_per_call(self) -> int:
+        """Number of pixels in a call from which further images gave nothing, by measurement."""
+
+    @property
     def computes_elsewhere(self) -> bool:
         """Whether calls are computed outside of the calling threads, so that one more call at a time fills the gaps."""
 

@@ -96,6 +96,7 @@ class OpenVinoSession:
     # A new shape is compiled too, but only in about the time of a call.
     stable_shapes = False
     images_per_call = 4
+    pixels_per_call = 16 * 256**2
     computes_elsewhere = True
     execution_provider = _OPENVINO
 
