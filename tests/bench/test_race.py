@@ -134,3 +134,15 @@ def test_pictures_at_any_depth_are_matched(tmp_path: Path) -> None:
         Image.new("RGB", (8, 8), "red" if name[0] == "a" else "blue").save(tmp_path / "in" / name)
     race = Race(pictures=tmp_path / "in", values={}, scratch=tmp_path, rounds=1)
     assert race.run(OURS, [program("copy", COPY)])[1].max_difference == 0
+
+
+def test_outputs_stay(race: Race) -> None:
+    race.run(OURS, [program("copy", COPY)])
+    kept = {folder.name for folder in (race.scratch / "runs").iterdir()}
+    assert kept == {"reference", "first-1", *(f"round-{turn}-{number}" for turn in range(3) for number in range(2))}
+
+
+def test_outputs_are_deleted_when_they_are_large(race: Race, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("polyexport.bench.race._MOST_KEPT_BYTES", 0)
+    race.run(OURS, [program("copy", COPY)])
+    assert {folder.name for folder in (race.scratch / "runs").iterdir()} == {"reference", "round-2-1"}
