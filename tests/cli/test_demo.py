@@ -14,6 +14,7 @@ RUNTIME = Path(__file__).parents[2] / "polyexport" / "demo" / "runtime" / "ort.w
 pytestmark = pytest.mark.skipif(not RUNTIME.exists(), reason="built without onnxruntime-web")
 
 
+@pytest.mark.slow
 def test_the_page_as_a_folder(cli: Cli, refused: Refused, tmp_path: Path) -> None:
     done = cli("demo", "--export", "site", check=0)
     assert done.stdout == "site\n"

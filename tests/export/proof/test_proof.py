@@ -121,6 +121,7 @@ def test_a_simplifier_that_folds_the_batch_never_gets_a_file(mapped: Source, ref
     assert "first wrong node: Concat " in message
 
 
+@pytest.mark.slow
 def test_a_batch_that_the_tracer_itself_fixed_is_one_image_at_a_time(mapped: Source, tmp_path: Path) -> None:
     """``len`` of a tensor is a constant to the tracer."""
 

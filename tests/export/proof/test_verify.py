@@ -42,6 +42,7 @@ def tampered(data: bytes, change: Callable[[np.ndarray], np.ndarray]) -> bytes:
     return bytes(model.SerializeToString())
 
 
+@pytest.mark.slow
 def test_a_model_is_proven_again(source: Source, tiny_model_path: Path) -> None:
     lines: list[str] = []
     stage, fidelity = verify_against(tiny_model_path.read_bytes(), source, CPU, report=lines.append)
