@@ -108,7 +108,9 @@ def desk(program: str, prepared: Path, tmp_path: Path, monkeypatch: pytest.Monke
     """A working folder with everything that the pages name."""
     shutil.copytree(prepared, tmp_path, symlinks=True, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PATH", f"{Path(program).parent}{os.pathsep}{os.environ['PATH']}")
+    # With the Python of the tests, which has what the pages' own programs import.
+    places = [Path(program).parent, Path(sys.executable).parent, os.environ["PATH"]]
+    monkeypatch.setenv("PATH", os.pathsep.join(map(str, places)))
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{ROOT}")
     return tmp_path
 
