@@ -1,7 +1,7 @@
 """The routes of the service: a request is read, decoded, run through the network, encoded and answered.
 
 The event loop reads and writes; decoding waits in threads for processes of their own, the network runs in the
-batcher's thread, and encoding in further threads.
+batcher's threads, and encoding in further threads.
 """
 
 import asyncio
@@ -207,7 +207,7 @@ class Routes:
         """Say whether the service can answer."""
         if self._batcher.is_running:
             return Response("ok", media_type="text/plain")
-        raise ProblemError("not_ready", "the thread that calls the network has ended; start the service again")
+        raise ProblemError("not_ready", "a thread that calls the network has ended; start the service again")
 
     async def info(self) -> dict[str, Any]:
         """Describe the model, its contract, and the limits of a request."""
