@@ -6,7 +6,6 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
@@ -14,6 +13,7 @@ import PIL
 
 from polyexport import __version__
 from polyexport.runtime.cores import granted_cores
+from polyexport.runtime.machine import cpu_name
 
 __all__ = ["Environment", "environment"]
 
@@ -70,7 +70,7 @@ class Environment:
 def environment() -> Environment:
     """Describe this machine."""
     return Environment(
-        cpu=_cpu_name(),
+        cpu=cpu_name(),
         cores_granted=granted_cores(),
         cores_visible=os.cpu_count() or 1,
         load_1min=os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0,
@@ -103,13 +103,3 @@ def _gpu() -> str:
     except (OSError, subprocess.SubprocessError):
         return ""
     return "; ".join(line.strip() for line in told.splitlines())
-
-
-def _cpu_name() -> str:
-    try:
-        for line in Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()
