@@ -171,11 +171,14 @@ def test_bench_passes_misses_and_tells(cli: Cli) -> None:
     assert "CPUExecutionProvider" in missed.stdout
     # No disturbance explains a miss of this size, and one that is UNSTABLE misses nothing.
     assert ": MISSED" in missed.stdout or "UNSTABLE" in missed.stdout
-    # A machine that keeps its pace meets the target; on another there is no figure, and no target is met without one.
-    easy = cli(*quick, "throughput", "--json", "-b", 2, "--target-ms", 100_000)
+    # A machine that keeps its pace meets the target; on another the windows differ or the samples are too few.
+    easy = cli(*quick, "throughput", "--json", "-b", 2, "--target-ms", 100_000, check=None)
     report = json.loads(easy.stdout)
-    assert [row["name"] for row in report["rows"]] == ["batch 2"]
-    assert (report["gate"]["verdict"] == "met") is report["rows"][0]["stable"] is (easy.returncode == 0)
+    assert [each["name"] for each in report["rows"]] == ["batch 2"]
+    verdict, row = report["gate"]["verdict"], report["rows"][0]
+    assert verdict in ("met", "undecided")
+    assert (verdict == "met") is (easy.returncode == 0) is (not report["gate"]["reasons"])
+    assert row["stable"] or verdict == "undecided"
     assert report["environment"]["cores_granted"] >= 1
 
 
