@@ -135,7 +135,7 @@ class BodyRule:
         return {"required": True, "content": {MULTIPART_TYPE: {"schema": in_form}, JSON_TYPE: {"schema": in_json}}}
 
     def parse(self, kind: BodyType, body: BodyBuffer) -> InferRequest:
-        """Parse a whole body. It may take 0.2 s of CPU time, so a thread calls it, not the event loop.
+        """Parse a whole body. A large one may take 0.2 s of CPU time, so a thread calls it, not the event loop.
 
         Args:
             kind: the type of the body.

@@ -16,6 +16,7 @@ _BOUNDARY = re.compile(rb"[ -~]{0,69}[!-~]")
 _NAME = rb""";[ \t]*(?:([!#$%&'*+.^_`|~0-9A-Za-z-]+)="""
 _ESCAPED = re.compile(_NAME + rb"""("(?:[^"\\\r\n]|\\.)*+"|[^\s;"]*)[ \t]*)?""")
 _NOT_ESCAPED = re.compile(_NAME + rb"""("[^"\r\n]*"|[^\s;"]*)[ \t]*)?""")
+_ESCAPE = re.compile(rb"\\(.)")
 _AFTER_BOUNDARY = re.compile(rb"--|[ \t]{0,100}\r\n")
 
 
@@ -67,7 +68,7 @@ def _parameters(value: bytes, pattern: re.Pattern[bytes]) -> dict[bytes, bytes]:
         if given.startswith(b'"'):
             given = given[1:-1]
             if pattern is _ESCAPED:
-                given = re.sub(rb"\\(.)", rb"\1", given)
+                given = b"".join(_ESCAPE.split(given))  # without the backslashes; re.sub takes ten times as long
         parameters[name.lower()] = given
     return parameters
 

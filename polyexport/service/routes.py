@@ -41,6 +41,10 @@ INFER_PATH = "/infer"
 _CLIENT_GONE_STATUS = 499  # nginx's status for clients that close their connection before the answer
 _MAX_TITLE_LENGTH = 200
 
+_SHORT_BODY_BYTES = 64 * 1024
+"""Largest body that the event loop parses itself: what it takes is less than the way to a thread and back, where both
+wait for the interpreter's lock."""
+
 _Result = TypeVar("_Result")
 
 
@@ -78,7 +82,7 @@ class Routes:
         self._limits = options.limits
         self._body_rule = BodyRule(model.contract)
         self._colors = any(isinstance(condition, ColorCondition) for condition in model.conditions)
-        # One thread parses: the work is short, and the event loop needs the interpreter's lock as well.
+        # One thread parses large bodies: the event loop needs the interpreter's lock as well.
         self._parsing_thread = ThreadPoolExecutor(1, thread_name_prefix="parse")
         # Two pools: slow decoding of some images does not hold up the encoding of others.
         self._decoding_threads = ThreadPoolExecutor(decoding_pool.jobs, thread_name_prefix="decode")
@@ -137,7 +141,10 @@ class Routes:
         with BodyBuffer(int(declared) if declared else self._limits.max_bytes) as body:
             async for chunk in request.stream():
                 body.append(chunk)
-            parsed = await loop.run_in_executor(self._parsing_thread, self._body_rule.parse, kind, body)
+            if body.size <= _SHORT_BODY_BYTES:
+                parsed = self._body_rule.parse(kind, body)
+            else:
+                parsed = await loop.run_in_executor(self._parsing_thread, self._body_rule.parse, kind, body)
         return await loop.run_in_executor(self._decoding_threads, self._decode, parsed)
 
     def _decode(self, request: InferRequest) -> _Order:
