@@ -161,7 +161,7 @@ def _sampled(plane: NDArray[np.int32], size: tuple[int, int]) -> NDArray[np.int3
     if plane.shape == size:
         return plane
     rows, columns = ((2 * np.arange(n) + 1) * side // (2 * n) for n, side in zip(size, plane.shape, strict=True))
-    cells: NDArray[np.int32] = plane[rows[:, None], columns]
+    cells: NDArray[np.int32] = plane.take(rows, axis=0).take(columns, axis=1)
     return cells
 
 

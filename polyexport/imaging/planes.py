@@ -15,6 +15,7 @@ __all__ = [
     "counted_beside",
     "darkest_channel",
     "enlarged",
+    "gray_plane",
     "histogram",
     "largest",
     "looked_up",
@@ -183,6 +184,12 @@ def darkest_channel(pixels: Plane) -> Plane:
     """Return the smallest of the three channels of each pixel: uint8 [H, W, 3] -> uint8 [H, W]."""
     red, green, blue = cv2.split(pixels)
     return cast(Plane, cv2.min(cv2.min(red, green), blue))
+
+
+def gray_plane(pixels: Plane) -> Plane | None:
+    """Return the one plane of a picture whose three channels are equal, uint8 [H, W, 3] -> [H, W]; None of others."""
+    red, green, blue = cv2.split(pixels)
+    return cast(Plane, red) if np.array_equal(red, green) and np.array_equal(red, blue) else None
 
 
 def weighted_sum(pixels: Plane, weights: Floats) -> Floats:

@@ -18,7 +18,7 @@ Rgb = tuple[int, int, int]
 """sRGB, 0 to 255."""
 
 _WHITE = 255
-_PACKED_PIXELS = 1 << 18
+_PACKED_PIXELS = 1 << 19
 """Pixels from which the ink waits compressed, so that many large drawings can be under way. It is white for the most
 part, and takes a hundredth of the memory."""
 
@@ -31,7 +31,7 @@ class InkEdges:
 
         Args:
             ink: the ``ink`` of another object for the same drawing: the coverage of its pixels in reading order,
-                compressed by zlib from 2^18 pixels on; None for a drawing without ink.
+                compressed by zlib from 2^19 pixels on; None for a drawing without ink.
             height: height of the drawing, pixels.
             width: width of the drawing, pixels.
         """

@@ -16,6 +16,7 @@ from polyexport.imaging.planes import (
     counted_beside,
     darkest_channel,
     enlarged,
+    gray_plane,
     histogram,
     largest,
     looked_up,
@@ -94,6 +95,12 @@ def test_channels(height: int, width: int, seed: int) -> None:
     assert channel_means(pixels) == pytest.approx(pixels.reshape(-1, 3).mean(axis=0))
     weights = np.array([3, 0, 255], np.float32)
     assert (weighted_sum(pixels, weights) == pixels.astype(np.float32) @ weights).all()  # whole numbers, exact
+    gray = np.stack([pixels[..., 0]] * 3, axis=-1)
+    plane = gray_plane(gray)
+    assert plane is not None
+    assert np.array_equal(plane, pixels[..., 0])
+    gray[height // 2, width // 2, seed % 3] ^= 1
+    assert gray_plane(gray) is None
 
 
 @given(sides, sides, seeds)

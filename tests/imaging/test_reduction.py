@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
 from polyexport.imaging.ink import find_ink
@@ -43,3 +45,17 @@ def test_any_shape_is_scaled(shape: tuple[int, ...]) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     size = (max(1, shape[0] // 5), max(1, shape[1] // 5))
     assert reduced(pixels, size, None).shape == (*size, *shape[2:])
+
+
+@given(st.integers(9, 90), st.integers(9, 90), st.integers(1, 9), st.booleans(), st.integers(0, 2**32 - 1))
+def test_a_gray_picture_is_scaled_as_each_channel_of_one_in_color(
+    height: int, width: int, factor: int, inked: bool, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    plane, other = rng.integers(0, 256, (2, height, width), np.uint8)
+    ink = find_ink(np.stack([plane] * 3, axis=-1)) if inked else None
+    size = -(-height // factor), -(-width // factor)
+    color = reduced(np.stack([plane, other, plane], axis=-1), size, ink)
+    gray = reduced(np.stack([plane] * 3, axis=-1), size, ink)
+    for channel in (color[..., 0], color[..., 2], *np.moveaxis(gray, -1, 0)):
+        assert np.array_equal(channel, reduced(plane, size, ink))

@@ -99,14 +99,14 @@ def test_white_fills_are_white() -> None:
 
 
 def test_large_ink_waits_packed() -> None:
-    coverage = np.zeros((600, 700), np.uint8)
+    coverage = np.zeros((800, 700), np.uint8)
     coverage[100:110] = 255
-    edges = InkEdges.of(coverage, 600, 700)
+    edges = InkEdges.of(coverage, 800, 700)
     assert edges.ink is not None
     assert len(edges.ink) < 5000
-    output = np.full((60, 70, 3), 255, np.uint8)
+    output = np.full((80, 70, 3), 255, np.uint8)
     output[10] = RED
-    again = InkEdges(edges.ink, 600, 700)  # as another process receives it
+    again = InkEdges(edges.ink, 800, 700)  # as another process receives it
     found = again.draw(output, RED)
     assert np.array_equal(found, edges.draw(output, RED))
     assert (found[100:110] == RED).all()
