@@ -112,7 +112,8 @@ def folder() -> str:
     ]
     for (model, size, provider), run in runs.items():
         for number, one in enumerate(run["compared"]):
-            name = f"`benchmarks/rivals/{one['name']}`" if number else f"`infer --provider {provider}`"
+            name = f"infer --provider {provider}" if not number else one["name"]
+            name = f"`{name}`" if name.startswith("infer") else f"`benchmarks/rivals/{name}`"
             ratio = _interval(one["ratio"]) if one["ratio"] else ""
             rate = f"{1e3 / median(one['block_ms']):.0f} | {one['cpu_ms']:.2f}"
             apart = f"{one['mean_difference']:.2f}" if number else ""
@@ -132,7 +133,7 @@ def speed() -> str:
         found = [(key, run) for key, run in runs.items() if key[2] == provider]
         if found:
             (_, size, _), run = min(found, key=lambda one: one[0][1])
-            ratio = _interval(run["compared"][1]["ratio"])
+            ratio = _interval(run["compared"][-1]["ratio"])
             told.append(f"{ratio} times the rate of {rival} on {run['images']:,} pictures of {size}x{size}")
     measured = f" With a journal and synced files on top, it runs at {', and at '.join(told)}." if told else ""
     text = (

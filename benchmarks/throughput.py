@@ -8,6 +8,10 @@ asynchronous queue for `openvino`. Each program runs once without being counted,
 that alternates, into a new folder. Interpreter start, model loading and every file operation count; for `infer` also
 the syncing of every file and of the journal, and the exact edges that it draws around a fill, which the loops do not.
 
+The loops give every picture to the network at its own size. `infer` does so up to the training size; what is larger the
+network sees at that size, and the edges come from the ink of the whole drawing. So a larger size is also run with
+`infer --size N`, in which the network has the same work as in the loop.
+
 IMAGES is a folder of drawings, at any depth, which are scaled to each size; without it, drawings are generated. They
 are copied until there are as many as asked. The ratio is of times, in pairs of one round, with a confidence interval of
 95 %; above 1, `infer` is the faster one. Results that are more than a few levels apart are not recorded: one of the
@@ -23,7 +27,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from PIL import Image
@@ -66,10 +70,10 @@ def pictures(images: Path | None, size: int, count: int, root: Path) -> Path:
     return folder
 
 
-def loop(provider: str, size: int) -> Program:
+def loop(provider: str) -> Program:
     """The command of the rival for a provider."""
     script = str(RIVALS / LOOPS[provider])
-    words: tuple[str, ...] = ("{input}", "{output}", "{model}", "--color", "{color}", "--size", str(size))
+    words: tuple[str, ...] = ("{input}", "{output}", "{model}", "--color", "{color}")
     words += ("--workers", str(granted_cores()))  # fewer than the loop sees, in a container with a quota
     return Program(
         name=LOOPS[provider],
@@ -104,7 +108,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--output", type=Path)
     given = parser.parse_args()
-    multiple = read_contract(given.model.read_bytes()).size_multiple
+    contract = read_contract(given.model.read_bytes())
     runs: list[dict[str, object]] = []
     report = {
         "throughput": VERSION,
@@ -115,8 +119,8 @@ def main() -> None:
         "runs": runs,
     }
     for size in given.size or [128, 256, 512]:
-        if size % multiple:
-            raise SystemExit(f"the network cannot take size {size}: give a multiple of {multiple}")
+        if size % contract.size_multiple:
+            raise SystemExit(f"the network cannot take size {size}: give a multiple of {contract.size_multiple}")
         with tempfile.TemporaryDirectory() as temporary:
             root = Path(temporary)
             race = Race(
@@ -127,7 +131,11 @@ def main() -> None:
                 timeout_s=3600.0,
             )
             for provider in given.provider or LOOPS:
-                compared = race.run(infer_program(provider=provider, color=True, size=size), [loop(provider, size)])
+                others = [loop(provider)]
+                if size > contract.training_size:
+                    whole = infer_program(provider=provider, color=True, size=size)
+                    others.insert(0, replace(whole, name=f"infer --size {size}"))
+                compared = race.run(infer_program(provider=provider, color=True), others)
                 show(size, provider, compared)
                 runs.append({"size": size, "provider": provider, "compared": [asdict(one) for one in compared]})
         if given.output:  # after each size: a run takes hours
