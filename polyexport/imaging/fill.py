@@ -124,6 +124,7 @@ def fill_coverage(regions: Regions, coarse: Floats, coarse_ink: Floats) -> Plane
     ink = regions.ink
     height, width = ink.coverage.shape
     grid = (min(height, 2 * coarse.shape[0]), min(width, 2 * coarse.shape[1]))
+    scaled = grid != (height, width)
     cells = _sampled(regions.labels, grid)
     visible = 1 - coarse_ink
     inside = np.clip(coarse - coarse_ink, 0, visible)
@@ -150,7 +151,8 @@ def fill_coverage(regions: Regions, coarse: Floats, coarse_ink: Floats) -> Plane
     result = _edged(plane, ink)
     doubted = _doubted(cell_values, cells, believed, enlarged(coarse_ink, grid), round(scale))
     if doubted is not None:
-        result[np.asarray(Image.fromarray(doubted).resize((width, height), Image.Resampling.NEAREST)) > 0] = 0
+        whole = Image.fromarray(doubted).resize((width, height), Image.Resampling.NEAREST) if scaled else doubted
+        result[np.asarray(whole) > 0] = 0
     if np.count_nonzero(result > 127) > _WHOLE_PAGE * result.size:
         result[:] = 0
     return result
@@ -312,8 +314,10 @@ def _doubted(values: Plane, cells: NDArray[np.int32], coarse: Floats, coarse_ink
     if not doubted.any():
         return None
     parts, count = parts_of(inked)
-    runs = LabelRuns.of(parts, count + 1)
-    doubted &= _painted(runs.counts(doubted) > _STRAY * runs.areas(), parts)
+    places = np.flatnonzero(doubted)
+    labels = parts.ravel()[places]
+    left_out = np.bincount(labels, minlength=count + 1) > _STRAY * LabelRuns.of(parts, count + 1).areas()
+    doubted.ravel()[places] = left_out[labels]
     if not doubted.any():
         return None
     return largest(doubted.view(np.uint8), radius) & (1 - believed)
