@@ -35,17 +35,23 @@ class Batcher:
     Which images share a batch depends on the plan alone, never on timing. All methods but ``run`` are for one thread.
     """
 
-    def __init__(self, model: Model, *, batch_size: int, images_per_task: int, window: int) -> None:
+    def __init__(
+        self, model: Model, *, batch_size: int, pixels_per_call: int, images_per_task: int, window: int, colors: int = 1
+    ) -> None:
         """Start without images.
 
         Args:
             model: the model of every call.
-            batch_size: images per call of the network.
+            batch_size: images per call of the network, at most; a multiple of ``colors``.
+            pixels_per_call: pixels of the canvases of one call, at most, for calls of more than ``colors`` images.
             images_per_task: images that are handed from stage to stage together.
             window: number of inputs that are decoded ahead, and of images that wait for a full batch.
+            colors: outputs of one input that share a call.
         """
         self._model = model
         self._batch_size = batch_size
+        self._pixels_per_call = pixels_per_call
+        self._colors = colors
         self._images_per_task = images_per_task
         self._window = window
         # The oldest shape goes first when too many images wait.
@@ -84,13 +90,18 @@ class Batcher:
             The images, and how many of them share a call of the network.
         """
         tasks = self._waiting[shape]
-        batch_size = tasks[0].canvas.batch_limit(self._batch_size)
+        batch_size = self._images_per_call(tasks[0].canvas)
         count = images_per_network_task(batch_size, self._images_per_task)
         if len(tasks) > count:
             self._waiting[shape] = tasks[count:]
         else:
             del self._waiting[shape]
         return tasks[:count], batch_size
+
+    def _images_per_call(self, canvas: Canvas) -> int:
+        height, width = canvas.pixels.shape[:2]
+        inputs = max(1, self._pixels_per_call // (height * width) // self._colors)
+        return canvas.batch_limit(min(self._batch_size, inputs * self._colors))
 
     def run(self, tasks: list[OutputTask], batch_size: int) -> tuple[list[Pixels | str], float]:
         """Run the network. Safe to call from several threads.

@@ -136,7 +136,12 @@ class _Run:
         # An animation is as large as hundreds of images, and is not held back once it is decoded.
         self._ahead = 2 * decoding_pool.jobs if finishing.all_frames else self._window
         self._batcher = Batcher(
-            model, batch_size=batch_size, images_per_task=self._images_per_task, window=self._window
+            model,
+            batch_size=batch_size,
+            pixels_per_call=options.pixels_per_call,
+            images_per_task=self._images_per_task,
+            window=self._window,
+            colors=colors,
         )
         self._encoder = OutputEncoder(folder, prior_results, finishing, model)
         self._finishing = finishing

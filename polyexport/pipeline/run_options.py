@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from polyexport.model.canvas import CanvasRule
+from polyexport.model.canvas import MAX_NATIVE_PIXELS, CanvasRule
 from polyexport.model.model import Model
 from polyexport.runtime.session import Session
 
@@ -21,7 +21,10 @@ class RunOptions:
     """Use of this machine by a run. No option changes the outputs."""
 
     batch_size: int = 1
-    """Images per call of the network."""
+    """Images per call of the network, at most."""
+
+    pixels_per_call: int = MAX_NATIVE_PIXELS
+    """Pixels of the canvases of one call of several images, at most."""
 
     streams: int = 1
     """Concurrent calls of the network."""
@@ -29,6 +32,8 @@ class RunOptions:
     def __post_init__(self) -> None:
         if not 1 <= self.batch_size <= MAX_BATCH_SIZE or not 1 <= self.streams <= _MAX_STREAMS:
             raise ValueError(f"batch_size must be 1 to {MAX_BATCH_SIZE} and streams 1 to {_MAX_STREAMS}, got {self}")
+        if self.pixels_per_call < 1:
+            raise ValueError(f"pixels_per_call must be positive, got {self}")
 
 
 def threads_and_streams(outputs: int, *, threads: int, cores: int) -> tuple[int, int]:
@@ -63,6 +68,7 @@ def options_for(model: Model, canvas_rule: CanvasRule, *, batch_size: int, strea
     return RunOptions(
         # A graph that takes one image at a time gains nothing from a batch that has to be taken apart again.
         batch_size=1 if model.contract.batch_one else batch_size or _images_per_call(session, canvas_rule),
+        pixels_per_call=MAX_NATIVE_PIXELS if batch_size or canvas_rule.mode == "native" else session.pixels_per_call,
         # On a device one batch is copied while the other is computed.
         streams=(1 if session.stable_shapes else streams) + session.computes_elsewhere,
     )
@@ -83,4 +89,4 @@ def images_per_task(inputs: int, canvas_rule: CanvasRule) -> int:
 def _images_per_call(session: Session, canvas_rule: CanvasRule) -> int:
     if canvas_rule.mode == "native":  # a batch that is too large for a device is tried again in halves
         return session.images_per_call if session.stable_shapes else 1
-    return max(1, min(session.images_per_call, session.pixels_per_call // canvas_rule.area))
+    return session.images_per_call
