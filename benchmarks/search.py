@@ -26,7 +26,7 @@ from polyexport.imaging.psnr import psnr_db
 from trainer.batches import SizedBatch, generated_mix
 from trainer.checkpoint import load_checkpoint
 from trainer.config import TrainConfig
-from trainer.network import SMALL_PIXEL_CHANNELS, ModelConfig
+from trainer.network import SMALL_CHANNELS, ModelConfig
 from trainer.train import train
 
 TEST_SEED = 4_000_000_019
@@ -38,7 +38,7 @@ SIZES = (128, 256)
 class Candidate:
     """One network and training mix."""
 
-    channels: tuple[int, ...] = SMALL_PIXEL_CHANNELS
+    channels: tuple[int, ...] = SMALL_CHANNELS
     patch: int = 1
     mix: tuple[SizedBatch, ...] = generated_mix(16)
     drawings: DrawingsConfig = field(default_factory=SketchConfig)

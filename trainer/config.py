@@ -11,7 +11,7 @@ from trainer.batches import PairConfig, SizedBatch, generated_mix
 from trainer.checkpoint import Checkpoint
 from trainer.growth import check_growth
 from trainer.losses import LossConfig
-from trainer.network import SMALL_CHANNELS, SMALL_PATCH, ModelConfig
+from trainer.network import ModelConfig
 from trainer.transplant import can_transplant
 
 __all__ = ["Precision", "Schedule", "TrainConfig", "options_of", "run_folder"]
@@ -33,8 +33,8 @@ class TrainConfig:
     output: Path
     """Path of the checkpoint; it is rewritten at every validation that is better than all before."""
 
-    model: ModelConfig = field(default_factory=lambda: ModelConfig(channels=SMALL_CHANNELS, patch=SMALL_PATCH))
-    """Architecture of the network; ``small`` if it is not given."""
+    model: ModelConfig = field(default_factory=ModelConfig)
+    """Architecture of the network."""
 
     loss: LossConfig = field(default_factory=LossConfig)
     """Weights of the loss terms."""

@@ -16,16 +16,7 @@ from torch import Tensor, nn
 
 from polyexport.imaging.names import LABEL_NAME
 
-__all__ = [
-    "BASE_CHANNELS",
-    "BASE_CONTEXT",
-    "SMALL_CHANNELS",
-    "SMALL_PATCH",
-    "SMALL_PIXEL_CHANNELS",
-    "ConditionalUNet",
-    "Conditioning",
-    "ModelConfig",
-]
+__all__ = ["BASE_CHANNELS", "BASE_CONTEXT", "SMALL_CHANNELS", "ConditionalUNet", "Conditioning", "ModelConfig"]
 
 Conditioning = Literal["rgb", "vocabulary", "label", "none"]
 """Kind of the condition that a network takes beside the picture; see ``ModelConfig.conditioning``."""
@@ -36,15 +27,8 @@ BASE_CHANNELS = (64, 128, 256, 512, 1024)
 BASE_CONTEXT = (128, 128, 128)
 """Channels of the context of ``base``, finest first: thin levels below the wide ones, which see the whole."""
 
-SMALL_CHANNELS = (16, 32, 64, 128, 128, 128)
-"""Channels of each level of the ``small`` network, finest first. Its first level takes patches of two pixels, and six
-such levels see shapes of 512 pixels as a whole."""
-
-SMALL_PATCH = 2
-"""Side of the patches of the ``small`` network, pixels."""
-
-SMALL_PIXEL_CHANNELS = (16, *SMALL_CHANNELS)
-"""Channels of ``small`` with a level of single pixels above its own ones, as ``base`` grows from."""
+SMALL_CHANNELS = (16, 16, 32, 64, 128, 128, 128)
+"""Channels of each level of the ``small`` network, finest first. Seven levels see shapes of 512 pixels as a whole."""
 
 _MAX_LABELS = 4096
 
@@ -56,7 +40,7 @@ _ATANH_INPUT_SCALE = 0.999
 class ModelConfig:
     """Architecture of a network. Two equal configurations give state dicts with the same keys and shapes."""
 
-    channels: tuple[int, ...]
+    channels: tuple[int, ...] = SMALL_CHANNELS
     """Channels of each encoder level, finest first; without a context, the last is the bottleneck."""
 
     context: tuple[int, ...] = ()

@@ -100,7 +100,7 @@ def train(
         Network | None,
         typer.Option(
             help="Size of the network. base: channels 64-128-256-512-1024, and thin levels below; small: "
-            "channels 16-32-64-128-128-128 on patches of two pixels.",
+            "channels 16-16-32-64-128-128-128.",
             show_default="small, or that of --initial",
         ),
     ] = None,
@@ -110,9 +110,8 @@ def train(
             min=1,
             max=2,
             help="Side of the squares of pixels that the first level takes as one position. 2 halves the time of a "
-            "call; small with 1 has a level of 16 channels more, and base can grow from it. With an --initial of 1, "
-            "2 leaves out its finest level.",
-            show_default="2 for small, 1 for base, or that of --initial",
+            "call; with an --initial of 1, its finest level is left out.",
+            show_default="1, or that of --initial",
         ),
     ] = None,
     conditioning: Annotated[
@@ -239,15 +238,7 @@ def train(
     from trainer.config import TrainConfig, options_of, run_folder
     from trainer.datasets import examples_of, hold_out, labels_of
     from trainer.losses import LossConfig
-    from trainer.network import (
-        BASE_CHANNELS,
-        BASE_CONTEXT,
-        SMALL_CHANNELS,
-        SMALL_PATCH,
-        SMALL_PIXEL_CHANNELS,
-        Conditioning,
-        ModelConfig,
-    )
+    from trainer.network import BASE_CHANNELS, BASE_CONTEXT, SMALL_CHANNELS, Conditioning, ModelConfig
     from trainer.tracking import open_tracker
     from trainer.train import train as run
     from trainer.transplant import without_finest_level
@@ -260,15 +251,10 @@ def train(
     if conditioning and conditioning.value != (start.model.config.conditioning if start else kind):
         other = f"the {start.model.config.conditioning} network of --initial" if start else "a data set without colors"
         raise UsageError(f"--conditioning {conditioning.value} does not go with {other}", remedy="leave it out")
-    is_base = network is Network.BASE
-    side = patch or (1 if is_base else SMALL_PATCH)
-    small = SMALL_CHANNELS if side == SMALL_PATCH else SMALL_PIXEL_CHANNELS
-    channels, context = (BASE_CHANNELS, BASE_CONTEXT) if is_base else (small, ())
+    channels, context = (BASE_CHANNELS, BASE_CONTEXT) if network is Network.BASE else (SMALL_CHANNELS, ())
     if start:
-        model = start.model.config
-        if network:
-            model = replace(model, channels=channels, context=context, patch=side)
-        elif patch == 2 and model.patch == 1:
+        model = replace(start.model.config, channels=channels, context=context) if network else start.model.config
+        if patch == 2 and model.patch == 1 and not network:
             model = build(without_finest_level, config=model)
         elif patch:
             model = replace(model, patch=patch)
@@ -281,7 +267,7 @@ def train(
             conditioning=kind,
             palette=palette,
             labels=labels_of(files),
-            patch=side,
+            patch=patch or 1,
         )
     pairs = examples_of(files, model) if files else None
     held_out = examples_of(read_image_pairs(validation), model) if validation else None

@@ -9,13 +9,13 @@ import pytest
 import torch
 from PIL import Image
 
-from polyexport.cli.train import ConditioningName, Network, train
+from polyexport.cli.train import ConditioningName, train
 from polyexport.errors import DatasetError, UsageError
 from polyexport.export.export import export_source
 from polyexport.export.source.load import load_source
 from polyexport.model.loading.load import load_model
 from trainer.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
-from trainer.network import SMALL_CHANNELS, SMALL_PIXEL_CHANNELS, ConditionalUNet, ModelConfig
+from trainer.network import ConditionalUNet, ModelConfig
 
 LABELS = ("darker", "lighter")
 
@@ -123,24 +123,6 @@ def test_a_network_of_labels_is_exported_and_run(tmp_path: Path) -> None:
     assert not np.array_equal(results[0], results[1])
     with pytest.raises(UsageError, match="label"):
         model.apply([pixels])
-
-
-@pytest.mark.slow
-def test_small_takes_patches_unless_it_is_told_otherwise(tmp_path: Path) -> None:
-    folder = data_set(tmp_path / "set", {"colour": "red"}, {"colour": "blue"})
-
-    def trained(name: str, **options: Any) -> tuple[Path, ModelConfig]:
-        path = tmp_path / f"{name}.safetensors"
-        train(output=path, data=folder, steps=1, batch_size=2, workers=0, quiet=True, **options)
-        return path, load_checkpoint(path).model.config
-
-    of_pixels, pixels = trained("pixels", patch=1)
-    assert (pixels.channels, pixels.patch) == (SMALL_PIXEL_CHANNELS, 1)
-    of_patches, patches = trained("patches", initial=of_pixels, patch=2)
-    assert (patches.channels, patches.patch) == (SMALL_CHANNELS, 2)
-    assert trained("small")[1] == trained("named", initial=of_pixels, network=Network.SMALL)[1] == patches
-    with pytest.raises(UsageError, match="patch 1 for 2 of the old network"):
-        trained("base", initial=of_patches, network=Network.BASE)
 
 
 def test_what_does_not_go_together_is_refused(tmp_path: Path) -> None:

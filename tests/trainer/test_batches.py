@@ -170,10 +170,10 @@ def test_pictures_keep_their_condition_and_turn_with_their_target(conditions: tu
 def test_a_network_gets_the_arguments_of_its_conditioning() -> None:
     two = (("red", (255, 0, 0)), ("blue", (0, 0, 255)))
     for condition, config, expected in (
-        (None, ModelConfig(channels=(8, 16), conditioning="none"), ()),
-        (1, ModelConfig(channels=(8, 16), conditioning="label", labels=("a", "b")), (torch.tensor([1]),)),
-        ((0, 0, 250), ModelConfig(channels=(8, 16), conditioning="vocabulary", palette=two), (torch.tensor([1]),)),
-        ((0, 255, 255), ModelConfig(channels=(8, 16)), (torch.tensor([[-1.0, 1.0, 1.0]]),)),
+        (None, ModelConfig(conditioning="none"), ()),
+        (1, ModelConfig(conditioning="label", labels=("a", "b")), (torch.tensor([1]),)),
+        ((0, 0, 250), ModelConfig(conditioning="vocabulary", palette=two), (torch.tensor([1]),)),
+        ((0, 255, 255), ModelConfig(), (torch.tensor([[-1.0, 1.0, 1.0]]),)),
     ):
         (pair,) = textures(condition)
         (image, *given), target = network_inputs(collate([pair]), config)
