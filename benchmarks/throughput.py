@@ -123,14 +123,17 @@ def main() -> None:
             raise SystemExit(f"the network cannot take size {size}: give a multiple of {contract.size_multiple}")
         with tempfile.TemporaryDirectory() as temporary:
             root = Path(temporary)
-            race = Race(
-                pictures=pictures(given.images, size, given.copies, root),
-                values={"model": str(given.model.resolve()), "color": COLOR},
-                scratch=root,
-                rounds=given.rounds,
-                timeout_s=3600.0,
-            )
+            source = pictures(given.images, size, given.copies, root)
             for provider in given.provider or LOOPS:
+                scratch = root / provider
+                scratch.mkdir()
+                race = Race(
+                    pictures=source,
+                    values={"model": str(given.model.resolve()), "color": COLOR},
+                    scratch=scratch,
+                    rounds=given.rounds,
+                    timeout_s=3600.0,
+                )
                 others = [loop(provider)]
                 if size > contract.training_size:
                     whole = infer_program(provider=provider, color=True, size=size)

@@ -49,7 +49,7 @@ class Race:
     """Values of placeholders other than the two folders."""
 
     scratch: Path
-    """Existing folder for what the programs write."""
+    """Existing folder for what the programs write, of this race alone: outputs that are there are not made again."""
 
     rounds: int = 5
     timeout_s: float = 600.0
@@ -73,12 +73,16 @@ class Race:
             One result for each program, in this order. One that fails has its reason, and the others go on.
 
         Raises:
+            ValueError: a race has run in the scratch folder.
             UsageError: the folder holds no files, or polyexport can read none of them.
             PolyexportError: polyexport's own command fails.
         """
+        if self._runs.exists():
+            raise ValueError(f"{self.scratch} holds the outputs of another race; give a folder of its own to each")
         names = frozenset(names_of(self.pictures))
         if not names:
             raise UsageError(f"{self.pictures} holds no files", remedy="give a folder of image files")
+        self._runs.mkdir()
         self.progress(f"{ours.name}, {len(names)} pictures of {self.pictures}: a first run, not counted")
         self._once(ours, "reference")
         reference = Pictures.read(self._runs / "reference", names)
@@ -120,7 +124,6 @@ class Race:
         than a minute ago, and looks at each of them for every file that is created, so that a run after a deletion of
         2,000 files took 0.9 ms more of processor time for each file.
         """
-        self._runs.mkdir(exist_ok=True)
         earlier = [one for one in self._runs.iterdir() if one.name != "reference"]
         if sum(file.stat().st_size for one in earlier for file in one.rglob("*") if file.is_file()) > _MOST_KEPT_BYTES:
             for one in earlier:

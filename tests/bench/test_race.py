@@ -136,6 +136,12 @@ def test_pictures_at_any_depth_are_matched(tmp_path: Path) -> None:
     assert race.run(OURS, [program("copy", COPY)])[1].max_difference == 0
 
 
+def test_a_folder_of_another_race_is_refused(race: Race) -> None:
+    race.run(OURS, [])
+    with pytest.raises(ValueError, match="another race"):
+        race.run(OURS, [])
+
+
 def test_outputs_stay(race: Race) -> None:
     race.run(OURS, [program("copy", COPY)])
     kept = {folder.name for folder in (race.scratch / "runs").iterdir()}
