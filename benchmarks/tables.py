@@ -88,14 +88,14 @@ def pools() -> str:
         f"| network | precision, provider | `polyexport`, images/s | {' | '.join(names.values())} |",
         f"| --- | --- | --- | {' | '.join('---' for _ in names)} |",
     ]
-    for path in sorted(RESULTS.glob(f"*-[0-9]*_{MACHINE}_{DATE}.json")):
+    for path in sorted(RESULTS.glob("pools_*.json")):
         report = read_report(path)
         group = {one.name: one for one in report.compared if one.work == "throughput"}
         if not group:
             continue
         cells = [_ratio(group[name]) if name in group else "" for name in names]
         rate = f"{1e3 / median(group['polyexport'].block_ms):.0f}"
-        network, _, size = path.name.partition("_")[0].rpartition("-")
+        network, _, size = path.name.split("_")[1].rpartition("-")
         what = f"`{network}`, {size} | {report.model.precision}, {report.model.execution_provider}"
         lines.append(f"| {what} | {rate} | {' | '.join(cells)} |")
     return "\n".join([*lines, ""]) if len(lines) > 2 else _NOTHING
@@ -130,11 +130,12 @@ def speed() -> str:
         ("cpu", "a pool of threads around ONNX Runtime"),
         ("openvino", "OpenVINO's asynchronous queue"),
     ):
-        found = [(key, run) for key, run in runs.items() if key[2] == provider]
-        if found:
-            (_, size, _), run = min(found, key=lambda one: one[0][1])
+        mine = [(size, run) for (_, size, by), run in runs.items() if by == provider]
+        found = sorted(mine, key=lambda one: one[0])
+        for size, run in found[:1] + found[1:][-1:]:  # the smallest and the largest
             ratio = _interval(run["compared"][-1]["ratio"])
-            told.append(f"{ratio} times the rate of {rival} on {run['images']:,} pictures of {size}x{size}")
+            rate = f"{ratio} on" if size > found[0][0] else f"{ratio} times the rate of {rival} on"
+            told.append(f"{rate} {run['images']:,} pictures of {size}x{size}")
     measured = f" With a journal and synced files on top, it runs at {', and at '.join(told)}." if told else ""
     text = (
         "- **Speed.** `infer` keeps every core at work, with batches and threads that suit the runtime; "

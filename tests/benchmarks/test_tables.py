@@ -40,10 +40,12 @@ def tables(tmp_path: Path) -> dict[str, Any]:
     return found
 
 
-def record(path: Path, provider: str, ms: float) -> None:
-    ratio = Interval(estimate=1.07, low=1.05, high=1.1)
+RATIO = Interval(estimate=1.07, low=1.05, high=1.1)
+
+
+def record(path: Path, provider: str, ms: float, size: int = 128, ratio: Interval = RATIO) -> None:
     both = [asdict(one) for one in (compared("polyexport", ms, None), compared("loop.py", 5, ratio))]
-    run = {"size": 128, "provider": provider, "compared": both}
+    run = {"size": size, "provider": provider, "compared": both}
     path.write_text(json.dumps({"throughput": 1, "model": "small.onnx", "images": 5000, "rounds": 3, "runs": [run]}))
 
 
@@ -66,11 +68,19 @@ def test_the_latest_record_of_a_run_counts(tables: dict[str, Any], tmp_path: Pat
     assert "times the rate of OpenVINO's asynchronous queue" in told
 
 
+def test_the_readme_has_the_smallest_and_the_largest_pictures(tables: dict[str, Any], tmp_path: Path) -> None:
+    for size, low in ((512, 1.4), (128, 0.7), (256, 1.1)):
+        record(tmp_path / f"throughput_{size}.json", "cpu", 8.0, size, Interval(estimate=low + 0.1, low=low, high=2.0))
+    told = " ".join(tables["speed"]().split())
+    assert "at 0.80 (0.70 to 2.00) times the rate of a pool of threads around ONNX Runtime on 5,000 pictures" in told
+    assert "of 128x128, and at 1.50 (1.40 to 2.00) on 5,000 pictures of 512x512. " in told
+    assert "256" not in told
+
+
 def test_loops_in_memory_have_their_own_table(tables: dict[str, Any], tmp_path: Path) -> None:
-    name = f"small-128_fp32_openvino_{tables['MACHINE']}_{tables['DATE']}.json"
     (recorded,) = (ROOT / "benchmarks" / "results").glob("small-128_fp32_*.json")
     ratio = Interval(estimate=1.2, low=1.1, high=1.3)
     made = (compared("polyexport", 4.0, None), compared("openvino-queue", 4.8, ratio))
     report = replace(read_report(recorded), compared=tuple(replace(one, work="throughput") for one in made))
-    (tmp_path / name).write_text(report.to_json())
+    (tmp_path / "pools_small-128_fp32_openvino_a-machine_2026-01-01.json").write_text(report.to_json())
     assert tables["pools"]().splitlines()[2] == "| `small`, 128 | fp32, OpenVINO | 250 |  | 1.20 (1.10 to 1.30) |"
