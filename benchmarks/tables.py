@@ -157,6 +157,22 @@ def start_and_memory() -> str:
     )
 
 
+def compiled() -> str:
+    """Time of the first image with OpenVINO's compiled model in the cache folder, and without."""
+    lines = [
+        "| model | provider | with the cache: p50, processor time | without | bare imports |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for path in sorted(RESULTS.glob("cold_start_*_openvino_*.json")):
+        found = _json(path.name)
+        cells = [
+            f"{found['p50'][name]['wall_s']:.2f} s, {found['p50'][name]['cpu_s']:.2f} s"
+            for name in ("cached", "uncached", "import")
+        ]
+        lines.append(f"| `{found['model'].removesuffix('.onnx')}` | {found['provider']} | {' | '.join(cells)} |")
+    return "\n".join([*lines, ""])
+
+
 def cluster() -> str:
     """Ray beside the local engine, whole and with losses."""
     recorded = _json("cluster.json")
@@ -305,6 +321,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "parity": parity,
     "pools": pools,
     "folder": folder,
+    "compiled": compiled,
     "speed": speed,
     "start_and_memory": start_and_memory,
     "cluster": cluster,

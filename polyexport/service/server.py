@@ -226,7 +226,10 @@ class Server(uvicorn.Server):
 
 def _bound_socket(options: ServiceOptions) -> socket.socket:
     """A socket on the service's port that does not listen yet: clients are refused until the model is loaded."""
-    bound = socket.socket(socket.AF_INET6 if ":" in options.host else socket.AF_INET)
+    # With the protocol named, asyncio sets TCP_NODELAY on every connection. Without it the kernel holds the body of an
+    # answer back until the client has acknowledged its head, which takes a client 40 ms.
+    family = socket.AF_INET6 if ":" in options.host else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         bound.bind((options.host, options.port))
