@@ -135,7 +135,8 @@ def speed() -> str:
         for size, run in found[:1] + found[1:][-1:]:  # the smallest and the largest
             ratio = _interval(run["compared"][-1]["ratio"])
             rate = f"{ratio} on" if size > found[0][0] else f"{ratio} times the rate of {rival} on"
-            told.append(f"{rate} {run['images']:,} pictures of {size}x{size}")
+            reduced = ", which it scales down for the network" if len(run["compared"]) > 2 else ""
+            told.append(f"{rate} {run['images']:,} pictures of {size}x{size}{reduced}")
     measured = f" With a journal and synced files on top, it runs at {', and at '.join(told)}." if told else ""
     text = (
         "- **Speed.** `infer` keeps every core at work, with batches and threads that suit the runtime; "
