@@ -204,6 +204,7 @@ def test_real_noise_gives_no_verdict_that_it_may_have_caused(tiny_model_path: Pa
     quiet = run(1e6)
     (row,) = quiet["rows"]
     assert quiet["gate"]["verdict"] in (("met", "undecided") if row["stable"] else ("undecided",))
+    assert (quiet["gate"]["verdict"] == "met") is (not quiet["gate"]["reasons"])
     hopeless = run(1e-3 * min(row["block_ms"]))
     assert hopeless["gate"]["verdict"] == ("missed" if hopeless["rows"][0]["stable"] else "undecided")
     with ExitStack() as stack:
