@@ -8,9 +8,9 @@ asynchronous queue for `openvino`. Each program runs once without being counted,
 that alternates, into a new folder. Interpreter start, model loading and every file operation count; for `infer` also
 the syncing of every file and of the journal, and the exact edges that it draws around a fill, which the loops do not.
 
-The loops give every picture to the network at its own size. `infer` does so up to the training size; what is larger the
-network sees at that size, and the edges come from the ink of the whole drawing. So a larger size is also run with
-`infer --size N`, in which the network has the same work as in the loop.
+The loops give every picture to the network at its own size. `infer` first gives it a far smaller one where the model's
+result is a fill, and one of at most the training size where that leaves a doubt; the edges come from the ink of the
+whole drawing. So every size is also run with `infer --size N`, in which the network has the same work as in the loop.
 
 IMAGES is a folder of drawings, at any depth, which are scaled to each size; without it, drawings are generated. They
 are copied until there are as many as asked. The ratio is of times, in pairs of one round, with a confidence interval of
@@ -135,7 +135,8 @@ def main() -> None:
                     timeout_s=3600.0,
                 )
                 others = [loop(provider)]
-                if size > contract.training_size:
+                rule = contract.canvas_rule()
+                if rule.first_look or size > rule.size:
                     whole = infer_program(provider=provider, color=True, size=size)
                     others.insert(0, replace(whole, name=f"infer --size {size}"))
                 compared = race.run(infer_program(provider=provider, color=True), others)

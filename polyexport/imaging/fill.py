@@ -4,53 +4,25 @@ Paper that is not ink falls into regions. The coarse coverage votes on each regi
 that it cuts. A region that reaches the page's edge and has both votes holds a shape whose outline has gaps: there the
 coarse coverage itself draws the seam. Ink takes the color, and where it borders on paper that stays white, it takes as
 much of it as the ink covers.
-"""
 
-from dataclasses import dataclass
-from typing import TypeVar
+Where every region is certain, a far coarser coverage gives the same result: see ``settled_regions``.
+"""
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from polyexport.imaging.ink import WALL, Ink
-from polyexport.imaging.planes import (
-    LabelRuns,
-    beside,
-    blurred,
-    counted_beside,
-    enlarged,
-    largest,
-    looked_up,
-    parts_of,
-    smallest,
-)
+from polyexport.imaging.planes import LabelRuns, beside, blurred, counted_beside, enlarged, largest, parts_of, smallest
+from polyexport.imaging.votes import CLEAR, MIN_PATCH, Regions, Votes, painted
 
-__all__ = ["Regions", "fill_coverage", "find_regions"]
-
-_Value = TypeVar("_Value", np.uint8, np.bool_)
+__all__ = ["fill_coverage", "settled_coverage", "settled_regions"]
 
 Plane = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 
-_CLOSED_VOTE = 0.35
-"""Share of votes from which a region that ink encloses is filled: what is enclosed usually is."""
-
-_FULL = 0.5
-"""Coverage of the fill from which the ink around an enclosed region is part of the drawing."""
-
-_AROUND = 0.9
-"""Share of the ink around an enclosed region that is part of the drawing, from which the region is filled."""
-
-_MIN_WEIGHT = 0.5
-"""Visible cells of the grid for the votes, which has up to twice as many rows and columns as the coarse coverage, from
-which a region has a vote; what is smaller is filled if ink encloses it."""
-
 _NEAR_INK = 0.05
 """Weight of a cell's neighbors in its vote; it matters where ink hides the cell itself."""
-
-_MIN_PATCH = 3.0
-"""Smallest part of a region that can be filled or left apart from the rest, cells of the coarse coverage."""
 
 _THIN = 1.25
 """A part whose area is less than its open seam times this is a rim of the coarse picture, cells."""
@@ -69,45 +41,14 @@ filled: the paper around a drawing is larger."""
 _STRAY = 0.15
 """Connected ink is part of the drawing as a whole when the network leaves out at most this share of it."""
 
-_TRACE = 0.02
-"""Coverage by ink from which a cell can be doubted."""
-
-_CLEAR = 0.6
-"""Share of a cell that ink leaves visible from which the cell takes part in a seam."""
-
-_BELIEF = 0.25
-"""Coverage within one cell from which ink is part of the drawing."""
-
 _WHOLE_PAGE = 0.98
 """Part of the page above which a fill is no drawing's, but that of a frame, a texture or a photo: it stays paper."""
 
-_SIDES = (
-    (np.s_[1:], np.s_[:-1]),
-    (np.s_[:-1], np.s_[1:]),
-    (np.s_[:, 1:], np.s_[:, :-1]),
-    (np.s_[:, :-1], np.s_[:, 1:]),
-)
-"""Pairs of slices: cells, and the ones above, below, left and right of them."""
+_UNANIMOUS = 0.1
+"""A first look settles a region in which at most this share of the votes is against the others."""
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Regions:
-    """The regions of paper between the ink of one picture."""
-
-    ink: Ink
-    labels: NDArray[np.int32]
-    """int32 [H, W]: 0 for ink, 1 to ``count`` for the regions of paper, connected through their sides."""
-
-    count: int
-    open: NDArray[np.int64]
-    """int64 [count + 1]: pixels of each region on the page's edge."""
-
-
-def find_regions(ink: Ink) -> Regions:
-    """Find the regions of paper between the ink of a picture."""
-    labels, count = parts_of(ink.coverage < WALL)
-    edge = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
-    return Regions(ink=ink, labels=labels, count=count, open=np.bincount(edge, minlength=count + 1))
+_SPECK = 2
+"""Area up to which a region without a vote is settled, pixels of the full picture: it is filled at every size."""
 
 
 def fill_coverage(regions: Regions, coarse: Floats, coarse_ink: Floats) -> Plane:
@@ -121,103 +62,83 @@ def fill_coverage(regions: Regions, coarse: Floats, coarse_ink: Floats) -> Plane
     Returns:
         uint8 [H, W]: 0 is paper, 255 is the full color; all 0 if almost the whole page would be filled.
     """
-    ink = regions.ink
-    height, width = ink.coverage.shape
-    grid = (min(height, 2 * coarse.shape[0]), min(width, 2 * coarse.shape[1]))
-    scaled = grid != (height, width)
-    cells = _sampled(regions.labels, grid)
-    visible = 1 - coarse_ink
-    inside = np.clip(coarse - coarse_ink, 0, visible)
-    inside, visible = enlarged(inside, grid), enlarged(visible, grid)
-    believed = enlarged(coarse, grid)
-    scale = grid[0] / coarse.shape[0]  # cells of the grid for one of the coarse coverage
-    filled, seams, voted = _decide(regions, cells, inside, visible, scale * scale)
-    empty = voted & ~filled & (regions.open == 0)
-    if empty.any():
-        full = (believed >= _FULL).view(np.uint8)
-        filled |= empty & _surrounded(cells, largest(full, round(scale)), regions.count)
-    values = np.where(filled, np.uint8(255), np.uint8(0))
-    values[0] = 255
-    plane = _painted(values, regions.labels)
-    cell_values = _painted(np.where(voted, values, np.uint8(0)), cells)
-    if seams.any():
-        mixed = _painted(seams, cells)
-        share = _seam(mixed, inside, visible, scale)
+    votes = Votes.of(regions, coarse, coarse_ink)
+    filled = votes.with_surrounded()
+    values = _values(filled)
+    plane = painted(values, regions.labels)
+    cell_values = painted(np.where(votes.voted, values, np.uint8(0)), votes.cells)
+    height, width = regions.ink.coverage.shape
+    if votes.seams.any():
+        mixed = painted(votes.seams, votes.cells)
+        share = _seam(mixed, votes.inside, votes.visible, votes.scale)
         factor = max(1.5, height / coarse.shape[0])
         fine = enlarged((share - np.float32(0.5)) * np.float32(255 * factor), (height, width))
         sharp = np.clip(fine + np.float32(128), 0, 255).astype(np.uint8)
-        np.copyto(plane, sharp, where=_painted(seams, regions.labels))
+        np.copyto(plane, sharp, where=painted(votes.seams, regions.labels))
         np.copyto(cell_values, (share > 0.5).view(np.uint8) * np.uint8(255), where=mixed)
-    result = _edged(plane, ink)
-    doubted = _doubted(cell_values, cells, believed, enlarged(coarse_ink, grid), round(scale))
+    result = _edged(plane, regions.ink)
+    doubted = _doubted(*votes.ink_and_belief(cell_values), round(votes.scale))
     if doubted is not None:
+        scaled = votes.cells.shape != (height, width)
         whole = Image.fromarray(doubted).resize((width, height), Image.Resampling.NEAREST) if scaled else doubted
         result[np.asarray(whole) > 0] = 0
-    if np.count_nonzero(result > 127) > _WHOLE_PAGE * result.size:
-        result[:] = 0
-    return result
+    return _unless_whole_page(result)
 
 
-def _sampled(plane: NDArray[np.int32], size: tuple[int, int]) -> NDArray[np.int32]:
-    """Return the pixels in the middle of the cells of a grid."""
-    if plane.shape == size:
-        return plane
-    rows, columns = ((2 * np.arange(n) + 1) * side // (2 * n) for n, side in zip(size, plane.shape, strict=True))
-    cells: NDArray[np.int32] = plane.take(rows, axis=0).take(columns, axis=1)
-    return cells
+def settled_regions(regions: Regions, coarse: Floats, coarse_ink: Floats) -> NDArray[np.bool_] | None:
+    """Decide which regions are filled by a coverage that may be too coarse, if it leaves no doubt about any.
 
-
-def _painted(values: NDArray[_Value], labels: NDArray[np.int32]) -> NDArray[_Value]:
-    """Return the value of the label of each pixel: [count + 1], int32 [H, W] -> [H, W]."""
-    if len(values) > 256:
-        return values[labels]
-    table = np.zeros(256, np.uint8)
-    table[: len(values)] = values.view(np.uint8)
-    return looked_up(labels.astype(np.uint8), table).view(values.dtype)
-
-
-def _decide(
-    regions: Regions, cells: NDArray[np.int32], inside: Floats, visible: Floats, cell_area: float
-) -> tuple[NDArray[np.bool_], NDArray[np.bool_], NDArray[np.bool_]]:
-    """Return which regions are filled, which have a seam in them, and which are large enough for a vote.
-
-    Each is bool [count + 1]; entry 0 is ink.
-    """
-    runs = LabelRuns.of(cells, regions.count + 1)
-    weight, votes = runs.sums(visible), runs.sums(inside)
-    is_open = regions.open > 0
-    share = votes / np.maximum(weight, 1e-6)
-    filled = np.where(is_open, share >= 0.5, share >= _CLOSED_VOTE)
-    voted = weight >= _MIN_WEIGHT
-    filled |= ~voted & ~is_open
-    # Cells that ink hides have no say about a seam.
-    says, yes = visible > _CLEAR, inside > np.float32(0.5) * visible
-    said = runs.counts(says & yes)
-    seams = is_open & (np.minimum(said, runs.counts(says) - said) >= _MIN_PATCH * cell_area)
-    filled[0] = seams[0] = voted[0] = False
-    edge = regions.open[1:]
-    if edge.any() and filled[1:][edge > 0].all() and not seams.any():
-        widest = 1 + int(edge.argmax())
-        if 2 * regions.open[widest] > regions.open.sum():
-            filled[widest] = False  # the whole page would be filled
-    return filled, seams, voted
-
-
-def _surrounded(cells: NDArray[np.int32], full: Plane, count: int) -> NDArray[np.bool_]:
-    """Return which regions the drawing's ink surrounds, bool [count + 1].
+    There is doubt about a region that has few votes, or votes of both kinds; about paper that reaches the page's edge
+    in more than one place, as that may be a shape that the page cuts; and about ink that is no part of the fill.
 
     Args:
-        cells: label of each cell.
-        full: 1 where the fill or the drawing's ink is, up to one cell of the coarse coverage away, else 0.
-        count: number of regions.
+        regions: the regions of the full picture, [H, W].
+        coarse: coverage of the fill, float32 [h, w], 0 to 1, of the whole picture at a size up to its own.
+        coarse_ink: coverage of the ink at the same size.
+
+    Returns:
+        bool [count + 1], for ``settled_coverage``; entry 0, ink, means nothing. None if in doubt.
     """
-    outline, drawn = np.zeros(count + 1, np.int64), np.zeros(count + 1, np.int64)
-    for here, there in _SIDES:
-        rim = (cells[here] != cells[there]) & (cells[here] > 0)
-        labels = cells[here][rim]
-        outline += np.bincount(labels, minlength=count + 1)
-        drawn += np.bincount(labels[full[here][rim] > 0], minlength=count + 1)
-    return drawn >= _AROUND * np.maximum(outline, 1)
+    votes = Votes.of(regions, coarse, coarse_ink, finer=1)
+    against = np.minimum(votes.share, 1 - votes.share) > _UNANIMOUS
+    if votes.seams.any() or (against & votes.voted).any():
+        return None
+    unheard = ~votes.voted[1:]
+    if unheard.any():
+        areas = LabelRuns.of(regions.labels, regions.count + 1).areas()
+        if areas[1:][unheard].max() > _SPECK:
+            return None
+    filled = votes.with_surrounded()
+    if np.count_nonzero(~filled[1:] & (regions.open[1:] > 0)) > 1:
+        return None
+    inked, believed = votes.ink_and_belief(painted(np.where(votes.voted, _values(filled), np.uint8(0)), votes.cells))
+    return None if (inked & (believed == 0)).any() else filled
+
+
+def settled_coverage(regions: Regions, filled: NDArray[np.bool_]) -> Plane:
+    """Compute the exact coverage of a fill whose regions are settled.
+
+    Args:
+        regions: the regions of the full picture, [H, W].
+        filled: which regions are filled, bool [count + 1]; entry 0 is ink.
+
+    Returns:
+        uint8 [H, W] as of ``fill_coverage``.
+    """
+    return _unless_whole_page(_edged(painted(_values(filled), regions.labels), regions.ink))
+
+
+def _values(filled: NDArray[np.bool_]) -> Plane:
+    """Return the coverage of each label: 255 for ink and for what is filled."""
+    values = np.where(filled, np.uint8(255), np.uint8(0))
+    values[0] = 255
+    return values
+
+
+def _unless_whole_page(coverage: Plane) -> Plane:
+    if np.count_nonzero(coverage > 127) > _WHOLE_PAGE * coverage.size:
+        coverage[:] = 0
+    return coverage
 
 
 def _seam(mixed: NDArray[np.bool_], inside: Floats, visible: Floats, scale: float) -> Floats:
@@ -229,7 +150,7 @@ def _seam(mixed: NDArray[np.bool_], inside: Floats, visible: Floats, scale: floa
     near_inside, near_visible = (blurred(plane, radius) for plane in (inside, visible))
     share = (inside + _NEAR_INK * near_inside) / (visible + _NEAR_INK * near_visible + np.float32(1e-6))
     share = share.astype(np.float32)
-    paper = mixed & (visible > _CLEAR)
+    paper = mixed & (visible > CLEAR)
     for value in (True, False):
         mine = paper & ((share > 0.5) == value)
         parts, wrong = _mistakes(mine, paper, scale, value=value)
@@ -262,7 +183,7 @@ def _mistakes(
     labels = parts.ravel()[rim]
     seam, inked = (np.bincount(labels, sides.ravel()[rim], count + 1) for sides in (open_sides, ink_sides))
     length, size = seam / scale, area / scale**2
-    wrong = (size < _THIN * length) | (size < _MIN_PATCH)
+    wrong = (size < _THIN * length) | (size < MIN_PATCH)
     if value:
         wrong |= seam > _OPEN * (seam + inked)
     else:
@@ -306,10 +227,8 @@ def _clearest(plane: Plane) -> Plane:
     return clearest
 
 
-def _doubted(values: Plane, cells: NDArray[np.int32], coarse: Floats, coarse_ink: Floats, radius: int) -> Plane | None:
+def _doubted(inked: NDArray[np.bool_], believed: Plane, radius: int) -> Plane | None:
     """Return the cells whose ink is no part of the drawing, uint8 [h, w] of 0 and 1; None if there are none."""
-    believed = largest(((coarse >= _BELIEF) | (values > 127)).view(np.uint8), radius)
-    inked = (coarse_ink > _TRACE) | (cells == 0)
     doubted = inked & (believed == 0)
     if not doubted.any():
         return None

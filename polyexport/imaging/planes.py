@@ -1,7 +1,8 @@
 """Operations on planes of values, by OpenCV without the interpreter's lock: neighbors, connected parts, sizes."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 import cv2
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 
 __all__ = [
     "LabelRuns",
+    "averaged",
     "beside",
     "blurred",
     "channel_means",
@@ -18,11 +20,18 @@ __all__ = [
     "gray_plane",
     "histogram",
     "largest",
+    "largest_of_blocks",
+    "largest_of_cells",
     "looked_up",
     "parts_of",
+    "sampled",
     "smallest",
+    "smallest_of_blocks",
+    "smallest_of_cells",
     "weighted_sum",
 ]
+
+_Any = TypeVar("_Any", bound=np.generic)
 
 Plane = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -61,6 +70,55 @@ def smallest(plane: Plane, radius: int) -> Plane:
     return cast(Plane, cv2.erode(plane, _square(radius)))
 
 
+def largest_of_blocks(plane: Plane, side: int) -> Plane:
+    """Return the largest value of every block of pixels, by channel.
+
+    Args:
+        plane: uint8 [H, W] or [H, W, C].
+        side: height and width of a block; those at the end of a row and a column may be narrower.
+
+    Returns:
+        uint8 [rows, columns] or [rows, columns, C].
+    """
+    return _of_blocks(plane, side, cv2.dilate)
+
+
+def smallest_of_blocks(plane: Plane, side: int) -> Plane:
+    """Return the smallest value of every block of pixels, as ``largest_of_blocks`` does the largest."""
+    return _of_blocks(plane, side, cv2.erode)
+
+
+def largest_of_cells(plane: Plane, size: tuple[int, int]) -> Plane:
+    """Return the largest value around the middle of each cell of a grid, by channel.
+
+    Args:
+        plane: uint8 [H, W] or [H, W, C].
+        size: rows and columns of the grid, each at most that of the plane. Cells that are no whole number of pixels
+            reach as far as the next one.
+
+    Returns:
+        uint8 [rows, columns] or [rows, columns, C].
+    """
+    return _of_cells(plane, size, cv2.dilate)
+
+
+def smallest_of_cells(plane: Plane, size: tuple[int, int]) -> Plane:
+    """Return the smallest value around the middle of each cell of a grid, as ``largest_of_cells`` does the largest."""
+    return _of_cells(plane, size, cv2.erode)
+
+
+def _of_cells(plane: Plane, size: tuple[int, int], extreme: Callable[..., Any]) -> Plane:
+    height, width = plane.shape[:2]
+    rows = sampled(extreme(plane, np.ones((-(-height // size[0]), 1), np.uint8)), (size[0], width))
+    return sampled(cast(Plane, extreme(rows, np.ones((1, -(-width // size[1])), np.uint8))), size)
+
+
+def _of_blocks(plane: Plane, side: int, extreme: Callable[..., Any]) -> Plane:
+    # The extremes of all windows, of which one in a block is kept: ten times as fast as a reduction by NumPy.
+    rows = extreme(plane, np.ones((side, 1), np.uint8), anchor=(0, 0))[::side]
+    return cast(Plane, extreme(np.ascontiguousarray(rows), np.ones((1, side), np.uint8), anchor=(0, 0))[:, ::side])
+
+
 def _square(radius: int) -> Plane:
     return _SQUARES[radius] if radius < len(_SQUARES) else np.ones((2 * radius + 1, 2 * radius + 1), np.uint8)
 
@@ -92,6 +150,36 @@ def enlarged(plane: Floats, size: tuple[int, int]) -> Floats:
     if plane.shape == size:
         return plane
     return cast(Floats, cv2.resize(plane, (size[1], size[0]), interpolation=cv2.INTER_LINEAR))
+
+
+def averaged(plane: Plane, size: tuple[int, int]) -> Plane:
+    """Scale a plane down by the mean of what each pixel of the result covers, by channel.
+
+    Args:
+        plane: uint8 [H, W] or [H, W, C].
+        size: height and width of the result, each at most that of the plane.
+
+    Returns:
+        A new array, uint8 [height, width] or [height, width, C].
+    """
+    return cast(Plane, cv2.resize(plane, (size[1], size[0]), interpolation=cv2.INTER_AREA))
+
+
+def sampled(plane: NDArray[_Any], size: tuple[int, int]) -> NDArray[_Any]:
+    """Return the pixels in the middle of the cells of a grid.
+
+    Args:
+        plane: [H, W] or [H, W, C].
+        size: rows and columns of the grid, each at most that of the plane.
+
+    Returns:
+        [rows, columns] or [rows, columns, C]; the plane itself if it has this size.
+    """
+    if plane.shape[:2] == size:
+        return plane
+    rows, columns = ((2 * np.arange(n) + 1) * side // (2 * n) for n, side in zip(size, plane.shape, strict=False))
+    cells: NDArray[_Any] = plane.take(rows, axis=0).take(columns, axis=1)
+    return cells
 
 
 def parts_of(mask: NDArray[np.bool_]) -> tuple[NDArray[np.int32], int]:

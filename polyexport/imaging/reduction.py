@@ -9,9 +9,17 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from polyexport.imaging.ink import WALL, Ink
-from polyexport.imaging.planes import gray_plane, largest
+from polyexport.imaging.planes import (
+    averaged,
+    gray_plane,
+    largest,
+    largest_of_blocks,
+    largest_of_cells,
+    smallest_of_blocks,
+    smallest_of_cells,
+)
 
-__all__ = ["reduced"]
+__all__ = ["reduced", "sketched"]
 
 _KEPT = 1.5
 """The darkest pixel stands for blocks whose side is the scale divided by this; the rest of the scale is averaged."""
@@ -42,20 +50,37 @@ def reduced(pixels: NDArray[np.uint8], size: tuple[int, int], ink: Ink | None) -
         means = np.array(picture.reduce(side))
         thin = _thin_blocks(ink, side)
         if thin.any():
-            means[thin] = _blocks(pixels, side, np.minimum)[thin]
+            means[thin] = smallest_of_blocks(pixels, side)[thin]
         picture, box = Image.fromarray(means), (0.0, 0.0, width / side, height / side)
     return np.asarray(picture.resize((size[1], size[0]), Image.Resampling.LANCZOS, box=box))
+
+
+def sketched(pixels: NDArray[np.uint8], size: tuple[int, int], ink: Ink) -> NDArray[np.uint8]:
+    """Scale a picture down with all of its thin lines as dark and as wide as pixels of the result.
+
+    A line of one pixel stays in sight at any scale, and closes gaps that are narrower than a pixel of the result.
+
+    Args:
+        pixels: uint8 [H, W] or [H, W, 3], dark lines on light paper.
+        size: height and width of the result, each at most that of the picture.
+        ink: the picture's ink.
+
+    Returns:
+        uint8 [h, w] or [h, w, 3].
+    """
+    gray = gray_plane(pixels) if pixels.ndim == 3 else None
+    if gray is not None:
+        return np.repeat(sketched(gray, size, ink)[..., None], pixels.shape[2], axis=2)
+    solid = largest((averaged(ink.coverage, size) >= _SOLID).view(np.uint8), 1)
+    thin = (largest_of_cells(ink.coverage, size) >= WALL) & (solid == 0)
+    result = averaged(pixels, size)
+    result[thin] = smallest_of_cells(pixels, size)[thin]
+    return result
 
 
 def _thin_blocks(ink: Ink, side: int) -> NDArray[np.bool_]:
     """Return the blocks that hold ink and have no solid block beside them, bool [rows, columns]."""
     means = np.asarray(Image.fromarray(ink.coverage).reduce(side))
     solid = largest((means >= _SOLID).view(np.uint8), 1)
-    thin: NDArray[np.bool_] = (_blocks(ink.coverage, side, np.maximum) >= WALL) & (solid == 0)
+    thin: NDArray[np.bool_] = (largest_of_blocks(ink.coverage, side) >= WALL) & (solid == 0)
     return thin
-
-
-def _blocks(pixels: NDArray[np.uint8], side: int, pick: np.ufunc) -> NDArray[np.uint8]:
-    """Return the largest or smallest value of every block; the last ones of a row and a column may be narrower."""
-    rows = pick.reduceat(pixels, np.arange(0, pixels.shape[0], side), axis=0)
-    return pick.reduceat(rows, np.arange(0, pixels.shape[1], side), axis=1)

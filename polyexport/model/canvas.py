@@ -9,7 +9,8 @@ of the canvas passes through unchanged.
 
 A model whose result is a fill gets more: ``fit`` scales large drawings down without losing thin lines, and light lines
 on a dark page are inverted. At every size, its output then decides what is filled, and the ink of the whole drawing
-places the edge; see ``polyexport.imaging.fill``.
+places the edge; see ``polyexport.imaging.fill``. As the ink places the edge, a far smaller canvas is enough for most
+drawings: it is run first, and the canvas itself only if that first look leaves a doubt about any region of paper.
 """
 
 from collections.abc import Mapping
@@ -24,6 +25,7 @@ from polyexport.imaging.pixels import MAX_SIDE, Pixels
 from polyexport.model.edges import InkEdges
 
 if TYPE_CHECKING:
+    from polyexport.imaging.ink import Ink
     from polyexport.model.tiles import TileRule
 
 __all__ = ["MAX_NATIVE_PIXELS", "Canvas", "CanvasRule", "Size", "check_same_size", "resized"]
@@ -36,6 +38,13 @@ MAX_NATIVE_PIXELS = MAX_SIDE**2
 """Largest number of pixels of one canvas and of one batch. A full-width network needs about 2 KiB per pixel."""
 
 _WHITE = 255
+
+_MAX_FIRST_LOOK = 1 << 20
+"""Largest drawing that is looked at on a smaller canvas first, pixels: the regions of a drawing wait in memory for the
+network's answer, and those of a larger one cost as much time as the network saves."""
+
+_WORTHWHILE = 3
+"""Factor by which the canvas of the first look must be smaller, in pixels."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,6 +75,20 @@ class Canvas:
     tiles: "TileRule | None" = None
     """The rule by which the canvas is cut into tiles for the network; None if it is run as a whole."""
 
+    first_look: "Canvas | None" = None
+    """Smaller canvas of the same image with the same ``edges``, which the network sees first; None if it takes this
+    canvas at once."""
+
+    def settled_by(self, output: Pixels, color: tuple[int, int, int]) -> bool:
+        """Find out whether the network's output on the canvas of the first look is enough for this image.
+
+        Args:
+            output: uint8 [h, w, C], as large as the canvas of the first look.
+            color: sRGB of the fill.
+        """
+        look = self.first_look
+        return look is not None and look.edges is not None and look.edges.settles(look._inner(output), color)
+
     def batch_limit(self, wanted: int) -> int:
         """Return how many canvases of this shape one call of the network may take: at most ``wanted``, at least 1."""
         if self.tiles is not None:
@@ -77,7 +100,8 @@ class Canvas:
         """Cut the network's output on this canvas back to the size of the image, times the scale of the result.
 
         Args:
-            output: uint8 [s H, s W, C]; s, the scale of the result, follows from the shape of ``pixels``.
+            output: uint8 [s H, s W, C]; s, the scale of the result, follows from the shape of ``pixels``. Or the output
+                on the canvas of the first look.
             color: sRGB of the fill, from ``ColorCondition.fill_color``; None if no color is known, which gives the
                 network's own picture also for a fill.
             mixed: whether values between pixels may be mixed; labels must not be.
@@ -85,15 +109,22 @@ class Canvas:
         Returns:
             A new array, uint8 [s height, s width, C], rounded up.
         """
-        made, placed = output.shape[0], self.pixels.shape[0]  # whole numbers, whose ratio is the scale
-        inner = output[: -(-self.inner_height * made // placed), : -(-self.inner_width * made // placed)]
+        if self.first_look is not None and output.shape[:2] == self.first_look.pixels.shape[:2]:
+            return self.first_look.restore(output, color, mixed=mixed)
+        inner = self._inner(output)
         if self.edges is not None and color is not None:
             return self.edges.draw(inner, color)
+        made, placed = output.shape[0], self.pixels.shape[0]
         size = -(-self.height * made // placed), -(-self.width * made // placed)
         if inner.shape[:2] == size:
             return inner.copy()
         # Bilinear: a sharper filter overshoots at the edges of a flat color.
         return resized(inner, size, Image.Resampling.BILINEAR if mixed else Image.Resampling.NEAREST)
+
+    def _inner(self, output: Pixels) -> Pixels:
+        """Return the part of an output that the image covers, without what pads it."""
+        made, placed = output.shape[0], self.pixels.shape[0]  # whole numbers, whose ratio is the scale
+        return output[: -(-self.inner_height * made // placed), : -(-self.inner_width * made // placed)]
 
 
 def resized(pixels: Pixels, size: tuple[int, int], filter_: Image.Resampling) -> Pixels:
@@ -162,6 +193,9 @@ class CanvasRule:
     tiles: "TileRule | None" = None
     """The rule by which large canvases of ``native`` are cut into tiles; None if none is."""
 
+    first_look: int = 0
+    """Largest side of the canvas on which the network looks at an image first, pixels; 0 for no first look."""
+
     @property
     def area(self) -> int:
         """Pixels of the largest canvas of ``fit``."""
@@ -193,6 +227,7 @@ class CanvasRule:
         channels: int = 3,
         keep_original: bool = False,
         tiles: "TileRule | None" = None,
+        first_look: int = 0,
     ) -> "CanvasRule":
         """Make the rule for a size that a user gave and a network.
 
@@ -207,6 +242,7 @@ class CanvasRule:
             channels: channels of the network's image.
             keep_original: whether a canvas keeps the pixels of its image.
             tiles: the rule by which large canvases of ``native`` are cut.
+            first_look: largest side of the canvas of the first look of ``fit``, pixels; 0 for none.
 
         Raises:
             UsageError: the network cannot take this size.
@@ -230,6 +266,7 @@ class CanvasRule:
             channels=channels,
             keep_original=keep_original,
             tiles=tiles if mode == "native" else None,
+            first_look=first_look if size == "fit" else 0,
         )
 
     @classmethod
@@ -252,7 +289,7 @@ class CanvasRule:
         """
         height, width = pixels.shape[:2]
         scale = min(1.0, self.size / height, (self.width or self.size) / width) if self.mode == "fit" else 1.0
-        inner = (max(1, round(height * scale)), max(1, round(width * scale)))
+        inner = _scaled(height, width, scale)
         if self.mode == "fit" and self.square:
             canvas = (self.size, self.width or self.size)
         else:
@@ -263,15 +300,16 @@ class CanvasRule:
                 f"{width}x{height} pixels, more than the {MAX_NATIVE_PIXELS} that the network takes at full size",
                 remedy="use --size fit" if self.fill else "use --size fit, or --tile N for tiles of N pixels",
             )
-        edges, original = None, pixels if self.keep_original else None
+        edges, original, look = None, pixels if self.keep_original else None, None
         if self.fill:
-            pixels, edges = _drawing(pixels, inner)
+            drawing = _Drawing.of(pixels)
+            pixels, edges = drawing.scaled(inner), drawing.edges()
+            look = self._first_look(drawing, edges, canvas)
         elif inner != (height, width):
             pixels = resized(pixels, inner, Image.Resampling.LANCZOS)
         if inner != canvas:
-            pad = ((0, canvas[0] - inner[0]), (0, canvas[1] - inner[1]), (0, 0))
             if self.fill or not self.white:
-                pixels = np.pad(pixels, pad, mode="edge")
+                pixels = _padded(pixels, canvas)
             else:
                 padded = np.full((*canvas, pixels.shape[2]), _WHITE, dtype=np.uint8)
                 padded[: inner[0], : inner[1]] = pixels
@@ -285,11 +323,32 @@ class CanvasRule:
             edges=edges,
             original=original,
             tiles=tiles,
+            first_look=look,
+        )
+
+    def _first_look(self, drawing: "_Drawing", edges: InkEdges, canvas: tuple[int, int]) -> Canvas | None:
+        """Place a drawing on the canvas of the first look; None if that is not far smaller than its canvas."""
+        height, width = drawing.pixels.shape[:2]
+        if not self.first_look or drawing.ink is None or height * width > _MAX_FIRST_LOOK:
+            return None
+        from polyexport.imaging.reduction import sketched
+
+        inner = _scaled(height, width, min(1.0, self.first_look / max(height, width)))
+        small = self.padded_size(*inner)
+        if _WORTHWHILE * small[0] * small[1] > canvas[0] * canvas[1]:
+            return None
+        return Canvas(
+            pixels=_padded(sketched(drawing.pixels, inner, drawing.ink), small),
+            height=height,
+            width=width,
+            inner_height=inner[0],
+            inner_width=inner[1],
+            edges=edges,
         )
 
     def for_picture(self, channels: int) -> "CanvasRule":
         """Return the rule for second pictures of a number of channels, such as masks, on the canvases of this rule."""
-        return replace(self, channels=channels, fill=False, keep_original=False)
+        return replace(self, channels=channels, fill=False, keep_original=False, first_look=0)
 
     def padded_size(self, height: int, width: int) -> tuple[int, int]:
         """Return the height and width of the canvas of an image that is run at its own size, pixels."""
@@ -299,15 +358,39 @@ class CanvasRule:
         return -(-max(side, self.smallest) // self.multiple) * self.multiple
 
 
-def _drawing(pixels: Pixels, size: tuple[int, int]) -> tuple[Pixels, InkEdges]:
-    """Scale a drawing to a size up to its own, as dark lines on light paper, and measure its ink."""
-    from polyexport.imaging.ink import find_ink, page_is_dark
-    from polyexport.imaging.reduction import reduced
+def _scaled(height: int, width: int, scale: float) -> tuple[int, int]:
+    return max(1, round(height * scale)), max(1, round(width * scale))
 
+
+def _padded(pixels: Pixels, size: tuple[int, int]) -> Pixels:
+    """Repeat the last row and column of an image up to a height and width."""
     height, width = pixels.shape[:2]
-    if page_is_dark(pixels):
-        pixels = _WHITE - pixels
-    scaled = size != (height, width)
-    ink = find_ink(pixels)
-    edges = InkEdges.of(None if ink is None else ink.coverage, height, width)
-    return reduced(pixels, size, ink) if scaled else pixels, edges
+    if (height, width) == size:
+        return pixels
+    return np.pad(pixels, ((0, size[0] - height), (0, size[1] - width), (0, 0)), mode="edge")
+
+
+@dataclass(frozen=True, slots=True)
+class _Drawing:
+    """A drawing as dark lines on light paper, and its ink."""
+
+    pixels: Pixels
+    ink: "Ink | None"
+
+    @classmethod
+    def of(cls, pixels: Pixels) -> "_Drawing":
+        from polyexport.imaging.ink import find_ink, page_is_dark
+
+        if page_is_dark(pixels):
+            pixels = _WHITE - pixels
+        return cls(pixels, find_ink(pixels))
+
+    def edges(self) -> InkEdges:
+        height, width = self.pixels.shape[:2]
+        return InkEdges.of(None if self.ink is None else self.ink.coverage, height, width)
+
+    def scaled(self, size: tuple[int, int]) -> Pixels:
+        """Scale the drawing to a size up to its own."""
+        from polyexport.imaging.reduction import reduced
+
+        return self.pixels if size == self.pixels.shape[:2] else reduced(self.pixels, size, self.ink)

@@ -2,6 +2,7 @@
 
 import threading
 import zlib
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,9 +11,15 @@ from numpy.typing import NDArray
 from polyexport.imaging.pixels import Pixels
 
 if TYPE_CHECKING:
-    from polyexport.imaging.fill import Regions
+    from polyexport.imaging.ink import Ink
+    from polyexport.imaging.votes import Regions
 
 __all__ = ["InkEdges"]
+
+Floats = NDArray[np.float32]
+
+Reduce = Callable[[NDArray[np.uint8], tuple[int, int], "Ink"], NDArray[np.uint8]]
+"""Scales a plane down: one of the functions of ``polyexport.imaging.reduction``."""
 
 Rgb = tuple[int, int, int]
 """sRGB, 0 to 255."""
@@ -39,7 +46,9 @@ class InkEdges:
         """Coverage of the drawing's ink, packed; None for a drawing without ink, which stays white."""
         self._size = (height, width)
         self._opening = threading.Lock()
-        self._opened: tuple[Regions, NDArray[np.float32]] | None = None
+        self._regions: Regions | None = None
+        self._coarse_inks: dict[tuple[tuple[int, int], Reduce], Floats] = {}
+        self._settled: dict[tuple[Rgb, tuple[int, int]], NDArray[np.bool_]] = {}
 
     @classmethod
     def of(cls, coverage: NDArray[np.uint8] | None, height: int, width: int) -> "InkEdges":
@@ -55,44 +64,86 @@ class InkEdges:
         data = coverage.tobytes()
         return cls(zlib.compress(data, 1) if len(data) >= _PACKED_PIXELS else data, height, width)
 
+    def settles(self, output: Pixels, color: Rgb) -> bool:
+        """Find out whether a picture of the network that may be too small leaves no doubt about the fill.
+
+        Args:
+            output: as of ``draw``, which then draws the fill in less time.
+            color: color of the fill.
+        """
+        from polyexport.imaging.fill import settled_regions
+        from polyexport.imaging.reduction import sketched
+
+        coarse = _coverage(output, color)
+        if self.ink is None or coarse is None:
+            return True
+        size = (output.shape[0], output.shape[1])
+        filled = settled_regions(self._open(), coarse, self._coarse_ink(size, sketched))
+        if filled is None:
+            return False
+        self._settled[color, size] = filled
+        return True
+
     def draw(self, output: Pixels, color: Rgb) -> Pixels:
         """Draw the fill that the network's picture means.
 
         Args:
-            output: the network's picture of the whole drawing, uint8 [h, w, 3], at most as large as the drawing. All
-                colors of a drawing have pictures of one size.
+            output: the network's picture of the whole drawing, uint8 [h, w, 3], at most as large as the drawing.
             color: color of the fill.
 
         Returns:
             A new array, uint8 [height, width, 3]: the color where the fill is, white elsewhere.
         """
-        drop = _WHITE - np.array(color, np.float32)
-        scale = float(drop @ drop)
-        if self.ink is None or not scale:
+        size = (output.shape[0], output.shape[1])
+        filled = self._settled.get((color, size))
+        coarse = _coverage(output, color) if filled is None else None
+        if self.ink is None or (filled is None and coarse is None):
             return np.full((*self._size, 3), _WHITE, np.uint8)
-        from polyexport.imaging.fill import fill_coverage
-        from polyexport.imaging.planes import looked_up, weighted_sum
-
-        regions, coarse_ink = self._open((output.shape[0], output.shape[1]))
-        # Products and sums are whole numbers under 2^24, exact in any order, so that every processor gets the same.
-        drops = weighted_sum(_WHITE - output, drop)
-        coarse = np.minimum(drops / np.float32(scale), np.float32(1))
-        levels = np.rint(_WHITE - np.arange(256)[:, None] / 255 * drop.astype(np.float64)).astype(np.uint8)
-        return looked_up(fill_coverage(regions, coarse, coarse_ink), levels)
-
-    def _open(self, size: tuple[int, int]) -> "tuple[Regions, NDArray[np.float32]]":
-        """Find the regions of the drawing and the ink's coverage at a coarse size, once for all colors."""
-        from polyexport.imaging.fill import find_regions
-        from polyexport.imaging.ink import Ink
+        from polyexport.imaging.fill import fill_coverage, settled_coverage
+        from polyexport.imaging.planes import looked_up
         from polyexport.imaging.reduction import reduced
 
+        if filled is not None:
+            coverage = settled_coverage(self._open(), filled)
+        else:
+            assert coarse is not None
+            coverage = fill_coverage(self._open(), coarse, self._coarse_ink(size, reduced))
+        drop = _WHITE - np.array(color, np.float64)
+        levels = np.rint(_WHITE - np.arange(256)[:, None] / 255 * drop).astype(np.uint8)
+        return looked_up(coverage, levels)
+
+    def _open(self) -> "Regions":
+        """Find the regions of the drawing, once for all colors."""
+        from polyexport.imaging.ink import Ink
+        from polyexport.imaging.votes import find_regions
+
         with self._opening:
-            if self._opened is None:
+            if self._regions is None:
                 assert self.ink is not None
                 height, width = self._size
                 packed = height * width >= _PACKED_PIXELS
                 data = zlib.decompressobj().decompress(self.ink, height * width) if packed else self.ink
-                ink = Ink(coverage=np.frombuffer(data, np.uint8).reshape(height, width))
-                coarse = ink.coverage if size == self._size else _WHITE - reduced(_WHITE - ink.coverage, size, ink)
-                self._opened = find_regions(ink), coarse.astype(np.float32) / np.float32(255)
-            return self._opened
+                self._regions = find_regions(Ink(coverage=np.frombuffer(data, np.uint8).reshape(height, width)))
+            return self._regions
+
+    def _coarse_ink(self, size: tuple[int, int], reduce: Reduce) -> Floats:
+        """Return the coverage of the ink on a canvas, 0 to 1, float32 [h, w], once for all colors."""
+        ink = self._open().ink
+        with self._opening:
+            if (size, reduce) not in self._coarse_inks:
+                plane = ink.coverage if size == self._size else _WHITE - reduce(_WHITE - ink.coverage, size, ink)
+                self._coarse_inks[size, reduce] = plane.astype(np.float32) / np.float32(255)
+            return self._coarse_inks[size, reduce]
+
+
+def _coverage(output: Pixels, color: Rgb) -> Floats | None:
+    """Return how much of each pixel of a network's picture a color covers, float32 [h, w]; None for white."""
+    from polyexport.imaging.planes import weighted_sum
+
+    drop = _WHITE - np.array(color, np.float32)
+    scale = float(drop @ drop)
+    if not scale:
+        return None
+    # Products and sums are whole numbers under 2^24, exact in any order, so that every processor gets the same.
+    coverage: Floats = np.minimum(weighted_sum(_WHITE - output, drop) / np.float32(scale), np.float32(1))
+    return coverage

@@ -252,7 +252,7 @@ class Model:
 
         Args:
             canvas: The image on its canvas; for an alpha, with the original.
-            output: uint8 [s H, s W, C], as ``run_rows`` gives it.
+            output: uint8 [s H, s W, C], as ``run_canvases`` gives it.
             setting: Values of the conditions that text gives.
             as_alpha: Make a mask the alpha of the image, as a result of the kind ``alpha`` always is.
 
@@ -292,14 +292,14 @@ class Model:
             pictures: Second pictures on the canvases, for each canvas; None for a model that takes none.
 
         Returns:
-            uint8 [s H, s W, C] for each canvas.
+            uint8 [s H, s W, C] for each canvas, or for that of its first look where this is enough; see ``finish``.
         """
         seconds = pictures if pictures is not None else [()] * len(canvases)
         rows = [self.rows_of(setting, second) for setting, second in zip(settings, seconds, strict=True)]
-        if any(canvas.tiles for canvas in canvases):
-            from polyexport.model.tiled_run import run_placed
+        if any(canvas.tiles or canvas.first_look for canvas in canvases):
+            from polyexport.model.placed_run import run_placed
 
-            return run_placed(self, canvases, rows)
+            return run_placed(self, canvases, rows, [self.fill_color(setting) for setting in settings])
         return self.run_rows([canvas.pixels for canvas in canvases], rows)
 
     def colorize(

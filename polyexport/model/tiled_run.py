@@ -1,4 +1,4 @@
-"""The run of a model on canvases, in tiles where they are cut."""
+"""The run of a model on large canvases, in tiles."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
@@ -11,8 +11,9 @@ from polyexport.model.conditions.condition import Condition, ConditionRow
 from polyexport.model.contract import Contract
 from polyexport.model.settings import Setting
 from polyexport.model.tiles import TileRule, rows_of, tiled_rows
+from polyexport.runtime.session import Session
 
-__all__ = ["RunsRows", "run_placed", "tiled_output"]
+__all__ = ["RunsRows", "run_in_tiles", "tiled_output"]
 
 
 class RunsRows(Protocol):
@@ -24,6 +25,9 @@ class RunsRows(Protocol):
     conditions: tuple[Condition[Any], ...]
     """Conditions of the model, in the order of the contract."""
 
+    session: Session
+    """Session that runs the graph."""
+
     def rows_of(self, setting: Setting, pictures: Sequence[Pixels] = ()) -> tuple[ConditionRow, ...]:
         """Return the rows of a setting and of second pictures."""
         ...
@@ -33,25 +37,17 @@ class RunsRows(Protocol):
         ...
 
 
-def run_placed(
-    model: RunsRows, canvases: Sequence[Canvas], rows: Sequence[tuple[ConditionRow, ...]]
-) -> Sequence[Pixels]:
-    """Run one batch: ``canvases[i]``, all of one shape, with ``rows[i]``.
+def run_in_tiles(model: RunsRows, canvas: Canvas, rows: Sequence[ConditionRow]) -> Pixels:
+    """Run one canvas that is cut into tiles.
 
     Args:
         model: the model.
-        canvases: images on their canvases.
-        rows: rows of the conditions of each, with second pictures on the same canvas, uint8 [H, W, channels] each.
+        canvas: an image on its canvas.
+        rows: rows of its conditions, with second pictures on the same canvas, uint8 [H, W, channels] each.
 
     Returns:
-        uint8 [s H, s W, C] for each canvas.
+        uint8 [s H, s W, C].
     """
-    if any(canvas.tiles for canvas in canvases):
-        return [_run_in_tiles(model, *each) for each in zip(canvases, rows, strict=True)]
-    return model.run_rows([canvas.pixels for canvas in canvases], rows)
-
-
-def _run_in_tiles(model: RunsRows, canvas: Canvas, rows: Sequence[ConditionRow]) -> Pixels:
     assert canvas.tiles is not None
     height, width = canvas.pixels.shape[:2]
     second = [number for number, condition in enumerate(model.conditions) if not condition.textual]

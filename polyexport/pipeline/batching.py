@@ -3,11 +3,13 @@
 import time
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from polyexport.errors import ImageError, OutOfMemoryError, PolyexportError, out_of_memory, reason_of
 from polyexport.imaging.pixels import Pixels
 from polyexport.model.canvas import Canvas
 from polyexport.model.model import Model
+from polyexport.model.placed_run import first_looks
 from polyexport.pipeline.decoding.process import Decoded
 from polyexport.pipeline.frame_collection import FrameCollection
 from polyexport.pipeline.progress import InputProgress, OutputTask
@@ -115,10 +117,24 @@ class Batcher:
             calls.
         """
         started = time.perf_counter()
-        outputs: list[Pixels | str] = []
-        for first in range(0, len(tasks), batch_size):
-            outputs.extend(self._outputs(tasks[first : first + batch_size], batch_size))
-        return outputs, 1e3 * (time.perf_counter() - started)
+        outputs: dict[int, Pixels | str] = dict(self._first_looks(tasks))
+        rest = [index for index in range(len(tasks)) if index not in outputs]
+        for first in range(0, len(rest), batch_size):
+            batch = rest[first : first + batch_size]
+            outputs.update(zip(batch, self._outputs([tasks[index] for index in batch], batch_size), strict=True))
+        return [outputs[index] for index in range(len(tasks))], 1e3 * (time.perf_counter() - started)
+
+    def _first_looks(self, tasks: list[OutputTask]) -> dict[int, Pixels]:
+        """Run all small canvases of a task in one call; without an answer, where one image is at fault."""
+        if not any(task.canvas.first_look for task in tasks):
+            return {}
+        settings = [task.setting for task in tasks]
+        try:
+            rows = [self._model.rows_of(setting) for setting in settings]
+            colors = [self._model.fill_color(setting) for setting in settings]
+            return first_looks(self._model, [task.canvas for task in tasks], rows, colors)
+        except Exception:  # noqa: BLE001 - the call on the canvases finds the reason, and which image it is
+            return {}
 
     def _outputs(self, batch: list[OutputTask], batch_size: int) -> list[Pixels | str]:
         # Where a new shape costs a compilation, the last batch is filled up with copies of its last image.
@@ -126,7 +142,9 @@ class Batcher:
         tasks = batch + batch[-1:] * (batch_size - len(batch) if filled else 0)
         try:
             outputs = self._model.run_canvases(
-                [task.canvas for task in tasks], [task.setting for task in tasks], [task.pictures for task in tasks]
+                [replace(task.canvas, first_look=None) for task in tasks],
+                [task.setting for task in tasks],
+                [task.pictures for task in tasks],
             )
             return list(outputs[: len(batch)])
         except ImageError as error:  # one image of the batch is at fault; the halves tell which

@@ -35,6 +35,7 @@ def recipes_of(plan: Plan, model: Model, canvas_rule: CanvasRule, finishing: Fin
             mode=canvas_rule.mode,
             size=canvas_rule.size if canvas_rule.mode == "fit" else 0,
             **_tiles(canvas_rule),
+            **({"first_look": canvas_rule.first_look} if canvas_rule.first_look else {}),
             **finishing.recipe(),
         )
         for setting in plan.settings

@@ -17,6 +17,7 @@ from polyexport.errors import reason_of
 from polyexport.imaging.pixels import Pixels
 from polyexport.model.canvas import Canvas
 from polyexport.model.model import ConditionRows
+from polyexport.model.placed_run import Rgb
 from polyexport.model.tiles import TileRule
 
 __all__ = ["Batcher", "NetworkError", "QueueFullError", "QueueTimeoutError", "RunNetwork"]
@@ -36,9 +37,9 @@ class QueueTimeoutError(Exception):
     """The request waited longer in the queue than it may."""
 
 
-RunNetwork = Callable[[Sequence[Canvas], Sequence[ConditionRows]], Sequence[Pixels]]
-"""``run_placed`` with a loaded model: canvases of one shape and the rows of the conditions of each give one output for
-each, uint8 [s H, s W, C]."""
+RunNetwork = Callable[[Sequence[Canvas], Sequence[ConditionRows], Sequence[Rgb | None]], Sequence[Pixels]]
+"""``run_placed`` with a loaded model: canvases of one shape, the rows of the conditions of each and the color of its
+fill give one output for each, uint8 [s H, s W, C]."""
 
 _Group = tuple[tuple[int, ...], TileRule | None]
 """Shape and rule for tiles of canvases that may share a call."""
@@ -48,6 +49,7 @@ _Group = tuple[tuple[int, ...], TileRule | None]
 class _Queued:
     canvas: Canvas
     rows: ConditionRows
+    color: Rgb | None
     result: asyncio.Future[Pixels]
     queued_at_s: float
     """Time at which the request was queued, on the clock of ``time.monotonic``."""
@@ -113,22 +115,24 @@ class Batcher:
         """Whether the threads that call the network are alive."""
         return all(thread.is_alive() for thread in self._threads)
 
-    async def submit(self, canvas: Canvas, rows: ConditionRows) -> Pixels:
+    async def submit(self, canvas: Canvas, rows: ConditionRows, color: Rgb | None = None) -> Pixels:
         """Queue one canvas and wait for its result; a cancelled caller's canvas leaves the queue.
 
         Args:
             canvas: an image on its canvas.
             rows: the rows of its conditions, in the order of the contract.
+            color: the color in which the model fills; None if its result is no fill.
 
         Returns:
-            The network's output, uint8 [s H, s W, C], of the canvas's height and width times the result's scale.
+            The network's output, uint8 [s H, s W, C], of the canvas's height and width times the result's scale, or of
+            those of its first look.
 
         Raises:
             QueueFullError: ``max_queued`` canvases are waiting.
             QueueTimeoutError: the canvas waited longer than ``max_queued_s``.
             NetworkError: the network failed on this canvas, in a call of its own.
         """
-        queued = _Queued(canvas, rows, asyncio.get_running_loop().create_future(), time.monotonic())
+        queued = _Queued(canvas, rows, color, asyncio.get_running_loop().create_future(), time.monotonic())
         with self._changed:
             if sum(map(len, self._queues.values())) >= self._max_queued:
                 raise QueueFullError
@@ -201,7 +205,7 @@ class Batcher:
         """Call the network. When a call fails, each half of its batch is tried alone, down to single canvases."""
         outcomes: Sequence[Pixels | Exception]
         try:
-            outcomes = run([queued.canvas for queued in batch], [queued.rows for queued in batch])
+            outcomes = run([one.canvas for one in batch], [one.rows for one in batch], [one.color for one in batch])
         except Exception as error:  # noqa: BLE001 - runtimes raise unrelated types; lack of memory is the usual cause
             if len(batch) > 1:
                 half = len(batch) // 2

@@ -119,7 +119,8 @@ class Routes:
         kind = body_type(request)
         try:
             order = await self._read(request, kind)
-            output = await _while_connected(request, self._batcher.submit(order.canvas, order.rows))
+            work = self._batcher.submit(order.canvas, order.rows, self._model.fill_color(order.setting))
+            output = await _while_connected(request, work)
         except ClientDisconnect:
             return Response(status_code=_CLIENT_GONE_STATUS)  # nobody reads it, but the metrics count it
         except QueueFullError as error:

@@ -24,7 +24,7 @@ from polyexport.errors import UsageError
 from polyexport.model.file import read_model
 from polyexport.model.loading.load import open_model
 from polyexport.model.model import Model
-from polyexport.model.tiled_run import run_placed
+from polyexport.model.placed_run import run_placed
 from polyexport.pipeline.decoding.pool import DecodingPool
 from polyexport.runtime.allocator import return_freed_memory
 from polyexport.runtime.cores import granted_cores

@@ -13,9 +13,10 @@ from PIL import Image
 
 from polyexport.data.drawings import draw
 from polyexport.data.splits import SPLITS
-from polyexport.imaging.fill import fill_coverage, find_regions
+from polyexport.imaging.fill import fill_coverage
 from polyexport.imaging.ink import find_ink, page_is_dark
 from polyexport.imaging.reduction import reduced
+from polyexport.imaging.votes import find_regions
 
 pytest.importorskip("lucide", reason="needs the drawings extra")
 

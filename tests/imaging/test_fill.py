@@ -8,9 +8,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
-from polyexport.imaging.fill import fill_coverage, find_regions
+from polyexport.imaging.fill import fill_coverage, settled_coverage, settled_regions
 from polyexport.imaging.ink import Ink, find_ink
-from polyexport.imaging.reduction import reduced
+from polyexport.imaging.reduction import reduced, sketched
+from polyexport.imaging.votes import find_regions
 
 Plane = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -194,3 +195,75 @@ def test_a_page_is_never_filled_as_a_whole() -> None:
     smaller = np.pad(pixels[4:-4, 4:-4], ((4, 4), (4, 4), (0, 0)), constant_values=255).copy()
     smaller[4:-4, [4, -5]] = smaller[[4, -5], 4:-4] = 0
     assert (filled(smaller, np.ones((40, 40), np.float32)) > 127).mean() > 0.8
+
+
+def settled(pixels: Plane, coarse: Floats) -> Plane | None:
+    """The fill that a first look settles."""
+    ink = find_ink(pixels)
+    assert ink is not None
+    coarse_ink = (255 - sketched(255 - ink.coverage, coarse.shape, ink).astype(np.float32)) / np.float32(255)
+    regions = find_regions(ink)
+    found = settled_regions(regions, coarse, coarse_ink)
+    return None if found is None else settled_coverage(regions, found)
+
+
+@pytest.mark.parametrize("side", [20, 40, 80, 160])
+@pytest.mark.parametrize("width", [2, 4])
+def test_a_first_look_settles_a_drawing_without_gaps(side: int, width: float) -> None:
+    pixels, truth = drawing(width=width)
+    found = settled(pixels, np.maximum(shrunk(truth, side), sketched_ink(pixels, side)))
+    assert found is not None
+    assert np.array_equal(found, filled(pixels, shrunk(truth, 80)))
+
+
+def sketched_ink(pixels: Plane, side: int) -> Floats:
+    ink = find_ink(pixels)
+    assert ink is not None
+    size = shrunk(pixels[..., 0].astype(np.float32), side).shape
+    return (255 - sketched(255 - ink.coverage, size, ink).astype(np.float32)) / np.float32(255)
+
+
+@pytest.mark.parametrize("kind", ["gap", "dashed"])
+@pytest.mark.parametrize("side", [40, 80])
+def test_a_first_look_settles_no_outline_with_gaps(kind: str, side: int) -> None:
+    pixels, truth = drawing(gap=kind == "gap", dashed=kind == "dashed")
+    assert settled(pixels, shrunk(truth, side)) is None
+
+
+def test_a_first_look_leaves_votes_of_both_kinds_in_doubt() -> None:
+    pixels, truth = drawing()
+    coarse = shrunk(truth, 40).copy()
+    coarse[16:24, 12:20] = 0
+    assert settled(pixels, coarse) is None
+
+
+def test_a_first_look_leaves_ink_in_doubt_that_the_network_leaves_out() -> None:
+    pixels, truth = drawing()
+    assert settled(pixels, np.maximum(shrunk(truth, 40), sketched_ink(pixels, 40))) is not None
+    pixels[6:9, 20:23] = 0
+    assert settled(pixels, shrunk(truth, 40)) is None
+
+
+def test_a_first_look_leaves_paper_in_doubt_that_a_line_across_the_page_cuts_off() -> None:
+    pixels, truth = drawing()
+    cut, kept = np.ascontiguousarray(pixels[:, 70:]), np.ascontiguousarray(truth[:, 70:])
+    empty = np.where(find_ink(cut).coverage > 0, kept, 0)  # type: ignore[union-attr]
+    assert settled(cut, shrunk(kept, 40)) is not None
+    assert settled(cut, shrunk(empty.astype(np.float32), 40)) is None
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 12), st.integers(0, 2**32 - 1), st.floats(0, 1))
+def test_a_first_look_at_anything_settles_every_region_or_none(
+    height: int, width: int, side: int, seed: int, share: float
+) -> None:
+    rng = np.random.default_rng(seed)
+    inked = rng.random((height, width)) < share
+    regions = find_regions(Ink(coverage=inked.astype(np.uint8) * np.uint8(255)))
+    size = (min(height, side), min(width, side))
+    coarse, coarse_ink = rng.random(size).astype(np.float32).round(), rng.random(size).astype(np.float32).round()
+    found = settled_regions(regions, coarse, coarse_ink)
+    if found is not None:
+        assert found.shape == (regions.count + 1,)
+        drawn = settled_coverage(regions, found)
+        assert not drawn.any() or (drawn[inked] == 255).all() or regions.count == 0

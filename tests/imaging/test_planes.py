@@ -10,6 +10,7 @@ from scipy import ndimage
 
 from polyexport.imaging.planes import (
     LabelRuns,
+    averaged,
     beside,
     blurred,
     channel_means,
@@ -19,9 +20,14 @@ from polyexport.imaging.planes import (
     gray_plane,
     histogram,
     largest,
+    largest_of_blocks,
+    largest_of_cells,
     looked_up,
     parts_of,
+    sampled,
     smallest,
+    smallest_of_blocks,
+    smallest_of_cells,
     weighted_sum,
 )
 
@@ -120,3 +126,20 @@ def test_a_histogram_of_many_pixels_is_exact() -> None:
     plane = np.zeros((4097, 4097), np.uint8)  # more than float32 can count one by one
     plane[0, 0] = 7
     assert histogram(plane)[[0, 7]].tolist() == [plane.size - 1, 1]
+
+
+@given(sides, sides, st.integers(1, 9), seeds)
+def test_extremes_of_blocks_and_cells(height: int, width: int, side: int, seed: int) -> None:
+    plane = np.random.default_rng(seed).integers(0, 256, (height, width, 3), np.uint8)
+    starts = np.arange(0, height, side), np.arange(0, width, side)
+    for found, pick in ((largest_of_blocks, np.maximum), (smallest_of_blocks, np.minimum)):
+        rows = pick.reduceat(plane, starts[0], axis=0)
+        assert (found(plane, side) == pick.reduceat(rows, starts[1], axis=1)).all()
+    whole = plane[: height // side * side, : width // side * side]
+    if whole.size:  # the cells of a whole number of pixels are blocks
+        size = whole.shape[0] // side, whole.shape[1] // side
+        assert (largest_of_cells(whole, size) == largest_of_blocks(whole, side)).all()
+        assert (smallest_of_cells(whole, size) == smallest_of_blocks(whole, side)).all()
+    size = max(1, height // side), max(1, width // side)
+    assert (smallest_of_cells(plane, size) <= sampled(plane, size)).all()
+    assert averaged(plane, size).shape == (*size, 3)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
 from polyexport.imaging.ink import find_ink
-from polyexport.imaging.reduction import reduced
+from polyexport.imaging.reduction import reduced, sketched
 
 
 @pytest.mark.parametrize(("side", "size"), [(512, 128), (700, 128), (1600, 64)])
@@ -59,3 +59,18 @@ def test_a_gray_picture_is_scaled_as_each_channel_of_one_in_color(
     gray = reduced(np.stack([plane] * 3, axis=-1), size, ink)
     for channel in (color[..., 0], color[..., 2], *np.moveaxis(gray, -1, 0)):
         assert np.array_equal(channel, reduced(plane, size, ink))
+
+
+@pytest.mark.parametrize(("side", "size"), [(128, 64), (150, 64), (700, 64), (512, 128)])
+@pytest.mark.parametrize("color", ["black", "navy"])
+def test_a_sketch_has_every_line_in_full(side: int, size: int, color: str) -> None:
+    page = Image.new("RGB", (side, side), "white")
+    ImageDraw.Draw(page).rectangle([side * 0.2, side * 0.3, side * 0.7, side * 0.8], outline=color, width=1)
+    pixels = np.asarray(page)
+    ink = find_ink(pixels)
+    assert ink is not None
+    small = sketched(pixels, (size, size), ink)
+    assert small.shape == (size, size, 3)
+    line = (small == pixels.reshape(-1, 3).min(axis=0)).all(axis=2)
+    assert line.any(axis=0).sum() >= 0.5 * size  # an unbroken line, as dark as the drawing's
+    assert (line | (small == 255).all(axis=2)).all()

@@ -16,7 +16,7 @@ import pytest
 
 from polyexport.model.file import default_model_path
 from polyexport.model.model import Model
-from polyexport.model.tiled_run import run_placed
+from polyexport.model.placed_run import run_placed
 from polyexport.pipeline.decoding.pool import DecodingPool
 from polyexport.service.app import build_app
 from polyexport.service.batcher import Batcher

@@ -31,12 +31,12 @@ class Network:
         self.free = threading.Event()
         self.free.set()
 
-    def __call__(self, canvases: Sequence[Any], rows: Sequence[Any]) -> list[Any]:
+    def __call__(self, canvases: Sequence[Any], rows: Sequence[Any], colors: Sequence[Any]) -> list[Any]:
         values = [int(canvas.pixels[0, 0, 0]) for canvas in canvases]
         self.calls.append(values)
         assert self.free.wait(30)
         assert len({canvas.pixels.shape for canvas in canvases}) == 1
-        assert len(rows) == len(canvases)
+        assert len(rows) == len(colors) == len(canvases)
         if self.fails_on & set(values):
             raise RuntimeError("no such canvas\nsecond line")
         return [canvas.pixels + 1 for canvas in canvases]

@@ -23,7 +23,7 @@ from polyexport.model.conditions.fields import MAX_VECTOR_DIM, VectorFields
 from polyexport.model.file import peek_contract
 from polyexport.model.loading.load import load_model
 from polyexport.model.model import Model
-from polyexport.model.tiled_run import run_placed
+from polyexport.model.placed_run import run_placed
 from polyexport.pipeline.decoding.pool import DecodingPool
 from polyexport.service.app import build_app
 from polyexport.service.batcher import Batcher

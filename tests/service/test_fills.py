@@ -10,8 +10,8 @@ from typing import Any
 from polyexport.imaging.codecs.png import encode_png
 from polyexport.model.file import default_model_path
 from polyexport.model.model import Model
+from polyexport.model.placed_run import run_placed
 from polyexport.model.result import ResultFields
-from polyexport.model.tiled_run import run_placed
 from polyexport.pipeline.decoding.pool import DecodingPool
 from polyexport.service.app import build_app
 from polyexport.service.batcher import Batcher

@@ -16,9 +16,9 @@ from polyexport.imaging.codecs.png import encode_png
 from polyexport.imaging.pixels import decode
 from polyexport.model.loading.load import load_model
 from polyexport.model.model import Model
+from polyexport.model.placed_run import run_placed
 from polyexport.model.settings import setting_from
 from polyexport.model.tile_wish import TileWish
-from polyexport.model.tiled_run import run_placed
 from polyexport.pipeline.decoding.pool import DecodingPool
 from polyexport.service.app import build_app
 from polyexport.service.batcher import Batcher

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from types import MappingProxyType
 from typing import IO, Any, cast
 
@@ -275,7 +275,7 @@ class DecodingProcess:
         if not (height > 0 and width > 0 and height * width <= rules.max_pixels):
             raise ValueError("no image has this size")
         pixels = self.receive_array(rows, columns, rules.image.channels)
-        return Canvas(
+        canvas = Canvas(
             pixels=pixels,
             height=height,
             width=width,
@@ -285,6 +285,14 @@ class DecodingProcess:
             original=self._original(str(answer["original"]), pixels, height, width) if "original" in answer else None,
             tiles=tiles,
         )
+        return replace(canvas, first_look=self._first_look(answer, canvas)) if "first_look" in answer else canvas
+
+    def _first_look(self, answer: dict[str, Any], canvas: Canvas) -> Canvas:
+        rows, columns, height, width = (int(side) for side in answer["first_look"])
+        if canvas.edges is None or not (0 < height <= rows and 0 < width <= columns and rows * columns <= MAX_PIXELS):
+            raise ValueError("no first look has this size")
+        pixels = self.receive_array(rows, columns, canvas.pixels.shape[2])
+        return replace(canvas, pixels=pixels, inner_height=height, inner_width=width, original=None)
 
     def receive_array(self, rows: int, columns: int, channels: int) -> Pixels:
         """Read pixels, uint8 [rows, columns, channels]."""

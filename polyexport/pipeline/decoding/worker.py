@@ -335,6 +335,9 @@ def _canvas_entry(
         same = pixels.shape == (canvas.height, canvas.width, ORIGINAL_CHANNELS)
         entry["original"] = "canvas" if same else "own"
         payload += [] if same else [np.ascontiguousarray(to_channels(decoded, ORIGINAL_CHANNELS))]
+    if look := canvas.first_look:
+        entry["first_look"] = [*look.pixels.shape[:2], look.inner_height, look.inner_width]
+        payload.append(np.ascontiguousarray(look.pixels))
     return entry, payload
 
 

@@ -73,6 +73,26 @@ def test_a_large_image_comes_through_the_pipe_whole(tmp_path: Path) -> None:
     assert np.array_equal(canvas.restore(canvas.pixels), pixels)
 
 
+FIRST_LOOK_RULE = CanvasRule(size=96, multiple=16, fill=True, square=False, first_look=32)
+
+
+def test_a_first_look_comes_through_the_pipe(tmp_path: Path) -> None:
+    pixels = np.full((200, 170, 3), 255, np.uint8)
+    pixels[40:44, 20:150] = pixels[40:160, 20:23] = 30
+    (tmp_path / "drawing.png").write_bytes(encode_png(pixels))
+    with DecodingPool(jobs=1) as decoders:
+        canvas = decoders.decode(str(tmp_path / "drawing.png"), FIRST_LOOK_RULE).canvas
+    placed = FIRST_LOOK_RULE.place(pixels)
+    assert canvas is not None
+    assert canvas.first_look is not None
+    assert placed.first_look is not None
+    assert canvas.first_look.edges is canvas.edges
+    for found, expected in ((canvas, placed), (canvas.first_look, placed.first_look)):
+        assert np.array_equal(found.pixels, expected.pixels)
+        for name in ("height", "width", "inner_height", "inner_width"):
+            assert getattr(found, name) == getattr(expected, name)
+
+
 @pytest.mark.parametrize("name", ["crash", "abort", "exit", "bomb", "killed"])
 def test_a_decoder_that_dies_takes_one_image_with_it(deadly: None, drawings: Path, name: str) -> None:
     with DecodingPool(jobs=1) as decoders:
@@ -101,6 +121,27 @@ worker.send = send
     monkeypatch.setattr(process, "_WORKER_CODE", start)
     with DecodingPool(jobs=1) as decoders:
         decoded = decoders.decode(str(drawings / "0.png"), CanvasRule(size=64, multiple=16, fill=True, square=False))
+    assert decoded.canvas is None
+    assert decoded.reason
+
+
+@pytest.mark.parametrize(
+    "look", [[10**6, 10**6, 5, 5], [-16, 16, 5, 5], [16, 16, 17, 5], [16, 16, 0, 5], [16, 16, 5], "text"]
+)
+def test_a_decoder_that_lies_about_the_first_look_takes_one_image_with_it(
+    monkeypatch: pytest.MonkeyPatch, drawings: Path, look: list[int] | str
+) -> None:
+    lie = f"""
+import polyexport.pipeline.decoding.worker as worker
+real = worker.send
+def send(stream, header, *payloads):
+    real(stream, header | {{"first_look": {look!r}}} if "size" in header else header, *payloads)
+worker.send = send
+"""
+    start = process._WORKER_CODE.replace("import main;", f"import main; exec({lie!r});")
+    monkeypatch.setattr(process, "_WORKER_CODE", start)
+    with DecodingPool(jobs=1) as decoders:
+        decoded = decoders.decode(str(drawings / "0.png"), FIRST_LOOK_RULE)
     assert decoded.canvas is None
     assert decoded.reason
 
