@@ -133,17 +133,52 @@ def speed() -> str:
         mine = [(size, run) for (_, size, by), run in runs.items() if by == provider]
         found = sorted(mine, key=lambda one: one[0])
         for size, run in found[:1] + found[1:][-1:]:  # the smallest and the largest
-            ratio = _interval(run["compared"][-1]["ratio"])
+            *others, loop = run["compared"]
+            ratio = _interval(loop["ratio"])
             rate = f"{ratio} on" if size > found[0][0] else f"{ratio} times the rate of {rival} on"
-            reduced = ", which it scales down for the network" if len(run["compared"]) > 2 else ""
-            told.append(f"{rate} {run['images']:,} pictures of {size}x{size}{reduced}")
-    measured = f" With a journal and synced files on top, it runs at {', and at '.join(told)}." if told else ""
+            same = "".join(f" ({_pace(loop, one):.2f} with `--size {size}`)" for one in others[1:])
+            told.append(f"{rate} {run['images']:,} pictures of {size}x{size}{same}")
+    measured = (
+        " It looks at drawings on [a small canvas first](docs/decisions/0051-a-first-look-on-a-small-canvas.md), and "
+        "settles those without gaps with that. With a journal and synced files on top, it runs at "
+        f"{', and at '.join(told)}; in parentheses with the canvas of the loops for every picture."
+        if told
+        else ""
+    )
     text = (
         "- **Speed.** `infer` keeps every core at work, with batches and threads that suit the runtime; "
         f"`pip install '.[openvino]'` brings a faster one.{measured} [docs/performance.md](docs/performance.md) has "
         "the figures. No GPU has been measured yet."
     )
     return textwrap.fill(text, 150, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False) + "\n"
+
+
+def _pace(one: dict[str, Any], other: dict[str, Any]) -> float:
+    """Return the time of one program divided by that of another one of the same rounds."""
+    return float(median(one["block_ms"]) / median(other["block_ms"]))
+
+
+def network_quality() -> str:
+    """Cost and quality of networks that fill drawings."""
+    recorded = _json("network_quality.json")["rows"]
+    sets = list(dict.fromkeys(row["data"] for row in recorded))
+    lines = [
+        "| network | precision, provider | " + " | ".join(sets) + " |",
+        "| --- | --- | " + " | ".join("---" for _ in sets) + " |",
+    ]
+    kinds = dict.fromkeys((row["network"], row["precision"], row["provider"], row["first_look"]) for row in recorded)
+    looking = {row["network"] for row in recorded if row["first_look"]}
+    for kind in kinds:
+        cells = []
+        for data in sets:
+            keys = ("network", "precision", "provider", "first_look")
+            [row] = [one for one in recorded if one["data"] == data and tuple(one[key] for key in keys) == kind]
+            settled = f", {row['settled'] / row['drawings']:.0%} settled" if row["first_look"] else ""
+            cells.append(f"{row['cpu_ms']:.1f} ms, {row['psnr_db']:.2f} dB, {row['wrong']} wrong{settled}")
+        network, precision, provider, first_look = kind
+        what = f"`{network}`" + (", full canvas alone" if network in looking and not first_look else "")
+        lines.append(f"| {what} | {precision}, {provider} | {' | '.join(cells)} |")
+    return "\n".join([*lines, ""])
 
 
 def start_and_memory() -> str:
@@ -329,6 +364,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "service": service,
     "page": page,
     "networks": networks,
+    "network_quality": network_quality,
     "edges": edges,
     "search": search,
     "zoo_masks": zoo_masks,

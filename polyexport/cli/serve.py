@@ -31,6 +31,14 @@ def serve(
     host: HostOption = Host.LOOPBACK,
     port: Annotated[int, typer.Option(min=1024, max=65535, help="TCP port.")] = 8000,
     allow_host: AllowHost = None,
+    processes: Annotated[
+        int,
+        typer.Option(
+            min=1,
+            max=1024,
+            help="Processes that answer, each with the model and a share of the cores and the limits.",
+        ),
+    ] = 1,
     max_batch_size: Annotated[
         int,
         typer.Option(
@@ -124,6 +132,7 @@ def serve(
         batch_timeout_ms=batch_timeout_ms,
         host=host.value,
         port=port,
+        processes=processes,
         allow_hosts=tuple(allow_host or ()),
         grace_s=grace_s,
         limits=limits,

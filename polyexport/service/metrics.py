@@ -1,8 +1,15 @@
 """Metrics of a service in Prometheus's text format."""
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+import os
 
-__all__ = ["Metrics"]
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+__all__ = ["METRICS_FOLDER", "Metrics"]
+
+METRICS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
+"""Environment variable with the folder in which the processes of one service keep their metrics. It must be set before
+prometheus_client is imported."""
 
 
 class Metrics:
@@ -35,9 +42,16 @@ class Metrics:
             registry=self._registry,
         )
         self.in_flight = Gauge(
-            "polyexport_requests_in_flight", "Requests to /infer that are queued or running", registry=self._registry
+            "polyexport_requests_in_flight",
+            "Requests to /infer that are queued or running",
+            registry=self._registry,
+            multiprocess_mode="livesum",
         )
 
     def text(self) -> bytes:
-        """Render every metric."""
-        return generate_latest(self._registry)
+        """Render every metric, of all processes of the service."""
+        if not os.environ.get(METRICS_FOLDER):
+            return generate_latest(self._registry)
+        together = CollectorRegistry()
+        MultiProcessCollector(together)  # type: ignore[no-untyped-call]
+        return generate_latest(together)

@@ -1,17 +1,22 @@
 """Options of a service and limits of its requests."""
 
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from polyexport.imaging.pixels import MAX_PIXELS
 from polyexport.model.loading.limits import DEFAULT_LIMITS, LoadLimits
 from polyexport.pipeline.run_options import MAX_BATCH_SIZE
 from polyexport.web.hosts import HostRule
 
-__all__ = ["HOSTS", "Limits", "ServiceOptions"]
+__all__ = ["HOSTS", "MAX_OPTIONS_BYTES", "Limits", "ServiceOptions"]
 
 HOSTS = ("127.0.0.1", "0.0.0.0", "::")  # noqa: S104 - the second is for containers, and not the default
 """Addresses to listen on: this machine only, all of its IPv4 addresses, all of its addresses."""
+
+MAX_OPTIONS_BYTES = 1 << 16
+"""Largest size of options as JSON text, which one process of a service sends to another one."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -98,6 +103,9 @@ class ServiceOptions:
     port: int = 8000
     """TCP port."""
 
+    processes: int = 1
+    """Number of processes that answer, each with the model, a share of the cores and of the limits."""
+
     allow_hosts: tuple[str, ...] = ()
     """Names that the service answers to beside its own, without a port."""
 
@@ -119,7 +127,25 @@ class ServiceOptions:
         HostRule(self.host, self.allow_hosts)
         if not 1024 <= self.port <= 65535:
             raise ValueError(f"port must be 1024 to 65535, got {self.port}")
+        if self.processes < 1:
+            raise ValueError(f"processes must be positive, got {self.processes}")
         if not 1 <= self.max_batch_size <= MAX_BATCH_SIZE:
             raise ValueError(f"max batch size must be 1 to {MAX_BATCH_SIZE}, got {self.max_batch_size}")
         if not 0 <= self.batch_timeout_ms <= 10_000 or not 0 < self.grace_s <= 3600:
             raise ValueError(f"batch timeout must be 0 to 10000 ms and grace up to 3600 s, got {self}")
+
+    def to_entries(self) -> dict[str, Any]:
+        """Return the options as JSON represents them."""
+        return asdict(self) | {"model": str(self.model), "signed_by": str(self.signed_by) if self.signed_by else None}
+
+    @classmethod
+    def of_entries(cls, entries: Mapping[str, Any]) -> "ServiceOptions":
+        """Make options of what ``to_entries`` gave of them."""
+        given: dict[str, Any] = {
+            "model": Path(entries["model"]),
+            "signed_by": Path(entries["signed_by"]) if entries["signed_by"] else None,
+            "allow_hosts": tuple(entries["allow_hosts"]),
+            "limits": Limits(**entries["limits"]),
+            "load_limits": LoadLimits(**entries["load_limits"]),
+        }
+        return cls(**{**entries, **given})

@@ -8,7 +8,7 @@ import asyncio
 import base64
 import json
 import logging
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
@@ -26,11 +26,13 @@ from polyexport.model.conditions.color_condition import ColorCondition
 from polyexport.model.model import ConditionRows, Model
 from polyexport.model.settings import Setting, describe_conditions, setting_from
 from polyexport.pipeline.decoding.pool import DecodingPool
+from polyexport.pipeline.decoding.process import Decoded
 from polyexport.pipeline.finishing import Finishing
 from polyexport.runtime.cores import granted_cores
 from polyexport.service.batcher import Batcher, NetworkError, QueueFullError, QueueTimeoutError
 from polyexport.service.body import JSON_TYPE, BodyRule, BodyType, InferRequest, body_type
 from polyexport.service.body_buffer import BodyBuffer
+from polyexport.service.groups import Groups, attempt
 from polyexport.service.metrics import Metrics
 from polyexport.service.options import ServiceOptions
 from polyexport.service.problems import COMMON_RESPONSES, PROBLEM_SCHEMA, RESPONSES, ProblemError
@@ -44,6 +46,9 @@ _MAX_TITLE_LENGTH = 200
 _SHORT_BODY_BYTES = 64 * 1024
 """Largest body that the event loop parses itself. A form of this size takes 0.2 ms, less than the way to a thread and
 back, where both wait for the interpreter's lock; the slowest body that was tried took 5 ms."""
+
+_MAX_GROUP = 8
+"""Largest number of requests that are decoded or encoded together."""
 
 _Result = TypeVar("_Result")
 
@@ -65,7 +70,7 @@ class Routes:
     def __init__(
         self, model: Model, decoding_pool: DecodingPool, batcher: Batcher, metrics: Metrics, options: ServiceOptions
     ) -> None:
-        """Prepare the routes; their threads start with the first request.
+        """Prepare the routes, and start their threads.
 
         Args:
             model: the loaded model, for its contract and for reading colors; its session is the batcher's.
@@ -85,8 +90,12 @@ class Routes:
         # One thread parses large bodies: the event loop needs the interpreter's lock as well.
         self._parsing_thread = ThreadPoolExecutor(1, thread_name_prefix="parse")
         # Two pools: slow decoding of some images does not hold up the encoding of others.
-        self._decoding_threads = ThreadPoolExecutor(decoding_pool.jobs, thread_name_prefix="decode")
-        self._encoding_threads = ThreadPoolExecutor(granted_cores(), thread_name_prefix="encode")
+        self._decoding: Groups[tuple[InferRequest, CanvasRule], _Order] = Groups(
+            self._decode, threads=decoding_pool.jobs, most=_MAX_GROUP, name="decode"
+        )
+        self._encoding: Groups[tuple[_Order, Pixels, bool], bytes] = Groups(
+            self._encode, threads=granted_cores(), most=_MAX_GROUP, name="encode"
+        )
 
     @property
     def purpose(self) -> str:
@@ -115,7 +124,6 @@ class Routes:
 
     async def infer(self, request: Request) -> Response:
         """Run the model on one image: a form is answered with a PNG file, JSON with JSON."""
-        loop = asyncio.get_running_loop()
         kind = body_type(request)
         try:
             order = await self._read(request, kind)
@@ -132,7 +140,7 @@ class Routes:
         except NetworkError as error:
             raise ProblemError("network", str(error)) from error
         is_json = kind.media_type == JSON_TYPE
-        answer = await loop.run_in_executor(self._encoding_threads, self._encode, order, output, is_json)
+        answer = await self._encoding.submit((order, output, is_json))
         return Response(answer, media_type=JSON_TYPE if is_json else "image/png")
 
     async def _read(self, request: Request, kind: BodyType) -> _Order:
@@ -142,31 +150,52 @@ class Routes:
         with BodyBuffer(int(declared) if declared else self._limits.max_bytes) as body:
             async for chunk in request.stream():
                 body.append(chunk)
-            if body.size <= _SHORT_BODY_BYTES:
+            short = body.size <= _SHORT_BODY_BYTES
+            if short:
                 parsed = self._body_rule.parse(kind, body)
             else:
                 parsed = await loop.run_in_executor(self._parsing_thread, self._body_rule.parse, kind, body)
-        return await loop.run_in_executor(self._decoding_threads, self._decode, parsed)
+        rule = self._canvas_rule(parsed)
+        # What is large may take long, and would hold up what is decoded with it.
+        return await self._decoding.submit((parsed, rule), kind=rule if short else object())
 
-    def _decode(self, request: InferRequest) -> _Order:
-        model = self._model
+    def _decode(self, requests: Sequence[tuple[InferRequest, CanvasRule]]) -> list[_Order | Exception]:
+        """Decode the images of requests that have one rule for the canvas."""
+        rule = requests[0][1]
+        settings = [attempt(self._setting, request) for request, _ in requests]
+        right = [
+            request for (request, _), setting in zip(requests, settings, strict=True) if isinstance(setting, Setting)
+        ]
+        decoded = iter(
+            self._decoding_pool.decode_all(
+                [request.image for request in right],
+                rule,
+                pictures=[request.pictures for request in right],
+                picture_rules=self._model.picture_rules(rule),
+            )
+        )
+        return [
+            attempt(self._order, request, rule, setting, next(decoded)) if isinstance(setting, Setting) else setting
+            for (request, _), setting in zip(requests, settings, strict=True)
+        ]
+
+    def _setting(self, request: InferRequest) -> Setting:
         try:
-            setting = setting_from(model.conditions, request.values)
-            model.recipe_of(setting)  # raises for a color that the model does not know
+            setting = setting_from(self._model.conditions, request.values)
+            self._model.recipe_of(setting)  # raises for a color that the model does not know
         except ColorError as error:
             raise ProblemError("color", str(error)) from error
         except UsageError as error:
             raise ProblemError("field", str(error)) from error
-        rule = self._canvas_rule(request)
-        decoded = self._decoding_pool.decode(
-            request.image, rule, pictures=request.pictures, picture_rules=model.picture_rules(rule)
-        )
+        return setting
+
+    def _order(self, request: InferRequest, rule: CanvasRule, setting: Setting, decoded: Decoded) -> _Order:
         if decoded.canvas is None:
             raise ProblemError("image", decoded.reason)
         self._check_size(decoded.canvas, rule)
         return _Order(
             canvas=decoded.canvas,
-            rows=model.rows_of(setting, decoded.pictures),
+            rows=self._model.rows_of(setting, decoded.pictures),
             setting=setting,
             finishing=request.finishing,
             warnings=decoded.warnings,
@@ -199,7 +228,10 @@ class Routes:
                 f"{self._limits.max_pixels} pixels; send a smaller image",
             )
 
-    def _encode(self, order: _Order, output: Pixels, is_json: bool) -> bytes:
+    def _encode(self, results: Sequence[tuple[_Order, Pixels, bool]]) -> list[bytes | Exception]:
+        return [attempt(self._encode_one, *result) for result in results]
+
+    def _encode_one(self, order: _Order, output: Pixels, is_json: bool) -> bytes:
         """Encode the result as a PNG file, or with warnings as the JSON text of an answer."""
         png = order.finishing.encode(self._model, order.canvas, output, order.setting).data
         if not is_json:

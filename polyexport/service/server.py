@@ -1,7 +1,7 @@
 """The process of the service: it loads the model, listens, answers, and ends after its last answer.
 
-Nothing runs outside this process but the processes that decode images; they end when their pipes from this process
-close, however it ends.
+Nothing runs outside this process but the processes that decode images, and those of ``polyexport.service.processes``;
+they end when their pipes from this process close, however it ends.
 """
 
 import asyncio
@@ -28,16 +28,17 @@ from polyexport.model.placed_run import run_placed
 from polyexport.pipeline.decoding.pool import DecodingPool
 from polyexport.runtime.allocator import return_freed_memory
 from polyexport.runtime.cores import granted_cores
-from polyexport.runtime.session import SessionOptions
+from polyexport.runtime.session import Session, SessionOptions
 from polyexport.service.app import build_app
 from polyexport.service.batcher import Batcher
 from polyexport.service.connection import MAX_HEAD_BYTES, Connection, table_for
 from polyexport.service.metrics import Metrics
 from polyexport.service.options import Limits, ServiceOptions
+from polyexport.service.processes import serve_in_processes
 from polyexport.service.routes import Routes
 from polyexport.web.descriptors import free_descriptors
 
-__all__ = ["Server", "serve"]
+__all__ = ["Server", "serve", "serve_connections"]
 
 _LISTEN_BACKLOG = 256
 _BACKLOGS_AT_A_TIME = 4  # the event loop accepts so many full queues before it has closed a connection
@@ -68,8 +69,47 @@ def serve(options: ServiceOptions, *, on_ready: Callable[[str, str], None]) -> N
         ProviderError: the execution provider cannot be used.
         PolyexportError: no process can be started to decode images.
     """
+    with _bound_socket(options) as listener:
+        backlog, max_connections = _capacity(options.limits)
+
+        def listen() -> None:
+            try:
+                listener.listen(backlog)
+            except OSError as error:  # another process listens on the port by now
+                _cannot_listen(options, error)
+
+        if options.processes > 1:
+            serve_in_processes(options, listener, listen=listen, on_ready=on_ready)
+            return
+        with _application(options) as (app, session):
+            listen()
+            ready = partial(on_ready, session.execution_provider, session.fallback_reason)
+            Server(app, options, ready, max_connections=max_connections, backlog=backlog).run([listener])
+
+
+def serve_connections(options: ServiceOptions, channel: socket.socket, *, on_ready: Callable[[str, str], None]) -> None:
+    """Answer the requests of connections that another process has accepted, until a signal or that process ends it.
+
+    Args:
+        options: options of this part of the service.
+        channel: brings a message with a file descriptor for each connection.
+        on_ready: called when connections are taken, as of ``serve``.
+
+    Raises:
+        ModelError: the model is refused.
+        ProviderError: the execution provider cannot be used.
+        PolyexportError: no process can be started to decode images.
+    """
+    with _application(options) as (app, session):
+        backlog, max_connections = _capacity(options.limits)
+        ready = partial(on_ready, session.execution_provider, session.fallback_reason)
+        Server(app, options, ready, max_connections=max_connections, backlog=backlog, channel=channel).run([])
+
+
+@contextlib.contextmanager
+def _application(options: ServiceOptions) -> Iterator[tuple[FastAPI, Session]]:
+    """Load the model and start everything that answers requests but the event loop."""
     with contextlib.ExitStack() as stack:
-        listener = stack.enter_context(_bound_socket(options))
         limits = options.limits
         os.environ.update(_DECODING_ENVIRONMENT)
         decoding_pool = stack.enter_context(DecodingPool(jobs=granted_cores(), max_pixels=limits.max_pixels))
@@ -90,17 +130,7 @@ def serve(options: ServiceOptions, *, on_ready: Callable[[str, str], None]) -> N
         )
         app = build_app(Routes(model, decoding_pool, batcher, metrics, options), metrics, options)
         _prepare_interpreter()
-        backlog, max_connections = _capacity(limits)
-        try:
-            listener.listen(backlog)
-        except OSError as error:  # another process listens on the port by now
-            _cannot_listen(options, error)
-        session = model.session
-
-        def ready() -> None:
-            on_ready(session.execution_provider, session.fallback_reason)
-
-        Server(app, options, ready, max_connections=max_connections, backlog=backlog).run([listener])
+        yield app, model.session
 
 
 def _models(options: ServiceOptions) -> tuple[Model, Model, int]:
@@ -169,6 +199,7 @@ class Server(uvicorn.Server):
         *,
         max_connections: int,
         backlog: int,
+        channel: socket.socket | None = None,
     ) -> None:
         """Prepare the server.
 
@@ -178,6 +209,7 @@ class Server(uvicorn.Server):
             on_ready: called when requests are accepted.
             max_connections: largest number of open connections, which may be lower than in the options.
             backlog: length of the queue of connections that are not accepted yet.
+            channel: brings connections that another process has accepted; None where this one accepts them.
         """
         table = table_for(options.limits, max_connections)
         config = uvicorn.Config(
@@ -194,11 +226,37 @@ class Server(uvicorn.Server):
         )
         super().__init__(config)
         self._on_ready = on_ready
+        self._channel = channel
+        self._connections: set[asyncio.Future[None]] = set()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen, and say so."""
         await super().startup(sockets)
+        if self._channel is not None:
+            self._channel.setblocking(False)
+            asyncio.get_running_loop().add_reader(self._channel, self._take_connections, self._channel)
         self._on_ready()
+
+    def _take_connections(self, channel: socket.socket) -> None:
+        with contextlib.suppress(BlockingIOError):
+            while not self.should_exit:
+                message, descriptors, _, _ = socket.recv_fds(channel, 1, 1)
+                if not message:  # the process that accepts them has ended
+                    self.should_exit = True
+                for descriptor in descriptors:
+                    self._connections.add(task := asyncio.ensure_future(self._connect(descriptor)))
+                    task.add_done_callback(self._connections.discard)
+
+    async def _connect(self, descriptor: int) -> None:
+        connection = socket.socket(fileno=descriptor)
+        connection.setblocking(False)
+        with contextlib.suppress(OSError):  # the client has gone
+            await asyncio.get_running_loop().connect_accepted_socket(self._protocol, connection)
+
+    def _protocol(self) -> asyncio.Protocol:
+        return self.config.http_protocol_class(  # type: ignore[call-arg]
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Close the port and wait for the answers, at last for those that say that the service ends."""

@@ -73,7 +73,7 @@ def test_the_readme_has_the_smallest_and_the_largest_pictures(tables: dict[str, 
         record(tmp_path / f"throughput_{size}.json", "cpu", 8.0, size, Interval(estimate=low + 0.1, low=low, high=2.0))
     told = " ".join(tables["speed"]().split())
     assert "at 0.80 (0.70 to 2.00) times the rate of a pool of threads around ONNX Runtime on 5,000 pictures" in told
-    assert "of 128x128, and at 1.50 (1.40 to 2.00) on 5,000 pictures of 512x512. " in told
+    assert "of 128x128, and at 1.50 (1.40 to 2.00) on 5,000 pictures of 512x512; " in told
     assert "256" not in told
 
 
