@@ -16,7 +16,7 @@ from polyexport.imaging.ink import WALL, Ink
 from polyexport.imaging.planes import LabelRuns, beside, blurred, counted_beside, enlarged, largest, parts_of, smallest
 from polyexport.imaging.votes import CLEAR, MIN_PATCH, Regions, Votes, painted
 
-__all__ = ["fill_coverage", "settled_coverage", "settled_regions"]
+__all__ = ["can_be_settled", "fill_coverage", "settled_coverage", "settled_regions"]
 
 Plane = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -46,6 +46,10 @@ _WHOLE_PAGE = 0.98
 
 _UNANIMOUS = 0.1
 """A first look settles a region in which at most this share of the votes is against the others."""
+
+_LEAST_ENCLOSED = 0.01
+"""Part of the page that the largest region that ink encloses must have for a first look. Of 451 drawings that were
+settled without this rule, two had less; of 545 that were not, 253."""
 
 _SPECK = 2
 """Area up to which a region without a vote is settled, pixels of the full picture: it is filled at every size."""
@@ -83,6 +87,15 @@ def fill_coverage(regions: Regions, coarse: Floats, coarse_ink: Floats) -> Plane
         whole = Image.fromarray(doubted).resize((width, height), Image.Resampling.NEAREST) if scaled else doubted
         result[np.asarray(whole) > 0] = 0
     return _unless_whole_page(result)
+
+
+def can_be_settled(regions: Regions) -> bool:
+    """Find out whether the ink encloses enough paper for a first look to settle anything; most gaps leave none."""
+    enclosed = regions.open[1:] == 0
+    if not enclosed.any():
+        return False
+    areas = LabelRuns.of(regions.labels, regions.count + 1).areas()[1:]
+    return bool(areas[enclosed].max() >= _LEAST_ENCLOSED * regions.labels.size)
 
 
 def settled_regions(regions: Regions, coarse: Floats, coarse_ink: Floats) -> NDArray[np.bool_] | None:

@@ -64,6 +64,12 @@ class InkEdges:
         data = coverage.tobytes()
         return cls(zlib.compress(data, 1) if len(data) >= _PACKED_PIXELS else data, height, width)
 
+    def can_be_settled(self) -> bool:
+        """Find out whether a picture of the network that may be too small can leave no doubt about the fill."""
+        from polyexport.imaging.fill import can_be_settled
+
+        return self.ink is not None and can_be_settled(self._open())
+
     def settles(self, output: Pixels, color: Rgb) -> bool:
         """Find out whether a picture of the network that may be too small leaves no doubt about the fill.
 

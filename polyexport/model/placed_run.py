@@ -67,8 +67,14 @@ def first_looks(
     by_shape: dict[tuple[int, ...], list[int]] = {}
     if not model.session.stable_shapes:
         for index, canvas in enumerate(canvases):
-            if canvas.first_look is not None and colors[index] is not None:
-                by_shape.setdefault(canvas.first_look.pixels.shape, []).append(index)
+            look = canvas.first_look
+            if (
+                look is not None
+                and look.edges is not None
+                and colors[index] is not None
+                and look.edges.can_be_settled()
+            ):
+                by_shape.setdefault(look.pixels.shape, []).append(index)
     for indexes in by_shape.values():
         looks = [look.pixels for index in indexes if (look := canvases[index].first_look)]
         for index, output in zip(indexes, model.run_rows(looks, [rows[index] for index in indexes]), strict=True):

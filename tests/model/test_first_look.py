@@ -57,12 +57,17 @@ def test_a_drawing_without_gaps_is_settled_by_a_ninth_of_the_work_and_comes_out_
     assert np.array_equal(found, whole)
 
 
-def test_an_outline_with_a_gap_is_looked_at_twice(shipped: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    image = drawing(gap=True)
+@pytest.mark.parametrize("inner", [True, False])
+def test_an_outline_with_a_gap_is_looked_at_twice_if_ink_encloses_something_else(
+    shipped: Model, inner: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = drawing(gap=True).copy()
+    if inner:
+        image[80:120, [80, 119]] = image[[80, 119], 80:120] = 0
     [[whole]] = shipped.colorize([image], [ORANGE], size=192)
     shapes = shapes_of_calls(shipped, monkeypatch)
     [[found]] = shipped.colorize([image], [ORANGE])
-    assert shapes == [(1, 64, 64, 3), (1, 192, 192, 3)]
+    assert shapes == [(1, 64, 64, 3)] * inner + [(1, 192, 192, 3)]
     assert np.array_equal(found, whole)
 
 
@@ -73,7 +78,7 @@ def test_each_image_of_a_batch_is_settled_by_itself(shipped: Model, monkeypatch:
     settings = [setting_of(shipped, color) for color in ("red", "blue", "red", "#010203")]
     shapes = shapes_of_calls(shipped, monkeypatch)
     outputs = shipped.run_canvases(canvases, settings)
-    assert shapes == [(3, 64, 64, 3), (2, 192, 192, 3)]  # the blank page has no regions to settle
+    assert shapes == [(2, 64, 64, 3), (2, 192, 192, 3)]  # the gap and the blank page leave nothing to settle
     for canvas, output, setting, image in zip(canvases, outputs, settings, images, strict=True):
         [[alone]] = shipped.colorize([image], [shipped.fill_color(setting)])  # type: ignore[list-item]
         assert np.array_equal(shipped.finish(canvas, output, setting), alone)

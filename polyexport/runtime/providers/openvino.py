@@ -32,12 +32,12 @@ _OPENVINO = "OpenVINO"
 # Whether a compiled model is in the cache does not count: a run that carries on must take the provider it began with.
 _MIN_BYTES_TIMES_IMAGES = 200_000_000
 
-_KEPT_KERNELS_PER_KIND = 64
+_KEPT_KERNELS_PER_KIND = 128
 """Number of kernels of each kind of operation that a stream keeps for further calls on shapes that it has seen. With
-OpenVINO's default of 5000, `small` grows by 1.6 MiB for each shape. With 64 it serves about five shapes in turn without
+OpenVINO's default of 5000, `small` grows by 1.6 MiB for each shape. With 128 it serves about ten shapes in turn without
 compiling; a call on another one takes 1 to 4 ms of CPU time longer. The kernels of the last shape are always kept."""
 
-_KEPT_PRIMITIVES = 256
+_KEPT_PRIMITIVES = 512
 """Number of kernels that oneDNN, below OpenVINO, keeps for all streams of the process; its default is 1024."""
 
 _MAX_CHECKED_SHAPES = 4096
