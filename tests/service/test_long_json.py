@@ -97,7 +97,10 @@ def test_base64_is_what_the_standard_library_decodes(data: bytes, factor: int) -
 def test_what_is_not_base64_is_refused_as_the_standard_library_does(text: bytes) -> None:
     for whole in (text, b"QUJD" * 70_000 + text + b"QUJD" * 70_000):
         try:
-            expected = base64.b64decode(json.loads(b'"' + whole + b'"'), validate=True)
+            string = json.loads(b'"' + whole + b'"')
+            if len(string) % 4:  # Python 3.11 takes "QUJD=", with padding that pads nothing
+                raise ValueError("padding")  # noqa: TRY301
+            expected = base64.b64decode(string, validate=True)
         except ValueError:
             with pytest.raises(ValueError, match=r".+"):
                 decode_base64(memoryview(whole))
