@@ -123,7 +123,7 @@ def test_tiles_are_chosen_as_in_python_with_the_memory_of_a_tab(
     path = tmp_path / "model.onnx"
     path.write_bytes(version3_bytes("local", locality=locality))
     expected = asdict(peek_contract(path).canvas_rule())
-    del expected["keep_original"], expected["tiles"]["exact"], expected["tiles"]["blended"]
+    del expected["keep_original"], expected["first_look"], expected["tiles"]["exact"], expected["tiles"]["blended"]
     assert rule_of_page(tab, path.read_bytes()) == expected
 
 
