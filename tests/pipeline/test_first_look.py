@@ -61,7 +61,7 @@ def test_a_first_look_that_fails_costs_no_image(
     def failing(self: Model, canvases: Any, rows: Any) -> Any:
         if canvases[0].shape[0] == 64 and len(canvases) > 1:
             failed.append(len(canvases))
-            raise ImageError("the look fails")
+            raise ImageError("the look fails", remedy="look again")
         return run(self, canvases, rows)
 
     monkeypatch.setattr(Model, "run_rows", failing)
