@@ -50,8 +50,8 @@ def first_looks(
 ) -> dict[int, Pixels]:
     """Run the small canvases of the first looks.
 
-    Half of all drawings have outlines without gaps. A picture of 64 pixels then says as surely as one of 192 which of
-    their regions are filled, for a ninth of the network's time, and the ink of the drawing places the edge either way.
+    Where outlines have no gaps, a picture of 64 pixels says as surely as one of 192 which regions are filled, for a
+    ninth of the network's time, and the ink of the drawing places the edge either way.
 
     Args:
         model: the model.

@@ -6,7 +6,6 @@ alone is answered sooner by all threads.
 """
 
 import asyncio
-import contextlib
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -19,6 +18,7 @@ from polyexport.model.canvas import Canvas
 from polyexport.model.model import ConditionRows
 from polyexport.model.placed_run import Rgb
 from polyexport.model.tiles import TileRule
+from polyexport.service.groups import deliver
 
 __all__ = ["Batcher", "NetworkError", "QueueFullError", "QueueTimeoutError", "RunNetwork"]
 
@@ -162,7 +162,7 @@ class Batcher:
             late = [queued for queued in batch if queued.queued_at_s < oldest_s]
             in_time = [queued for queued in batch if queued.queued_at_s >= oldest_s]
             if late:
-                _deliver(late, [QueueTimeoutError()] * len(late))
+                deliver([queued.result for queued in late], [QueueTimeoutError()] * len(late))
             if in_time:
                 with self._changed:
                     run = self._run if self._running or self._queues else self._run_alone
@@ -214,18 +214,4 @@ class Batcher:
                 return
             outcomes = [NetworkError(reason_of(error))]
         self._on_call(len(batch))
-        _deliver(batch, outcomes)
-
-
-def _deliver(batch: Sequence[_Queued], outcomes: Sequence[Pixels | Exception]) -> None:
-    def resolve() -> None:
-        for queued, outcome in zip(batch, outcomes, strict=True):
-            if queued.result.done():  # cancelled: its client has gone
-                continue
-            if isinstance(outcome, Exception):
-                queued.result.set_exception(outcome)
-            else:
-                queued.result.set_result(outcome)
-
-    with contextlib.suppress(RuntimeError):  # the event loop has ended, and with it everybody who waited
-        batch[0].result.get_loop().call_soon_threadsafe(resolve)
+        deliver([queued.result for queued in batch], outcomes)

@@ -1,7 +1,7 @@
 """Threads that take several of the requests that wait for them at a time.
 
-Under load a request spends more time on its way between threads than in some of them: each way costs waking a thread,
-waiting for the interpreter's lock, and waking the event loop. Those that wait together share it.
+The way of a request between threads costs waking a thread, waiting for the interpreter's lock, and waking the event
+loop. Those that wait together share it.
 """
 
 import asyncio
@@ -12,7 +12,7 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-__all__ = ["Groups", "attempt"]
+__all__ = ["Groups", "attempt", "deliver"]
 
 _Item = TypeVar("_Item")
 _Answer = TypeVar("_Answer")
@@ -70,7 +70,7 @@ class Groups(Generic[_Item, _Answer]):
                 answers = self._work([waiting.item for waiting in group])
             except Exception as error:  # noqa: BLE001 - whoever waits gets it
                 answers = [error] * len(group)
-            _deliver(group, answers)
+            deliver([waiting.answer for waiting in group], answers)
 
     def _next_group(self) -> "list[_Waiting[_Item, _Answer]]":
         """Wait for items, and take this thread's share of those of one kind."""
@@ -92,18 +92,25 @@ class Groups(Generic[_Item, _Answer]):
             return group
 
 
-def _deliver(group: "Sequence[_Waiting[Any, Any]]", answers: Sequence[Any]) -> None:
+def deliver(futures: "Sequence[asyncio.Future[Any]]", outcomes: Sequence[Any]) -> None:
+    """Give each future of one event loop its result or error, from another thread, waking the loop once.
+
+    Args:
+        futures: at least one; those that are cancelled are passed over, as their clients have gone.
+        outcomes: a result or an exception for each.
+    """
+
     def resolve() -> None:
-        for waiting, answer in zip(group, answers, strict=True):
-            if waiting.answer.done():  # cancelled
+        for future, outcome in zip(futures, outcomes, strict=True):
+            if future.done():
                 continue
-            if isinstance(answer, Exception):
-                waiting.answer.set_exception(answer)
+            if isinstance(outcome, Exception):
+                future.set_exception(outcome)
             else:
-                waiting.answer.set_result(answer)
+                future.set_result(outcome)
 
     with contextlib.suppress(RuntimeError):  # the event loop has ended, and with it everybody who waited
-        group[0].answer.get_loop().call_soon_threadsafe(resolve)
+        futures[0].get_loop().call_soon_threadsafe(resolve)
 
 
 def attempt(function: Callable[..., _Answer], *arguments: Any) -> _Answer | Exception:
