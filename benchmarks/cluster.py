@@ -1,6 +1,6 @@
 """Speed and losses of Ray beside the engine of one machine: `python benchmarks/cluster.py` writes results/cluster.json.
 
-Two machines are simulated on this one, with a core each. 2,000 drawings are colored by the local engine, by the
+Two machines are simulated on this one, with a core each. 5,000 drawings are colored by the local engine, by the
 cluster, by the cluster with an actor killed on the way, and by the cluster with a machine taken out; each time every
 image must be reported once, and the tree of outputs must have the same hash.
 """
@@ -24,7 +24,7 @@ from PIL import Image
 from polyexport.bench.environment import environment
 from polyexport.data.drawings import draw
 
-COUNT = 2000
+COUNT = 5000
 TIME_LIMIT_S = 300
 RESULTS = Path(__file__).parent / "results" / "cluster.json"
 
@@ -79,7 +79,7 @@ def main() -> None:
             cluster.wait_for_nodes()
 
             def kill() -> None:
-                found = subprocess.run(["pgrep", "-f", "ray::MapWorker"], check=True, capture_output=True, text=True)
+                found = subprocess.run(["pgrep", "-f", "ray::Worker"], check=True, capture_output=True, text=True)
                 os.kill(int(found.stdout.split()[0]), signal.SIGKILL)
 
             def remove(cluster: Any = cluster, second: Any = second) -> None:

@@ -193,7 +193,9 @@ def infer(
     ] = DEFAULT_MAX_PIXELS,
     engine: Annotated[
         Engine,
-        typer.Option(help="Engine of the run: local for this process, ray for Ray Data on the machines of a cluster."),
+        typer.Option(
+            help="Engine of the run: local for this process, ray for actors on the machines of a Ray cluster."
+        ),
     ] = Engine.LOCAL,
     ray_address: Annotated[
         str | None,

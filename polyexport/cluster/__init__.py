@@ -1,1 +1,1 @@
-"""The pipeline on many machines: Ray Data spreads the inputs, and each of its actors runs the stages of one machine."""
+"""The pipeline on many machines: Ray starts the actors, and each of them runs the stages of one machine."""

@@ -50,14 +50,12 @@ def connected(address: str | None, *, timeout_s: float = _START_TIMEOUT_S) -> It
     if address is not None and address != "auto":
         _connect_once(address)
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
-    # The thread that reads the answers outlives the connection for a moment, and must not start Ray again.
+    # Where Ray hangs, a thread that talks to it outlives the connection, and must not start Ray again.
     os.environ["RAY_ENABLE_AUTO_CONNECT"] = "0"
     warnings.filterwarnings("ignore", module=r"ray(\.|$)")  # Ray warns about its own code
     import ray
-    import ray.data
 
     # Errors on the machines come back with the results; Ray's own messages about them are in its log files.
-    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.CRITICAL}
     with contextlib.ExitStack() as stack:
         stack.enter_context(_stdout_of_this_thread())
@@ -172,6 +170,10 @@ class _OneThreadStream(io.TextIOBase):
 
     def isatty(self) -> bool:
         return self._stream.isatty()
+
+    @property
+    def closed(self) -> bool:
+        return self._stream.closed
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -13,7 +14,7 @@ from polyexport.pipeline.plan import Item, output_name
 from polyexport.pipeline.results import ItemResult, Status, Timings
 from polyexport.storage.stores import is_url
 
-__all__ = ["Answer", "Task", "absolute"]
+__all__ = ["Answer", "BlockAnswer", "Task", "absolute"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,16 +87,41 @@ class Answer:
         """Make the answer from the result of a run and the outputs that the run staged."""
         return cls(result.status, result.reason, result.warnings, result.timings, outputs)
 
+    @classmethod
+    def from_value(cls, value: Mapping[str, Any]) -> "Answer":
+        """Make the answer from what ``dataclasses.asdict`` made of it, after a way through JSON."""
+        outputs = tuple(UnpublishedOutput(**{**one, "record": Record(**one["record"])}) for one in value["outputs"])
+        return cls(value["status"], value["reason"], tuple(value["warnings"]), Timings(**value["timings"]), outputs)
+
+
+@dataclass(frozen=True, slots=True)
+class BlockAnswer:
+    """What an actor answers to a block of inputs: their results, or an error that ends the run."""
+
+    answers: tuple[Answer, ...] = ()
+    """Result of each input, in the order of the block; none if there is an error."""
+
+    provider: str = ""
+    """Execution provider of the actor."""
+
+    fallback_reason: str = ""
+    """Why it took no better provider."""
+
+    error: str = ""
+    """Message of an error that ends the run, or an empty string."""
+
+    remedy: str = ""
+    exit_code: int = 0
+
     def to_json(self) -> str:
         """Return the answer as JSON text."""
         return json.dumps(asdict(self))
 
     @classmethod
-    def from_json(cls, text: str) -> "Answer":
+    def from_json(cls, text: str) -> "BlockAnswer":
         """Read the text that ``to_json`` returned."""
         value: dict[str, Any] = json.loads(text)
-        outputs = tuple(UnpublishedOutput(**{**one, "record": Record(**one["record"])}) for one in value["outputs"])
-        return cls(value["status"], value["reason"], tuple(value["warnings"]), Timings(**value["timings"]), outputs)
+        return cls(**{**value, "answers": tuple(map(Answer.from_value, value["answers"]))})
 
 
 def absolute(source: str) -> str:

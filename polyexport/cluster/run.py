@@ -1,9 +1,9 @@
 """Run of a plan on a Ray cluster: the same stages, journal and report as on one machine.
 
 The process that the user started holds the output folder. It compares the folder with its journal, hands the inputs to
-Ray Data, and publishes the outputs that the actors have staged in the folder: journaled first, in groups, each once.
-Ray delivers at least once; what it delivers again is dropped here, and what a lost actor has staged is removed with the
-other temporary files when the folder is closed.
+the actors, and publishes the outputs that they have staged in the folder: journaled first, in groups, each once. The
+inputs of a lost actor are handed out again; what is answered twice is dropped here, and what a lost actor has staged is
+removed with the other temporary files when the folder is closed.
 """
 
 import math
@@ -11,13 +11,13 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import polyexport
 from polyexport.cluster.actors import machine_resources, size_actors
-from polyexport.cluster.answers import AnswerReader
 from polyexport.cluster.connection import connected
-from polyexport.cluster.messages import Answer, Task, absolute
+from polyexport.cluster.dispatch import Dispatcher
+from polyexport.cluster.messages import Answer, BlockAnswer, Task, absolute
 from polyexport.cluster.worker import WorkerOptions
 from polyexport.errors import ExitCode, PolyexportError
 from polyexport.model.file import default_model_path, read_model
@@ -127,7 +127,7 @@ def run_on_cluster(
     publisher = ResultPublisher(plan.items, folder, on_provider, on_result)
     started = time.monotonic()
     try:
-        _publish_all(publisher, _rows(plan.items, prior_results), cluster, options, started)
+        _publish_all(publisher, _tasks(plan.items, prior_results), cluster, options, started)
     except PolyexportError:
         folder.check_place()  # an actor that does not find the folder cannot say where it was moved to
         raise
@@ -137,7 +137,7 @@ def run_on_cluster(
 
 def _publish_all(
     publisher: "ResultPublisher",
-    rows: Sequence[dict[str, Any]],
+    tasks: Sequence[str],
     cluster: Cluster,
     options: WorkerOptions,
     started: float,
@@ -146,26 +146,26 @@ def _publish_all(
 
     Args:
         publisher: publishes and reports.
-        rows: one row for each input.
+        tasks: a ``Task`` for each input, as JSON text.
         cluster: machines of the run.
         options: settings of the actors.
         started: time of ``time.monotonic`` at which the run started.
     """
     with connected(cluster.address, timeout_s=cluster.time_limit_s or math.inf) as ray:
         actors, resources = size_actors(machine_resources(ray), cluster.provider, options.threads)
-        answers = AnswerReader(ray, rows, options, actors=actors, resources=resources)
         deadline = started + cluster.time_limit_s if cluster.time_limit_s else math.inf
-        while not publisher.complete:
-            received = answers.take(deadline)
-            if received is None:
-                raise PolyexportError(
-                    f"{publisher.reported} of {len(rows)} images were done after {cluster.time_limit_s:g} s, "
-                    "the time limit",
-                    remedy="run the same command again, which carries on, with more time or more machines",
-                )
-            for row in received:
-                publisher.take(row)
-            publisher.publish_overdue()
+        with Dispatcher(ray, tasks, options, actors=actors, resources=resources) as dispatcher:
+            while not publisher.complete:
+                received = dispatcher.take(deadline)
+                if received is None:
+                    raise PolyexportError(
+                        f"{publisher.reported} of {len(tasks)} images were done after {cluster.time_limit_s:g} s, "
+                        "the time limit",
+                        remedy="run the same command again, which carries on, with more time or more machines",
+                    )
+                block, answer = received
+                publisher.take(block.inputs, answer)
+                publisher.publish_overdue()
 
 
 class ResultPublisher:
@@ -205,30 +205,33 @@ class ResultPublisher:
         """Whether every input has been reported."""
         return self.reported == len(self._items)
 
-    def take(self, row: dict[str, Any]) -> None:
-        """Accept one row of a worker; a row that was delivered before is dropped.
+    def take(self, inputs: Sequence[int], answer: BlockAnswer) -> None:
+        """Accept the answer to a block; results of inputs that were answered before are dropped.
+
+        Args:
+            inputs: positions of the block's inputs in the plan.
+            answer: what an actor answered.
 
         Raises:
-            PolyexportError: the row says that the run cannot go on.
+            PolyexportError: the actor says that the run cannot go on.
             OutputError: the output folder became unusable.
         """
-        if row["error"]:
-            message, _, remedy = row["error"].partition("\0")
-            error = PolyexportError(message, remedy=remedy)
-            error.exit_code = ExitCode(row["exit_code"])
+        if answer.error:
+            error = PolyexportError(answer.error, remedy=answer.remedy)
+            error.exit_code = ExitCode(answer.exit_code)
             raise error
-        provider = row["provider"], row["fallback"]
+        provider = answer.provider, answer.fallback_reason
         if provider not in self._providers:
             self._providers[provider] = None
             self._on_provider(*provider)
-        index = row["index"]
-        if self._received[index]:
-            return
-        self._received[index] = 1
-        self._inputs_left -= 1
-        full = self._group.add((index, Answer.from_json(row["answer"])))
-        if full or not self._inputs_left:
-            self._publish()
+        for index, one in zip(inputs, answer.answers, strict=True):
+            if self._received[index]:
+                continue
+            self._received[index] = 1
+            self._inputs_left -= 1
+            full = self._group.add((index, one))
+            if full or not self._inputs_left:
+                self._publish()
 
     def publish_overdue(self) -> None:
         """Publish and report the current group if it has waited long enough.
@@ -267,10 +270,10 @@ def _result(item: Item, answer: Answer, reasons: Iterator[str]) -> ItemResult:
     )
 
 
-def _rows(items: Sequence[Item], prior_results: PriorResults) -> list[dict[str, Any]]:
-    """Return one row for each input, with what earlier runs left of its outputs."""
-    rows, first = [], 0
-    for index, item in enumerate(items):
+def _tasks(items: Sequence[Item], prior_results: PriorResults) -> list[str]:
+    """Return a ``Task`` for each input, as JSON text, with what earlier runs left of its outputs."""
+    tasks, first = [], 0
+    for item in items:
         last = first + len(item.settings)
         outputs = [output_name(item, setting) for setting in item.settings]
         records = [prior_results.journal.record(output) if prior_results.journal else None for output in outputs]
@@ -280,6 +283,6 @@ def _rows(items: Sequence[Item], prior_results: PriorResults) -> list[dict[str, 
             states,
             tuple(records),
         )
-        rows.append({"index": index, "task": task.to_json()})
+        tasks.append(task.to_json())
         first = last
-    return rows
+    return tasks

@@ -5,9 +5,8 @@ import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from polyexport.cluster.messages import Answer, Task
+from polyexport.cluster.messages import Answer, BlockAnswer, Task
 from polyexport.errors import OutputError, PolyexportError
 from polyexport.model.canvas import Size
 from polyexport.model.model import Model
@@ -66,7 +65,7 @@ class WorkerOptions:
 
 
 class Worker:
-    """One actor. It never raises: an error that ends the whole run comes back as a row, with its exit code."""
+    """One actor. An error that ends the whole run is not raised, but answered to every block, with its exit code."""
 
     def __init__(self, options: WorkerOptions) -> None:
         """Load the model and start the decoding processes.
@@ -101,33 +100,29 @@ class Worker:
         self._decoding_pool = DecodingPool(jobs=options.jobs)
         self._decoding_pool.start()
 
-    def __call__(self, block: dict[str, Any]) -> dict[str, list[Any]]:
+    def started(self) -> None:
+        """Return once the actor has started: Ray answers calls after the constructor."""
+
+    def answer(self, tasks: Sequence[str]) -> str:
         """Make the outputs of a block of inputs.
 
         Args:
-            block: columns ``index`` and ``task``, a row for each input.
+            tasks: a ``Task`` for each input, as JSON text.
 
         Returns:
-            Columns ``index``, ``answer``, ``error``, ``exit_code``, ``provider`` and ``fallback``, a row for each
-            input; or a single row with index -1 and the error, if the run cannot go on.
+            A ``BlockAnswer`` as JSON text.
         """
         if self._error is None:
             try:
-                return self._answers([int(index) for index in block["index"]], [str(task) for task in block["task"]])
+                return self._answer([Task.from_json(text) for text in tasks]).to_json()
             except PolyexportError as error:
                 self._error = error
-        where = socket.gethostname()
-        return {
-            "index": [-1],
-            "answer": [""],
-            "error": [f"{self._error.message} (on {where})\0{self._error.remedy}"],
-            "exit_code": [int(self._error.exit_code)],
-            "provider": [""],
-            "fallback": [""],
-        }
+        message, where = self._error.message, socket.gethostname()
+        return BlockAnswer(
+            error=f"{message} (on {where})", remedy=self._error.remedy, exit_code=int(self._error.exit_code)
+        ).to_json()
 
-    def _answers(self, indices: Sequence[int], texts: Sequence[str]) -> dict[str, list[Any]]:
-        tasks = [Task.from_json(text) for text in texts]
+    def _answer(self, tasks: Sequence[Task]) -> BlockAnswer:
         plan = Plan(
             items=tuple(task.item for task in tasks), output=self._options.output, pictures=self._options.pictures
         )
@@ -149,15 +144,9 @@ class Worker:
             finishing=self._options.finishing,
             on_result=results.append,
         )
-        session, count = self._model.session, len(results)
-        return {
-            "index": list(indices),
-            "answer": [Answer.of(result, folder.of(result)).to_json() for result in results],
-            "error": [""] * count,
-            "exit_code": [0] * count,
-            "provider": [session.execution_provider] * count,
-            "fallback": [session.fallback_reason] * count,
-        }
+        answers = tuple(Answer.of(result, folder.of(result)) for result in results)
+        session = self._model.session
+        return BlockAnswer(answers, session.execution_provider, session.fallback_reason)
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,7 +63,7 @@ def pictures(folder: Path) -> dict[str, bytes]:
 
 
 def actors() -> list[int]:
-    found = subprocess.run(["pgrep", "-f", "ray::MapWorker"], capture_output=True, text=True).stdout
+    found = subprocess.run(["pgrep", "-f", "ray::Worker"], capture_output=True, text=True).stdout
     return [int(pid) for pid in found.split()]
 
 

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polyexport.cluster.messages import Answer, Task, absolute
+from polyexport.cluster.messages import Answer, BlockAnswer, Task, absolute
 from polyexport.imaging.color import Color
 from polyexport.model.settings import Setting
 from polyexport.pipeline.outputs.disk import UnpublishedOutput
@@ -37,18 +37,22 @@ def test_a_task_survives(task: Task) -> None:
     assert task.to_json().isascii()
 
 
-@given(
-    st.builds(
-        Answer,
-        st.sampled_from(["ok", "failed", "skipped"]),
-        texts,
-        st.lists(texts, max_size=3).map(tuple),
-        st.builds(Timings, milliseconds, milliseconds, milliseconds, milliseconds, milliseconds),
-        st.lists(st.builds(UnpublishedOutput, texts, records, texts, st.booleans()), max_size=3).map(tuple),
-    )
+answers = st.builds(
+    Answer,
+    st.sampled_from(["ok", "failed", "skipped"]),
+    texts,
+    st.lists(texts, max_size=3).map(tuple),
+    st.builds(Timings, milliseconds, milliseconds, milliseconds, milliseconds, milliseconds),
+    st.lists(st.builds(UnpublishedOutput, texts, records, texts, st.booleans()), max_size=3).map(tuple),
 )
-def test_an_answer_survives(answer: Answer) -> None:
-    assert Answer.from_json(answer.to_json()) == answer
+
+
+@given(
+    st.builds(BlockAnswer, st.lists(answers, max_size=3).map(tuple), texts, texts, texts, texts, st.integers(0, 255))
+)
+def test_an_answer_survives(answer: BlockAnswer) -> None:
+    assert BlockAnswer.from_json(answer.to_json()) == answer
+    assert answer.to_json().isascii()
 
 
 def test_every_process_reads_the_same_file() -> None:

@@ -1,16 +1,14 @@
 """The process that holds the plan: what it makes of answers, and of the machines of a cluster."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import pytest
 from color_settings import setting
 
 from polyexport.cluster import run
-from polyexport.cluster.messages import Answer
+from polyexport.cluster.messages import Answer, BlockAnswer
 from polyexport.cluster.run import ResultPublisher
 from polyexport.errors import OutputError
 from polyexport.pipeline.job import Job
@@ -31,9 +29,8 @@ class Folder:
         return [""] * len(pending)
 
 
-def row(index: int, status: Any = "skipped") -> dict[str, Any]:
-    answer = Answer(status, "", (), Timings(), ()).to_json()
-    return {"index": index, "answer": answer, "error": "", "exit_code": 0, "provider": "cpu", "fallback": ""}
+def skipped(count: int = 1) -> BlockAnswer:
+    return BlockAnswer((Answer("skipped", "", (), Timings(), ()),) * count, "cpu")
 
 
 def test_skipped_inputs_are_reported_on_the_way_and_each_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -41,9 +38,8 @@ def test_skipped_inputs_are_reported_on_the_way_and_each_once(monkeypatch: pytes
     items = tuple(Item(f"{number}", f"{number}.png", (setting("red"),)) for number in range(count))
     told: list[ItemResult] = []
     publisher = ResultPublisher(items, Folder(), lambda *provider: None, told.append)  # type: ignore[arg-type]
-    for index in range(OUTPUTS_PER_JOURNAL_SYNC + 1):
-        publisher.take(row(index))
-        publisher.take(row(index))  # delivered twice
+    publisher.take(range(OUTPUTS_PER_JOURNAL_SYNC + 1), skipped(OUTPUTS_PER_JOURNAL_SYNC + 1))
+    publisher.take(range(3, 9), skipped(6))  # answered twice
     assert len(told) == publisher.reported == OUTPUTS_PER_JOURNAL_SYNC
     publisher.publish_overdue()
     assert publisher.reported == OUTPUTS_PER_JOURNAL_SYNC  # it has not waited long enough
@@ -51,18 +47,17 @@ def test_skipped_inputs_are_reported_on_the_way_and_each_once(monkeypatch: pytes
     publisher.publish_overdue()
     assert publisher.reported == OUTPUTS_PER_JOURNAL_SYNC + 1
     for index in reversed(range(OUTPUTS_PER_JOURNAL_SYNC + 1, count)):  # blocks come in any order
-        publisher.take(row(index))
+        publisher.take([index], skipped())
     assert publisher.complete
     assert [result.item for result in told] == list(items)
 
 
-def test_a_row_that_ends_the_run_keeps_its_exit_code() -> None:
+def test_an_answer_that_ends_the_run_keeps_its_exit_code() -> None:
     items = (Item("0", "0.png", (setting("red"),)),)
     publisher = ResultPublisher(items, Folder(), lambda *provider: None, lambda result: None)  # type: ignore[arg-type]
     with pytest.raises(Exception, match="no provider") as caught:
-        publisher.take(row(0) | {"error": "no provider\0install it", "exit_code": 6})
+        publisher.take([0], BlockAnswer(error="no provider", remedy="install it", exit_code=6))
     assert (caught.value.exit_code, caught.value.remedy) == (6, "install it")  # type: ignore[attr-defined]
-    assert json.loads(row(0)["answer"])["outputs"] == []
 
 
 @pytest.mark.parametrize("actor_says_so", [True, False])

@@ -4,7 +4,6 @@ import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 from color_settings import setting
@@ -13,7 +12,7 @@ from PIL import Image
 from version3_models import LOCAL_KINDS
 
 import polyexport
-from polyexport.cluster.messages import Answer, Task
+from polyexport.cluster.messages import Answer, BlockAnswer, Task
 from polyexport.cluster.worker import Worker, WorkerOptions
 from polyexport.errors import ExitCode
 from polyexport.imaging.codecs.png import encode_png
@@ -57,19 +56,23 @@ def options(folder: OutputFolder, tiny_model_path: Path) -> WorkerOptions:
     )
 
 
-def block(*sources: Path) -> dict[str, Any]:
-    tasks = [Task(Item(str(source), f"{source.stem}.png", (RED,)), (0,), (None,)) for source in sources]
-    return {"index": list(range(len(tasks))), "task": [task.to_json() for task in tasks]}
+def answers_of(worker: Worker, *tasks: Task) -> tuple[Answer, ...]:
+    answer = BlockAnswer.from_json(worker.answer([task.to_json() for task in tasks]))
+    assert answer.error == ""
+    return answer.answers
+
+
+def tasks_of(*sources: Path) -> list[Task]:
+    return [Task(Item(str(source), f"{source.stem}.png", (RED,)), (0,), (None,)) for source in sources]
 
 
 def test_outputs_are_staged_for_the_holder_to_name(
     folder: OutputFolder, options: WorkerOptions, drawings: Path, tiny_model_path: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "bad.png").write_text("no picture")
-    rows = Worker(options)(block(drawings / "0.png", tmp_path / "bad.png", drawings / "1.png"))
-    answers = [Answer.from_json(text) for text in rows["answer"]]
+    worker = Worker(options)
+    answers = answers_of(worker, *tasks_of(drawings / "0.png", tmp_path / "bad.png", drawings / "1.png"))
 
-    assert rows["index"] == [0, 1, 2]
     assert [answer.status for answer in answers] == ["ok", "failed", "ok"]
     assert "no image of a known format" in answers[1].reason
     assert not list(folder.root.glob("red/*"))
@@ -83,10 +86,12 @@ def test_outputs_are_staged_for_the_holder_to_name(
 
 def ended(options: WorkerOptions, drawings: Path) -> tuple[str, int]:
     worker = Worker(options)
-    rows = worker(block(drawings / "0.png"))
-    assert worker(block(drawings / "1.png")) == rows  # and it stays so
-    assert rows["index"] == [-1]
-    return rows["error"][0], rows["exit_code"][0]
+    [first], [second] = tasks_of(drawings / "0.png"), tasks_of(drawings / "1.png")
+    text = worker.answer([first.to_json()])
+    assert worker.answer([second.to_json()]) == text  # and it stays so
+    answer = BlockAnswer.from_json(text)
+    assert answer.answers == ()
+    return answer.error, answer.exit_code
 
 
 def test_another_version_is_refused(options: WorkerOptions, drawings: Path) -> None:
@@ -133,8 +138,7 @@ def test_settings_and_second_pictures_reach_the_model(
         one = setting_from(model.conditions, conditions)
         seconds = tuple(str(files[0]) for files in pictures.values())
         item = Item(str(drawings / "0.png"), f"{kind}.png", (one,), "", seconds)
-        rows = Worker(changed)({"index": [0], "task": [Task(item, (0,), (None,)).to_json()]})
-        answer = Answer.from_json(rows["answer"][0])
+        [answer] = answers_of(Worker(changed), Task(item, (0,), (None,)))
         assert answer.status == "ok", (kind, answer.reason)
         assert folder.publish(list(answer.outputs)) == [""]
         [expected] = model.apply([drawings / "0.png"], conditions, pictures=pictures)
@@ -167,8 +171,7 @@ def test_tiles_give_the_bytes_of_the_whole_image(
         )
         item = Item(str(image), f"{side} {tiles.overlap}.png", (one,), "", (str(mask),))
         shapes.clear()
-        rows = Worker(changed)({"index": [0], "task": [Task(item, (0,), (None,)).to_json()]})
-        answer = Answer.from_json(rows["answer"][0])
+        [answer] = answers_of(Worker(changed), Task(item, (0,), (None,)))
         assert (answer.status, answer.reason) == ("ok", "")
         assert folder.publish(list(answer.outputs)) == [""]
         assert set(shapes) == {(side, side)}
@@ -184,8 +187,8 @@ def test_the_format_of_the_outputs_reaches_the_actor(
     worker = Worker(replace(options, finishing=Finishing(output=output)))
     [source] = sorted(drawings.glob("0.png"))
     task = Task(Item(str(source), "0.webp", (RED,)), (0,), (None,))
-    [text] = worker({"index": [0], "task": [task.to_json()]})["answer"]
-    [staged] = Answer.from_json(text).outputs
+    [answer] = answers_of(worker, task)
+    [staged] = answer.outputs
     assert staged.output == "red/0.webp"
     assert folder.publish([staged]) == [""]
     assert (folder.root / "red" / "0.webp").read_bytes()[8:12] == b"WEBP"
@@ -197,7 +200,7 @@ def test_all_frames_are_made_by_the_actor(
     first, second = (Image.open(drawings / f"{number}.png").convert("RGB") for number in range(2))
     first.save(tmp_path / "moves.png", save_all=True, append_images=[second.resize(first.size)], duration=[30, 60])
     worker = Worker(replace(options, finishing=Finishing(frames="all")))
-    [text] = worker(block(tmp_path / "moves.png"))["answer"]
-    assert folder.publish(list(Answer.from_json(text).outputs)) == [""]
+    [answer] = answers_of(worker, *tasks_of(tmp_path / "moves.png"))
+    assert folder.publish(list(answer.outputs)) == [""]
     frames = decode_frames((folder.root / "red" / "moves.png").read_bytes()).frames
     assert [frame.duration_ms for frame in frames] == [30, 60]
