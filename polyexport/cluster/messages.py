@@ -96,7 +96,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class BlockAnswer:
-    """What an actor answers to a block of inputs: their results, or an error that ends the run."""
+    """Answer of an actor to a block of inputs: their results, or an error that ends the run."""
 
     answers: tuple[Answer, ...] = ()
     """Result of each input, in the order of the block; none if there is an error."""
