@@ -177,6 +177,9 @@ def sampled(plane: NDArray[_Any], size: tuple[int, int]) -> NDArray[_Any]:
     """
     if plane.shape[:2] == size:
         return plane
+    down, across = plane.shape[0] // size[0], plane.shape[1] // size[1]
+    if (down * size[0], across * size[1]) == plane.shape[:2]:  # a copy of slices takes a fifth of the time
+        return np.ascontiguousarray(plane[down // 2 :: down, across // 2 :: across])
     rows, columns = ((2 * np.arange(n) + 1) * side // (2 * n) for n, side in zip(size, plane.shape, strict=False))
     cells: NDArray[_Any] = plane.take(rows, axis=0).take(columns, axis=1)
     return cells

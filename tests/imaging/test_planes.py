@@ -141,5 +141,7 @@ def test_extremes_of_blocks_and_cells(height: int, width: int, side: int, seed: 
         assert (largest_of_cells(whole, size) == largest_of_blocks(whole, side)).all()
         assert (smallest_of_cells(whole, size) == smallest_of_blocks(whole, side)).all()
     size = max(1, height // side), max(1, width // side)
+    middles = [(2 * np.arange(n) + 1) * length // (2 * n) for n, length in zip(size, plane.shape, strict=False)]
+    assert (sampled(plane, size) == plane[np.ix_(*middles)]).all()
     assert (smallest_of_cells(plane, size) <= sampled(plane, size)).all()
     assert averaged(plane, size).shape == (*size, 3)
