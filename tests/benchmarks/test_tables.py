@@ -55,13 +55,20 @@ def test_nothing_is_claimed_without_a_record(tables: dict[str, Any]) -> None:
 
 
 def test_the_latest_record_of_a_run_counts(tables: dict[str, Any], tmp_path: Path) -> None:
-    record(tmp_path / "throughput_2026-01.json", "cpu", 8.0)
-    record(tmp_path / "throughput_2026-02.json", "cpu", 4.0)
-    record(tmp_path / "throughput_2026-03.json", "openvino", 2.0)
+    record(tmp_path / "throughput_small_cpu_epyc-zen4-2core_2026-01.json", "cpu", 8.0)
+    record(tmp_path / "throughput_small_cpu_epyc-zen4-2core_2026-02.json", "cpu", 4.0)
+    record(tmp_path / "throughput_small_openvino_epyc-zen4-2core_2026-03.json", "openvino", 2.0)
+    record(tmp_path / "throughput_small_cpu_epyc-avx2-2core_2026-04.json", "cpu", 16.0)
+    assert (
+        tables["folder"]()
+        .splitlines()[2]
+        .startswith("| 5,000 of 128x128, `small`, AVX2 | `infer --provider cpu` | 62 |")
+    )
+    (tmp_path / "throughput_small_cpu_epyc-avx2-2core_2026-04.json").unlink()
     rows = tables["folder"]().splitlines()
-    assert rows[2] == "| 5,000 of 128x128, `small` | `infer --provider cpu` | 250 | 8.00 |  |  |"
+    assert rows[2] == "| 5,000 of 128x128, `small`, VNNI | `infer --provider cpu` | 250 | 8.00 |  |  |"
     assert rows[3] == "|  | `benchmarks/rivals/loop.py` | 200 | 10.00 | 1.07 (1.05 to 1.10) | 0.25 |"
-    assert rows[4].startswith("| 5,000 of 128x128, `small` | `infer --provider openvino` | 500 |")
+    assert rows[4].startswith("| 5,000 of 128x128, `small`, VNNI | `infer --provider openvino` | 500 |")
     assert len(rows) == 6
     told = " ".join(tables["speed"]().split())
     assert "1.07 (1.05 to 1.10) times the rate of a pool of threads around ONNX Runtime on 5,000 pictures" in told
@@ -70,7 +77,13 @@ def test_the_latest_record_of_a_run_counts(tables: dict[str, Any], tmp_path: Pat
 
 def test_the_readme_has_the_smallest_and_the_largest_pictures(tables: dict[str, Any], tmp_path: Path) -> None:
     for size, low in ((512, 1.4), (128, 0.7), (256, 1.1)):
-        record(tmp_path / f"throughput_{size}.json", "cpu", 8.0, size, Interval(estimate=low + 0.1, low=low, high=2.0))
+        record(
+            tmp_path / f"throughput_small_{size}_epyc-zen4-2core_2026-01.json",
+            "cpu",
+            8.0,
+            size,
+            Interval(estimate=low + 0.1, low=low, high=2.0),
+        )
     told = " ".join(tables["speed"]().split())
     assert "at 0.80 (0.70 to 2.00) times the rate of a pool of threads around ONNX Runtime on 5,000 pictures" in told
     assert "of 128x128, and at 1.50 (1.40 to 2.00) on 5,000 pictures of 512x512; " in told
