@@ -27,10 +27,10 @@ MACHINE, DATE = "xeon-amx-2core", "2026-11-24"
 """Machine and date of the recorded runs that docs/performance.md shows."""
 
 _INSTRUCTIONS = {"epyc-avx2-2core": "AVX2", "epyc-zen4-2core": "VNNI"}
-"""What multiplies int8 on the machines of `throughput.py`'s records."""
+"""What multiplies int8 on the machines of the records of `throughput.py` and `cold_start.py`."""
 
 _FASTEST = "epyc-zen4-2core"
-"""The machine of these records on which the loops are fastest; the README shows its figures."""
+"""The machine on which the loops of `throughput.py` are fastest; the README shows its figures."""
 
 INK = "#767778"  # readable on white and on black
 
@@ -201,7 +201,7 @@ def start_and_memory() -> str:
 def compiled() -> str:
     """Time of the first image with OpenVINO's compiled model in the cache folder, and without."""
     lines = [
-        "| model | provider | with the cache: p50, processor time | without | bare imports |",
+        "| model, int8 by | provider | with the cache: p50, processor time | without | bare imports |",
         "| --- | --- | --- | --- | --- |",
     ]
     for path in sorted(RESULTS.glob("cold_start_*_openvino_*.json")):
@@ -210,7 +210,8 @@ def compiled() -> str:
             f"{found['p50'][name]['wall_s']:.2f} s, {found['p50'][name]['cpu_s']:.2f} s"
             for name in ("cached", "uncached", "import")
         ]
-        lines.append(f"| `{found['model'].removesuffix('.onnx')}` | {found['provider']} | {' | '.join(cells)} |")
+        model = f"`{found['model'].removesuffix('.onnx')}`, {_INSTRUCTIONS[path.stem.split('_')[-2]]}"
+        lines.append(f"| {model} | {found['provider']} | {' | '.join(cells)} |")
     return "\n".join([*lines, ""])
 
 
