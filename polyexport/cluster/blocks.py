@@ -11,7 +11,7 @@ __all__ = ["MAX_INPUTS_PER_BLOCK", "Block", "Blocks"]
 MAX_INPUTS_PER_BLOCK = 256
 """Inputs that are done again, at most, for each call that a lost actor had."""
 
-_MIN_INPUTS_PER_BLOCK = 16  # the stages of an actor do not overlap at the ends of a block
+_MIN_INPUTS_PER_BLOCK = 16  # the stages of an actor do not overlap at the ends of a block; fewer, if some had no work
 _MAX_LOSSES = 4  # of the actors that had a block
 
 
@@ -38,6 +38,7 @@ class Blocks:
         """
         self._rest = range(inputs)
         self._calls = calls
+        self._least = min(_MIN_INPUTS_PER_BLOCK, -(-inputs // calls))
         self._lost: deque[Block] = deque()
 
     def __bool__(self) -> bool:
@@ -52,7 +53,7 @@ class Blocks:
         if self._lost:
             return self._lost.popleft()
         share = -(-len(self._rest) // (2 * self._calls))
-        size = min(max(share, _MIN_INPUTS_PER_BLOCK), MAX_INPUTS_PER_BLOCK)
+        size = min(max(share, self._least), MAX_INPUTS_PER_BLOCK)
         block, self._rest = Block(self._rest[:size]), self._rest[size:]
         return block
 

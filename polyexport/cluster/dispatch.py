@@ -63,7 +63,7 @@ class Dispatcher:
             ray: the module, connected to a cluster.
             tasks: one ``Task`` for each input, as JSON text.
             options: settings of every actor.
-            actors: number of actors.
+            actors: number of actors, of which no more are started than there are tasks.
             resources: what each actor takes of a machine.
         """
         self._ray = ray
@@ -128,7 +128,7 @@ class Dispatcher:
 
     def _run(self, actors: int) -> None:
         try:
-            for _ in range(actors):
+            for _ in range(min(actors, len(self._tasks))):
                 self._start_actor()
             while not self._stopped.is_set() and (self._blocks or any(call.block for call in self._calls.values())):
                 self._collect()

@@ -33,6 +33,13 @@ def test_blocks_become_smaller_towards_the_end() -> None:
     assert sizes[-1] <= 16 < sizes[-12]
 
 
+def test_few_inputs_are_shared_by_all_calls() -> None:
+    blocks = Blocks(100, 60)
+    sizes = [len(blocks.take().inputs) for _ in range(50)]
+    assert sizes == [2] * 50
+    assert not blocks
+
+
 def test_a_block_at_which_actors_are_lost_again_and_again_ends_the_run() -> None:
     blocks = Blocks(100, 1)
     first, second = blocks.take(), blocks.take()
