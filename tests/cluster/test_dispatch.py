@@ -54,7 +54,7 @@ def test_an_actor_that_is_lost_is_replaced(ray: Any, monkeypatch: pytest.MonkeyP
 
     inputs = answered(ray, Worker, monkeypatch, tmp_path / "one was lost")
     assert sorted(inputs) == list(range(INPUTS))
-    assert inputs != list(range(INPUTS))  # the lost block came later
+    assert (tmp_path / "one was lost").exists()
 
 
 @pytest.mark.slow

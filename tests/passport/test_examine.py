@@ -21,11 +21,17 @@ from polyexport.passport.examine import Findings, examine
 from polyexport.passport.examples import examples_for
 from polyexport.passport.side import Side, Values
 from polyexport.passport.taken_apart import Step
-from polyexport.passport.tolerance import tolerance_for
+from polyexport.passport.tolerance import FLOAT32_BITS, tolerance_for
+from polyexport.runtime.provider import load_provider
 from polyexport.runtime.session import SessionOptions
 
 OPENVINO = importlib.util.find_spec("openvino") is not None
 needs_openvino = pytest.mark.skipif(not OPENVINO, reason="OpenVINO is not installed")
+
+
+def bits_of(provider: str) -> int:
+    """Return the bits behind the point of the format in which a provider multiplies on this machine."""
+    return load_provider(provider).float_bits(SessionOptions(provider=provider, threads=1))
 
 
 def compared(data: bytes, other: bytes | None = None, candidate: str = "cpu", precision: str = "fp32") -> Findings:
@@ -34,7 +40,7 @@ def compared(data: bytes, other: bytes | None = None, candidate: str = "cpu", pr
         side_of(data, "cpu", precision),
         side_of(data if other is None else other, candidate, precision),
         examples_for(model),
-        tolerance_for(precision, 23),
+        tolerance_for(precision, bits_of(candidate)),
         output=model.contract.output_name,
         labels=model.contract.result.kind == "labels",
     )
@@ -62,7 +68,10 @@ def test_openvino_agrees_on_every_kind_of_color(kind: str, model_of: Callable[[s
 @pytest.mark.parametrize("number", [0, 3, -1])
 def test_the_disturbed_node_is_named(tiny: bytes, disturb: Disturb, number: int) -> None:
     node = convolutions(tiny)[number]
-    found = compared(tiny, disturb(tiny, node, 0.01), candidate="openvino")
+    # The errors of bfloat16 hide a small change.
+    found = compared(
+        tiny, disturb(tiny, node, 0.01 if bits_of("openvino") == FLOAT32_BITS else 1.0), candidate="openvino"
+    )
     assert found.cause is not None
     assert found.first == found.cause
     assert (found.cause.node, found.cause.operator, found.cause.kind) == (node, "Conv", "cause")
@@ -75,6 +84,8 @@ def test_the_disturbed_node_is_named(tiny: bytes, disturb: Disturb, number: int)
 @pytest.mark.slow
 @needs_openvino
 def test_one_step_of_one_weight_of_int8_is_found(shipped_path: Path, disturb: Disturb) -> None:
+    if bits_of("openvino") < FLOAT32_BITS:
+        pytest.skip("the float layers run in bfloat16 on this processor, whose errors hide a step of 8 bits")
     data = shipped_path.with_name("small-int8.onnx").read_bytes()
     node = convolutions(data)[13]
     found = compared(data, disturb(data, node, 20), candidate="openvino", precision="int8")

@@ -3,6 +3,7 @@
 from typing import Any
 
 from PIL import Image
+from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from polyexport.imaging.encoders.encoder import tiff_bytes
 from polyexport.imaging.opening import DECODE_ERRORS
@@ -49,7 +50,7 @@ def tags_of(exif: bytes, notes: list[str]) -> dict[int, Any]:
 
     Args:
         exif: the EXIF data, untrusted.
-        notes: a list that gets a line if they cannot be read.
+        notes: a list that gets a line if they cannot be read or written.
 
     Returns:
         Values by the numbers of their tags, as pillow's image file directory takes them; a directory of further tags
@@ -62,7 +63,12 @@ def tags_of(exif: bytes, notes: list[str]) -> dict[int, Any]:
             inner = {tag: value for tag, value in entries.get_ifd(number).items() if tag != _INTEROPERABILITY_IFD}
             if inner:
                 tags[number] = inner
-    except DECODE_ERRORS:
+        # Whether each value has a type of its tag, pillow finds out only when it writes them.
+        directory = ImageFileDirectory_v2()
+        for tag, value in tags.items():
+            directory[tag] = value
+        directory.tobytes()
+    except (*DECODE_ERRORS, AttributeError, TypeError):
         notes.append("the EXIF data cannot be written as TIFF tags: left out")
         return {}
     return tags
